@@ -1,0 +1,142 @@
+# wsgate: the WebSocket gateway
+#
+#   make              build wsgated and wsgatectl into build/
+#   make run          install what is missing, build, run with a local nats-server, print what to try
+#   make check        install what tests need, build, run all tests: unit and end to end
+#   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
+#   make fuzz         fuzz the parsers (SECONDS=60 each)
+#   make bench        benchmarks against a bare nats.c program
+#   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
+#   make uninstall    the same variables
+#   make format       clang-format over the tree  make lint    layering, includes, man pages, scripts
+#   make clean
+#
+#   SAN=address|undefined|thread builds into build-SAN/ with that sanitizer.   V=1 shows commands.
+
+VERSION = 0.1.0
+CC ?= gcc
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+SAN ?=
+B = build$(if $(SAN),-$(SAN))
+Q = $(if $(V),,@)
+
+PKG_CONFIG ?= pkg-config
+PKGS = libevent libnats libssl libcrypto libconfuse zlib
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+
+# llhttp: a library where there is one (Debian 13 on), else the sources of Debian's node-llhttp.
+LLHTTP_DIR ?= /usr/share/llhttp
+LLHTTP_INC ?= /usr/share/include/llhttp
+LLHTTP_LIBS := $(shell $(PKG_CONFIG) --libs libllhttp 2>/dev/null)
+ifeq ($(LLHTTP_LIBS),)
+LLHTTP_CFLAGS = -isystem $(LLHTTP_INC)
+LLHTTP_OBJ = \
+	$(B)/llhttp/api.o \
+	$(B)/llhttp/http.o \
+	$(B)/llhttp/llhttp.o
+else
+LLHTTP_CFLAGS := $(shell $(PKG_CONFIG) --cflags libllhttp)
+LLHTTP_OBJ =
+endif
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wundef -Wvla -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Werror
+HARDEN = $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE -fno-common $(HARDEN_CC)
+HARDEN_CC := $(shell $(CC) -fstack-clash-protection -fcf-protection -E -x c /dev/null >/dev/null 2>&1 && \
+	echo -fstack-clash-protection -fcf-protection)
+HARDEN_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+OPT ?= -O2 -g
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Iinclude -DWSGATE_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(HARDEN) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(LLHTTP_CFLAGS) $(PKG_CFLAGS) -MMD -MP $(CFLAGS)
+LDFLAGS_ALL = $(HARDEN_LD) $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LIBS = $(LLHTTP_LIBS) $(PKG_LIBS) -lpthread
+
+include src/sources.mk
+include test/unit/tests.mk
+
+all: $(B)/wsgated $(B)/wsgatectl
+
+$(B)/wsgated: $(WSGATED_SRC:%.c=$(B)/%.o) $(LLHTTP_OBJ)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/wsgatectl: $(WSGATECTL_SRC:%.c=$(B)/%.o)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) -std=gnu11 $(OPT) $(HARDEN) $(if $(SAN),-fsanitize=$(SAN)) -I$(LLHTTP_INC) -w -c -o $@ $<
+
+# A unit test links only the sources that it names (tests.mk): coupling shows.
+define unit_test
+$(B)/test/unit/$(1): $(B)/test/unit/$(1).o $$($(1)_SRC:%.c=$(B)/%.o) $$(if $$(filter src/ws/handshake.c,$$($(1)_SRC)),$$(LLHTTP_OBJ))
+	@echo "  LD      $$@"
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS)
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit_test,$(t))))
+
+unit-build: $(UNIT_TESTS:%=$(B)/test/unit/%)
+
+unit: unit-build
+	$(Q)BUILD=$(B) scripts/test unit
+
+e2e: all
+	$(Q)BUILD=$(B) scripts/test e2e $(T)
+
+deps:
+	$(Q)scripts/deps build
+
+check:
+	$(Q)scripts/deps build check
+	$(Q)$(MAKE) --no-print-directory all unit-build
+	$(Q)BUILD=$(B) scripts/test
+
+run:
+	$(Q)scripts/deps build run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) scripts/run
+
+fuzz:
+	$(Q)scripts/fuzz $(SECONDS)
+
+bench:
+	$(Q)BUILD=$(B) scripts/bench
+
+format:
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+lint:
+	$(Q)scripts/lint
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/wsgate
+	install -m 755 $(B)/wsgated $(DESTDIR)$(PREFIX)/sbin/wsgated
+	install -m 755 $(B)/wsgatectl $(DESTDIR)$(PREFIX)/bin/wsgatectl
+	test -e $(DESTDIR)$(SYSCONFDIR)/wsgate/wsgate.conf || \
+		install -m 644 etc/wsgate.conf $(DESTDIR)$(SYSCONFDIR)/wsgate/wsgate.conf
+	for p in man/*.[0-9]; do s=$${p##*.}; \
+		install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
+		install -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$s/ || exit 1; done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/wsgated $(DESTDIR)$(PREFIX)/bin/wsgatectl
+	for p in man/*.[0-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$${p##*/}; done
+
+clean:
+	rm -rf build build-address build-undefined build-thread build-fuzz
+
+help:
+	@sed -n 's/^#//p;/^VERSION/q' Makefile
+
+.PHONY: all deps check run unit unit-build e2e fuzz bench format lint install uninstall clean help
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,139 @@
+/*
+ * broker: the seam to whatever keeps the users' queues. It speaks of queues, not of NATS.
+ *
+ * A queue holds one user's messages in order; each has a sequence above the one before. The bridge opens the queue of each
+ * connected user, gets its messages in order and without gaps, confirms up to a sequence (which
+ * removes for good), and may read again from an earlier one. How live copies, gaps, rescans and removals work
+ * is the implementation's affair (src/broker).
+ *
+ * One event loop, one thread: every function is called on the loop, every event is delivered on it.
+ * Nothing here blocks. Events may be delivered from within no function but the loop itself, so a
+ * caller never sees itself called back.
+ */
+#ifndef WSGATE_BROKER_H
+#define WSGATE_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wsgate/config.h>
+#include <wsgate/subject.h>
+
+struct event_base;
+struct broker;
+struct broker_queue;
+
+enum broker_text { BROKER_TEXT_UNMARKED, BROKER_TEXT_TEXT, BROKER_TEXT_BINARY };
+
+/* A message out of a queue. Counted references; the payload lives as long as one is held. */
+struct broker_message {
+	uint64_t seq;
+	enum broker_text text; /* what the header Ws-Type said */
+	const uint8_t *data;
+	size_t len;
+};
+struct broker_message *broker_message_ref(struct broker_message *m);
+void broker_message_unref(struct broker_message *m);
+
+enum broker_result {
+	BROKER_STORED,	  /* final: it is in the stream */
+	BROKER_DUPLICATE, /* final: it was there already */
+	BROKER_TOO_LARGE, /* final: refused, 1009 */
+	BROKER_FORBIDDEN, /* final: refused (no permission, malformed), 1008 */
+	BROKER_FULL,	  /* stream full: the caller tries again, for a stated time */
+	BROKER_AGAIN,	  /* no answer, 503, not connected: the caller tries again, same id */
+};
+
+/* A client's message on its way. Owned by the caller; all fields stay as they are until the result. */
+struct broker_publish {
+	struct identity id; /* raw tokens, borrowed */
+	bool text;
+	const char *conn;   /* header Ws-Conn */
+	const char *msg_id; /* header Nats-Msg-Id */
+	const uint8_t *data;
+	size_t len;
+	void *arg;
+	/* the implementation's own, not to be touched between call and result */
+	void *impl;
+};
+
+struct broker_events {
+	/*
+	 * Connected, and the stream checked. `created` names the incarnation of the stream (its creation time, ns since 1970); `last` is its last sequence.
+	 * Marks are only good within one incarnation: the caller answers with broker_resume().
+	 */
+	void (*connected)(void *arg, uint64_t created, uint64_t last, size_t max_payload);
+	void (*lost)(void *arg);
+	/* It will never work with this configuration: one line that says what and how to mend it. */
+	void (*refused)(void *arg, const char *text);
+
+	/* The next message of a queue whose reading is wanted. The callee takes a reference if it keeps it. */
+	void (*message)(void *owner, struct broker_message *m);
+	/* The answer to broker_queue_reread(): NULL when there is none up to the queue's head, or at a failure (`failed`). */
+	void (*reread)(void *owner, void *tag, struct broker_message *m, bool failed);
+	void (*published)(void *arg, struct broker_publish *p, enum broker_result r);
+	/* Nothing of a closed queue is under way any more: its mark may be forgotten. */
+	void (*closed)(void *owner);
+};
+
+/* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with connected, lost, refused, published. */
+struct broker *broker_new(struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg);
+/* Stops at once. What was under way gets no event any more. */
+void broker_free(struct broker *b);
+
+/*
+ * After `connected`: valid says whether the queues' marks are still good. False: all heads and
+ * confirmed marks go to 0 and pending removals are dropped. Only now reading and removal go on.
+ */
+void broker_resume(struct broker *b, bool marks_valid);
+bool broker_connected(const struct broker *b); /* connected and resumed */
+
+/*
+ * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if they are still
+ * there); reading begins above `head` (>= confirmed; messages between are given already and wait
+ * for their confirmation). NULL: no memory. `owner` comes back with the events of the queue.
+ */
+struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner);
+/* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in the broker. */
+void broker_queue_want(struct broker_queue *q, bool want);
+/* One message: the first above `after`. One at a time for each tag; several tags may be under way. */
+void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);
+/* Forgets a reread under way: no event will come for this tag. */
+void broker_queue_forget(struct broker_queue *q, void *tag);
+/* Everything up to seq (<= head) is done with. Removed promptly, in the background, also after a reconnect. */
+void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
+/* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the queue. Counted, logged. */
+void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
+/* No more messages. `closed` comes when the removals are done; until then the same user is opened again by broker_queue_reopen. */
+void broker_queue_close(struct broker_queue *q);
+/* Takes back a close before `closed` came. Reading goes on above `head`. */
+void broker_queue_reopen(struct broker_queue *q, uint64_t head);
+
+/* `published` always comes, unless broker_free() does first. */
+void broker_publish(struct broker *b, struct broker_publish *p);
+/* Gives up waiting: no event will come for it. (It may be stored all the same.) */
+void broker_publish_forget(struct broker *b, struct broker_publish *p);
+
+/* For the statistics: since the start. */
+struct broker_stats {
+	uint64_t gets, live, gaps, rescans, removals, removals_pending, set_aside, reconnects, duplicates_dropped;
+	uint64_t rtt_us; /* of the last ping; 0: unknown */
+};
+void broker_stats(const struct broker *b, struct broker_stats *out);
+
+/* For wsgatectl: blocking calls, no loop. */
+struct broker_tail_message {
+	struct identity id;
+	const char *conn;
+	bool text;
+	const uint8_t *data;
+	size_t len;
+};
+/* Publishes to a user's queue and waits for it to be stored. 0, or -1 and a line in err. */
+int broker_send(const struct config *c, const struct identity *id, enum broker_text text, const void *data, size_t len,
+	uint64_t *seq, char *err, size_t errlen);
+/* Calls fn for each message that clients of the service send, until fn returns nonzero or *stop is set. 0 or -1 and err. `ready` is called when it listens. */
+int broker_tail(const struct config *c, const char *service, size_t service_len, void (*ready)(void *arg),
+	int (*fn)(const struct broker_tail_message *m, void *arg), void *arg, const volatile int *stop, char *err, size_t errlen);
+
+#endif

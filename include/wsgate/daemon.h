@@ -1,0 +1,38 @@
+/*
+ * daemon: what a Unix daemon needs of the system: pidfile, privileges, detaching, process titles.
+ * Room: base. Every function that can fail returns -1 with errno, unless it says otherwise.
+ */
+#ifndef WSGATE_DAEMON_H
+#define WSGATE_DAEMON_H
+
+#include <sys/types.h>
+
+/* Must be called first in main(): keeps argv's and environ's memory for titles. */
+void daemon_title_init(int argc, char **argv);
+/* "wsgated: master" in ps; also prctl(PR_SET_NAME), cut to 15 bytes. */
+void daemon_title(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Opens and locks (fcntl write lock) the pidfile. Returns the descriptor, which holds the lock until closed,
+ * or -1: errno EWOULDBLOCK means that another instance runs, its pid in *other (0: unknown).
+ */
+int daemon_pidfile_open(const char *path, pid_t *other);
+/* Writes the caller's pid. 0 or -1. */
+int daemon_pidfile_write(int fd);
+
+/*
+ * fork, setsid, standard descriptors to /dev/null; the parent waits until the child calls
+ * daemon_started(status) and exits with that status, or with 2 when the child dies before.
+ */
+int daemon_detach(void);
+void daemon_started(int status);
+
+/* Resolves a user; "" gives the caller's own ids. 0, or -1 (errno ENOENT: no such user). */
+int daemon_user(const char *name, uid_t *uid, gid_t *gid);
+/* Gives up root for good, with groups and capabilities; does nothing when not root. 0 or -1. */
+int daemon_drop(const char *user);
+
+/* Raises the soft limit of open files as far as it may. Returns the limit in force. */
+unsigned long daemon_raise_nofile(void);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * handshake: the HTTP request before the upgrade, and every answer to it.
+ *
+ * llhttp parses; what llhttp 8.1 lets pass and RFC 9112 or RFC 6455 4.2.1 do not is refused here
+ * (obs-fold, two Hosts, versions other than 1.1, a body, NUL, bare LF). No I/O. Room: ws.
+ * One allocation a handshake, freed at its end; its size is bounded by the limits.
+ */
+#ifndef WSGATE_HANDSHAKE_H
+#define WSGATE_HANDSHAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct handshake; /* opaque; owned by the connection */
+
+struct handshake_limits {
+	size_t max_header;  /* bytes of all headers together: 431 beyond */
+	size_t max_request; /* bytes of the request line: 414 beyond */
+};
+
+enum handshake_state { HANDSHAKE_MORE, HANDSHAKE_DONE, HANDSHAKE_FAILED };
+
+/* NULL: no memory. limits are copied. */
+struct handshake *handshake_new(const struct handshake_limits *limits);
+void handshake_free(struct handshake *h); /* NULL is fine */
+
+/*
+ * Feeds bytes. *used says how many belong to the request: with HANDSHAKE_DONE the rest of an upgrade
+ * are WebSocket frames already. FAILED: handshake_answer() says what to send.
+ */
+enum handshake_state handshake_feed(struct handshake *h, const char *buf, size_t len, size_t *used);
+
+/* Borrowed views into the handshake, terminated; valid from DONE until handshake_free. */
+const char *handshake_method(const struct handshake *h);
+const char *handshake_path(const struct handshake *h);	/* without the query */
+const char *handshake_query(const struct handshake *h); /* "" when there is none */
+/* First header of that name (case-insensitive), or NULL. */
+const char *handshake_header(const struct handshake *h, const char *name);
+/* Calls fn for each header of that name, in order. */
+void handshake_each(const struct handshake *h, const char *name, void (*fn)(const char *value, void *arg), void *arg);
+
+struct http_answer {
+	unsigned status;     /* 0: no objection */
+	const char *text;    /* body, one line that says what was wrong; static */
+	const char *headers; /* extra header lines, each ending with CRLF; static, "" for none */
+};
+
+/* After FAILED: the answer. 400, 414, 431, … */
+struct http_answer handshake_answer(const struct handshake *h);
+/*
+ * The method, the upgrade and the WebSocket headers of a finished request on a valid path:
+ * 405 + Allow, 426 + Upgrade/Connection, 426 + Sec-WebSocket-Version, 400; status 0 when all is well.
+ */
+struct http_answer handshake_check(const struct handshake *h);
+
+/* Who may be taken from a request. */
+struct identity_rules {
+	bool path, cookie;
+	const char *service_cookie, *user_cookie;
+};
+struct handshake_identity {
+	char service[128], user[128]; /* raw tokens, not terminated */
+	size_t service_len, user_len;
+};
+/*
+ * "/ws/{service}/{user}" (percent-decoded; the last slash is optional) and "/ws" + cookies (taken as they are; a
+ * value in double quotes loses them; two cookies of one name with different values are refused: 400). 404 for other paths, 400 for empty or
+ * overlong tokens and bad escapes, 401 + WWW-Authenticate without identity.
+ */
+struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules, struct handshake_identity *id);
+
+/*
+ * origin.allow, item by item: "same" (host and port of the Host header; default ports filled in by
+ * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", "https://*.example.org", "https://example.org:8443".
+ * Compared after parsing, never by substring. No Origin header: allowed. 403 otherwise.
+ */
+struct http_answer handshake_origin(const struct handshake *h, const char *const *allow, size_t nallow, int tls);
+/* Nonzero when the rule is well formed (for the configuration check). */
+bool handshake_origin_rule_valid(const char *rule);
+
+/* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do, plus the protocol). */
+size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);
+/* Any other answer, "Connection: close", Date, Content-Length, text/plain. retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
+size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * heritage: all that a child receives over fork, on one page. Every other descriptor is closed.
+ */
+#ifndef WSGATE_HERITAGE_H
+#define WSGATE_HERITAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <wsgate/config.h>
+
+#define HERITAGE_LISTEN_MAX 32
+#define HERITAGE_STALE_MAX 16
+#define HERITAGE_SLOT_MAX 256
+
+struct heritage {
+	const struct config *config; /* valid as long as the process */
+	pid_t master;		     /* getppid() other than this: the master is gone */
+	int control;		     /* chan end to the master */
+	int segment;		     /* descriptor of the shared-memory file (own open file description) */
+	unsigned nslots;	     /* slots in use: 0 … nslots-1 */
+
+	/* a worker */
+	unsigned slot;
+	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
+	size_t nlisten;
+	int listen[HERITAGE_LISTEN_MAX]; /* this slot's SO_REUSEPORT sockets, non-blocking */
+	int admin;			 /* shared admin listener, or -1 */
+	int bell;			 /* chan end to the bridge */
+
+	/* the bridge */
+	int bells[HERITAGE_SLOT_MAX];	      /* chan ends to the workers, by slot; -1: none */
+	uint64_t generations[HERITAGE_SLOT_MAX]; /* of the worker now in each slot; 0: none */
+	size_t nstale;
+	int stale[HERITAGE_STALE_MAX]; /* segments of dead masters: up records to publish */
+};
+
+/* Entry points: they run until the end of the process and return its exit status. */
+int worker_main(const struct heritage *h);
+int bridge_main(const struct heritage *h);
+
+/* Exit statuses of children, for the master. */
+#define CHILD_EXIT_OK 0
+#define CHILD_EXIT_FATAL 2 /* PROTO_FATAL was sent: a restart would not help */
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * log: one line an event, for every process of the family.
+ *
+ * A line carries UTC time with milliseconds, level, process, a message and fields. Field values may
+ * come from clients: they are escaped (text: key="va\x0al"; json: \u000a), never interpreted.
+ * Room: base. Anybody may call it, from any thread. Owns the log descriptor.
+ */
+#ifndef WSGATE_LOG_H
+#define WSGATE_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+enum log_field_kind { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_MEM, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_ERRNO };
+
+struct log_field {
+	enum log_field_kind kind;
+	const char *key;
+	const void *ptr; /* STR, MEM: borrowed for the call; NULL prints as an empty value */
+	size_t len;	 /* MEM: bytes */
+	int64_t num;	 /* INT, UINT; ERRNO: the errno value */
+};
+
+#define kv_str(k, v) ((struct log_field){ LOG_FIELD_STR, (k), (v), 0, 0 })
+#define kv_mem(k, p, n) ((struct log_field){ LOG_FIELD_MEM, (k), (p), (n), 0 })
+#define kv_int(k, v) ((struct log_field){ LOG_FIELD_INT, (k), NULL, 0, (int64_t)(v) })
+#define kv_uint(k, v) ((struct log_field){ LOG_FIELD_UINT, (k), NULL, 0, (int64_t)(v) })
+#define kv_errno(v) ((struct log_field){ LOG_FIELD_ERRNO, "error", NULL, 0, (v) })
+
+/* Usage: log_warn("port taken", kv_str("addr", a), kv_errno(errno)); */
+#define log_at(level, msg, ...)                                                                    \
+	do {                                                                                       \
+		if (log_wants(level))                                                              \
+			log_write((level), (msg),                                                  \
+				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { LOG_FIELD_END, NULL, NULL, 0, 0 } }); \
+	} while (0)
+#define log_error(msg, ...) log_at(LOG_LEVEL_ERROR, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_warn(msg, ...) log_at(LOG_LEVEL_WARN, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_info(msg, ...) log_at(LOG_LEVEL_INFO, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_debug(msg, ...) log_at(LOG_LEVEL_DEBUG, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_trace(msg, ...) log_at(LOG_LEVEL_TRACE, msg __VA_OPT__(, ) __VA_ARGS__)
+
+/* target: "stderr", "syslog" or a file's path. 0, or -1 with errno (the old target stays). */
+int log_open(const char *target, enum log_level level, enum log_format format);
+/* Opens a log file again under its name (logrotate). 0, or -1 with errno (the old file stays). */
+int log_reopen(void);
+/* The process' name on each line from here on, "worker 0". Copied. */
+void log_set_process(const char *name);
+int log_wants(enum log_level level);
+/* fields ends with LOG_FIELD_END. A line that cannot be written is dropped and counted. */
+void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+
+/*
+ * A limit for lines that a client can cause: at most `burst` lines in `interval_ms`; the first line
+ * after a pause says how many were left out. Returns nonzero when the line may be written.
+ */
+struct log_limit {
+	uint64_t start_ms;
+	uint32_t used, dropped;
+};
+int log_allow(struct log_limit *l, uint32_t burst, uint32_t interval_ms);
+
+#endif

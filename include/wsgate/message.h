@@ -1,0 +1,53 @@
+/*
+ * message: whole messages and control frames out of frames; the only buffer of a reading connection.
+ *
+ * A message that lies in one piece in the caller's bytes is handed out in place; else it is
+ * collected in a buffer that is allocated when needed and freed when its message is done. An idle
+ * reader owns nothing. Room: ws.
+ */
+#ifndef WSGATE_MESSAGE_H
+#define WSGATE_MESSAGE_H
+
+#include <wsgate/frame.h>
+#include <wsgate/utf8.h>
+
+struct ws_reader { /* zero it to start; ws_reader_clear() to end */
+	struct ws_frame_parser frame;
+	utf8_state utf8;
+	uint8_t *buf;	     /* owned: the data message under way, NULL while nothing is collected */
+	size_t len, cap;
+	uint8_t *control;    /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or NULL */
+	uint8_t control_len;
+	bool handed_out;     /* the last message was buf: freed by the next call */
+};
+
+enum ws_read_kind {
+	WS_READ_NONE,	 /* all bytes consumed, more are needed */
+	WS_READ_MESSAGE, /* opcode WS_TEXT or WS_BINARY */
+	WS_READ_PING,
+	WS_READ_PONG,
+	WS_READ_CLOSE, /* code: what the peer said, 1005 for nothing */
+	WS_READ_ERROR, /* code, reason: send this Close and end. 1011 when memory ran out */
+};
+
+struct ws_read {
+	enum ws_read_kind kind;
+	uint8_t opcode;
+	const uint8_t *data; /* valid until the next call with this reader, or ws_reader_clear */
+	size_t len;
+	uint16_t code;
+	const char *reason;
+};
+
+/*
+ * Consumes bytes until one message, control frame or error is there, or all are consumed. Text is
+ * checked as it comes (1007 at the first impossible byte). A message whose announced length goes
+ * beyond max_message is refused (1009) before its payload is read. The buffer grows with what really came, at most
+ * doubling: an announced length alone allocates nothing.
+ */
+size_t ws_reader_feed(struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out);
+/* True between the first byte of a message and its end (frame header bytes included). */
+bool ws_reader_busy(const struct ws_reader *r);
+void ws_reader_clear(struct ws_reader *r);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * record: what travels in the rings. Every record says all that is needed to act on it: an up record
+ * may be read by a bridge that never knew the connection. Room: ipc.
+ */
+#ifndef WSGATE_RECORD_H
+#define WSGATE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wsgate/subject.h>
+
+/* worker → bridge */
+enum up_type {
+	UP_MESSAGE = 1, /* a client's message */
+	UP_FLUSH = 2,	/* answer with DOWN_FLUSHED when all earlier records of this connection are final */
+};
+struct up_record {
+	uint64_t generation; /* of the route */
+	uint32_t index;	     /* of the route */
+	uint32_t len;	     /* payload bytes */
+	uint8_t text;	     /* 1 text, 0 binary */
+	uint8_t service_len, user_len;
+	uint8_t reserved[5];
+	/* then: service, user, payload */
+};
+_Static_assert(sizeof(struct up_record) == 24, "layout");
+
+/* bridge → worker */
+enum down_type {
+	DOWN_MESSAGE = 1,
+	DOWN_OPENED = 2,  /* the route is known; its start mark */
+	DOWN_ENDED = 3,	  /* the end of the route is known: its place may be used again */
+	DOWN_FLUSHED = 4, /* answer to UP_FLUSH */
+	DOWN_CLOSE = 5,	  /* end this connection with code and reason */
+};
+struct down_ref {
+	uint64_t generation;
+	uint32_t index;
+	uint32_t reserved;
+};
+struct down_message {
+	uint64_t seq;
+	uint32_t epoch;
+	uint32_t len;	/* payload bytes */
+	uint32_t nrefs; /* connections of this worker that get it, 1 … DOWN_REFS_MAX */
+	uint8_t text;	/* enum broker_text, after delivery.text */
+	uint8_t reserved[3];
+	/* then: nrefs struct down_ref, payload */
+};
+#define DOWN_REFS_MAX 64
+struct down_notice { /* OPENED, ENDED, FLUSHED, CLOSE */
+	struct down_ref ref;
+	uint64_t seq; /* OPENED: the start mark */
+	uint32_t epoch;
+	uint16_t code; /* CLOSE */
+	uint16_t reason_len;
+	/* then: reason */
+};
+_Static_assert(sizeof(struct down_ref) == 16 && sizeof(struct down_message) == 24 && sizeof(struct down_notice) == 32, "layout");
+
+/* Checked views; false for a record that does not add up. */
+struct up_view {
+	const struct up_record *r;
+	struct identity id;
+	const uint8_t *data;
+};
+bool up_parse(const void *payload, size_t size, struct up_view *out);
+struct down_view {
+	const struct down_message *m; /* DOWN_MESSAGE */
+	const struct down_ref *refs;
+	const uint8_t *data;
+	const struct down_notice *n; /* the others */
+	const char *reason;
+};
+bool down_parse(uint16_t type, const void *payload, size_t size, struct down_view *out);
+
+#endif

@@ -1,0 +1,45 @@
+# One source a line. A file that only one program needs stands in that program's list.
+BASE_SRC = \
+	src/base/config.c \
+	src/base/daemon.c \
+	src/base/log.c \
+	src/base/option.c \
+	src/base/subject.c
+
+IPC_SRC = \
+	src/ipc/chan.c \
+	src/ipc/record.c \
+	src/ipc/ring.c \
+	src/ipc/route.c \
+	src/ipc/shm.c
+
+WS_SRC = \
+	src/ws/frame.c \
+	src/ws/handshake.c \
+	src/ws/message.c \
+	src/ws/utf8.c
+
+BROKER_SRC = \
+	src/broker/broker_nats.c
+
+WSGATED_SRC = \
+	src/main.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(WS_SRC) \
+	$(BROKER_SRC) \
+	src/bridge/bridge.c \
+	src/bridge/dispatch.c \
+	src/bridge/publish.c \
+	src/master/child.c \
+	src/master/listen.c \
+	src/master/master.c \
+	src/worker/admin.c \
+	src/worker/conn.c \
+	src/worker/worker.c
+
+WSGATECTL_SRC = \
+	src/ctl/wsgatectl.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(BROKER_SRC)
