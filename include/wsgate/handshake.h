@@ -72,7 +72,7 @@ struct http_answer handshake_identify(const struct handshake *h, const struct id
 
 /*
  * origin.allow, item by item: "same" (host and port of the Host header; default ports filled in by
- * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", "https://*.example.org", "https://example.org:8443".
+ * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", a scheme and a host whose first label may be "*", a scheme, host and port.
  * Compared after parsing, never by substring. No Origin header: allowed. 403 otherwise.
  */
 struct http_answer handshake_origin(const struct handshake *h, const char *const *allow, size_t nallow, int tls);

@@ -10,6 +10,7 @@
 #ifndef WSGATE_ROUTE_H
 #define WSGATE_ROUTE_H
 
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
