@@ -5,6 +5,7 @@
 #ifndef WSGATE_CHAN_H
 #define WSGATE_CHAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <wsgate/proto.h>

@@ -1,0 +1,225 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include <wsgate/chan.h>
+#include <wsgate/log.h>
+
+#define CHAN_BATCH 64 /* messages a wakeup: others have their turn too */
+
+struct chan {
+	int fd;
+	struct event *ev; /* owned */
+	const char *peer; /* borrowed, static text */
+	const struct chan_handler *handlers;
+	void (*gone)(void *arg);
+	void *arg;
+	bool *freed; /* set while callbacks run: tells them that the channel went away */
+};
+
+const char *proto_name(unsigned type)
+{
+	switch (type) {
+	case PROTO_READY:
+		return "READY";
+	case PROTO_BEAT:
+		return "BEAT";
+	case PROTO_FATAL:
+		return "FATAL";
+	case PROTO_DRAINED:
+		return "DRAINED";
+	case PROTO_STALE_DRAINED:
+		return "STALE_DRAINED";
+	case PROTO_FLUSHED:
+		return "FLUSHED";
+	case PROTO_STOP:
+		return "STOP";
+	case PROTO_WORKER_UP:
+		return "WORKER_UP";
+	case PROTO_WORKER_DOWN:
+		return "WORKER_DOWN";
+	case PROTO_DOORBELL:
+		return "DOORBELL";
+	}
+	return "?";
+}
+
+int chan_pair(int fds[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds);
+}
+
+int chan_send_fd(int sock, enum proto_type type, const void *body, size_t size, int fd)
+{
+	struct proto_header head = { PROTO_VERSION, (uint16_t)type, (uint32_t)size };
+	struct iovec iov[2] = { { &head, sizeof(head) }, { (void *)(uintptr_t)body, size } };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg;
+	ssize_t n;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.msg_iov = iov;
+	msg.msg_iovlen = size ? 2 : 1;
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		memset(&control, 0, sizeof(control));
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -1 : 0;
+}
+
+int chan_send(struct chan *c, enum proto_type type, const void *body, size_t size, int fd)
+{
+	if (type != PROTO_DOORBELL && type != PROTO_BEAT)
+		log_trace("send", kv_str("peer", c->peer), kv_str("type", proto_name(type)));
+	return chan_send_fd(c->fd, type, body, size, fd);
+}
+
+/* Takes the descriptor out of a received message; -1 for none, -2 for more than one. */
+static int chan_take_fd(struct msghdr *msg)
+{
+	int fd = -1;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int got;
+
+			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (fd >= 0)
+				close(got);
+			else
+				fd = got;
+		}
+	}
+	return fd;
+}
+
+static const struct chan_handler *chan_find(const struct chan *c, const struct proto_header *head, size_t n)
+{
+	if (n < sizeof(*head) || head->version != PROTO_VERSION || head->size != n - sizeof(*head))
+		return NULL;
+	for (const struct chan_handler *h = c->handlers; h->type; h++)
+		if (h->type == head->type)
+			return h->size == head->size ? h : NULL;
+	return NULL;
+}
+
+/* 1: a message was handled; 0: nothing there; -1: the peer is gone or sent nonsense. */
+static int chan_receive(struct chan *c)
+{
+	struct {
+		struct proto_header head;
+		char body[PROTO_BODY_MAX];
+	} buf;
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { &buf, sizeof(buf) };
+	const struct chan_handler *h;
+	struct msghdr msg;
+	ssize_t n;
+	int fd;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.msg_iov = &iov;
+	msg.msg_iovlen = 1;
+	msg.msg_control = control.space;
+	msg.msg_controllen = sizeof(control.space);
+	n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	if (n == 0)
+		return -1;
+	fd = chan_take_fd(&msg);
+	h = msg.msg_flags & MSG_TRUNC ? NULL : chan_find(c, &buf.head, (size_t)n);
+	if (!h) {
+		log_error("message between processes refused", kv_str("peer", c->peer),
+			kv_uint("version", buf.head.version), kv_uint("type", buf.head.type),
+			kv_int("bytes", n));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	if (h->type != PROTO_DOORBELL && h->type != PROTO_BEAT)
+		log_trace("received", kv_str("peer", c->peer), kv_str("type", proto_name(h->type)));
+	h->fn(c->arg, buf.body, fd);
+	return 1;
+}
+
+static void chan_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct chan *c = arg;
+	bool freed = false;
+	int r = 1;
+
+	(void)fd;
+	(void)what;
+	c->freed = &freed;
+	for (int i = 0; i < CHAN_BATCH && r == 1; i++) {
+		r = chan_receive(c);
+		if (freed)
+			return;
+	}
+	c->freed = NULL;
+	if (r < 0) {
+		event_del(c->ev);
+		c->gone(c->arg);
+	}
+}
+
+struct chan *chan_new(struct event_base *base, int fd, const char *peer, const struct chan_handler *handlers,
+	void (*gone)(void *arg), void *arg)
+{
+	struct chan *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->fd = fd;
+	c->peer = peer;
+	c->handlers = handlers;
+	c->gone = gone;
+	c->arg = arg;
+	c->ev = event_new(base, fd, EV_READ | EV_PERSIST, chan_readable, c);
+	if (!c->ev || event_add(c->ev, NULL) < 0) {
+		if (c->ev)
+			event_free(c->ev);
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void chan_free(struct chan *c)
+{
+	if (!c)
+		return;
+	if (c->freed)
+		*c->freed = true;
+	event_free(c->ev);
+	close(c->fd);
+	free(c);
+}

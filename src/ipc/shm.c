@@ -1,0 +1,256 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wsgate/shm.h>
+
+#define PAGE 4096u
+
+/* Offsets within a slot; all page-aligned. */
+struct slot_layout {
+	uint64_t routes, longs, changes, up[SHM_UP_RINGS], down, size;
+};
+
+static uint64_t page_up(uint64_t n)
+{
+	return (n + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+static struct slot_layout shm_layout(const struct shm_sizes *s)
+{
+	struct slot_layout l;
+	uint64_t at = page_up(sizeof(struct shm_slot));
+
+	l.routes = at;
+	at += page_up((uint64_t)s->routes * sizeof(struct route));
+	l.longs = at;
+	at += page_up((uint64_t)s->routes * ROUTE_LONG);
+	l.changes = at;
+	at += page_up((uint64_t)changes_size_for(s->routes) * sizeof(uint32_t));
+	for (unsigned i = 0; i < SHM_UP_RINGS; i++) {
+		l.up[i] = at;
+		at += s->up_size;
+	}
+	l.down = at;
+	l.size = at + s->down_size;
+	return l;
+}
+
+static uint64_t shm_slots_at(void)
+{
+	return page_up(sizeof(struct shm_header)) + page_up(sizeof(struct shm_bridge));
+}
+
+uint64_t shm_file_size(const struct shm_sizes *s)
+{
+	return shm_slots_at() + s->max_workers * shm_layout(s).size;
+}
+
+static bool shm_sizes_valid(const struct shm_sizes *s)
+{
+	return s->max_workers >= 1 && s->max_workers <= 4096 && s->routes >= 1 &&
+	       s->routes <= 1u << 28 && s->up_size >= PAGE && s->up_size <= 1ull << 32 &&
+	       !(s->up_size & (s->up_size - 1)) && s->down_size >= PAGE &&
+	       s->down_size <= 1ull << 32 && !(s->down_size & (s->down_size - 1));
+}
+
+static int write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	for (off_t at = 0; len;) {
+		ssize_t n = pwrite(fd, p, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		p += n;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
+{
+	struct shm_header h;
+	struct timespec now;
+	int err;
+
+	memset(&h, 0, sizeof(h));
+	memcpy(h.magic, SHM_MAGIC, sizeof(h.magic));
+	h.layout = SHM_LAYOUT;
+	h.header_size = sizeof(h);
+	h.size = shm_file_size(s);
+	if (getrandom(h.id, sizeof(h.id), 0) != sizeof(h.id))
+		return -1;
+	h.sizes = *s;
+	clock_gettime(CLOCK_REALTIME, &now);
+	h.created_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	h.master_pid = (uint32_t)getpid();
+	strncpy(h.version, version, sizeof(h.version) - 1);
+	if (ftruncate(fd, (off_t)h.size) < 0)
+		return -1;
+	err = posix_fallocate(fd, 0, (off_t)shm_slots_at());
+	if (err) {
+		errno = err;
+		return -1;
+	}
+	return write_all(fd, &h, sizeof(h));
+}
+
+int shm_create(const char *path, const struct shm_sizes *s, const char *version, uid_t uid, gid_t gid)
+{
+	int fd, saved;
+
+	if (!shm_sizes_valid(s)) {
+		errno = EINVAL;
+		return -1;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -1;
+	if (shm_fill(fd, s, version) == 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0))
+		return fd;
+	saved = errno;
+	unlink(path);
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int shm_check(const struct shm_header *h, uint64_t file_size)
+{
+	if (memcmp(h->magic, SHM_MAGIC, sizeof(h->magic)) || h->layout != SHM_LAYOUT ||
+		h->header_size != sizeof(*h) || !shm_sizes_valid(&h->sizes) ||
+		h->size != shm_file_size(&h->sizes) || h->size > file_size) {
+		errno = EPROTO;
+		return -1;
+	}
+	return 0;
+}
+
+int shm_read_header(int fd, struct shm_header *out)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	n = pread(fd, out, sizeof(*out), 0);
+	if (n < 0)
+		return -1;
+	if (n != sizeof(*out)) {
+		errno = EPROTO;
+		return -1;
+	}
+	return shm_check(out, (uint64_t)st.st_size);
+}
+
+int shm_prepare_slot(int fd, unsigned slot)
+{
+	struct shm_header h;
+	struct slot_layout l;
+	struct shm_slot *words;
+	uint64_t at;
+	int err;
+
+	if (shm_read_header(fd, &h) < 0)
+		return -1;
+	if (slot >= h.sizes.max_workers) {
+		errno = EINVAL;
+		return -1;
+	}
+	l = shm_layout(&h.sizes);
+	at = shm_slots_at() + slot * l.size;
+	err = posix_fallocate(fd, (off_t)at, (off_t)l.size);
+	if (err) {
+		errno = err;
+		return -1;
+	}
+	words = mmap(NULL, page_up(sizeof(*words)), PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
+	if (words == MAP_FAILED)
+		return -1;
+	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+		ring_init(&words->up[i]);
+	ring_init(&words->down);
+	munmap(words, page_up(sizeof(*words)));
+	return 0;
+}
+
+int shm_map(struct shm *shm, int fd, bool writable)
+{
+	struct shm_header h;
+
+	if (shm_read_header(fd, &h) < 0)
+		return -1;
+	shm->size = h.size;
+	shm->base = mmap(NULL, shm->size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	if (shm->base == MAP_FAILED) {
+		shm->base = NULL;
+		return -1;
+	}
+	shm->header = shm->base;
+	shm->bridge = (struct shm_bridge *)((char *)shm->base + page_up(sizeof(struct shm_header)));
+	return 0;
+}
+
+void shm_unmap(struct shm *shm)
+{
+	if (shm->base)
+		munmap(shm->base, shm->size);
+	memset(shm, 0, sizeof(*shm));
+}
+
+static char *slot_at(const struct shm *shm, unsigned slot)
+{
+	return (char *)shm->base + shm_slots_at() + slot * shm_layout(&shm->header->sizes).size;
+}
+
+struct shm_slot *shm_slot(const struct shm *shm, unsigned slot)
+{
+	return (struct shm_slot *)slot_at(shm, slot);
+}
+
+bool shm_slot_used(const struct shm *shm, unsigned slot)
+{
+	/* ring_init() leaves RING_START: a slot that was never prepared is a hole of zeros. */
+	return slot < shm->header->sizes.max_workers &&
+	       atomic_load_explicit(&shm_slot(shm, slot)->down.head, memory_order_acquire) != 0;
+}
+
+struct route_section shm_routes(const struct shm *shm, unsigned slot)
+{
+	struct slot_layout l = shm_layout(&shm->header->sizes);
+	char *at = slot_at(shm, slot);
+
+	return (struct route_section){ (struct route *)(at + l.routes), at + l.longs,
+		shm->header->sizes.routes };
+}
+
+void shm_changes(const struct shm *shm, unsigned slot, struct changes *out)
+{
+	struct slot_layout l = shm_layout(&shm->header->sizes);
+
+	out->words = &shm_slot(shm, slot)->changes;
+	out->list = (_Atomic uint32_t *)(void *)(slot_at(shm, slot) + l.changes);
+	out->size = changes_size_for(shm->header->sizes.routes);
+	out->pushed = NULL;
+}
+
+void *shm_up_data(const struct shm *shm, unsigned slot, unsigned ring)
+{
+	return slot_at(shm, slot) + shm_layout(&shm->header->sizes).up[ring];
+}
+
+void *shm_down_data(const struct shm *shm, unsigned slot)
+{
+	return slot_at(shm, slot) + shm_layout(&shm->header->sizes).down;
+}
