@@ -47,6 +47,18 @@ struct log_field {
 int log_open(const char *target, enum log_level level, enum log_format format);
 /* Opens a log file again under its name (logrotate). 0, or -1 with errno (the old file stays). */
 int log_reopen(void);
+/*
+ * The descriptor that must survive when a child closes all it did not inherit on purpose: 2 or the log file's; -1 with
+ * syslog, whose connection is closed here (the next line opens it again), lest its number be reused under it.
+ */
+int log_fd(void);
+/*
+ * A file's successor, opened by somebody who may (the master, for children without root): it takes
+ * the place of the log file of this process. 0, or -1 with errno (EINVAL: the target is no file). fd stays the caller's.
+ */
+int log_adopt(int fd);
+/* While on, error lines go to standard error too, wherever the log goes: for the time of the start. */
+void log_echo(int on);
 /* The process' name on each line from here on, "worker 0". Copied. */
 void log_set_process(const char *name);
 int log_wants(enum log_level level);

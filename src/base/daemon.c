@@ -1,0 +1,320 @@
+/*
+ * daemon: see daemon.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <wsgate/daemon.h>
+#include <wsgate/log.h>
+
+static char *title; /* argv's memory; NULL: no titles */
+static size_t title_size, title_args; /* with environ's; argv's alone */
+static int started_pipe = -1;
+
+/* Copies of all strings of a vector, in place. False: no memory; what was copied stays so. */
+static bool copy_strings(char **v)
+{
+	char *s;
+
+	for (; *v; v++) {
+		s = strdup(*v);
+		if (!s)
+			return false;
+		*v = s;
+	}
+	return true;
+}
+
+/*
+ * The kernel puts argv's and environ's strings one behind the other. Everything that points there moves
+ * away first: environ, argv itself (options are kept for a reload) and glibc's own name.
+ */
+void daemon_title_init(int argc, char **argv)
+{
+	char *end, *first = argc > 0 ? argv[0] : NULL;
+	char **env = NULL, *name, *short_name;
+	size_t i, n = 0;
+
+	if (!first)
+		return;
+	end = first + strlen(first) + 1;
+	for (i = 1; i < (size_t)argc && argv[i] == end; i++)
+		end += strlen(end) + 1;
+	title_args = (size_t)(end - first);
+	name = strdup(program_invocation_name);
+	short_name = strdup(program_invocation_short_name);
+	while (environ && environ[n])
+		n++;
+	env = calloc(n + 1, sizeof(*env));
+	if (!name || !short_name || !env)
+		goto fail;
+	for (i = 0; i < n; i++)
+		env[i] = environ[i];
+	if (!copy_strings(env) || !copy_strings(argv))
+		goto fail; /* some strings are copies, some not: all are valid, and there are no titles */
+	program_invocation_name = name;
+	program_invocation_short_name = short_name;
+	for (i = 0; i < n && environ[i] == end; i++)
+		end += strlen(end) + 1;
+	environ = env;
+	title = first;
+	title_size = (size_t)(end - first);
+	return;
+fail:
+	free(name);
+	free(short_name);
+	for (i = 0; env && i < n; i++)
+		if (env[i] != environ[i])
+			free(env[i]);
+	free(env);
+}
+
+void daemon_title(const char *fmt, ...)
+{
+	char buf[256];
+	va_list ap;
+	size_t len;
+
+	va_start(ap, fmt);
+	vsnprintf(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+	(void)prctl(PR_SET_NAME, buf); /* cuts to 15 bytes by itself */
+	if (!title || title_size < 2)
+		return;
+	len = strnlen(buf, title_size - 1);
+	memset(title, 0, title_size);
+	memcpy(title, buf, len);
+	/*
+	 * /proc/PID/cmdline: when argv's last byte is not NUL, the kernel takes it for a title and stops at
+	 * the first NUL (fs/proc/base.c, get_mm_cmdline); else it shows all the NULs behind it as well.
+	 */
+	if (len + 1 < title_args)
+		title[title_args - 1] = '.';
+}
+
+static int pidfile_lock(int fd, pid_t *other)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(fd, F_SETLK, &fl) == 0)
+		return 0;
+	if (errno != EACCES && errno != EAGAIN)
+		return -1;
+	if (fcntl(fd, F_GETLK, &fl) == 0 && fl.l_type != F_UNLCK && fl.l_pid > 0)
+		*other = fl.l_pid;
+	errno = EWOULDBLOCK;
+	return -1;
+}
+
+int daemon_pidfile_open(const char *path, pid_t *other)
+{
+	struct stat mine, there;
+	int fd, saved;
+
+	*other = 0;
+	for (;;) {
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0644);
+		if (fd < 0)
+			return -1;
+		if (pidfile_lock(fd, other) < 0 || fstat(fd, &mine) < 0)
+			break;
+		/* A predecessor may have removed it between open and lock: then this one locks nothing. */
+		if (stat(path, &there) == 0 && there.st_ino == mine.st_ino &&
+			there.st_dev == mine.st_dev)
+			return fd;
+		close(fd);
+	}
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+/* Written before it is cut: a reader never finds it empty. */
+int daemon_pidfile_write(int fd)
+{
+	char buf[32];
+	int n = snprintf(buf, sizeof(buf), "%ld\n", (long)getpid());
+	ssize_t r = pwrite(fd, buf, (size_t)n, 0);
+
+	if (r < 0)
+		return -1;
+	if (r != n) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return ftruncate(fd, n);
+}
+
+/* The starter: waits for the word of the child, which EOF replaces when it dies without one. */
+static void wait_started(int fd, pid_t child)
+{
+	int status = 2;
+	ssize_t n;
+
+	do
+		n = read(fd, &status, sizeof(status));
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(status))
+		status = 2;
+	if (status != 0)
+		(void)waitpid(child, NULL, 0);
+	_exit(status);
+}
+
+static int null_onto(int first, int last)
+{
+	int fd, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return -1;
+	for (fd = first; fd <= last; fd++) {
+		if (dup2(null, fd) < 0) {
+			close(null);
+			return -1;
+		}
+	}
+	if (null > STDERR_FILENO)
+		close(null);
+	return 0;
+}
+
+/* Standard error stays until daemon_started(): why a start failed belongs on the operator's screen. */
+int daemon_detach(void)
+{
+	int fds[2], saved;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -1;
+	pid = fork();
+	if (pid < 0) {
+		saved = errno;
+		close(fds[0]);
+		close(fds[1]);
+		errno = saved;
+		return -1;
+	}
+	if (pid > 0) {
+		close(fds[1]);
+		wait_started(fds[0], pid);
+	}
+	close(fds[0]);
+	started_pipe = fds[1];
+	if (setsid() < 0)
+		return -1;
+	return null_onto(STDIN_FILENO, STDOUT_FILENO);
+}
+
+void daemon_started(int status)
+{
+	ssize_t n;
+
+	log_echo(0);
+	if (started_pipe < 0)
+		return;
+	if (status == 0)
+		(void)null_onto(STDERR_FILENO, STDERR_FILENO);
+	do
+		n = write(started_pipe, &status, sizeof(status));
+	while (n < 0 && errno == EINTR);
+	close(started_pipe);
+	started_pipe = -1;
+}
+
+int daemon_user(const char *name, uid_t *uid, gid_t *gid)
+{
+	struct passwd pw, *found = NULL;
+	size_t size = 1024;
+	char *buf = NULL, *bigger;
+	int r;
+
+	if (name[0] == '\0') {
+		*uid = getuid();
+		*gid = getgid();
+		return 0;
+	}
+	do {
+		size *= 2;
+		bigger = realloc(buf, size);
+		if (!bigger) {
+			free(buf);
+			errno = ENOMEM;
+			return -1;
+		}
+		buf = bigger;
+		r = getpwnam_r(name, &pw, buf, size, &found);
+	} while (r == ERANGE && size < (1U << 20));
+	if (r == 0 && found) {
+		*uid = pw.pw_uid;
+		*gid = pw.pw_gid;
+	}
+	free(buf);
+	if (r == 0 && found)
+		return 0;
+	/* What getpwnam(3) lists for "not found" differs from one system to the next. */
+	errno = r == 0 || r == ESRCH || r == EBADF || r == EPERM ? ENOENT : r;
+	return -1;
+}
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	return (int)syscall(SYS_capset, &h, d);
+}
+
+int daemon_drop(const char *user)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() != 0 || user[0] == '\0')
+		return 0;
+	if (daemon_user(user, &uid, &gid) < 0)
+		return -1;
+	if (initgroups(user, gid) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return -1;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	if (uid == 0) /* user = "root": asked for */
+		return 0;
+	if (drop_capabilities() < 0)
+		return -1;
+	if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0 ||
+		(gid != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) == 0)) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+unsigned long daemon_raise_nofile(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return 0;
+	if (r.rlim_cur < r.rlim_max) {
+		rlim_t before = r.rlim_cur;
+
+		r.rlim_cur = r.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+			r.rlim_cur = before;
+	}
+	return (unsigned long)r.rlim_cur;
+}
