@@ -19,6 +19,7 @@ struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	uint8_t *control;    /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or NULL */
 	uint8_t control_len;
 	bool handed_out;     /* the last message was buf: freed by the next call */
+	bool text;	     /* the data message under way is text */
 };
 
 enum ws_read_kind {
@@ -26,7 +27,7 @@ enum ws_read_kind {
 	WS_READ_MESSAGE, /* opcode WS_TEXT or WS_BINARY */
 	WS_READ_PING,
 	WS_READ_PONG,
-	WS_READ_CLOSE, /* code: what the peer said, 1005 for nothing */
+	WS_READ_CLOSE, /* code: what the peer said, 1005 for nothing; data: its reason */
 	WS_READ_ERROR, /* code, reason: send this Close and end. 1011 when memory ran out */
 };
 
@@ -40,7 +41,9 @@ struct ws_read {
 };
 
 /*
- * Consumes bytes until one message, control frame or error is there, or all are consumed. Text is
+ * Consumes bytes until one message, control frame or error is there, or all are consumed: call it
+ * until WS_READ_NONE (a call with len 0 is fine and gives back what was handed out before). Nothing
+ * may be fed after WS_READ_CLOSE or WS_READ_ERROR. Text is
  * checked as it comes (1007 at the first impossible byte). A message whose announced length goes
  * beyond max_message is refused (1009) before its payload is read. The buffer grows with what really came, at most
  * doubling: an announced length alone allocates nothing.

@@ -4,3 +4,20 @@ UNIT_TESTS = \
 
 test_ring_SRC = \
 	src/ipc/ring.c
+
+UNIT_TESTS += test_utf8
+test_utf8_SRC = \
+	src/ws/utf8.c
+
+UNIT_TESTS += test_frame
+test_frame_SRC = \
+	src/ws/frame.c \
+	src/ws/utf8.c
+
+# Refuses memory on demand.
+UNIT_TESTS += test_message
+$(B)/test/unit/test_message: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
+test_message_SRC = \
+	src/ws/frame.c \
+	src/ws/message.c \
+	src/ws/utf8.c

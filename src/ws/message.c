@@ -1,0 +1,187 @@
+#include <stdlib.h>
+#include <string.h>
+#include <wsgate/message.h>
+
+#define BUFFER_MIN 256
+
+/* Stands in for a NULL buffer: what is handed out has an address, even when its length is 0. */
+static uint8_t nothing[1];
+
+static bool is_control(uint8_t opcode)
+{
+	return (opcode & 0x08) != 0;
+}
+
+static void fail(struct ws_read *out, uint16_t code, const char *reason)
+{
+	out->kind = WS_READ_ERROR;
+	out->code = code;
+	out->reason = reason;
+}
+
+/* Gives back what the last call handed out. */
+static void release(struct ws_reader *r)
+{
+	if (r->handed_out) {
+		free(r->buf);
+		r->buf = NULL;
+		r->len = r->cap = 0;
+		r->handed_out = false;
+	}
+	if (r->control && !(r->frame.in_payload && is_control(r->frame.opcode))) {
+		free(r->control);
+		r->control = NULL;
+		r->control_len = 0;
+	}
+}
+
+/* Room for n more bytes. `rest` is what the frame announces beyond them. */
+static bool reserve(struct ws_reader *r, size_t n, uint64_t rest)
+{
+	size_t need = r->len + n, cap = r->cap < BUFFER_MIN / 2 ? BUFFER_MIN : 2 * r->cap;
+	uint8_t *buf;
+
+	if (need <= r->cap)
+		return true;
+	if (r->frame.fin && cap > need && cap - need > rest)
+		cap = need + (size_t)rest;
+	if (cap < need)
+		cap = need;
+	buf = realloc(r->buf, cap);
+	if (!buf)
+		return false;
+	r->buf = buf;
+	r->cap = cap;
+	return true;
+}
+
+static void control_done(const uint8_t *data, size_t len, uint8_t opcode, struct ws_read *out)
+{
+	uint16_t wrong;
+
+	out->opcode = opcode;
+	out->data = data;
+	out->len = len;
+	if (opcode != WS_CLOSE) {
+		out->kind = opcode == WS_PING ? WS_READ_PING : WS_READ_PONG;
+		return;
+	}
+	wrong = ws_close_check(data, len, &out->code);
+	if (wrong) {
+		fail(out, wrong,
+			wrong == WS_CODE_INVALID ? "close reason is not UTF-8" : "bad close frame");
+		return;
+	}
+	out->kind = WS_READ_CLOSE;
+	if (len >= 2) {
+		out->data += 2;
+		out->len -= 2;
+	}
+}
+
+static void control_piece(struct ws_reader *r, const struct ws_frame_event *ev, struct ws_read *out)
+{
+	if (ev->end && r->control_len == 0) {
+		control_done(ev->data, ev->len, ev->opcode, out);
+		return;
+	}
+	if (!r->control) {
+		r->control = malloc(WS_CONTROL_MAX);
+		if (!r->control) {
+			fail(out, WS_CODE_INTERNAL, "out of memory");
+			return;
+		}
+	}
+	memcpy(r->control + r->control_len, ev->data, ev->len);
+	r->control_len = (uint8_t)(r->control_len + ev->len);
+	if (ev->end)
+		control_done(r->control, r->control_len, ev->opcode, out);
+}
+
+/* A data frame's header: the only place where its length is measured. */
+static void data_begin(struct ws_reader *r, const struct ws_frame_event *ev, size_t max_message,
+	struct ws_read *out)
+{
+	if (ev->opcode != WS_CONT) {
+		r->utf8 = 0;
+		r->text = ev->opcode == WS_TEXT;
+	}
+	if (r->len > max_message || ev->length > max_message - r->len)
+		fail(out, WS_CODE_TOO_BIG, "message too big");
+}
+
+static void data_piece(struct ws_reader *r, const struct ws_frame_event *ev, struct ws_read *out)
+{
+	bool last = ev->end && ev->fin;
+
+	if (r->text && (!utf8_feed(&r->utf8, ev->data, ev->len) || (last && r->utf8 != 0))) {
+		fail(out, WS_CODE_INVALID, "text is not UTF-8");
+		return;
+	}
+	if (last && r->len == 0) {
+		out->data = ev->data;
+		out->len = ev->len;
+	} else if (ev->len > 0) {
+		if (!reserve(r, ev->len, r->frame.left)) {
+			fail(out, WS_CODE_INTERNAL, "out of memory");
+			return;
+		}
+		memcpy(r->buf + r->len, ev->data, ev->len);
+		r->len += ev->len;
+	}
+	if (!last)
+		return;
+	if (r->len > 0) {
+		out->data = r->buf;
+		out->len = r->len;
+		r->handed_out = true;
+	}
+	out->kind = WS_READ_MESSAGE;
+	out->opcode = r->text ? WS_TEXT : WS_BINARY;
+}
+
+size_t ws_reader_feed(
+	struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out)
+{
+	size_t used = 0;
+
+	*out = (struct ws_read){.kind = WS_READ_NONE};
+	release(r);
+	if (!buf)
+		buf = nothing;
+	while (out->kind == WS_READ_NONE) {
+		struct ws_frame_event ev;
+
+		used += ws_frame_parse(&r->frame, buf + used, len - used, false, &ev);
+		switch (ev.kind) {
+		case WS_FRAME_NONE:
+			return used;
+		case WS_FRAME_BEGIN:
+			if (!is_control(ev.opcode))
+				data_begin(r, &ev, max_message, out);
+			break;
+		case WS_FRAME_PAYLOAD:
+			if (is_control(ev.opcode))
+				control_piece(r, &ev, out);
+			else
+				data_piece(r, &ev, out);
+			break;
+		case WS_FRAME_ERROR:
+			fail(out, ev.code, ev.reason);
+			break;
+		}
+	}
+	return used;
+}
+
+bool ws_reader_busy(const struct ws_reader *r)
+{
+	return r->frame.in_payload || r->frame.head_len > 0 || r->frame.message != 0;
+}
+
+void ws_reader_clear(struct ws_reader *r)
+{
+	free(r->buf);
+	free(r->control);
+	*r = (struct ws_reader){.len = 0};
+}
