@@ -1,0 +1,291 @@
+/*
+ * config: see config.h.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <wsgate/config.h>
+#include <wsgate/option.h>
+#include "confile.h"
+
+#define LISTEN_MAX 32 /* with those of tls */
+
+int config_fault(struct loading *l, const struct origin *o, const char *key, const char *fmt, ...)
+{
+	char where[4200], text[512];
+	va_list ap;
+
+	if (l->failed)
+		return -1;
+	l->failed = true;
+	if (o->kind == FROM_FILE && o->line > 0)
+		snprintf(where, sizeof(where), "%s:%d", l->path, o->line);
+	else if (o->kind == FROM_FILE)
+		snprintf(where, sizeof(where), "%s", l->path);
+	else if (o->kind == FROM_ENV)
+		snprintf(where, sizeof(where), "environment %s", o->variable);
+	else
+		snprintf(where, sizeof(where), "%s", o->kind == FROM_SET ? "-o" : "default");
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(l->err, l->errlen, "%s: %s%s%s", where, key ? key : "", key ? ": " : "", text);
+	return -1;
+}
+
+static int set(struct loading *l, const struct option *o, const char *text, const struct origin *from)
+{
+	char err[320];
+
+	if (option_set_text(l->c, o, text, err, sizeof(err)) < 0)
+		return config_fault(l, from, o->key, "%s", err);
+	l->origins[o - option_table] = *from;
+	return 0;
+}
+
+static int set_defaults(struct loading *l)
+{
+	const struct origin from = { .kind = FROM_DEFAULT };
+	size_t i;
+
+	for (i = 0; i < option_count; i++)
+		if (set(l, &option_table[i], option_table[i].def, &from) < 0)
+			return -1;
+	return 0;
+}
+
+static int set_from_environment(struct loading *l)
+{
+	static const struct {
+		const char *variable, *key;
+	} map[] = {
+		{ "NATS_BROKER_URL", "broker.url" },
+		{ "PUBSUB_BROKER", "broker.type" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
+		const struct origin from = { .kind = FROM_ENV, .variable = map[i].variable };
+		const char *value = getenv(map[i].variable);
+
+		if (value && *value != '\0' && set(l, option_find(map[i].key), value, &from) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int set_one(struct loading *l, const char *text)
+{
+	const struct origin from = { .kind = FROM_SET };
+	const struct option *o, *guess;
+	const char *eq = strchr(text, '=');
+	char key[64];
+
+	snprintf(key, sizeof(key), "%.*s", eq ? (int)(eq - text) : (int)strlen(text), text);
+	if (strncmp(key, "tls", 3) == 0 && (key[3] == '.' || key[3] == '\0'))
+		return config_fault(l, &from, key, "sections with a title are for the file alone");
+	o = option_find(key);
+	guess = o ? NULL : option_guess(key);
+	if (guess)
+		return config_fault(l, &from, key, "no such key; is %s meant? wsgate.conf(5) lists them all",
+			guess->key);
+	if (!o)
+		return config_fault(l, &from, key, "no such key; wsgate.conf(5) lists them all");
+	if (!eq)
+		return config_fault(l, &from, key, "has no value; write -o %s=VALUE", key);
+	return set(l, o, eq + 1, &from);
+}
+
+/* The key to blame when two do not go together: the one that was set last, and not a default. */
+static const char *blame(const struct loading *l, const char *a, const char *b, const struct origin **from)
+{
+	const struct origin *x = &l->origins[option_find(a) - option_table];
+	const struct origin *y = &l->origins[option_find(b) - option_table];
+	bool second = y->kind > x->kind || (y->kind == x->kind && y->line > x->line);
+
+	*from = second ? y : x;
+	return second ? b : a;
+}
+
+/* a's value must not be above b's; both are numbers of one kind. */
+static int check_order(struct loading *l, const char *a, const char *b, uint64_t x, uint64_t y)
+{
+	const struct origin *from;
+	const char *key = blame(l, a, b, &from);
+
+	if (x <= y)
+		return 0;
+	return config_fault(l, from, key, "%s must not be above %s; lower the one or raise the other", a, b);
+}
+
+static bool listed(const struct config *c, const char *address)
+{
+	size_t i;
+
+	for (i = 0; i < c->listen.n; i++)
+		if (strcmp(c->listen.v[i], address) == 0)
+			return true;
+	return false;
+}
+
+static int check_listen(struct loading *l)
+{
+	const struct config *c = l->c;
+	struct origin at = { .kind = FROM_FILE };
+	const struct origin *from;
+	const char *key = blame(l, "admin.listen", "listen", &from);
+	size_t i;
+
+	if (listed(c, c->admin.listen))
+		return config_fault(l, from, key,
+			"clients and admin.listen have the same address; give each its own port");
+	for (i = 0; i < c->ntls; i++) {
+		at.line = l->tls_lines[i];
+		if (listed(c, c->tls[i].listen) || strcmp(c->tls[i].listen, c->admin.listen) == 0)
+			return config_fault(l, &at, "tls",
+				"\"%s\" is also in listen or admin.listen; give each its own port",
+				c->tls[i].listen);
+		if (c->listen.n + i >= LISTEN_MAX)
+			return config_fault(l, &at, "tls", "more than 32 addresses, with listen; remove some");
+	}
+	return 0;
+}
+
+static int check_together(struct loading *l)
+{
+	const struct config *c = l->c;
+	const struct origin *from;
+	const char *key = blame(l, "identity.service_cookie", "identity.user_cookie", &from);
+
+	if (check_order(l, "workers", "max_workers", c->workers, c->max_workers) < 0 ||
+		check_order(l, "delivery.user_buffer", "delivery.total_buffer", c->delivery.user_buffer,
+			c->delivery.total_buffer) < 0)
+		return -1;
+	if (c->stream.max_age != 0 && check_order(l, "stream.duplicate_window", "stream.max_age",
+			c->stream.duplicate_window, c->stream.max_age) < 0)
+		return -1;
+	if (strcmp(c->identity.service_cookie, c->identity.user_cookie) == 0)
+		return config_fault(l, from, key, "service_cookie and user_cookie are the same; give them two names");
+	return check_listen(l);
+}
+
+static int load(struct loading *l, const struct config_source *src)
+{
+	size_t i;
+
+	if (set_defaults(l) < 0)
+		return -1;
+	if (src->file && confile_read(l, src->file_required) < 0)
+		return -1;
+	if (set_from_environment(l) < 0)
+		return -1;
+	for (i = 0; i < src->nsets; i++)
+		if (set_one(l, src->sets[i]) < 0)
+			return -1;
+	return check_together(l);
+}
+
+struct config *config_load(const struct config_source *src, char *err, size_t errlen)
+{
+	struct loading l = { .path = src->file, .err = err, .errlen = errlen };
+
+	l.c = calloc(1, sizeof(*l.c));
+	l.origins = calloc(option_count, sizeof(*l.origins));
+	if (!l.c || !l.origins) {
+		snprintf(err, errlen, "configuration: out of memory");
+		l.failed = true;
+	} else if (load(&l, src) < 0) {
+		l.failed = true;
+	}
+	free(l.origins);
+	if (!l.failed)
+		return l.c;
+	config_free(l.c);
+	return NULL;
+}
+
+void config_free(struct config *c)
+{
+	size_t i, j;
+
+	if (!c)
+		return;
+	for (i = 0; i < option_count; i++)
+		option_clear(c, &option_table[i]);
+	for (j = 0; j < c->ntls; j++) {
+		for (i = 0; i < option_tls_count; i++)
+			option_clear(&c->tls[j], &option_tls_table[i]);
+		free(c->tls[j].listen);
+	}
+	free(c->tls);
+	free(c);
+}
+
+static void print_key(const void *base, const struct option *o, const char *name, const char *indent, FILE *out)
+{
+	fprintf(out, "%s%s = ", indent, name);
+	option_print(base, o, out);
+	putc('\n', out);
+}
+
+int config_print(const struct config *c, FILE *out)
+{
+	const char *section = NULL;
+	size_t i, j, len = 0;
+
+	for (i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+		const char *dot = strchr(o->key, '.');
+
+		if (section && (!dot || strncmp(o->key, section, len) != 0)) {
+			fputs("}\n", out);
+			section = NULL;
+		}
+		if (dot && !section) {
+			section = o->key;
+			len = (size_t)(dot + 1 - section);
+			fprintf(out, "%.*s {\n", (int)len - 1, section);
+		}
+		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "", out);
+	}
+	fputs(section ? "}\n" : "", out);
+	for (j = 0; j < c->ntls; j++) {
+		fputs("tls ", out);
+		option_print_string(c->tls[j].listen, out);
+		fputs(" {\n", out);
+		for (i = 0; i < option_tls_count; i++)
+			print_key(&c->tls[j], &option_tls_table[i], strchr(option_tls_table[i].key, '.') + 1, "\t", out);
+		fputs("}\n", out);
+	}
+	return fflush(out) != 0 || ferror(out) ? -1 : 0;
+}
+
+void config_warn_unused(const struct config *c)
+{
+	struct config d = { 0 };
+	char err[320];
+	size_t i;
+
+	for (i = 0; i < c->ntls; i++)
+		log_warn("a tls section is read and checked only: there is no TLS yet",
+			kv_str("listen", c->tls[i].listen));
+	for (i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+
+		if (!o->unused || option_set_text(&d, o, o->def, err, sizeof(err)) < 0)
+			continue;
+		if (!option_equal(c, &d, o))
+			log_warn("a key is read and checked only: its feature is not there yet",
+				kv_str("key", o->key));
+		option_clear(&d, o);
+	}
+}
+
+uint32_t config_workers(const struct config *c)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t n = c->workers > 0 ? c->workers : online > 0 ? (uint32_t)online : 1;
+
+	return n < c->max_workers ? n : c->max_workers;
+}

@@ -1,0 +1,414 @@
+/*
+ * confile: libconfuse, and what it needs around it.
+ *
+ * libconfuse's traps, all met here: it stops at the first fault; its callbacks have no argument; its lexer is
+ * global and stays inside a string or comment that was not closed, into the next file; the end of the
+ * file closes sections; an empty list calls no validator; a failing read ends the process. So the file is
+ * read whole, gets a tail that closes whatever is open, and values are stored as they come by.
+ */
+#include <confuse.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "confile.h"
+
+#define FILE_MAX_BYTES (1024 * 1024)
+/* From within "…", '…', a C comment or none of them: all is closed after it, and only the comment shows. */
+#define OPEN_COMMENT "comment-without-end"
+#define TAIL "\n#\" #' #*/ " OPEN_COMMENT "\n"
+
+static struct {
+	struct loading *l;
+	int lines; /* of the file itself, without the tail */
+	struct config_tls tls; /* the section being read */
+	const char *text;
+} now;
+
+static int fault_line(int line, const char *key, const char *text)
+{
+	struct origin o = { .kind = FROM_FILE, .line = line < now.lines ? line : now.lines };
+
+	return config_fault(now.l, &o, key, "%s", text);
+}
+
+/* "section.key" */
+static void full_key(const cfg_t *cfg, const char *name, char *out, size_t outlen)
+{
+	if (strcmp(cfg->name, "root") == 0)
+		snprintf(out, outlen, "%s", name);
+	else
+		snprintf(out, outlen, "%s.%s", cfg->name, name);
+}
+
+static void unknown_key(const cfg_t *cfg, const char *name)
+{
+	char key[128], text[256];
+	const struct option *guess;
+	const char *dot = strchr(name, '.');
+
+	full_key(cfg, name, key, sizeof(key));
+	guess = option_guess(key);
+	if (dot && option_find(name))
+		snprintf(text, sizeof(text), "in the file it is written %.*s { %s = ... }", (int)(dot - name), name,
+			dot + 1);
+	else if (guess)
+		snprintf(text, sizeof(text), "no such key; is %s meant? wsgate.conf(5) lists them all", guess->key);
+	else
+		snprintf(text, sizeof(text), "no such key; wsgate.conf(5) lists them all");
+	fault_line(cfg->line, key, text);
+}
+
+static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	static const char unknown[] = "no such option '";
+	char text[256], more[400];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	if (strstr(text, OPEN_COMMENT)) {
+		fault_line(now.lines, NULL, "a comment is not closed, or a value is missing at the end; add */ or the value");
+	} else if (cfg->line > now.lines) {
+		fault_line(now.lines, NULL, "the file ends too early; a value, a quote or a brace is missing");
+	} else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
+		text[strlen(text) - 1] = '\0';
+		unknown_key(cfg, text + sizeof(unknown) - 1);
+	} else if (strncmp(text, "found duplicate title", 21) == 0) {
+		fault_line(cfg->line, "tls", "an address has two sections; keep one");
+	} else {
+		snprintf(more, sizeof(more), "%s; wsgate.conf(5) shows how it is written", text);
+		fault_line(cfg->line, NULL, more);
+	}
+}
+
+static void on_error_ignored(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	(void)cfg;
+	(void)fmt;
+	(void)ap;
+}
+
+/* Where the text came from is its first line; libconfuse has counted on. */
+static int first_line(const cfg_t *cfg, const char *value)
+{
+	int line = cfg->line;
+
+	for (; *value != '\0'; value++)
+		line -= *value == '\n';
+	return line;
+}
+
+static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct option *o)
+{
+	unsigned i, n = cfg_opt_size(opt);
+	const char **v = calloc(n + 1, sizeof(*v));
+	char err[320];
+	int r;
+
+	if (!v)
+		return fault_line(cfg->line, o->key, "out of memory");
+	for (i = 0; i < n; i++)
+		v[i] = cfg_opt_getnstr(opt, i);
+	r = option_set(base, o, v, n, err, sizeof(err));
+	if (r < 0)
+		fault_line(n > 0 ? first_line(cfg, v[n - 1]) : cfg->line, o->key, err);
+	free(v);
+	return r;
+}
+
+/*
+ * Called for each value; for a list after each item with those so far, and once more at its brace. Other
+ * calls for the same key mean that it was set before.
+ */
+static int seen_before(const cfg_t *cfg, cfg_opt_t *opt, const struct option *o, struct origin *from)
+{
+	char text[96];
+	size_t n = cfg_opt_size(opt);
+
+	if (from->kind == FROM_FILE && (o->type != OPTION_LIST || from->complete || n < from->items)) {
+		snprintf(text, sizeof(text), "set twice, first in line %d; keep one", from->line);
+		return fault_line(cfg->line, o->key, text);
+	}
+	from->complete = from->kind == FROM_FILE && n == from->items;
+	if (from->kind != FROM_FILE)
+		from->line = cfg->line;
+	from->kind = FROM_FILE;
+	from->items = n;
+	return 0;
+}
+
+static int on_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const struct option *o;
+	char key[128];
+	size_t i;
+
+	full_key(cfg, opt->name, key, sizeof(key));
+	for (i = 0; i < option_tls_count; i++)
+		if (strcmp(option_tls_table[i].key, key) == 0)
+			return store(cfg, opt, &now.tls, &option_tls_table[i]);
+	o = option_find(key);
+	if (!o) /* "section|key", which libconfuse follows */
+		return fault_line(cfg->line, key, "write section { key = value }, without |");
+	if (seen_before(cfg, opt, o, &now.l->origins[o - option_table]) < 0)
+		return -1;
+	return store(cfg, opt, now.l->c, o);
+}
+
+/* The line with "key = {"; 0 when it is written in some other way. */
+static int find_list(const char *key)
+{
+	const char *s = now.text;
+	int line = 1;
+
+	for (; s; line++) {
+		s += strspn(s, " \t");
+		if (strncmp(s, key, strlen(key)) == 0) {
+			s += strlen(key);
+			s += strspn(s, " \t+=");
+			if (*s == '{')
+				return line;
+		}
+		s = strchr(s, '\n');
+		s = s ? s + 1 : NULL;
+	}
+	return 0;
+}
+
+/* Lists that were set to {}, for which no validator is called. */
+static int empty_lists(cfg_t *cfg)
+{
+	unsigned i;
+	char key[128];
+	const struct option *o;
+	struct origin *from;
+	int line, before = cfg->line, r;
+
+	for (i = 0; cfg->opts[i].name; i++) {
+		cfg_opt_t *opt = &cfg->opts[i];
+
+		if (!(opt->flags & CFGF_LIST) || !(opt->flags & CFGF_MODIFIED) || opt->nvalues > 0)
+			continue;
+		full_key(cfg, opt->name, key, sizeof(key));
+		o = option_find(key);
+		if (!o)
+			continue;
+		from = &now.l->origins[o - option_table];
+		line = find_list(opt->name);
+		from->kind = FROM_FILE;
+		from->line = line > 0 ? line : before;
+		cfg->line = from->line;
+		r = store(cfg, opt, now.l->c, o);
+		cfg->line = before;
+		if (r < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void tls_clear(void)
+{
+	size_t i;
+
+	for (i = 0; i < option_tls_count; i++)
+		option_clear(&now.tls, &option_tls_table[i]);
+	free(now.tls.listen);
+	memset(&now.tls, 0, sizeof(now.tls));
+}
+
+static int tls_done(const cfg_t *parent, const cfg_t *sec)
+{
+	struct config *c = now.l->c;
+	struct config_tls *bigger;
+	char text[320], err[256];
+	const struct option *address = option_find("listen");
+	struct strlist one = { 0, NULL };
+	struct config scratch = { .listen = one };
+
+	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) < 0)
+		return fault_line(parent->line, "tls", err);
+	option_clear(&scratch, address);
+	if (!now.tls.certificate || !now.tls.key) {
+		snprintf(text, sizeof(text), "section \"%s\" has no %s; add %s = \"/path/of/a.pem\"", sec->title,
+			now.tls.certificate ? "key" : "certificate", now.tls.certificate ? "key" : "certificate");
+		return fault_line(parent->line, "tls", text);
+	}
+	if (c->ntls == CONFILE_TLS_MAX)
+		return fault_line(parent->line, "tls", "more than 32 sections; remove some");
+	now.l->tls_lines[c->ntls] = parent->line;
+	now.tls.listen = strdup(sec->title);
+	bigger = now.tls.listen ? reallocarray(c->tls, c->ntls + 1, sizeof(*c->tls)) : NULL;
+	if (!bigger)
+		return fault_line(parent->line, "tls", "out of memory");
+	c->tls = bigger;
+	c->tls[c->ntls++] = now.tls;
+	memset(&now.tls, 0, sizeof(now.tls));
+	return 0;
+}
+
+/* A section's end. */
+static int on_section(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+
+	if (cfg->line > now.lines)
+		return fault_line(now.lines, opt->name, "the section is not closed; add a }");
+	if (strcmp(opt->name, "tls") == 0)
+		return tls_done(cfg, sec);
+	return empty_lists(sec);
+}
+
+static cfg_opt_t *add_opt(cfg_opt_t *opts, const char *name, cfg_type_t type, cfg_flag_t flags)
+{
+	for (; opts->name; opts++)
+		if (strcmp(opts->name, name) == 0)
+			return opts;
+	opts->name = name;
+	opts->type = type;
+	opts->flags = flags;
+	opts->validcb = type == CFGT_SEC ? on_section : on_value;
+	return opts;
+}
+
+/* False: no memory. */
+static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, cfg_flag_t flags)
+{
+	const char *dot = strchr(o->key, '.'), *name = o->key;
+	cfg_opt_t *sec;
+
+	if (dot) {
+		snprintf(section, 32, "%.*s", (int)(dot - o->key), o->key);
+		sec = add_opt(opts, section, CFGT_SEC, flags);
+		if (!sec->subopts)
+			sec->subopts = calloc(option_count + 1, sizeof(*sec->subopts));
+		if (!sec->subopts)
+			return false;
+		opts = sec->subopts;
+		name = dot + 1;
+	}
+	add_opt(opts, name, CFGT_STR, CFGF_NODEFAULT | (o->type == OPTION_LIST ? CFGF_LIST : CFGF_NONE));
+	return true;
+}
+
+/* libconfuse's view of the option table. NULL: no memory. */
+static cfg_t *make_parser(void)
+{
+	size_t i, n = option_count + option_tls_count;
+	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
+	char (*sections)[32] = calloc(n, sizeof(*sections));
+	bool ok = opts && sections;
+	cfg_t *cfg = NULL;
+
+	for (i = 0; ok && i < option_count; i++)
+		ok = add_option(opts, &option_table[i], sections[i], CFGF_NONE);
+	for (i = 0; ok && i < option_tls_count; i++)
+		ok = add_option(opts, &option_tls_table[i], sections[option_count + i],
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+	if (ok)
+		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
+	for (i = 0; opts && opts[i].name; i++)
+		free(opts[i].subopts);
+	free(opts);
+	free(sections);
+	return cfg;
+}
+
+/* After a fault the lexer may still be inside a string: it is global, and the next file must not begin there. */
+static void reset_lexer(void)
+{
+	cfg_opt_t none = { .name = NULL };
+	cfg_t *cfg = cfg_init(&none, CFGF_NONE);
+
+	if (!cfg)
+		return;
+	cfg_set_error_function(cfg, on_error_ignored);
+	(void)cfg_parse_buf(cfg, TAIL);
+	cfg_free(cfg);
+}
+
+/* text is the file and the tail. */
+static int parse(struct loading *l, const char *text, int lines)
+{
+	cfg_t *cfg;
+
+	memset(&now, 0, sizeof(now));
+	now.l = l;
+	now.lines = lines > 0 ? lines : 1;
+	now.text = text;
+	cfg = make_parser();
+	if (cfg) {
+		cfg_set_error_function(cfg, on_error);
+		if ((cfg_parse_buf(cfg, text) != CFG_SUCCESS || empty_lists(cfg) < 0) && !l->failed)
+			fault_line(1, NULL, "out of memory");
+		cfg_free(cfg);
+	} else {
+		fault_line(1, NULL, "out of memory");
+	}
+	tls_clear();
+	if (l->failed)
+		reset_lexer();
+	return l->failed ? -1 : 0;
+}
+
+/* Reads all of it; the buffer has room for the tail. -1 with errno; EFBIG: too large. */
+static ssize_t slurp(int fd, char *buf)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	for (;;) {
+		n = read(fd, buf + len, FILE_MAX_BYTES + 1 - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -1 : (ssize_t)len;
+		len += (size_t)n;
+		if (len > FILE_MAX_BYTES) {
+			errno = EFBIG;
+			return -1;
+		}
+	}
+}
+
+static int parse_bytes(struct loading *l, char *buf, size_t len)
+{
+	struct origin o = { .kind = FROM_FILE };
+	size_t i;
+	int lines = 0;
+
+	for (i = 0; i < len && buf[i] != '\0'; i++)
+		lines += buf[i] == '\n';
+	if (i < len) {
+		o.line = lines + 1;
+		return config_fault(l, &o, NULL, "a NUL byte; this is no text file");
+	}
+	if (len > 0 && buf[len - 1] != '\n')
+		lines++;
+	memcpy(buf + len, TAIL, sizeof(TAIL));
+	return parse(l, buf, lines);
+}
+
+int confile_read(struct loading *l, bool required)
+{
+	struct origin o = { .kind = FROM_FILE };
+	char *buf;
+	ssize_t len;
+	int fd, r;
+
+	fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 && errno == ENOENT && !required)
+		return 0;
+	if (fd < 0)
+		return config_fault(l, &o, NULL, "cannot be opened (%s); make it readable, or name another with -c",
+			strerror(errno));
+	buf = malloc(FILE_MAX_BYTES + 1 + sizeof(TAIL));
+	len = buf ? slurp(fd, buf) : -1;
+	r = len >= 0 ? parse_bytes(l, buf, (size_t)len)
+		     : config_fault(l, &o, NULL, "cannot be read (%s); make it a readable file, or name another with -c",
+				buf ? strerror(errno) : "out of memory");
+	free(buf);
+	close(fd);
+	return r;
+}
