@@ -1,10 +1,13 @@
 # One source a line. A file that only one program needs stands in that program's list.
 BASE_SRC = \
+	src/base/confile.c \
 	src/base/config.c \
 	src/base/daemon.c \
 	src/base/log.c \
 	src/base/option.c \
-	src/base/subject.c
+	src/base/option_table.c \
+	src/base/subject.c \
+	src/base/value.c
 
 IPC_SRC = \
 	src/ipc/chan.c \
