@@ -1,0 +1,164 @@
+// A wsgated of our own: configuration written from an object, started in the foreground, watched.
+import fs from 'node:fs';
+import path from 'node:path';
+import assert from 'node:assert/strict';
+import { Proc, childrenOf, freePort, run, until, within } from './proc.mjs';
+
+export const BUILD = process.env.WSGATE_BUILD ?? path.resolve(new URL(".", import.meta.url).pathname, '../../../build');
+export const WSGATED = path.join(BUILD, 'wsgated');
+export const WSGATECTL = path.join(BUILD, 'wsgatectl');
+
+const quote = (s) => `"${String(s).replace(/[\\"$]/g, '\\$&')}"`;
+
+function value(v) {
+	if (Array.isArray(v)) return `{${v.map(quote).join(', ')}}`;
+	return typeof v === 'number' ? String(v) : quote(v);
+}
+
+// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf.
+export function configText(conf) {
+	let out = '';
+	for (const [k, v] of Object.entries(conf)) {
+		if (v !== null && typeof v === 'object' && !Array.isArray(v)) {
+			const inner = Object.entries(v).map(([kk, vv]) => `\t${kk} = ${value(vv)}\n`).join('');
+			out += `${k} {\n${inner}}\n`;
+		} else {
+			out += `${k} = ${value(v)}\n`;
+		}
+	}
+	return out;
+}
+
+let counter = 0;
+
+export class Gateway {
+	// opts: config (laid over the defaults of the tests), args, env
+	constructor(t, nats, opts) {
+		this.t = t;
+		this.nats = nats;
+		this.opts = opts;
+		this.dir = path.join(t.dir, `gateway${counter++}`);
+		this.logfile = `${this.dir}.log`;
+		this.proc = null;
+		this.restarts = false; // the test kills processes itself
+	}
+
+	async prepare() {
+		fs.mkdirSync(this.dir);
+		this.port = await freePort();
+		this.adminPort = await freePort();
+		this.file = path.join(this.dir, 'wsgate.conf');
+		this.pidfile = path.join(this.dir, 'wsgated.pid');
+		const own = this.opts.config ?? {};
+		const base = {
+			workers: 2,
+			max_workers: 4,
+			max_connections: 4000,
+			user: '',
+			pidfile: this.pidfile,
+			runtime_dir: path.join(this.dir, 'run'),
+			listen: [`127.0.0.1:${this.port}`],
+			drain_timeout: '2s',
+			log: { level: 'debug' },
+			broker: { url: this.nats.url },
+			admin: { listen: `127.0.0.1:${this.adminPort}` },
+		};
+		this.config = { ...base, ...own };
+		for (const k of ['log', 'broker', 'admin']) this.config[k] = { ...base[k], ...own[k] };
+		this.writeConfig();
+	}
+
+	writeConfig() {
+		fs.writeFileSync(this.file, configText(this.config));
+	}
+
+	async start(ready = true) {
+		assert.ok(!this.proc || this.proc.exit, 'runs already');
+		this.proc = new Proc(WSGATED, ['-f', '-c', this.file, ...(this.opts.args ?? [])],
+			{ logfile: this.logfile, env: this.opts.env });
+		if (ready) await this.ready();
+		else await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));
+		this.family = this.children().map((c) => c.pid);
+	}
+
+	async ready(ms = 20000) {
+		await until('/readyz 200', async () => {
+			if (this.proc.exit) throw new Error(`wsgated ended: ${JSON.stringify(this.proc.exit)}\n${this.log().slice(-2000)}`);
+			return (await this.status('/readyz')) === 200;
+		}, ms);
+	}
+
+	// The status of a page of the admin listener, 0 when there is no answer.
+	status(page) {
+		return this.admin(page).then((r) => r.status, () => 0);
+	}
+
+	async admin(page) {
+		const r = await fetch(`http://127.0.0.1:${this.adminPort}${page}`, { headers: { connection: 'close' } });
+		return { status: r.status, text: await r.text(), headers: r.headers };
+	}
+
+	// where: "chat/alice" (percent-encoded by the caller), "" for cookies, "/…" a path as it is
+	wsUrl(where) {
+		return `ws://127.0.0.1:${this.port}${where.startsWith('/') ? where : `/ws/${where}`}`;
+	}
+
+	children() {
+		return childrenOf(this.proc.pid);
+	}
+
+	// The pid of the child with that title ("bridge", "worker 0").
+	pid(title) {
+		return this.children().find((c) => c.title.startsWith(`wsgated: ${title}`))?.pid;
+	}
+
+	// kill -9 of one child; resolves when it is gone.
+	async murder(title) {
+		const pid = this.pid(title);
+		assert.ok(pid, `no process "wsgated: ${title}"`);
+		this.restarts = true;
+		process.kill(pid, 'SIGKILL');
+		await until(`the death of ${title}`, () => !this.children().some((c) => c.pid === pid));
+		return pid;
+	}
+
+	// kill -9 of every process of the gateway.
+	async massacre() {
+		this.restarts = true;
+		await this.proc.kill();
+	}
+
+	signal(sig) {
+		this.proc.signal(sig);
+	}
+
+	exited(ms = 15000) {
+		return within('the end of wsgated', this.proc.ended, ms);
+	}
+
+	log() {
+		return fs.existsSync(this.logfile) ? fs.readFileSync(this.logfile, 'utf8') : '';
+	}
+
+	ctl(...args) {
+		return run(WSGATECTL, ['-c', this.file, ...args]);
+	}
+
+	async kill() {
+		await this.proc?.kill();
+	}
+
+	// After a test that went well: nobody died, and TERM ends it with 0.
+	async endWell() {
+		if (!this.proc || this.proc.exit) return;
+		if (!this.restarts) {
+			const now = this.children().map((c) => c.pid);
+			assert.deepEqual(this.family.filter((p) => !now.includes(p)), [], 'a process of the gateway died during the test');
+		}
+		this.signal('SIGTERM');
+		assert.deepEqual(await this.exited(), { code: 0, signal: null }, 'wsgated after TERM');
+	}
+}
+
+// wsgated run to its end: -t, -T, or a start that must fail.
+export const wsgated = (...args) => run(WSGATED, args);

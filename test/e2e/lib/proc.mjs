@@ -1,0 +1,132 @@
+// Processes, ports and waiting. What is started here is ended here, by its process group.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+
+// Sanitized programs are slower.
+export const SLOW = /build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1;
+
+const groups = new Set();
+process.on('exit', () => groups.forEach(endGroup));
+for (const s of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(s, () => process.exit(1));
+
+function endGroup(pid) {
+	try {
+		process.kill(-pid, 'SIGKILL');
+	} catch { /* gone */ }
+	groups.delete(pid);
+}
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Polls until cond() gives something true, and returns that.
+export async function until(what, cond, ms = 20000) {
+	const end = performance.now() + ms * SLOW;
+	for (let step = 5; ; step = Math.min(step * 1.5, 100)) {
+		const v = await cond();
+		if (v) return v;
+		if (performance.now() > end) throw new Error(`not in time (${ms * SLOW} ms): ${what}`);
+		await sleep(step);
+	}
+}
+
+// The value of a promise, or an error that says what did not come.
+export function within(what, promise, ms = 20000) {
+	let timer;
+	const late = new Promise((_, fail) => {
+		timer = setTimeout(() => fail(new Error(`not in time (${ms * SLOW} ms): ${what}`)), ms * SLOW);
+	});
+	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+// A condition that must stay true for a while: the only use of time as such.
+export async function stays(what, cond, ms = 1000) {
+	const end = performance.now() + ms;
+	while (performance.now() < end) {
+		if (!(await cond())) throw new Error(`did not stay: ${what}`);
+		await sleep(50);
+	}
+}
+
+// A free loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile.
+export async function freePort() {
+	for (;;) {
+		const port = 10000 + Math.floor(Math.random() * 20000);
+		const ok = await new Promise((done) => {
+			const s = net.createServer();
+			s.once('error', () => done(false));
+			s.listen(port, '127.0.0.1', () => s.close(() => done(true)));
+		});
+		if (ok) return port;
+	}
+}
+
+export class Proc {
+	// logfile takes both outputs, appended; without one stdout and stderr are collected in .out, .err.
+	constructor(cmd, args, { env = {}, logfile, cwd } = {}) {
+		const clean = { ...process.env, ...env };
+		if (!('NATS_BROKER_URL' in env)) delete clean.NATS_BROKER_URL;
+		if (!('PUBSUB_BROKER' in env)) delete clean.PUBSUB_BROKER;
+		const fd = logfile ? fs.openSync(logfile, 'a') : 'pipe';
+		this.name = cmd;
+		this.out = this.err = '';
+		this.child = spawn(cmd, args, { cwd, detached: true, env: clean, stdio: ['pipe', fd, fd] });
+		if (logfile) fs.closeSync(fd);
+		this.pid = this.child.pid;
+		if (this.pid) groups.add(this.pid);
+		this.child.stdin.on('error', () => {});
+		this.child.stdout?.setEncoding('utf8').on('data', (s) => (this.out += s));
+		this.child.stderr?.setEncoding('utf8').on('data', (s) => (this.err += s));
+		this.exit = null;
+		this.ended = new Promise((done) => {
+			this.child.once('error', (e) => done((this.exit = { code: -1, signal: null, error: e.message })));
+			this.child.once('close', (code, signal) => done((this.exit = { code, signal })));
+		});
+	}
+
+	signal(sig) {
+		if (!this.exit) process.kill(this.pid, sig);
+	}
+
+	// Ends the whole group at once; waits for the leader.
+	async kill() {
+		if (this.pid) endGroup(this.pid);
+		if (!this.exit) await this.ended;
+	}
+}
+
+// Runs a program to its end.
+export async function run(cmd, args, { input, ms = 20000, env } = {}) {
+	const p = new Proc(cmd, args, { env });
+	if (input !== undefined) p.child.stdin.write(input);
+	p.child.stdin.end();
+	try {
+		const { code, signal } = await within(`the end of ${cmd} ${args.join(' ')}`, p.ended, ms);
+		return { code, signal, out: p.out, err: p.err };
+	} finally {
+		await p.kill();
+	}
+}
+
+// [{ pid, title }] of the living children of a process.
+export function childrenOf(ppid) {
+	const found = [];
+	for (const d of fs.readdirSync('/proc')) {
+		if (!/^\d+$/.test(d)) continue;
+		try {
+			const stat = fs.readFileSync(`/proc/${d}/stat`, 'utf8');
+			const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+			if (Number(parent) === ppid && state !== 'Z') found.push({ pid: Number(d), title: titleOf(Number(d)) });
+		} catch { /* gone meanwhile */ }
+	}
+	return found;
+}
+
+// As ps shows it.
+export function titleOf(pid) {
+	try {
+		return fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').replace(/\0+$/, '').replace(/\0/g, ' ');
+	} catch {
+		return '';
+	}
+}
