@@ -7,6 +7,7 @@ BASE_SRC = \
 	src/base/option.c \
 	src/base/option_table.c \
 	src/base/subject.c \
+	src/base/table.c \
 	src/base/value.c
 
 IPC_SRC = \

@@ -21,3 +21,6 @@ test_message_SRC = \
 	src/ws/frame.c \
 	src/ws/message.c \
 	src/ws/utf8.c
+UNIT_TESTS += test_table
+test_table_SRC = \
+	src/base/table.c
