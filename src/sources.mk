@@ -18,9 +18,13 @@ IPC_SRC = \
 	src/ipc/shm.c
 
 WS_SRC = \
+	src/ws/answer.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
+	src/ws/identity.c \
 	src/ws/message.c \
+	src/ws/origin.c \
+	src/ws/sha1.c \
 	src/ws/utf8.c
 
 BROKER_SRC = \

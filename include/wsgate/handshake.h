@@ -3,7 +3,16 @@
  *
  * llhttp parses; what llhttp 8.1 lets pass and RFC 9112 or RFC 6455 4.2.1 do not is refused here
  * (obs-fold, two Hosts, versions other than 1.1, a body, NUL, bare LF). No I/O. Room: ws.
- * One allocation a handshake, freed at its end; its size is bounded by the limits.
+ * One allocation a handshake, a second one for a request above 1.5 KiB; together bounded by the
+ * limits (doubling included, about 2 * (max_header + max_request)).
+ *
+ * The order that gives the table of answers: feed until FAILED (what handshake_answer() says: 400,
+ * 414, 431, 505 for other versions, 503 without memory) or DONE; then, first objection wins:
+ *   1. handshake_identify(): its 404 and 400 now, its 401 only at 3
+ *   2. handshake_check(): 405, 426, 400
+ *   3. the 401 of 1
+ *   4. handshake_origin(): 403
+ * For other endpoints (echo) 2 and 4 alone, after the caller compared handshake_path().
  */
 #ifndef WSGATE_HANDSHAKE_H
 #define WSGATE_HANDSHAKE_H
@@ -15,8 +24,8 @@
 struct handshake; /* opaque; owned by the connection */
 
 struct handshake_limits {
-	size_t max_header;  /* bytes of all headers together: 431 beyond */
-	size_t max_request; /* bytes of the request line: 414 beyond */
+	size_t max_header;  /* bytes of all headers together, with their CR LF: 431 beyond */
+	size_t max_request; /* bytes of the request line, without its CR LF: 414 beyond */
 };
 
 enum handshake_state { HANDSHAKE_MORE, HANDSHAKE_DONE, HANDSHAKE_FAILED };
@@ -27,14 +36,17 @@ void handshake_free(struct handshake *h); /* NULL is fine */
 
 /*
  * Feeds bytes. *used says how many belong to the request: with HANDSHAKE_DONE the rest of an upgrade
- * are WebSocket frames already. FAILED: handshake_answer() says what to send.
+ * are WebSocket frames already. FAILED: handshake_answer() says what to send. After DONE or FAILED
+ * nothing more is consumed. However the bytes are cut, the outcome is the same.
  */
 enum handshake_state handshake_feed(struct handshake *h, const char *buf, size_t len, size_t *used);
 
 /* Borrowed views into the handshake, terminated; valid from DONE until handshake_free. */
 const char *handshake_method(const struct handshake *h);
-const char *handshake_path(const struct handshake *h);	/* without the query */
+const char *handshake_path(const struct handshake *h);	/* without the query, not decoded */
 const char *handshake_query(const struct handshake *h); /* "" when there is none */
+/* host[:port] that was asked for: of an absolute request target, else the Host header */
+const char *handshake_authority(const struct handshake *h);
 /* First header of that name (case-insensitive), or NULL. */
 const char *handshake_header(const struct handshake *h, const char *name);
 /* Calls fn for each header of that name, in order. */
@@ -46,11 +58,12 @@ struct http_answer {
 	const char *headers; /* extra header lines, each ending with CRLF; static, "" for none */
 };
 
-/* After FAILED: the answer. 400, 414, 431, … */
+/* After FAILED: the answer. 400, 414, 431, 503, 505 */
 struct http_answer handshake_answer(const struct handshake *h);
 /*
  * The method, the upgrade and the WebSocket headers of a finished request on a valid path:
- * 405 + Allow, 426 + Upgrade/Connection, 426 + Sec-WebSocket-Version, 400; status 0 when all is well.
+ * 405 + Allow, 426 + Upgrade/Connection, 426 + Sec-WebSocket-Version (also when there is none), 400;
+ * status 0 when all is well. The version is looked at before the key.
  */
 struct http_answer handshake_check(const struct handshake *h);
 
@@ -64,15 +77,18 @@ struct handshake_identity {
 	size_t service_len, user_len;
 };
 /*
- * "/ws/{service}/{user}" (percent-decoded; the last slash is optional) and "/ws" + cookies (taken as they are; a
+ * "/ws/{service}/{user}" (percent-decoded: a raw '/' separates, %2F does not; the last slash is
+ * optional; "/ws/{service}" is 404, "/ws/{service}/" has an empty user) and "/ws" + cookies (taken as they are; a
  * value in double quotes loses them; two cookies of one name with different values are refused: 400). 404 for other paths, 400 for empty or
- * overlong tokens and bad escapes, 401 + WWW-Authenticate without identity.
+ * overlong tokens and bad escapes, 401 + WWW-Authenticate without identity. The path form does not
+ * look at cookies. Without rules->path it is 404; without rules->cookie "/ws" is 401.
  */
 struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules, struct handshake_identity *id);
 
 /*
  * origin.allow, item by item: "same" (host and port of the Host header; default ports filled in by
  * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", a scheme and a host whose first label may be "*", a scheme, host and port.
+ * A rule without a port means its scheme's default port; "*." stands for one label or more.
  * Compared after parsing, never by substring. No Origin header: allowed. 403 otherwise.
  */
 struct http_answer handshake_origin(const struct handshake *h, const char *const *allow, size_t nallow, int tls);
@@ -81,7 +97,7 @@ bool handshake_origin_rule_valid(const char *rule);
 
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do, plus the protocol). */
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);
-/* Any other answer, "Connection: close", Date, Content-Length, text/plain. retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
+/* Any other answer with its headers, "Connection: close", Date, Content-Length, text/plain. retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
 size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen);
 
 #endif

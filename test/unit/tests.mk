@@ -21,6 +21,22 @@ test_message_SRC = \
 	src/ws/frame.c \
 	src/ws/message.c \
 	src/ws/utf8.c
+
+HANDSHAKE_SRC = \
+	src/ws/answer.c \
+	src/ws/handshake.c \
+	src/ws/identity.c \
+	src/ws/origin.c \
+	src/ws/sha1.c
+
+UNIT_TESTS += test_answer test_handshake test_identity test_origin
+test_answer_SRC = $(HANDSHAKE_SRC)
+test_handshake_SRC = $(HANDSHAKE_SRC)
+test_identity_SRC = $(HANDSHAKE_SRC)
+test_origin_SRC = $(HANDSHAKE_SRC)
+# Refuses memory on demand.
+$(B)/test/unit/test_handshake: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
+
 UNIT_TESTS += test_table
 test_table_SRC = \
 	src/base/table.c

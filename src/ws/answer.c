@@ -1,0 +1,189 @@
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include "handshake_parts.h"
+#include "sha1.h"
+
+#define KEY_BYTES 24 /* base64 of 16 bytes */
+
+static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 1.3 */
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* RFC 9110 5.6.1: lists may be spread over several lines and have empty members. */
+static bool list_has(const struct handshake *h, const char *name, const char *token)
+{
+	const char *value = NULL;
+	size_t want = strlen(token);
+
+	while ((value = handshake_next(h, name, value)) != NULL) {
+		const char *p = value;
+
+		while (*p) {
+			size_t len = strcspn(p, ",");
+			const char *next = p + len + (p[len] == ',');
+
+			while (len > 0 && is_space(*p)) {
+				p++;
+				len--;
+			}
+			while (len > 0 && is_space(p[len - 1]))
+				len--;
+			if (len == want && strncasecmp(p, token, len) == 0)
+				return true;
+			p = next;
+		}
+	}
+	return false;
+}
+
+static bool key_valid(const char *key)
+{
+	if (strlen(key) != KEY_BYTES || strcmp(key + KEY_BYTES - 2, "==") != 0)
+		return false;
+	for (int i = 0; i < KEY_BYTES - 2; i++)
+		if (!strchr(base64, key[i]))
+			return false;
+	return true;
+}
+
+/* RFC 6455 4.2.1. The version comes before the key: it says what the other headers mean. */
+struct http_answer handshake_check(const struct handshake *h)
+{
+	const char *version = handshake_header(h, "Sec-WebSocket-Version");
+	const char *key = handshake_header(h, "Sec-WebSocket-Key");
+
+	if (strcmp(handshake_method(h), "GET") != 0)
+		return (struct http_answer){405, "only GET is allowed here", "Allow: GET\r\n"};
+	if (!list_has(h, "Upgrade", "websocket") || !list_has(h, "Connection", "upgrade"))
+		return (struct http_answer){426, "this is a WebSocket endpoint",
+			"Upgrade: websocket\r\nConnection: Upgrade\r\n"};
+	if (version && handshake_next(h, "Sec-WebSocket-Version", version))
+		return (struct http_answer){400, "more than one Sec-WebSocket-Version header", ""};
+	if (!version || strcmp(version, "13") != 0)
+		return (struct http_answer){426, "only WebSocket version 13 is spoken here",
+			"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+			"Sec-WebSocket-Version: 13\r\n"};
+	if (!key)
+		return (struct http_answer){400, "no Sec-WebSocket-Key header", ""};
+	if (handshake_next(h, "Sec-WebSocket-Key", key))
+		return (struct http_answer){400, "more than one Sec-WebSocket-Key header", ""};
+	if (!key_valid(key))
+		return (struct http_answer){400, "Sec-WebSocket-Key is not base64 of 16 bytes", ""};
+	return (struct http_answer){0, "", ""};
+}
+
+/* 20 bytes: 28 characters, the last one padding. */
+static void digest_encode(const uint8_t in[SHA1_BYTES], char out[29])
+{
+	for (int i = 0, o = 0; i < SHA1_BYTES; i += 3, o += 4) {
+		unsigned left = SHA1_BYTES - (unsigned)i;
+		unsigned v = (unsigned)in[i] << 16 | (unsigned)in[i + 1] << 8 |
+			     (left > 2 ? in[i + 2] : 0u);
+
+		out[o] = base64[v >> 18];
+		out[o + 1] = base64[v >> 12 & 63];
+		out[o + 2] = base64[v >> 6 & 63];
+		out[o + 3] = left > 2 ? base64[v & 63] : '=';
+	}
+	out[28] = '\0';
+}
+
+static size_t printed(int n, size_t outlen)
+{
+	return n > 0 && (size_t)n < outlen ? (size_t)n : 0;
+}
+
+size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen)
+{
+	const char *key = handshake_header(h, "Sec-WebSocket-Key");
+	uint8_t digest[SHA1_BYTES];
+	char input[KEY_BYTES + sizeof(guid)], accept[29];
+
+	if (!key || strlen(key) != KEY_BYTES)
+		return 0;
+	memcpy(input, key, KEY_BYTES);
+	memcpy(input + KEY_BYTES, guid, sizeof(guid));
+	sha1(input, KEY_BYTES + sizeof(guid) - 1, digest);
+	digest_encode(digest, accept);
+	return printed(snprintf(out, outlen,
+			       "HTTP/1.1 101 Switching Protocols\r\n"
+			       "Upgrade: websocket\r\n"
+			       "Connection: Upgrade\r\n"
+			       "Sec-WebSocket-Accept: %s\r\n"
+			       "%s%s%s\r\n",
+			       accept, protocol ? "Sec-WebSocket-Protocol: " : "",
+			       protocol ? protocol : "", protocol ? "\r\n" : ""),
+		outlen);
+}
+
+static const char *phrase(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *phrase;
+	} phrases[] = {
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{408, "Request Timeout"},
+		{414, "URI Too Long"},
+		{426, "Upgrade Required"},
+		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+		{505, "HTTP Version Not Supported"},
+	};
+
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
+		if (phrases[i].status == status)
+			return phrases[i].phrase;
+	return status < 500 ? "Client Error" : "Server Error";
+}
+
+/* RFC 9110 5.6.7, IMF-fixdate: English names, whatever the locale. */
+static void http_date(char out[64])
+{
+	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[][4] = {
+		"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t now = time(NULL);
+	char form[32];
+	struct tm t;
+
+	gmtime_r(&now, &t);
+	snprintf(form, sizeof(form), "%s, %%d %s %%Y %%H:%%M:%%S GMT", days[t.tm_wday],
+		months[t.tm_mon]);
+	strftime(out, 64, form, &t);
+}
+
+size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen)
+{
+	char date[64], retry[40] = "";
+
+	http_date(date);
+	if (retry_after)
+		snprintf(retry, sizeof(retry), "Retry-After: %u\r\n", retry_after);
+	return printed(snprintf(out, outlen,
+			       "HTTP/1.1 %u %s\r\n"
+			       "Date: %s\r\n"
+			       "%s%s"
+			       "Connection: close\r\n"
+			       "Content-Type: text/plain; charset=utf-8\r\n"
+			       "Content-Length: %zu\r\n"
+			       "\r\n"
+			       "%s\n",
+			       a->status, phrase(a->status), date, a->headers, retry,
+			       strlen(a->text) + 1, a->text),
+		outlen);
+}
