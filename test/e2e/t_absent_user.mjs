@@ -1,0 +1,43 @@
+// What was published while a user was away waits in the stream, and leaves it once received.
+import { test, assert, until } from './lib/scenario.mjs';
+import { recv } from './lib/nats.mjs';
+import { numbers } from './lib/client.mjs';
+
+await test('500 waiting messages arrive in order, and are gone afterwards', async (t) => {
+	const { bus, gw } = await t.pair();
+	await bus.publishAll(500, (i) => [recv('chat', 'late'), String(i)]);
+	await bus.publishAll(3, (i) => [recv('chat', 'other'), String(i)]);
+	assert.equal(await bus.count(recv('chat', 'late')), 500);
+	const c = await t.client(gw, 'chat/late');
+	assert.deepEqual((await c.take(500)).map((m) => m.text), numbers(500));
+	await bus.empty(recv('chat', 'late'));
+	assert.equal(await bus.count(recv('chat', 'other')), 3, 'nobody else lost anything');
+	await bus.publish(recv('chat', 'late'), 'live');
+	assert.equal((await c.next()).text, 'live');
+	assert.equal(c.got.length, 501, 'no doubles');
+});
+
+await test('messages published while the backlog is read come behind it', async (t) => {
+	const { bus, gw } = await t.pair();
+	await bus.publishAll(1000, (i) => [recv('chat', 'late'), String(i)]);
+	const more = bus.publishAll(1000, (i) => [recv('chat', 'late'), String(1000 + i)], 1);
+	const c = await t.client(gw, 'chat/late');
+	await more;
+	assert.deepEqual((await c.take(2000)).map((m) => m.text), numbers(2000));
+	await bus.empty(recv('chat', 'late'));
+	assert.equal(c.got.length, 2000, 'no doubles');
+});
+
+await test('a user who was there before has nothing to wait for, and comes back', async (t) => {
+	const { bus, gw } = await t.pair();
+	for (let round = 0; round < 10; round++) {
+		const c = await t.client(gw, 'chat/alice');
+		await bus.publish(recv('chat', 'alice'), `here ${round}`);
+		assert.equal((await c.next()).text, round ? `away ${round - 1}` : 'here 0');
+		if (round) assert.equal((await c.next()).text, `here ${round}`);
+		await bus.empty(recv('chat', 'alice'));
+		await c.close();
+		await bus.publish(recv('chat', 'alice'), `away ${round}`);
+	}
+	await until('the last one waits', async () => (await bus.count(recv('chat', 'alice'))) === 1);
+});
