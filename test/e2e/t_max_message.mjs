@@ -1,0 +1,69 @@
+// Exactly max_message goes through both ways, one byte more does not and harms nobody.
+import { test, assert, until } from './lib/scenario.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { CLOSE, TEXT, frame } from './lib/raw.mjs';
+
+const MAX = 10000;
+
+await test('a client\'s message of max_message, and one byte more: 1009', async (t) => {
+	const { bus, gw } = await t.pair({ max_message: MAX });
+	const c = await t.client(gw, 'chat/alice');
+	await c.send('x'.repeat(MAX));
+	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].data.length, MAX);
+	await c.send('x'.repeat(MAX + 1));
+	assert.equal((await c.ended()).code, 1009);
+	// in fragments
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/bob/');
+	await r.write(Buffer.concat([frame(TEXT, 'y'.repeat(MAX - 1), { fin: false }), frame(0, 'y')]));
+	assert.equal((await bus.storedAll(send('chat', 'bob'), 1))[0].data.length, MAX);
+	await r.write(Buffer.concat([frame(TEXT, 'y'.repeat(MAX), { fin: false }), frame(0, 'y')]));
+	assert.equal((await r.next(CLOSE)).code, 1009);
+	assert.equal(await bus.count('ws.send.>'), 2);
+});
+
+await test('an announced length beyond the limit is refused before its payload', async (t) => {
+	const { gw } = await t.pair({ max_message: MAX });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await r.write(Buffer.from([0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]));
+	assert.equal((await r.next(CLOSE)).code, 1009);
+});
+
+await test('a service\'s message of max_message, and one byte more: set aside', async (t) => {
+	const { bus, gw } = await t.pair({ max_message: MAX });
+	const dead = await bus.listen('wsdead.>');
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publish(recv('chat', 'alice'), 'a'.repeat(MAX));
+	await bus.publish(recv('chat', 'alice'), 'b'.repeat(MAX + 1), { 'X-Mine': 'kept' });
+	await bus.publish(recv('chat', 'alice'), 'c');
+	assert.deepEqual((await c.take(2)).map((m) => m.text.length), [MAX, 1]);
+	await until('the dead one', () => dead.length === 1);
+	assert.equal(dead[0].subject, 'wsdead.chat.alice');
+	assert.equal(dead[0].text, 'b'.repeat(MAX + 1));
+	await bus.empty('ws.recv.>');
+	assert.equal(c.closed, null);
+});
+
+await test('a message too large that waited is set aside, too', async (t) => {
+	const { bus, gw } = await t.pair({ max_message: MAX });
+	const dead = await bus.listen('wsdead.>');
+	for (const m of ['first', 'b'.repeat(MAX + 1), 'last']) await bus.publish(recv('chat', 'late'), m);
+	const c = await t.client(gw, 'chat/late');
+	assert.deepEqual((await c.take(2)).map((m) => m.text), ['first', 'last']);
+	await until('the dead one', () => dead.length === 1);
+	await bus.empty('ws.recv.>');
+});
+
+await test('the default limit stays below the broker\'s max_payload', async (t) => {
+	const { bus, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice', { maxPayload: 8 << 20 });
+	const most = (1 << 20) - 1024; // max_payload less 1 KiB for headers
+	await c.send(Buffer.alloc(most, 65));
+	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].data.length, most);
+	await c.send(Buffer.alloc(most + 1, 65));
+	assert.equal((await c.ended()).code, 1009);
+	const d = await t.client(gw, 'chat/dave');
+	await bus.publish(recv('chat', 'dave'), Buffer.alloc(most, 66));
+	assert.equal((await d.next()).data.length, most);
+});

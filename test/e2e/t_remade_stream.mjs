@@ -1,0 +1,53 @@
+// An emptied or remade stream starts to count again: new messages must not look old.
+import { test, assert } from './lib/scenario.mjs';
+import { recv, send, STREAM } from './lib/nats.mjs';
+
+await test('the stream is deleted and made again while a user is connected', async (t) => {
+	const { bus, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publishAll(50, (i) => [recv('chat', 'alice'), String(i)]);
+	await c.take(50);
+	await bus.empty('ws.recv.>');
+	const jsm = await bus.jsm();
+	const { config } = await jsm.streams.info(STREAM);
+	await jsm.streams.delete(STREAM);
+	await jsm.streams.add(config);
+	await bus.publish(recv('chat', 'alice'), 'new life');
+	assert.equal((await c.next(40000)).text, 'new life');
+	await bus.publish(recv('chat', 'alice'), 'second');
+	assert.equal((await c.next(40000)).text, 'second');
+	await c.send('up');
+	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].text, 'up');
+	await bus.empty('ws.recv.>', 40000);
+}, { ms: 120000 });
+
+await test('the stream is purged while a user is connected', async (t) => {
+	const { bus, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publishAll(50, (i) => [recv('chat', 'absent'), String(i)]);
+	await bus.publish(recv('chat', 'alice'), 'before');
+	assert.equal((await c.next()).text, 'before');
+	await (await bus.jsm()).streams.purge(STREAM);
+	await bus.publish(recv('chat', 'alice'), 'after');
+	assert.equal((await c.next()).text, 'after');
+	await bus.empty('ws.recv.>');
+});
+
+await test('the broker comes back with an empty store', async (t) => {
+	const { bus, nats, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publishAll(50, (i) => [recv('chat', 'alice'), String(i)]);
+	await c.take(50);
+	await bus.empty('ws.recv.>');
+	await nats.stop();
+	(await import('node:fs')).rmSync(`${nats.dir}/js`, { recursive: true });
+	await nats.start();
+	await gw.ready(40000);
+	// The gateway makes the stream again; until then a publish is refused.
+	for (;;) {
+		const ok = await bus.publish(recv('chat', 'alice'), 'new life').then(() => true, () => false);
+		if (ok) break;
+	}
+	assert.equal((await c.next(40000)).text, 'new life');
+	assert.equal(c.closed, null);
+}, { ms: 120000 });
