@@ -32,6 +32,7 @@ BROKER_SRC = \
 
 WSGATED_SRC = \
 	src/main.c \
+	src/version.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	$(WS_SRC) \
