@@ -7,21 +7,26 @@
 
 #include <sys/types.h>
 
+/* Opens /dev/null in place of standard descriptors that are closed, lest a socket or a file get their number. */
+void daemon_standard_fds(void);
+
 /* Must be called first in main(): keeps argv's and environ's memory for titles. */
-void daemon_title_init(int argc, char **argv);
+void daemon_title_init(int argc, char **argv); /* argv's strings are replaced by copies, which stay for good */
 /* "wsgated: master" in ps; also prctl(PR_SET_NAME), cut to 15 bytes. */
 void daemon_title(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * Opens and locks (fcntl write lock) the pidfile. Returns the descriptor, which holds the lock until closed,
- * or -1: errno EWOULDBLOCK means that another instance runs, its pid in *other (0: unknown).
+ * or -1: errno EWOULDBLOCK means that another instance runs, its pid in *other (0: unknown). A child of fork does not
+ * have the lock: detach first. Closing any other descriptor of the same file in this process gives it up.
  */
 int daemon_pidfile_open(const char *path, pid_t *other);
 /* Writes the caller's pid. 0 or -1. */
 int daemon_pidfile_write(int fd);
 
 /*
- * fork, setsid, standard descriptors to /dev/null; the parent waits until the child calls
+ * fork, setsid, standard descriptors to /dev/null (standard error only once daemon_started(0) is called: why a start
+ * failed belongs on the operator's screen); the parent waits until the child calls
  * daemon_started(status) and exits with that status, or with 2 when the child dies before.
  */
 int daemon_detach(void);

@@ -24,6 +24,17 @@ static char *title; /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
 static int started_pipe = -1;
 
+void daemon_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Copies of all strings of a vector, in place. False: no memory; what was copied stays so. */
 static bool copy_strings(char **v)
 {

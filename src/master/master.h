@@ -1,0 +1,13 @@
+/*
+ * master: the process that starts, watches and ends all others.
+ */
+#ifndef WSGATE_MASTER_H
+#define WSGATE_MASTER_H
+
+#include <stdbool.h>
+#include <wsgate/config.h>
+
+/* Runs until the end. Returns the exit status: 0 a clean stop, 2 could not start. */
+int master_run(const struct config *c, bool foreground);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * version: see version.h.
+ */
+#include <confuse.h>
+#include <event2/event.h>
+#include <llhttp.h>
+#include <nats/nats.h>
+#include <openssl/crypto.h>
+#include <zlib.h>
+#include "version.h"
+
+int version_print(FILE *out)
+{
+	fprintf(out, "wsgated %s\n", WSGATE_VERSION);
+	fprintf(out, "libevent %s\n", event_get_version());
+#ifdef LLHTTP_VERSION_MAJOR
+	fprintf(out, "llhttp %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+#endif
+	fprintf(out, "nats.c %s\n", nats_GetVersion());
+	fprintf(out, "OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
+	fprintf(out, "libconfuse %s\n", confuse_version);
+	fprintf(out, "zlib %s\n", zlibVersion());
+	return fflush(out) != 0 || ferror(out) ? -1 : 0;
+}
