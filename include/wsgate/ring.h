@@ -41,6 +41,7 @@ struct ring { /* one side's view; process-local */
 	uint8_t *data;
 	uint64_t size; /* a power of two */
 	uint64_t pos;  /* writer: end of what is reserved; reader: start of the next unread record */
+	uint64_t tail; /* writer: the reader's tail as of the last ring_refresh() */
 };
 
 /* Prepares the words of a new ring. */
@@ -48,7 +49,9 @@ void ring_init(struct ring_words *words);
 void ring_attach_writer(struct ring *r, struct ring_words *words, void *data, uint64_t size); /* goes on at head */
 void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, uint64_t size); /* goes on at tail */
 
-/* Room for `size` payload bytes, or NULL when the ring is too full now. Not visible before ring_commit(). */
+/* Looks at the reader's tail: what it gave back may be written again from here on. Returns it. */
+uint64_t ring_refresh(struct ring *r);
+/* Room for `size` payload bytes, or NULL when the ring was too full at the last refresh. Not visible before ring_commit(). */
 void *ring_reserve(struct ring *r, uint16_t type, size_t size);
 /* Makes everything reserved visible. */
 void ring_commit(struct ring *r);

@@ -84,6 +84,7 @@ struct shm_slot {
 	_Atomic uint32_t want_space; /* the worker waits for room in its up ring: ring after a release */
 	_Atomic uint64_t started_ms;
 	struct bell bell; /* the worker's */
+	alignas(64) _Atomic uint32_t down_wanted; /* the bridge's: it waits for room in the down ring */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
 	struct worker_stats stats;

@@ -27,12 +27,19 @@ void ring_init(struct ring_words *words)
 	atomic_store_explicit(&words->head, RING_START, memory_order_release);
 }
 
+uint64_t ring_refresh(struct ring *r)
+{
+	r->tail = atomic_load_explicit(&r->words->tail, memory_order_acquire);
+	return r->tail;
+}
+
 void ring_attach_writer(struct ring *r, struct ring_words *words, void *data, uint64_t size)
 {
 	r->words = words;
 	r->data = data;
 	r->size = size;
 	r->pos = atomic_load_explicit(&words->head, memory_order_acquire);
+	ring_refresh(r);
 }
 
 void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, uint64_t size)
@@ -41,6 +48,7 @@ void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, ui
 	r->data = data;
 	r->size = size;
 	r->pos = atomic_load_explicit(&words->tail, memory_order_acquire);
+	r->tail = r->pos;
 }
 
 static void ring_put_head(struct ring *r, uint64_t pos, uint16_t type, uint32_t size)
@@ -52,13 +60,12 @@ static void ring_put_head(struct ring *r, uint64_t pos, uint16_t type, uint32_t 
 
 void *ring_reserve(struct ring *r, uint16_t type, size_t size)
 {
-	uint64_t tail = atomic_load_explicit(&r->words->tail, memory_order_acquire);
 	uint64_t span = ring_span(size);
 	uint64_t to_end = r->size - (r->pos & (r->size - 1));
 	uint64_t pad = span > to_end ? to_end : 0;
 	uint64_t start;
 
-	if (size > UINT32_MAX - 16 || r->pos - tail + pad + span > r->size)
+	if (size > UINT32_MAX - 16 || r->pos - r->tail + pad + span > r->size)
 		return NULL;
 	if (pad)
 		ring_put_head(r, r->pos, RING_PAD, (uint32_t)(pad - HEAD_SIZE));

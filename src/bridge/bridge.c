@@ -1,0 +1,324 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+#define TICK_MS 200
+#define ORPHAN_FLUSH_MS 10000 /* without a master: what is in the rings still goes out, for so long */
+
+uint64_t bridge_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+size_t bridge_key(const struct identity *id, char out[KEY_MAX])
+{
+	out[0] = (char)id->service_len;
+	memcpy(out + 1, id->service, id->service_len);
+	memcpy(out + 1 + id->service_len, id->user, id->user_len);
+	return 1 + id->service_len + id->user_len;
+}
+
+/* ---- the broker ---- */
+
+static void bridge_state(struct bridge *b, enum shm_broker_state state)
+{
+	atomic_store(&b->shm.bridge->state_since_ms, bridge_clock());
+	atomic_store(&b->shm.bridge->broker_state, (uint32_t)state);
+}
+
+/* Is it the stream that our marks are of? If not, a new epoch begins. */
+static bool bridge_same_stream(struct bridge *b, uint64_t created, uint64_t last)
+{
+	struct shm_bridge *sb = b->shm.bridge;
+	uint64_t known = atomic_load(&sb->created);
+
+	if (known == created && last >= stat_get(sb->last_seq))
+		return true;
+	if (known)
+		log_warn(known == created ? "the stream lost messages that were delivered: all marks begin anew" :
+					    "the stream is another one: all marks begin anew",
+			kv_uint("last", last), kv_uint("mark", stat_get(sb->last_seq)));
+	/* The epoch first: a bridge killed in between raises it once more. */
+	b->epoch = atomic_load(&sb->epoch) + 1;
+	atomic_store(&sb->epoch, b->epoch);
+	stat_set(sb->last_seq, 0);
+	atomic_store(&sb->created, created);
+	return false;
+}
+
+static void bridge_connected(void *arg, uint64_t created, uint64_t last, size_t max_payload)
+{
+	struct bridge *b = arg;
+	size_t room = max_payload > 1024 ? max_payload - 1024 : 1;
+	bool same = bridge_same_stream(b, created, last);
+
+	b->max_message = b->c->max_message < room ? b->c->max_message : room;
+	if (b->max_message < b->c->max_message)
+		log_info("max_message is bounded by the broker's max_payload less 1 KiB",
+			kv_uint("bytes", b->max_message));
+	stat_set(b->shm.bridge->max_message, b->max_message);
+	if (!same)
+		dispatch_reset(b);
+	b->now_ms = bridge_clock();
+	b->connected = true;
+	broker_resume(b->broker, same);
+	bridge_state(b, SHM_BROKER_CONNECTED);
+	log_info("connected to the broker", kv_uint("last", last));
+	dispatch_opened_all(b);
+	publish_tick(b);
+}
+
+static void bridge_lost(void *arg)
+{
+	struct bridge *b = arg;
+
+	if (b->connected) {
+		bridge_state(b, SHM_BROKER_LOST);
+		log_warn("the broker is away: clients stay, their messages wait");
+	}
+	b->connected = false;
+}
+
+static void bridge_refused(void *arg, const char *text)
+{
+	struct bridge *b = arg;
+	struct proto_text fatal;
+
+	log_error("the broker refuses this configuration", kv_str("why", text));
+	memset(&fatal, 0, sizeof(fatal));
+	strncpy(fatal.text, text, sizeof(fatal.text) - 1);
+	if (b->master && chan_send(b->master, PROTO_FATAL, &fatal, sizeof(fatal), -1) < 0)
+		log_error("cannot tell the master", kv_errno(errno));
+	b->status = CHILD_EXIT_FATAL;
+	event_base_loopbreak(b->base);
+}
+
+static const struct broker_events bridge_events = {
+	.connected = bridge_connected,
+	.lost = bridge_lost,
+	.refused = bridge_refused,
+	.message = dispatch_message,
+	.reread = dispatch_reread,
+	.published = publish_result,
+	.closed = dispatch_closed,
+};
+
+/* ---- the end ---- */
+
+static void bridge_finish(struct bridge *b)
+{
+	struct proto_flushed f = { slots_empty(b), 0 };
+
+	if (!f.empty)
+		log_warn("messages of clients are not stored yet: they stay in the segment for the next start");
+	if (b->master && chan_send(b->master, PROTO_FLUSHED, &f, sizeof(f), -1) < 0)
+		log_warn("cannot tell the master", kv_errno(errno));
+	event_base_loopbreak(b->base);
+}
+
+/* Everything that clients gave is stored, everything that they confirmed is removed. */
+void bridge_check_flushed(struct bridge *b)
+{
+	if (b->stopping && slots_empty(b) && dispatch_idle(b))
+		bridge_finish(b);
+}
+
+static void bridge_flush_end(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	bridge_finish(arg);
+}
+
+static void bridge_flush(struct bridge *b, uint64_t ms)
+{
+	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+
+	b->stopping = true;
+	slots_wakeup(b);
+	slots_end_all(b);
+	if (event_add(b->flush_end, &tv) < 0)
+		bridge_finish(b);
+	else
+		bridge_check_flushed(b);
+}
+
+static void bridge_on_stop(void *arg, const void *body, int fd)
+{
+	const struct proto_stop *stop = body;
+
+	if (fd >= 0)
+		close(fd);
+	bridge_flush(arg, stop->drain_ms);
+}
+
+static void bridge_orphaned(void *arg)
+{
+	struct bridge *b = arg;
+
+	log_warn("the master is gone: the bridge stores what it has and ends");
+	chan_free(b->master);
+	b->master = NULL;
+	b->orphan = true;
+	bridge_flush(b, ORPHAN_FLUSH_MS);
+}
+
+/* ---- channels, timers ---- */
+
+static void bridge_on_worker_up(void *arg, const void *body, int fd)
+{
+	const struct proto_slot *s = body;
+
+	if (fd >= 0)
+		close(fd);
+	slots_worker_up(arg, s->slot, s->generation);
+}
+
+static void bridge_on_worker_down(void *arg, const void *body, int fd)
+{
+	const struct proto_slot *s = body;
+
+	if (fd >= 0)
+		close(fd);
+	slots_worker_down(arg, s->slot, s->generation);
+}
+
+static const struct chan_handler master_handlers[] = {
+	{ PROTO_STOP, sizeof(struct proto_stop), bridge_on_stop },
+	{ PROTO_WORKER_UP, sizeof(struct proto_slot), bridge_on_worker_up },
+	{ PROTO_WORKER_DOWN, sizeof(struct proto_slot), bridge_on_worker_down },
+	{ 0, 0, NULL },
+};
+
+static void bridge_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	slots_wakeup(arg);
+}
+
+static void bridge_stats(struct bridge *b)
+{
+	struct bridge_stats *st = &b->shm.bridge->stats;
+	struct broker_stats s;
+
+	broker_stats(b->broker, &s);
+	stat_set(st->gets, s.gets);
+	stat_set(st->live, s.live);
+	stat_set(st->gaps, s.gaps);
+	stat_set(st->rescans, s.rescans);
+	stat_set(st->removals, s.removals);
+	stat_set(st->removals_pending, s.removals_pending);
+	stat_set(st->reconnects, s.reconnects);
+	stat_set(st->rtt_us, s.rtt_us);
+}
+
+static void bridge_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct bridge *b = arg;
+
+	(void)fd;
+	(void)what;
+	slots_wakeup(b);
+	slots_tick(b);
+	publish_tick(b);
+	dispatch_tick(b);
+	bridge_stats(b);
+	bridge_check_flushed(b);
+}
+
+static void bridge_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct bridge *b = arg;
+
+	(void)fd;
+	(void)what;
+	/* EAGAIN: the master has not read the last ones; it will. */
+	if (b->master && chan_send(b->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
+		log_debug("beat not sent", kv_errno(errno));
+}
+
+static int bridge_events_new(struct bridge *b)
+{
+	struct timeval tick = { 0, TICK_MS * 1000 }, second = { 1, 0 };
+
+	b->again = event_new(b->base, -1, 0, bridge_again, b);
+	b->tick = event_new(b->base, -1, EV_PERSIST, bridge_tick, b);
+	b->beat = event_new(b->base, -1, EV_PERSIST, bridge_beat, b);
+	b->flush_end = event_new(b->base, -1, 0, bridge_flush_end, b);
+	b->master = chan_new(b->base, b->h->control, "master", master_handlers, bridge_orphaned, b);
+	if (!b->again || !b->tick || !b->beat || !b->flush_end || !b->master)
+		return -1;
+	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
+}
+
+static void bridge_adopt(struct bridge *b)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());
+	atomic_store(&b->shm.bridge->started_ms, (uint64_t)now.tv_sec * 1000);
+	b->epoch = atomic_load(&b->shm.bridge->epoch);
+	b->max_message = b->c->max_message;
+	if (stat_get(b->shm.bridge->max_message))
+		b->max_message = stat_get(b->shm.bridge->max_message);
+	if (atomic_load(&b->shm.bridge->broker_state) == SHM_BROKER_CONNECTED)
+		bridge_state(b, SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
+}
+
+static int bridge_start(struct bridge *b)
+{
+	b->now_ms = bridge_clock();
+	b->base = event_base_new();
+	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
+		dispatch_start(b) < 0 || publish_start(b) < 0)
+		return -1;
+	bridge_adopt(b);
+	b->broker = broker_new(b->base, b->c, &bridge_events, b);
+	if (!b->broker || slots_start(b) < 0)
+		return -1;
+	return chan_send(b->master, PROTO_READY, NULL, 0, -1);
+}
+
+static void bridge_free(struct bridge *b)
+{
+	broker_free(b->broker);
+	slots_stop(b);
+	dispatch_stop(b);
+	publish_stop(b);
+	chan_free(b->master);
+	event_free(b->again);
+	event_free(b->tick);
+	event_free(b->beat);
+	event_free(b->flush_end);
+	event_base_free(b->base);
+	shm_unmap(&b->shm);
+}
+
+int bridge_main(const struct heritage *h)
+{
+	static struct bridge b; /* one a process; too large for the stack */
+
+	b.h = h;
+	b.c = h->config;
+	if (bridge_start(&b) < 0) {
+		log_error("the bridge cannot start", kv_errno(errno));
+		return 1;
+	}
+	if (event_base_dispatch(b.base) < 0) {
+		log_error("event loop failed", kv_errno(errno));
+		b.status = 1;
+	}
+	bridge_free(&b);
+	return b.status;
+}

@@ -1,0 +1,208 @@
+/*
+ * bridge: the one process that talks to the broker.
+ *
+ *   bridge.c    start, stop, the broker's state, the incarnation of the stream
+ *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
+ *   dispatch.c  service → client: users, their connections, windows, buffers
+ *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
+ *
+ * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at any instruction.
+ */
+#ifndef WSGATE_BRIDGE_H
+#define WSGATE_BRIDGE_H
+
+#include <event2/event.h>
+
+#include <wsgate/broker.h>
+#include <wsgate/chan.h>
+#include <wsgate/config.h>
+#include <wsgate/heritage.h>
+#include <wsgate/record.h>
+#include <wsgate/shm.h>
+#include <wsgate/table.h>
+
+struct bridge;
+struct buser;
+
+/* A message that is given and not confirmed. */
+struct given {
+	uint64_t seq;
+	size_t len;
+};
+
+/* A buffered message of a user. */
+struct bnode {
+	struct bnode *next;
+	struct broker_message *m; /* a reference */
+};
+
+/* A connection, as the bridge knows it. Owned by its slot's array; freed in dispatch_end(). */
+struct bconn {
+	struct buser *user;
+	struct bconn *next;	    /* of the same user */
+	struct bconn *blocked_next; /* of the same slot: waits for room in the down ring */
+	struct bnode *cursor;	    /* next buffered message to give; NULL: none */
+	struct given *out;	    /* owned ring of what is in the window; NULL while it is empty */
+	uint32_t out_first, out_n, out_cap;
+	size_t out_bytes;
+	uint64_t generation;
+	uint64_t pos; /* given up to here */
+	uint64_t confirmed;
+	uint32_t index;
+	uint16_t slot;
+	bool synced;	/* gets what is in the buffer; else it is behind and reads from its own mark */
+	bool rereading; /* a read from its mark is under way */
+	bool retry;	/* that read failed: again with the next tick */
+	bool blocked;
+	bool poisoned;	/* a message of it was refused: what came after is not stored */
+};
+
+/*
+ * A user with at least one connection here, or with removals under way.
+ *
+ *   removed ▸ mark ▸ (given, not confirmed) ▸ floor ▸ [first … last] ▸ head ▸ (in the stream)
+ */
+struct buser {
+	struct bridge *b;
+	struct broker_queue *q; /* NULL only while a new bridge reads the sections */
+	struct bconn *conns;
+	struct bnode *first, *last;
+	size_t bytes;	/* buffered */
+	uint64_t mark;	/* confirmed by all connections */
+	uint64_t floor; /* nothing above it and at most head is missing in the buffer */
+	uint64_t head;	/* last message that came from the broker */
+	bool wanted, closing;
+	uint8_t service_len, user_len;
+	char names[]; /* the key: the service's length, service, user */
+};
+
+/* A notice that found no room in the down ring. */
+struct notice {
+	struct notice *next;
+	uint16_t type;
+	struct down_notice n;
+	char reason[128];
+};
+
+struct pub;
+struct pub_user;
+
+/* An up ring that is read: a worker's, a dead worker's, or one of a stale segment. */
+struct up_source {
+	struct bridge *b;
+	struct ring ring;
+	struct pub *first, *last; /* records read and not released, in order */
+	uint64_t retry_below;	  /* records below were seen by a predecessor: a duplicate is no surprise */
+	uint64_t drained_generation; /* say PROTO_DRAINED for it when the ring is empty; 0: no */
+	int stale;		  /* index of the stale segment, -1: a live one */
+	uint16_t slot;
+	uint8_t which;
+	const uint8_t *segment_id; /* 16 bytes, borrowed from the segment */
+};
+
+struct slot {
+	struct bridge *b;
+	unsigned n;
+	bool used;
+	uint64_t generation; /* of the living worker; 0: none */
+	struct shm_slot *words;
+	struct route_section routes;
+	struct changes changes;
+	struct ring down;
+	struct up_source up[SHM_UP_RINGS];
+	struct chan *bell;
+	uint32_t rung;
+	struct bconn **conns; /* owned, by route index */
+	struct bconn *blocked_first, *blocked_last;
+	struct notice *notice_first, *notice_last;
+};
+
+struct stale {
+	struct shm shm;
+	struct up_source *sources; /* owned */
+	size_t nsources;
+	bool mapped, done, locked;
+};
+
+struct bridge {
+	const struct heritage *h;
+	const struct config *c;
+	struct event_base *base;
+	struct chan *master;
+	struct broker *broker;
+	struct shm shm;
+	struct slot slots[HERITAGE_SLOT_MAX];
+	struct stale stales[HERITAGE_STALE_MAX];
+	struct event *again, *tick, *beat, *flush_end;
+	uint32_t epoch; /* of the stream as it is now; 0: not known */
+	size_t max_message;
+	bool connected, stopping, orphan, more, check_empty;
+	int status;
+	uint64_t now_ms;
+
+	/* dispatch.c */
+	struct table users;
+	size_t buffered;
+	size_t retries; /* since the last tick */
+	bool scanning;	/* a new bridge reads the sections */
+	/* publish.c */
+	struct table pub_users;
+	struct pub_user *ready_first, *ready_last; /* have something to publish */
+	struct pub_user *later;			   /* wait for the next tick or for the broker */
+	struct pub *pub_free;
+	size_t npub_free, publishing;
+};
+
+#define KEY_MAX (1 + 2 * TOKEN_MAX)
+/* service length, service, user: no two users have the same one. Returns its length. */
+size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
+uint64_t bridge_clock(void);
+void bridge_check_flushed(struct bridge *b);
+
+/* slots.c */
+int slots_start(struct bridge *b);
+void slots_stop(struct bridge *b);
+void slots_wakeup(struct bridge *b);
+void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
+void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
+bool slots_empty(const struct bridge *b); /* every up ring is released */
+/* One record for connections of one slot. False: no room now. */
+bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text, const struct down_ref *refs, uint32_t nrefs);
+/* Never fails but for memory: waits its turn when the ring is full. */
+void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
+void slots_block(struct slot *s, struct bconn *c);
+void slots_unblock(struct slot *s, struct bconn *c);
+void slots_released(struct up_source *src); /* the worker gets room */
+void slots_tick(struct bridge *b);
+/* The workers are gone: so are all connections. */
+void slots_end_all(struct bridge *b);
+
+/* dispatch.c */
+int dispatch_start(struct bridge *b);
+void dispatch_stop(struct bridge *b);
+/* A route that is new (ROUTE_OPENING), or one that a predecessor served. NULL: no memory. */
+struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
+/* After the scan of a new bridge: opens the queues. */
+void dispatch_opened_all(struct bridge *b);
+void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v);
+void dispatch_end(struct bridge *b, struct bconn *c);
+void dispatch_pump(struct bridge *b, struct bconn *c);
+void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
+void dispatch_tick(struct bridge *b);
+void dispatch_message(void *owner, struct broker_message *m);
+void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
+void dispatch_closed(void *owner);
+bool dispatch_idle(const struct bridge *b); /* no removals under way */
+
+/* publish.c */
+int publish_start(struct bridge *b);
+void publish_stop(struct bridge *b);
+/* Reads what is new in a ring. False: the ring is damaged. */
+bool publish_read(struct up_source *src);
+/* Forgets what was read and not released (at the end of the process). */
+void publish_drop(struct up_source *src);
+void publish_run(struct bridge *b);
+void publish_result(void *arg, struct broker_publish *p, enum broker_result r);
+void publish_tick(struct bridge *b);
+
+#endif

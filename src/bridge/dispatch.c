@@ -1,0 +1,619 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+/* ---- users ---- */
+
+static struct identity user_identity(const struct buser *u)
+{
+	const char *service = u->names + 1; /* behind the length byte of the key */
+
+	return (struct identity){ service, service + u->service_len, u->service_len, u->user_len };
+}
+
+static struct buser *user_find(struct bridge *b, const struct identity *id)
+{
+	char key[KEY_MAX];
+
+	return table_get(&b->users, key, bridge_key(id, key));
+}
+
+static struct buser *user_new(struct bridge *b, const struct identity *id)
+{
+	struct buser *u = calloc(1, sizeof(*u) + 1 + id->service_len + id->user_len);
+
+	if (!u)
+		return NULL;
+	u->b = b;
+	u->service_len = (uint8_t)id->service_len;
+	u->user_len = (uint8_t)id->user_len;
+	u->wanted = true;
+	if (table_put(&b->users, u->names, bridge_key(id, u->names), u) < 0) {
+		free(u);
+		return NULL;
+	}
+	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
+	return u;
+}
+
+static void user_drop_first(struct buser *u)
+{
+	struct bnode *n = u->first;
+
+	u->first = n->next;
+	if (!u->first)
+		u->last = NULL;
+	u->floor = n->m->seq;
+	u->bytes -= n->m->len;
+	u->b->buffered -= n->m->len;
+	broker_message_unref(n->m);
+	free(n);
+}
+
+static void user_drop_buffer(struct buser *u)
+{
+	while (u->first)
+		user_drop_first(u);
+	u->floor = u->head;
+}
+
+static void user_free(struct buser *u)
+{
+	struct bridge *b = u->b;
+
+	user_drop_buffer(u);
+	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
+	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
+	free(u);
+}
+
+static void user_want(struct buser *u, bool want)
+{
+	if (!u->q || u->closing || u->wanted == want)
+		return;
+	u->wanted = want;
+	broker_queue_want(u->q, want);
+}
+
+/* What all connections have confirmed is removed for good. */
+static void user_confirm(struct buser *u)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (struct bconn *c = u->conns; c; c = c->next)
+		if (c->confirmed < least)
+			least = c->confirmed;
+	if (least == UINT64_MAX || least <= u->mark)
+		return;
+	u->mark = least;
+	if (u->q)
+		broker_queue_confirm(u->q, least);
+}
+
+/* ---- one connection ---- */
+
+static bool conn_window_open(const struct bconn *c, size_t len)
+{
+	const struct config *cf = c->user->b->c;
+
+	return !c->out_n || (c->out_n < cf->delivery.window_messages &&
+				    c->out_bytes + len <= cf->delivery.window);
+}
+
+static bool conn_reserve_out(struct bconn *c)
+{
+	struct given *out;
+	uint32_t cap = c->out_cap ? c->out_cap * 2 : 4;
+
+	if (c->out_n < c->out_cap)
+		return true;
+	out = malloc(cap * sizeof(*out));
+	if (!out)
+		return false;
+	for (uint32_t i = 0; i < c->out_n; i++)
+		out[i] = c->out[(c->out_first + i) % c->out_cap];
+	free(c->out);
+	c->out = out;
+	c->out_first = 0;
+	c->out_cap = cap;
+	return true;
+}
+
+static void conn_was_given(struct bconn *c, const struct broker_message *m)
+{
+	struct bridge *b = c->user->b;
+	struct given *g = &c->out[(c->out_first + c->out_n++) % c->out_cap];
+
+	g->seq = m->seq;
+	g->len = m->len;
+	c->out_bytes += m->len;
+	c->pos = m->seq;
+	stat_add(b->shm.bridge->stats.delivered, 1);
+	if (m->seq > stat_get(b->shm.bridge->last_seq))
+		stat_set(b->shm.bridge->last_seq, m->seq);
+}
+
+static void conn_forget_given(struct bconn *c, uint64_t upto)
+{
+	while (c->out_n && c->out[c->out_first].seq <= upto) {
+		c->out_bytes -= c->out[c->out_first].len;
+		c->out_first = (c->out_first + 1) % c->out_cap;
+		c->out_n--;
+	}
+	if (!c->out_n) {
+		free(c->out);
+		c->out = NULL;
+		c->out_cap = c->out_first = 0;
+		c->out_bytes = 0;
+	}
+}
+
+static uint8_t message_text(const struct bridge *b, const struct broker_message *m)
+{
+	if (m->text != BROKER_TEXT_UNMARKED || b->c->delivery.text == TEXT_AUTO)
+		return (uint8_t)m->text;
+	return b->c->delivery.text == TEXT_TEXT ? BROKER_TEXT_TEXT : BROKER_TEXT_BINARY;
+}
+
+/* False: it waits (no room in the ring, or no memory for the window). */
+static bool conn_give(struct bconn *c, const struct broker_message *m)
+{
+	struct bridge *b = c->user->b;
+	struct down_ref ref = { c->generation, c->index, 0 };
+
+	if (c->blocked)
+		return false;
+	if (!conn_reserve_out(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
+					    message_text(b, m), &ref, 1)) {
+		slots_block(&b->slots[c->slot], c);
+		return false;
+	}
+	conn_was_given(c, m);
+	return true;
+}
+
+/* Is everything that it lacks in the buffer, or still to come? Then it reads there. */
+static void conn_sync(struct bconn *c)
+{
+	struct buser *u = c->user;
+	struct bnode *n = u->first;
+
+	if (c->synced || c->pos < u->floor)
+		return;
+	while (n && n->m->seq <= c->pos)
+		n = n->next;
+	c->synced = true;
+	c->cursor = n;
+}
+
+static void conn_fall_behind(struct bconn *c)
+{
+	if (c->synced)
+		stat_add(c->user->b->shm.bridge->stats.behind, 1);
+	c->synced = false;
+	c->cursor = NULL;
+}
+
+static void conn_run(struct bconn *c)
+{
+	struct buser *u = c->user;
+
+	conn_sync(c);
+	while (c->synced && c->cursor && conn_window_open(c, c->cursor->m->len)) {
+		if (!conn_give(c, c->cursor->m))
+			return;
+		c->cursor = c->cursor->next;
+	}
+	if (c->synced || c->rereading || c->retry || c->blocked || !u->q || u->closing ||
+		!u->b->connected || !conn_window_open(c, 0))
+		return;
+	c->rereading = true;
+	stat_add(u->b->shm.bridge->stats.reread, 1);
+	broker_queue_reread(u->q, c->pos, c);
+}
+
+/* ---- the buffer ---- */
+
+static bool conn_caught_up(const struct bconn *c)
+{
+	return c->synced && !c->cursor && !c->blocked && conn_window_open(c, 0);
+}
+
+static void user_trim(struct buser *u)
+{
+	uint64_t need = UINT64_MAX;
+
+	for (struct bconn *c = u->conns; c; c = c->next)
+		if (c->synced && c->cursor && c->cursor->m->seq < need)
+			need = c->cursor->m->seq;
+	while (u->first && u->first->m->seq < need)
+		user_drop_first(u);
+	if (!u->first)
+		u->floor = u->head;
+}
+
+/*
+ * Too much is buffered. If somebody keeps up, those who do not fall behind and read again later;
+ * if nobody does, the rest stays in the stream.
+ */
+static void user_budget(struct buser *u)
+{
+	const struct config *cf = u->b->c;
+	bool over = u->bytes > cf->delivery.user_buffer ||
+		    (u->bytes && u->b->buffered > cf->delivery.total_buffer);
+	bool ready = false, synced = false;
+
+	for (struct bconn *c = u->conns; c; c = c->next) {
+		ready |= conn_caught_up(c);
+		synced |= c->synced;
+	}
+	if (over && ready) {
+		for (struct bconn *c = u->conns; c; c = c->next)
+			if (c->cursor)
+				conn_fall_behind(c);
+		user_drop_buffer(u);
+		for (struct bconn *c = u->conns; c; c = c->next)
+			conn_run(c);
+		over = false;
+	}
+	if (over || !synced)
+		user_want(u, false);
+	else if (!u->first || (u->bytes <= cf->delivery.user_buffer / 2 &&
+				      u->b->buffered <= cf->delivery.total_buffer))
+		user_want(u, true);
+}
+
+static void user_settle(struct buser *u)
+{
+	user_trim(u);
+	user_budget(u);
+	stat_set(u->b->shm.bridge->stats.buffered_bytes, u->b->buffered);
+}
+
+void dispatch_pump(struct bridge *b, struct bconn *c)
+{
+	(void)b;
+	conn_run(c);
+	user_settle(c->user);
+}
+
+/* ---- events of the broker ---- */
+
+/* Several connections in one worker get one record. */
+static void user_fan_out(struct buser *u, struct bnode *n)
+{
+	struct bridge *b = u->b;
+	struct down_ref refs[DOWN_REFS_MAX];
+	struct bconn *who[DOWN_REFS_MAX];
+
+	for (struct bconn *c = u->conns; c; c = c->next) {
+		uint32_t k = 0;
+
+		if (c->cursor != n)
+			continue;
+		for (struct bconn *d = c; d && k < DOWN_REFS_MAX; d = d->next) {
+			if (d->cursor != n || d->slot != c->slot || d->blocked ||
+				!conn_window_open(d, n->m->len) || !conn_reserve_out(d))
+				continue;
+			refs[k] = (struct down_ref){ d->generation, d->index, 0 };
+			who[k++] = d;
+		}
+		if (!k)
+			continue;
+		if (!slots_put_message(&b->slots[c->slot], n->m, b->epoch, message_text(b, n->m), refs, k)) {
+			for (uint32_t i = 0; i < k; i++)
+				slots_block(&b->slots[c->slot], who[i]);
+			continue;
+		}
+		for (uint32_t i = 0; i < k; i++) {
+			conn_was_given(who[i], n->m);
+			who[i]->cursor = n->next;
+		}
+	}
+}
+
+static bool user_buffer(struct buser *u, struct broker_message *m)
+{
+	struct bnode *n = malloc(sizeof(*n));
+
+	if (!n)
+		return false;
+	n->next = NULL;
+	n->m = broker_message_ref(m);
+	if (u->last)
+		u->last->next = n;
+	else
+		u->first = n;
+	u->last = n;
+	u->bytes += m->len;
+	u->b->buffered += m->len;
+	for (struct bconn *c = u->conns; c; c = c->next) {
+		conn_sync(c);
+		if (c->synced && !c->cursor)
+			c->cursor = n;
+	}
+	return true;
+}
+
+static bool too_large(struct buser *u, struct broker_message *m)
+{
+	if (m->len <= u->b->max_message)
+		return false;
+	stat_add(u->b->shm.bridge->stats.aside, 1);
+	broker_queue_set_aside(u->q, m, "larger than max_message");
+	return true;
+}
+
+void dispatch_message(void *owner, struct broker_message *m)
+{
+	struct buser *u = owner;
+
+	if (m->seq <= u->head)
+		return;
+	u->head = m->seq;
+	if (!too_large(u, m) && !user_buffer(u, m)) {
+		log_error("no memory for a message: it is read again later");
+		for (struct bconn *c = u->conns; c; c = c->next)
+			conn_fall_behind(c);
+		user_drop_buffer(u);
+	}
+	if (u->last && u->last->m == m)
+		user_fan_out(u, u->last);
+	user_settle(u);
+}
+
+void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed)
+{
+	struct buser *u = owner;
+	struct bconn *c = tag;
+
+	c->rereading = false;
+	if (failed) {
+		c->retry = true;
+		u->b->retries++;
+		return;
+	}
+	if (!m) {
+		/* Nothing is stored between its mark and the head. */
+		if (c->pos < u->floor)
+			c->pos = u->floor;
+	} else if (!u->first || m->seq < u->first->m->seq) {
+		if (too_large(u, m))
+			c->pos = m->seq;
+		else if (conn_window_open(c, m->len) && !conn_give(c, m))
+			return; /* blocked: read again when there is room */
+	} else if (c->pos < u->floor) {
+		c->pos = u->floor;
+	}
+	dispatch_pump(u->b, c);
+}
+
+void dispatch_closed(void *owner)
+{
+	struct buser *u = owner;
+	struct bridge *b = u->b;
+
+	if (u->closing && !u->conns)
+		user_free(u);
+	if (b->stopping)
+		bridge_check_flushed(b);
+}
+
+/* ---- connections come and go ---- */
+
+static bool user_open(struct buser *u)
+{
+	struct identity id = user_identity(u);
+
+	u->q = broker_queue_open(u->b->broker, &id, u->mark, u->head, u);
+	return u->q != NULL;
+}
+
+static void conn_link(struct bconn *c, struct buser *u)
+{
+	c->user = u;
+	c->next = u->conns;
+	u->conns = c;
+	u->b->slots[c->slot].conns[c->index] = c;
+}
+
+static void conn_unlink(struct bconn *c)
+{
+	struct bconn **at = &c->user->conns;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	c->user->b->slots[c->slot].conns[c->index] = NULL;
+}
+
+/* A connection that a predecessor served goes on at its own marks. */
+static void conn_adopt(struct bconn *c, const struct route_view *v)
+{
+	struct buser *u = c->user;
+	bool first = !u->conns->next;
+
+	if (v->epoch == u->b->epoch) {
+		c->pos = v->given;
+		c->confirmed = v->confirmed;
+	}
+	if (first || c->confirmed < u->mark)
+		u->mark = c->confirmed;
+	if (c->pos > u->head)
+		u->head = c->pos;
+	u->floor = u->head;
+}
+
+/* Opens the queue and lets the connections read. */
+static bool user_open_each(void *value, void *arg)
+{
+	struct buser *u = value;
+
+	(void)arg;
+	if (!u->q && u->conns && !user_open(u)) {
+		u->b->retries++;
+		log_error("no memory for a queue: tried again");
+		return true;
+	}
+	for (struct bconn *c = u->conns; c; c = c->next)
+		conn_run(c);
+	user_settle(u);
+	return true;
+}
+
+struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v)
+{
+	struct identity id = { v->service, v->user, v->service_len, v->user_len };
+	struct bconn *c = calloc(1, sizeof(*c));
+	struct buser *u = user_find(b, &id);
+	struct down_ref ref = { v->generation, index, 0 };
+
+	if (!u && c)
+		u = user_new(b, &id);
+	if (!c || !u) {
+		log_error("no memory for a connection");
+		free(c);
+		return NULL;
+	}
+	c->generation = v->generation;
+	c->index = index;
+	c->slot = (uint16_t)s->n;
+	conn_link(c, u);
+	if (v->state == ROUTE_OPEN) {
+		conn_adopt(c, v);
+		return c;
+	}
+	if (u->closing) {
+		u->closing = false;
+		u->head = u->floor = u->mark;
+		u->wanted = true;
+		broker_queue_reopen(u->q, u->head);
+	}
+	c->pos = c->confirmed = u->mark;
+	slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
+	if (!b->scanning)
+		user_open_each(u, NULL);
+	return c;
+}
+
+void dispatch_opened_all(struct bridge *b)
+{
+	table_each(&b->users, user_open_each, NULL);
+}
+
+void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v)
+{
+	if (v->epoch != b->epoch || v->confirmed <= c->confirmed)
+		return;
+	c->confirmed = v->confirmed;
+	conn_forget_given(c, v->confirmed);
+	user_confirm(c->user);
+	dispatch_pump(b, c);
+}
+
+void dispatch_end(struct bridge *b, struct bconn *c)
+{
+	struct buser *u = c->user;
+
+	if (c->rereading)
+		broker_queue_forget(u->q, c);
+	slots_unblock(&b->slots[c->slot], c);
+	if (!c->next && u->conns == c)
+		user_confirm(u); /* the last one: what it confirmed counts */
+	conn_unlink(c);
+	free(c->out);
+	free(c);
+	if (u->conns) {
+		user_confirm(u);
+		user_settle(u);
+		return;
+	}
+	user_drop_buffer(u);
+	if (!u->q) {
+		user_free(u);
+		return;
+	}
+	u->closing = true;
+	broker_queue_close(u->q);
+}
+
+/* ---- the stream is another one ---- */
+
+static bool user_reset(void *value, void *arg)
+{
+	struct buser *u = value;
+
+	(void)arg;
+	u->head = u->mark = 0;
+	while (u->first)
+		user_drop_first(u);
+	u->floor = 0;
+	for (struct bconn *c = u->conns; c; c = c->next) {
+		c->pos = c->confirmed = 0;
+		c->cursor = NULL;
+		c->synced = true;
+		conn_forget_given(c, UINT64_MAX);
+	}
+	return true;
+}
+
+void dispatch_reset(struct bridge *b)
+{
+	table_each(&b->users, user_reset, NULL);
+}
+
+static bool user_retry(void *value, void *arg)
+{
+	struct buser *u = value;
+
+	for (struct bconn *c = u->conns; c; c = c->next)
+		c->retry = false;
+	return user_open_each(value, arg);
+}
+
+/* What failed is tried again: queues that could not be opened, reads without an answer. */
+void dispatch_tick(struct bridge *b)
+{
+	if (!b->retries || !b->connected)
+		return;
+	b->retries = 0;
+	table_each(&b->users, user_retry, NULL);
+}
+
+int dispatch_start(struct bridge *b)
+{
+	return table_init(&b->users);
+}
+
+static bool user_stop(void *value, void *arg)
+{
+	struct buser *u = value;
+
+	(void)arg;
+	u->closing = true;
+	while (u->conns) {
+		struct bconn *c = u->conns;
+
+		conn_unlink(c);
+		free(c->out);
+		free(c);
+	}
+	while (u->first)
+		user_drop_first(u);
+	free(u);
+	return true;
+}
+
+void dispatch_stop(struct bridge *b)
+{
+	table_each(&b->users, user_stop, NULL);
+	table_free(&b->users);
+}
+
+bool dispatch_idle(const struct bridge *b)
+{
+	return table_count(&b->users) == 0;
+}

@@ -1,0 +1,423 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+#define IN_FLIGHT_MAX 8192 /* publishes without an answer, over all users */
+#define POOL_MAX 4096	   /* records kept for the next ones */
+
+/* A record of an up ring on its way. */
+struct pub {
+	struct pub *ring_next; /* in the ring's order */
+	struct pub *user_next; /* in the user's order */
+	struct up_source *src;
+	struct pub_user *user;
+	uint64_t end; /* position behind the record */
+	uint64_t generation;
+	uint64_t first_try_ms; /* of a full stream */
+	uint32_t index;
+	uint16_t type;
+	bool final, seen; /* seen: it may have been published before */
+	struct broker_publish p;
+	char conn[40];
+	char msg_id[96];
+};
+
+/* Users with records here: order is kept by one unacknowledged message each. */
+struct pub_user {
+	struct bridge *b;
+	struct pub *first, *last;
+	struct pub_user *next; /* in the ready or the later list */
+	bool in_flight, listed, later;
+	uint16_t key_len;
+	char key[];
+};
+
+static struct log_limit refused_limit, retry_limit, duplicate_limit;
+
+int publish_start(struct bridge *b)
+{
+	return table_init(&b->pub_users);
+}
+
+static struct pub *pub_new(struct bridge *b)
+{
+	struct pub *p = b->pub_free;
+
+	if (!p)
+		return malloc(sizeof(*p));
+	b->pub_free = p->ring_next;
+	b->npub_free--;
+	return p;
+}
+
+static void pub_put_back(struct bridge *b, struct pub *p)
+{
+	if (b->npub_free >= POOL_MAX) {
+		free(p);
+		return;
+	}
+	p->ring_next = b->pub_free;
+	b->pub_free = p;
+	b->npub_free++;
+}
+
+static struct pub_user *pub_user_get(struct bridge *b, const struct identity *id)
+{
+	char key[KEY_MAX];
+	size_t len = bridge_key(id, key);
+	struct pub_user *u = table_get(&b->pub_users, key, len);
+
+	if (u)
+		return u;
+	u = calloc(1, sizeof(*u) + len);
+	if (!u)
+		return NULL;
+	u->b = b;
+	u->key_len = (uint16_t)len;
+	memcpy(u->key, key, len);
+	if (table_put(&b->pub_users, u->key, len, u) < 0) {
+		free(u);
+		return NULL;
+	}
+	return u;
+}
+
+static void pub_user_list(struct pub_user *u)
+{
+	struct bridge *b = u->b;
+
+	if (u->listed || u->in_flight || u->later || !u->first)
+		return;
+	u->listed = true;
+	u->next = NULL;
+	if (b->ready_last)
+		b->ready_last->next = u;
+	else
+		b->ready_first = u;
+	b->ready_last = u;
+}
+
+static void pub_user_later(struct pub_user *u)
+{
+	u->later = true;
+	u->next = u->b->later;
+	u->b->later = u;
+}
+
+static void pub_user_done(struct pub_user *u)
+{
+	if (u->first || u->in_flight || u->listed || u->later)
+		return;
+	table_del(&u->b->pub_users, u->key, u->key_len);
+	free(u);
+}
+
+/* Ring space goes back as a prefix of records that are final. */
+static void publish_release(struct up_source *src)
+{
+	uint64_t end = 0;
+
+	while (src->first && src->first->final) {
+		struct pub *p = src->first;
+
+		src->first = p->ring_next;
+		if (!src->first)
+			src->last = NULL;
+		end = p->end;
+		pub_put_back(src->b, p);
+	}
+	if (!end)
+		return;
+	/* Pads and nothing else may lie between the last record and what was read. */
+	ring_release(&src->ring, src->first ? end : src->ring.pos);
+	slots_released(src);
+}
+
+static struct bconn *publish_conn(const struct pub *p)
+{
+	struct up_source *src = p->src;
+	struct slot *s = &src->b->slots[src->slot];
+	struct bconn *c;
+
+	if (src->stale >= 0 || !s->used || p->index >= s->routes.n)
+		return NULL;
+	c = s->conns[p->index];
+	return c && c->generation == p->generation ? c : NULL;
+}
+
+/* The first record of its user is final. */
+static void publish_final(struct pub *p)
+{
+	struct pub_user *u = p->user;
+
+	u->first = p->user_next;
+	if (!u->first)
+		u->last = NULL;
+	p->final = true;
+	publish_release(p->src);
+	pub_user_list(u);
+	pub_user_done(u);
+}
+
+static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
+{
+	struct bridge *b = p->src->b;
+	struct down_ref ref = { p->generation, p->index, 0 };
+	struct bconn *c = publish_conn(p);
+
+	stat_add(b->shm.bridge->stats.refused, 1);
+	if (log_allow(&refused_limit, 20, 10000))
+		log_warn("a client's message was refused", kv_str("reason", reason),
+			kv_mem("service", p->p.id.service, p->p.id.service_len),
+			kv_mem("user", p->p.id.user, p->p.id.user_len), kv_str("conn", p->conn),
+			kv_uint("bytes", p->p.len));
+	if (c && !c->poisoned) {
+		/* What the connection sent behind it would be stored with a hole before it. */
+		c->poisoned = true;
+		slots_notify(&b->slots[p->src->slot], DOWN_CLOSE, &ref, 0, code, reason);
+	}
+	publish_final(p);
+}
+
+static void publish_flush(struct pub *p)
+{
+	struct down_ref ref = { p->generation, p->index, 0 };
+
+	/* The answer before the release: a bridge killed between the two says it twice, never not at all. */
+	if (publish_conn(p))
+		slots_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref, 0, 0, NULL);
+	publish_final(p);
+}
+
+static void publish_next(struct pub_user *u)
+{
+	struct pub *p = u->first;
+	struct bconn *c;
+
+	if (p->type == UP_FLUSH) {
+		publish_flush(p);
+		return;
+	}
+	c = publish_conn(p);
+	if (c && c->poisoned) {
+		publish_refuse(p, 1008, "an earlier message was refused");
+		return;
+	}
+	u->in_flight = true;
+	u->b->publishing++;
+	broker_publish(u->b->broker, &p->p);
+}
+
+void publish_run(struct bridge *b)
+{
+	while (b->connected && b->ready_first && b->publishing < IN_FLIGHT_MAX) {
+		struct pub_user *u = b->ready_first;
+
+		b->ready_first = u->next;
+		if (!b->ready_first)
+			b->ready_last = NULL;
+		u->listed = false;
+		if (u->first)
+			publish_next(u);
+		else
+			pub_user_done(u);
+	}
+	stat_set(b->shm.bridge->stats.publishing, b->publishing);
+}
+
+static void publish_stored(struct pub *p, bool duplicate)
+{
+	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
+
+	stat_add(st->stored, 1);
+	if (duplicate) {
+		stat_add(st->duplicates, 1);
+		if (!p->seen && log_allow(&duplicate_limit, 5, 10000))
+			log_error("the broker calls a first publish a duplicate: it did not store it",
+				kv_str("msg_id", p->msg_id));
+	}
+	publish_final(p);
+}
+
+static void publish_again(struct pub *p, const char *why)
+{
+	p->seen = true;
+	stat_add(p->src->b->shm.bridge->stats.retries, 1);
+	if (log_allow(&retry_limit, 5, 10000))
+		log_info("a client's message waits for the broker", kv_str("why", why),
+			kv_mem("service", p->p.id.service, p->p.id.service_len),
+			kv_mem("user", p->p.id.user, p->p.id.user_len));
+	pub_user_later(p->user);
+}
+
+void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
+{
+	struct pub *p = bp->arg;
+	struct bridge *b = arg;
+
+	p->user->in_flight = false;
+	b->publishing--;
+	switch (r) {
+	case BROKER_STORED:
+	case BROKER_DUPLICATE:
+		publish_stored(p, r == BROKER_DUPLICATE);
+		break;
+	case BROKER_TOO_LARGE:
+		publish_refuse(p, 1009, "too large for the broker");
+		break;
+	case BROKER_FORBIDDEN:
+		publish_refuse(p, 1008, "not allowed by the broker");
+		break;
+	case BROKER_FULL:
+		if (!p->first_try_ms)
+			p->first_try_ms = b->now_ms;
+		if (b->now_ms - p->first_try_ms >= b->c->broker.full_timeout)
+			publish_refuse(p, 1013, "the stream is full");
+		else
+			publish_again(p, "the stream is full");
+		break;
+	case BROKER_AGAIN:
+		publish_again(p, "no answer");
+		break;
+	}
+	publish_run(b);
+	if (b->stopping)
+		bridge_check_flushed(b);
+}
+
+/* Those who have to wait try again, in the order in which they came to wait. */
+void publish_tick(struct bridge *b)
+{
+	struct pub_user *u = b->later, *reversed = NULL;
+
+	if (!b->connected)
+		return;
+	b->later = NULL;
+	while (u) {
+		struct pub_user *next = u->next;
+
+		u->next = reversed;
+		reversed = u;
+		u = next;
+	}
+	while (reversed) {
+		u = reversed;
+		reversed = u->next;
+		u->later = false;
+		pub_user_list(u);
+	}
+	publish_run(b);
+}
+
+static void pub_names(struct pub *p)
+{
+	static const char hex[] = "0123456789abcdef";
+	const uint8_t *id = p->src->segment_id;
+	char segment[33];
+
+	for (int i = 0; i < 16; i++) {
+		segment[2 * i] = hex[id[i] >> 4];
+		segment[2 * i + 1] = hex[id[i] & 15];
+	}
+	segment[32] = '\0';
+	snprintf(p->conn, sizeof(p->conn), "%.8s-%x-%llx", segment, p->src->slot,
+		(unsigned long long)p->generation);
+	/* Segment, slot, its generation, ring and a position that never restarts: once and never again. */
+	snprintf(p->msg_id, sizeof(p->msg_id), "%s-%x-%llx-%x-%llx", segment, p->src->slot,
+		(unsigned long long)(p->generation >> 32), p->src->which, (unsigned long long)p->end);
+}
+
+static bool publish_take(struct up_source *src, uint16_t type, const struct up_view *v, uint64_t pos)
+{
+	struct bridge *b = src->b;
+	struct pub *p = pub_new(b);
+
+	if (!p)
+		return false;
+	memset(p, 0, offsetof(struct pub, conn));
+	p->user = pub_user_get(b, &v->id);
+	if (!p->user) {
+		pub_put_back(b, p);
+		return false;
+	}
+	p->src = src;
+	p->end = src->ring.pos;
+	p->generation = v->r->generation;
+	p->index = v->r->index;
+	p->type = type;
+	p->seen = pos < src->retry_below;
+	pub_names(p);
+	p->p = (struct broker_publish){ .id = v->id, .text = v->r->text, .conn = p->conn,
+		.msg_id = p->msg_id, .data = v->data, .len = v->r->len, .arg = p };
+	if (src->last)
+		src->last->ring_next = p;
+	else
+		src->first = p;
+	src->last = p;
+	if (p->user->last)
+		p->user->last->user_next = p;
+	else
+		p->user->first = p;
+	p->user->last = p;
+	pub_user_list(p->user);
+	return true;
+}
+
+bool publish_read(struct up_source *src)
+{
+	const void *payload;
+	struct up_view v;
+	uint16_t type;
+	uint64_t pos;
+	size_t size;
+
+	for (;;) {
+		uint64_t before = src->ring.pos;
+		enum ring_read r = ring_next(&src->ring, &type, &payload, &size, &pos);
+
+		if (r == RING_EMPTY)
+			return true;
+		if (r == RING_CORRUPT || (type != UP_MESSAGE && type != UP_FLUSH) ||
+			!up_parse(payload, size, &v))
+			return false;
+		if (!publish_take(src, type, &v, pos)) {
+			/* It stays where it is; the next wakeup or tick reads it again. */
+			src->ring.pos = before;
+			log_error("no memory for a client's message: it waits");
+			return true;
+		}
+	}
+}
+
+void publish_drop(struct up_source *src)
+{
+	while (src->first) {
+		struct pub *p = src->first;
+
+		src->first = p->ring_next;
+		free(p);
+	}
+}
+
+static bool pub_user_free(void *value, void *arg)
+{
+	(void)arg;
+	free(value);
+	return true;
+}
+
+void publish_stop(struct bridge *b)
+{
+	while (b->pub_free) {
+		struct pub *p = b->pub_free;
+
+		b->pub_free = p->ring_next;
+		free(p);
+	}
+	table_each(&b->pub_users, pub_user_free, NULL);
+	table_free(&b->pub_users);
+}

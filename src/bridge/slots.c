@@ -1,0 +1,571 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+#define CHANGES_BATCH 256
+
+/* ---- down: records and notices for a worker ---- */
+
+static void slot_ring(struct slot *s)
+{
+	/* EAGAIN: doorbells lie there unread already. A dead worker's successor looks by itself. */
+	if (bell_must_ring(&s->words->bell, &s->rung) &&
+		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN)
+		log_debug("doorbell not heard", kv_uint("slot", s->n), kv_errno(errno));
+}
+
+/* Room in the down ring; when there is none, the worker will ring after its next release. */
+static void *slot_reserve(struct slot *s, uint16_t type, size_t size)
+{
+	void *p = ring_reserve(&s->down, type, size);
+
+	if (p)
+		return p;
+	ring_refresh(&s->down);
+	p = ring_reserve(&s->down, type, size);
+	if (p)
+		return p;
+	atomic_store_explicit(&s->words->down_wanted, 1, memory_order_relaxed);
+	/* Dekker with the worker's release: it sees the flag, or we see the room. */
+	atomic_thread_fence(memory_order_seq_cst);
+	ring_refresh(&s->down);
+	return ring_reserve(&s->down, type, size);
+}
+
+bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text,
+	const struct down_ref *refs, uint32_t nrefs)
+{
+	size_t size = sizeof(struct down_message) + nrefs * sizeof(*refs) + m->len;
+	struct down_message *d;
+	char *p;
+
+	if (s->notice_first)
+		return false; /* notices were first */
+	d = slot_reserve(s, DOWN_MESSAGE, size);
+	if (!d)
+		return false;
+	memset(d, 0, sizeof(*d));
+	d->seq = m->seq;
+	d->epoch = epoch;
+	d->len = (uint32_t)m->len;
+	d->nrefs = nrefs;
+	d->text = text;
+	p = (char *)(d + 1);
+	memcpy(p, refs, nrefs * sizeof(*refs));
+	if (m->len)
+		memcpy(p + nrefs * sizeof(*refs), m->data, m->len);
+	ring_commit(&s->down);
+	slot_ring(s);
+	return true;
+}
+
+static bool slot_put_notice(struct slot *s, const struct notice *no)
+{
+	struct down_notice *d = slot_reserve(s, no->type, sizeof(no->n) + no->n.reason_len);
+
+	if (!d)
+		return false;
+	*d = no->n;
+	memcpy(d + 1, no->reason, no->n.reason_len);
+	ring_commit(&s->down);
+	slot_ring(s);
+	return true;
+}
+
+void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
+	uint16_t code, const char *reason)
+{
+	struct notice no, *keep;
+
+	memset(&no, 0, sizeof(no));
+	no.type = (uint16_t)type;
+	no.n.ref = *ref;
+	no.n.seq = seq;
+	no.n.epoch = s->b->epoch;
+	no.n.code = code;
+	if (reason) {
+		strncpy(no.reason, reason, sizeof(no.reason) - 1);
+		no.n.reason_len = (uint16_t)strlen(no.reason);
+	}
+	if (!s->notice_first && slot_put_notice(s, &no))
+		return;
+	keep = malloc(sizeof(*keep));
+	if (!keep) {
+		/* A lost notice would leave a client hanging for ever; a new bridge reads all sections again. */
+		log_error("no memory for a notice: the bridge begins anew");
+		_exit(1);
+	}
+	*keep = no;
+	if (s->notice_last)
+		s->notice_last->next = keep;
+	else
+		s->notice_first = keep;
+	s->notice_last = keep;
+}
+
+static void slot_flush_notices(struct slot *s)
+{
+	while (s->notice_first && slot_put_notice(s, s->notice_first)) {
+		struct notice *no = s->notice_first;
+
+		s->notice_first = no->next;
+		if (!s->notice_first)
+			s->notice_last = NULL;
+		free(no);
+	}
+}
+
+void slots_block(struct slot *s, struct bconn *c)
+{
+	if (c->blocked)
+		return;
+	c->blocked = true;
+	c->blocked_next = NULL;
+	if (s->blocked_last)
+		s->blocked_last->blocked_next = c;
+	else
+		s->blocked_first = c;
+	s->blocked_last = c;
+}
+
+void slots_unblock(struct slot *s, struct bconn *c)
+{
+	struct bconn **at = &s->blocked_first, *before = NULL;
+
+	if (!c->blocked)
+		return;
+	while (*at != c) {
+		before = *at;
+		at = &(*at)->blocked_next;
+	}
+	*at = c->blocked_next;
+	if (s->blocked_last == c)
+		s->blocked_last = before;
+	c->blocked = false;
+}
+
+/* In order of waiting, one turn each. */
+static void slot_serve_blocked(struct slot *s)
+{
+	struct bconn *last = s->blocked_last;
+
+	atomic_store_explicit(&s->words->down_wanted, 0, memory_order_relaxed);
+	slot_flush_notices(s);
+	while (s->blocked_first && !s->notice_first) {
+		struct bconn *c = s->blocked_first;
+		bool was_last = c == last;
+
+		slots_unblock(s, c);
+		dispatch_pump(s->b, c);
+		if (c->blocked || was_last)
+			break; /* full again */
+	}
+}
+
+/* ---- up: changes and records of a worker ---- */
+
+static void slot_change(struct slot *s, uint32_t index)
+{
+	struct bridge *b = s->b;
+	struct route_view v;
+	struct down_ref ref;
+	struct bconn *c;
+
+	if (index >= s->routes.n || !route_read(&s->routes, index, &v))
+		return;
+	c = s->conns[index];
+	if (c && c->generation != v.generation) {
+		dispatch_end(b, c); /* its worker is dead; the place is a successor's now */
+		c = NULL;
+	}
+	if (v.state == ROUTE_ENDED) {
+		ref = (struct down_ref){ v.generation, index, 0 };
+		if (c) {
+			dispatch_marks(b, c, &v);
+			dispatch_end(b, c);
+		}
+		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
+	} else if (c) {
+		dispatch_marks(b, c, &v);
+	} else if (v.state == ROUTE_OPENING && !dispatch_open(b, s, index, &v)) {
+		b->more = true; /* without memory: the client gets its 503 when its time is over */
+	}
+}
+
+static void slot_changes(struct slot *s)
+{
+	uint32_t list[CHANGES_BATCH];
+	size_t n = changes_take(&s->changes, list, CHANGES_BATCH);
+
+	for (size_t i = 0; i < n; i++)
+		slot_change(s, list[i]);
+	if (n == CHANGES_BATCH)
+		s->b->more = true;
+}
+
+static void source_check_empty(struct up_source *src)
+{
+	struct bridge *b = src->b;
+	struct proto_slot done = { src->slot, 0, src->drained_generation };
+
+	if (!src->drained_generation || src->first || ring_used(src->ring.words))
+		return;
+	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
+		return; /* again with the next tick */
+	log_debug("the up ring of a dead worker is empty", kv_uint("slot", src->slot),
+		kv_uint("generation", src->drained_generation));
+	src->drained_generation = 0;
+}
+
+static void source_read(struct up_source *src)
+{
+	if (!publish_read(src)) {
+		uint32_t pid = src->stale < 0 ? atomic_load(&src->b->slots[src->slot].words->pid) : 0;
+
+		log_error("up ring is damaged: the rest of it is lost", kv_uint("slot", src->slot),
+			kv_uint("pos", src->ring.pos), kv_uint("pid", pid));
+		src->ring.pos = atomic_load_explicit(&src->ring.words->head, memory_order_acquire);
+		if (!src->first)
+			ring_release(&src->ring, src->ring.pos);
+		if (pid > 1)
+			kill((pid_t)pid, SIGKILL); /* it costs that worker alone */
+	} else if (!src->first && src->ring.pos != atomic_load_explicit(&src->ring.words->tail, memory_order_relaxed)) {
+		ring_release(&src->ring, src->ring.pos); /* a pad at the end */
+	}
+	source_check_empty(src);
+}
+
+void slots_released(struct up_source *src)
+{
+	struct slot *s = &src->b->slots[src->slot];
+
+	if (src->stale >= 0)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&s->words->want_space, memory_order_relaxed))
+		slot_ring(s);
+	if (src->drained_generation)
+		src->b->check_empty = true;
+}
+
+static bool slot_idle(const struct slot *s)
+{
+	uint64_t changes = atomic_load_explicit(&s->changes.words->head, memory_order_acquire);
+
+	if (changes != atomic_load_explicit(&s->changes.words->tail, memory_order_relaxed))
+		return false;
+	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+		if (atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
+			return false;
+	return true;
+}
+
+static void slots_round(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nslots; i++) {
+		struct slot *s = &b->slots[i];
+
+		if (!s->used)
+			continue;
+		slot_changes(s);
+		/* A dead worker's ring first: the same user may be back. */
+		source_read(&s->up[shm_up_ring(s->generation + 1)]);
+		source_read(&s->up[shm_up_ring(s->generation)]);
+		if (s->notice_first || s->blocked_first)
+			slot_serve_blocked(s);
+	}
+}
+
+void slots_wakeup(struct bridge *b)
+{
+	b->now_ms = bridge_clock();
+	b->more = false;
+	bell_awake(&b->shm.bridge->bell);
+	slots_round(b);
+	publish_run(b);
+	if (!b->more) {
+		bell_sleep(&b->shm.bridge->bell);
+		for (unsigned i = 0; i < b->h->nslots; i++)
+			b->more |= b->slots[i].used && !slot_idle(&b->slots[i]);
+	}
+	if (b->more)
+		event_active(b->again, EV_TIMEOUT, 0);
+}
+
+/* ---- stale segments: what a dead family had taken and not stored ---- */
+
+static void stale_check(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	struct proto_stale done = { i, 0 };
+
+	if (!st->mapped || st->done)
+		return;
+	for (size_t k = 0; k < st->nsources; k++)
+		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
+			return;
+	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
+		return;
+	st->done = true;
+	log_info("all messages of an older segment are stored");
+}
+
+static int stale_map(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	uint32_t n;
+
+	if (shm_map(&st->shm, b->h->stale[i], true) < 0)
+		return -1;
+	n = st->shm.header->sizes.max_workers;
+	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
+	if (!st->sources) {
+		shm_unmap(&st->shm);
+		return -1;
+	}
+	for (unsigned slot = 0; slot < n; slot++) {
+		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < SHM_UP_RINGS; r++) {
+			struct up_source *src = &st->sources[st->nsources++];
+
+			src->b = b;
+			src->stale = (int)i;
+			src->slot = (uint16_t)slot;
+			src->which = (uint8_t)r;
+			src->segment_id = st->shm.header->id;
+			src->retry_below = UINT64_MAX;
+			ring_attach_reader(&src->ring, &shm_slot(&st->shm, slot)->up[r],
+				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
+			source_read(src);
+		}
+	}
+	st->mapped = true;
+	return 0;
+}
+
+/* The bridge of a dead master may still be at work on it: it holds a lock while it lives. */
+static void stale_try(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (st->done)
+		return;
+	if (!st->mapped) {
+		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
+			return;
+		if (stale_map(b, i) < 0) {
+			log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
+			st->done = true;
+			return;
+		}
+		log_info("an older segment was found: what it holds is published first");
+	}
+	stale_check(b, i);
+}
+
+void slots_tick(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nstale; i++)
+		stale_try(b, i);
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+			source_check_empty(&b->slots[i].up[r]);
+	b->check_empty = false;
+}
+
+/* ---- workers come and go ---- */
+
+void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
+{
+	if (slot >= b->h->nslots || !b->slots[slot].used)
+		return;
+	b->slots[slot].generation = generation;
+	slots_wakeup(b);
+}
+
+void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
+{
+	struct up_source *src;
+	struct slot *s;
+
+	if (slot >= b->h->nslots || !b->slots[slot].used)
+		return;
+	s = &b->slots[slot];
+	slots_wakeup(b); /* its last changes and records */
+	for (uint32_t i = 0; i < s->routes.n; i++)
+		if (s->conns[i] && s->conns[i]->generation >> 32 <= generation)
+			dispatch_end(b, s->conns[i]);
+	src = &s->up[shm_up_ring(generation)];
+	src->drained_generation = generation;
+	source_check_empty(src);
+}
+
+void slots_end_all(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
+			if (b->slots[i].conns[k])
+				dispatch_end(b, b->slots[i].conns[k]);
+}
+
+bool slots_empty(const struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+			if (b->slots[i].up[r].first || ring_used(b->slots[i].up[r].ring.words))
+				return false;
+	return true;
+}
+
+/* ---- start ---- */
+
+/* What a predecessor served goes on; what waits for an answer gets it (perhaps once more). */
+static void slot_scan(struct slot *s, enum route_state state)
+{
+	struct route_view v;
+
+	for (uint32_t i = 0; i < s->routes.n; i++) {
+		struct down_ref ref;
+
+		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v) ||
+			v.generation >> 32 != s->generation || v.state != state)
+			continue;
+		ref = (struct down_ref){ v.generation, i, 0 };
+		if (state == ROUTE_ENDED)
+			slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
+		else if (!s->conns[i] && !dispatch_open(s->b, s, i, &v))
+			_exit(1); /* without memory for what was served: the master tries again, with back-off */
+	}
+}
+
+static void slot_attach_up(struct slot *s, unsigned r)
+{
+	struct up_source *src = &s->up[r];
+
+	src->b = s->b;
+	src->stale = -1;
+	src->slot = (uint16_t)s->n;
+	src->which = (uint8_t)r;
+	src->segment_id = s->b->shm.header->id;
+	ring_attach_reader(&src->ring, &s->words->up[r], shm_up_data(&s->b->shm, s->n, r),
+		s->b->shm.header->sizes.up_size);
+	src->retry_below = atomic_load_explicit(&s->words->up[r].head, memory_order_acquire);
+}
+
+static int slot_start(struct bridge *b, unsigned n, const struct chan_handler *handlers, void (*gone)(void *))
+{
+	struct slot *s = &b->slots[n];
+
+	s->b = b;
+	s->n = n;
+	s->generation = b->h->generations[n];
+	s->words = shm_slot(&b->shm, n);
+	s->routes = shm_routes(&b->shm, n);
+	shm_changes(&b->shm, n, &s->changes);
+	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
+		b->shm.header->sizes.down_size);
+	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+		slot_attach_up(s, r);
+	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
+	if (!s->conns)
+		return -1;
+	s->bell = chan_new(b->base, b->h->bells[n], "worker", handlers, gone, s);
+	if (!s->bell)
+		return -1;
+	s->used = true;
+	return 0;
+}
+
+static void slots_doorbell(void *arg, const void *body, int fd)
+{
+	struct slot *s = arg;
+
+	(void)body;
+	if (fd >= 0)
+		close(fd);
+	event_active(s->b->again, EV_TIMEOUT, 0);
+}
+
+static void slots_bell_gone(void *arg)
+{
+	struct slot *s = arg;
+
+	log_error("doorbell channel is broken: the bridge begins anew", kv_uint("slot", s->n));
+	_exit(1);
+}
+
+static const struct chan_handler bell_handlers[] = {
+	{ PROTO_DOORBELL, 0, slots_doorbell },
+	{ 0, 0, NULL },
+};
+
+static void slots_lock(const struct bridge *b)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(b->h->segment, F_SETLK, &lock) < 0)
+		log_warn("the segment is locked by another process", kv_errno(errno));
+}
+
+int slots_start(struct bridge *b)
+{
+	slots_lock(b);
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
+			slot_start(b, i, bell_handlers, slots_bell_gone) < 0)
+			return -1;
+	for (unsigned i = 0; i < b->h->nstale; i++)
+		stale_try(b, i);
+	b->scanning = true;
+	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
+	for (unsigned i = 0; i < b->h->nslots; i++) {
+		uint32_t list[CHANGES_BATCH];
+
+		while (b->slots[i].used && changes_take(&b->slots[i].changes, list, CHANGES_BATCH))
+			;
+	}
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		if (b->slots[i].used)
+			slot_scan(&b->slots[i], ROUTE_OPEN);
+	for (unsigned i = 0; i < b->h->nslots; i++) {
+		if (!b->slots[i].used)
+			continue;
+		slot_scan(&b->slots[i], ROUTE_OPENING);
+		slot_scan(&b->slots[i], ROUTE_ENDED);
+	}
+	b->scanning = false;
+	dispatch_opened_all(b);
+	slots_wakeup(b);
+	return 0;
+}
+
+void slots_stop(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nslots; i++) {
+		struct slot *s = &b->slots[i];
+
+		while (s->notice_first) {
+			struct notice *no = s->notice_first;
+
+			s->notice_first = no->next;
+			free(no);
+		}
+		for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+			publish_drop(&s->up[r]);
+		chan_free(s->bell);
+		free(s->conns);
+	}
+	for (unsigned i = 0; i < b->h->nstale; i++) {
+		for (size_t k = 0; k < b->stales[i].nsources; k++)
+			publish_drop(&b->stales[i].sources[k]);
+		free(b->stales[i].sources);
+		shm_unmap(&b->stales[i].shm);
+	}
+}

@@ -1,0 +1,375 @@
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "worker.h"
+
+#define LINGER_MS 2000		  /* for the peer's end after both Closes */
+#define CONTROL_QUEUED_MAX 8192u  /* unsent Pongs and echoes of a client that does not read */
+
+static void conn_readable(evutil_socket_t fd, short what, void *arg);
+static void conn_writable(evutil_socket_t fd, short what, void *arg);
+
+void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	struct handshake_limits limits = { w->c->max_header, w->c->max_header };
+	int one = 1;
+
+	if (c)
+		c->hs = handshake_new(&limits);
+	if (!c || !c->hs) {
+		log_error("no memory for a connection");
+		free(c);
+		close(fd);
+		return;
+	}
+	c->w = w;
+	c->fd = fd;
+	c->admin = admin;
+	c->peer = *peer;
+	c->route = NO_ROUTE;
+	c->first_seg = c->last_seg = NO_SEG;
+	c->heard_ms = w->now_ms;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	event_assign(&c->read_ev, w->base, fd, EV_READ | EV_PERSIST, conn_readable, c);
+	if (event_add(&c->read_ev, NULL) < 0) {
+		log_error("cannot watch a connection", kv_errno(errno));
+		handshake_free(c->hs);
+		free(c);
+		close(fd);
+		return;
+	}
+	c->reading = 1;
+	c->next = w->conns;
+	if (c->next)
+		c->next->prev = c;
+	w->conns = c;
+	w->nconns++;
+	conn_set_state(c, CONN_REQUEST);
+	conn_deadline(c, w->now_ms + w->c->handshake_timeout);
+}
+
+void conn_free(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	link_unwait(c);
+	if (c->route != NO_ROUTE)
+		link_end(c);
+	if (c->counted) {
+		stat_add(w->slot->stats.closed, 1);
+		stat_set(w->slot->stats.connections, stat_get(w->slot->stats.connections) - 1);
+	}
+	wheel_del(&w->wheel, &c->timer);
+	event_del(&c->read_ev);
+	if (c->write_ev)
+		event_free(c->write_ev);
+	close(c->fd);
+	handshake_free(c->hs);
+	ws_reader_clear(&c->reader);
+	free(c->stash);
+	free(c->pending);
+	free(c->out.buf);
+	if (c->close_owned)
+		free((void *)(uintptr_t)c->close_reason);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		w->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	w->nconns--;
+	/* The segs of a batch may still name it. */
+	for (uint16_t s = c->first_seg; s != NO_SEG; s = w->segs[s].next)
+		w->segs[s].conn = NULL;
+	free(c);
+	if (w->draining)
+		worker_check_end(w);
+}
+
+void conn_set_state(struct conn *c, enum conn_state state)
+{
+	c->state = (uint8_t)state;
+	c->state_ms = c->w->now_ms;
+}
+
+void conn_deadline(struct conn *c, uint64_t at_ms)
+{
+	c->deadline_ms = at_ms;
+	wheel_set(&c->w->wheel, &c->timer, at_ms, c->w->now_ms);
+}
+
+/* All bytes that the peer has not acknowledged. */
+uint64_t conn_unsent(const struct conn *c)
+{
+	int n = 0;
+
+	if (ioctl(c->fd, SIOCOUTQ, &n) < 0)
+		n = 0;
+	return (uint64_t)n + (c->out.len - c->out.off);
+}
+
+static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
+{
+	struct outbuf *o = &c->out;
+
+	if (o->off && o->len + len > o->cap) {
+		memmove(o->buf, o->buf + o->off, o->len - o->off);
+		o->len -= o->off;
+		o->off = 0;
+	}
+	if (o->len + len > o->cap) {
+		size_t cap = o->cap ? o->cap : 1024;
+		uint8_t *buf;
+
+		while (cap < o->len + len)
+			cap *= 2;
+		buf = realloc(o->buf, cap);
+		if (!buf)
+			return false;
+		o->buf = buf;
+		o->cap = cap;
+	}
+	memcpy(o->buf + o->len, data, len);
+	o->len += len;
+	return true;
+}
+
+static bool conn_want_write(struct conn *c)
+{
+	if (!c->write_ev)
+		c->write_ev = event_new(c->w->base, c->fd, EV_WRITE, conn_writable, c);
+	return c->write_ev && event_add(c->write_ev, NULL) == 0;
+}
+
+static bool conn_gone(struct conn *c, const char *why)
+{
+	log_debug("connection ends", kv_str("why", why));
+	conn_free(c);
+	return false;
+}
+
+/* Writes what the socket takes and keeps the rest. Order is kept: behind unsent bytes all is kept. */
+bool conn_sendv(struct conn *c, struct iovec *iov, int n)
+{
+	size_t done = 0;
+
+	if (c->write_shut)
+		return true;
+	if (c->out.len == c->out.off) {
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+		ssize_t sent;
+
+		do
+			sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		while (sent < 0 && errno == EINTR);
+		if (sent < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
+			return conn_gone(c, "write failed");
+		done = sent > 0 ? (size_t)sent : 0;
+	}
+	for (int i = 0; i < n; i++) {
+		if (done >= iov[i].iov_len) {
+			done -= iov[i].iov_len;
+			continue;
+		}
+		if (!conn_keep(c, (const uint8_t *)iov[i].iov_base + done, iov[i].iov_len - done))
+			return conn_gone(c, "no memory for unsent bytes");
+		done = 0;
+	}
+	if (c->out.len > c->out.off && !conn_want_write(c))
+		return conn_gone(c, "cannot watch for writing");
+	return true;
+}
+
+bool conn_send(struct conn *c, const void *data, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+
+	return conn_sendv(c, &iov, 1);
+}
+
+static void conn_written(struct conn *c)
+{
+	free(c->out.buf);
+	memset(&c->out, 0, sizeof(c->out));
+	c->control_queued = 0;
+	event_free(c->write_ev);
+	c->write_ev = NULL;
+	if (c->state == CONN_LINGER || c->state == CONN_REFUSED)
+		conn_shut(c, c->state);
+	else
+		session_drained(c);
+}
+
+static void conn_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	struct outbuf *o = &c->out;
+
+	(void)what;
+	c->w->now_ms = worker_clock();
+	while (o->len > o->off) {
+		ssize_t n = send(fd, o->buf + o->off, o->len - o->off, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+			break;
+		if (n < 0) {
+			conn_gone(c, "write failed");
+			return;
+		}
+		o->off += (size_t)n;
+	}
+	if (o->len == o->off)
+		conn_written(c);
+	else if (event_add(c->write_ev, NULL) < 0)
+		conn_gone(c, "cannot watch for writing");
+}
+
+/* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its side. */
+void conn_shut(struct conn *c, enum conn_state state)
+{
+	if (c->state != state)
+		conn_set_state(c, state);
+	ws_reader_clear(&c->reader);
+	free(c->stash);
+	c->stash = NULL;
+	c->stash_len = 0;
+	if (c->out.len == c->out.off && !c->write_shut) {
+		shutdown(c->fd, SHUT_WR);
+		c->write_shut = 1;
+	}
+	if (!c->reading && event_add(&c->read_ev, NULL) == 0)
+		c->reading = 1; /* to see the peer's end */
+	conn_deadline(c, c->w->now_ms + LINGER_MS);
+}
+
+void conn_read_off(struct conn *c)
+{
+	if (c->reading)
+		event_del(&c->read_ev);
+	c->reading = 0;
+}
+
+/* Bytes that could not be parsed yet wait here; at most one read's worth. */
+static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
+{
+	uint8_t *copy;
+
+	if (!len)
+		return true;
+	copy = malloc(len);
+	if (!copy)
+		return conn_gone(c, "no memory for input");
+	memcpy(copy, buf, len);
+	c->stash = copy;
+	c->stash_len = len;
+	return true;
+}
+
+/* May bytes be parsed now? */
+static bool conn_takes(const struct conn *c)
+{
+	if (c->waiting || c->pending || c->control_queued > CONTROL_QUEUED_MAX)
+		return false;
+	return c->state == CONN_REQUEST || c->state == CONN_OPEN || c->state == CONN_CLOSING ||
+	       (c->state == CONN_PARTING && !c->flushing);
+}
+
+static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && conn_takes(c)) {
+		size_t used = 0;
+		bool alive = c->state == CONN_REQUEST ?
+				     upgrade_feed(c, buf + at, len - at, &used) :
+				     session_feed(c, buf + at, len - at, &used);
+
+		if (!alive)
+			return false;
+		at += used;
+	}
+	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
+		return true; /* what comes behind the end is nobody's */
+	if (!conn_takes(c))
+		conn_read_off(c);
+	return conn_keep_input(c, buf + at, len - at);
+}
+
+bool conn_resume(struct conn *c)
+{
+	uint8_t *buf = c->stash;
+	size_t len = c->stash_len;
+	bool alive;
+
+	if (!conn_takes(c))
+		return true;
+	c->stash = NULL;
+	c->stash_len = 0;
+	alive = conn_feed(c, buf, len);
+	free(buf);
+	if (!alive)
+		return false;
+	if (conn_takes(c) && !c->reading) {
+		if (event_add(&c->read_ev, NULL) < 0)
+			return conn_gone(c, "cannot watch for reading");
+		c->reading = 1;
+	}
+	return true;
+}
+
+static void conn_ended_by_peer(struct conn *c)
+{
+	/* Half-closed without a Close frame: RFC 6455 7.1.5, an abnormal end (1006 on their side). */
+	conn_gone(c, "peer ended");
+}
+
+static void conn_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	struct worker *w = c->w;
+	ssize_t n;
+
+	(void)what;
+	w->now_ms = worker_clock();
+	n = recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_ended_by_peer(c);
+		return;
+	}
+	c->heard_ms = w->now_ms;
+	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
+		return;
+	(void)!conn_feed(c, w->read_buf, (size_t)n);
+}
+
+void conn_expired(void *arg, struct wheel_node *n)
+{
+	struct conn *c = (struct conn *)(void *)((char *)n - offsetof(struct conn, timer));
+
+	(void)arg;
+	switch ((enum conn_state)c->state) {
+	case CONN_REQUEST:
+	case CONN_OPENING:
+		(void)!upgrade_timeout(c);
+		break;
+	case CONN_LINGER:
+	case CONN_REFUSED:
+		conn_gone(c, "peer did not end");
+		break;
+	default:
+		(void)!session_timeout(c);
+	}
+}

@@ -1,0 +1,528 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+#define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
+#define FLUSH_IOVS 64	   /* two for each frame, one for the Ping */
+
+static struct log_limit text_faults;
+
+static void link_ring_bridge(struct worker *w)
+{
+	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its successor looks by itself. */
+	if (bell_must_ring(&w->shm.bridge->bell, &w->bell_rung) &&
+		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN)
+		log_debug("doorbell not heard", kv_errno(errno));
+}
+
+static void link_changed(struct worker *w, uint32_t index)
+{
+	if (!changes_push(&w->changes, index)) {
+		log_error("change list overrun: shared memory is damaged");
+		abort(); /* the connections of this worker alone are lost; going on could lose messages */
+	}
+	link_ring_bridge(w);
+}
+
+static struct conn *link_find(struct worker *w, const struct down_ref *ref)
+{
+	struct conn *c = ref->index < w->routes.n ? w->by_route[ref->index] : NULL;
+
+	return c && c->generation == ref->generation ? c : NULL;
+}
+
+bool link_open(struct conn *c, const struct identity *id)
+{
+	struct worker *w = c->w;
+	struct timespec now;
+	uint32_t index;
+
+	if (!w->nfree)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	index = w->free_routes[--w->nfree];
+	c->route = index;
+	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
+	w->by_route[index] = c;
+	route_write(&w->routes, index, c->generation, id, &c->peer,
+		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+	link_changed(w, index);
+	return true;
+}
+
+/* The place is used again only after the bridge said DOWN_ENDED. */
+void link_end(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	w->by_route[c->route] = NULL;
+	route_set_state(&w->routes, c->route, ROUTE_ENDED);
+	link_changed(w, c->route);
+	c->route = NO_ROUTE;
+}
+
+static void link_ended(struct worker *w, const struct down_ref *ref)
+{
+	struct route_view v;
+
+	if (ref->index >= w->routes.n || w->by_route[ref->index] ||
+		!route_read_marks(&w->routes, ref->index, ref->generation, &v))
+		return; /* said twice, by two bridges */
+	route_clear(&w->routes, ref->index);
+	w->free_routes[w->nfree++] = ref->index;
+}
+
+uint64_t link_given(const struct conn *c)
+{
+	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].given);
+}
+
+uint64_t link_confirmed(const struct conn *c)
+{
+	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].confirmed);
+}
+
+void link_confirm(struct conn *c, uint64_t seq)
+{
+	if (c->route == NO_ROUTE || seq <= link_confirmed(c))
+		return;
+	route_set_confirmed(&c->w->routes, c->route, seq);
+	link_changed(c->w, c->route);
+}
+
+size_t link_max_message(const struct worker *w)
+{
+	uint64_t max = stat_get(w->shm.bridge->max_message);
+
+	return max ? max : w->c->max_message;
+}
+
+enum link_broker link_broker(const struct worker *w)
+{
+	switch (atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire)) {
+	case SHM_BROKER_NEVER:
+		return LINK_BROKER_STARTING;
+	case SHM_BROKER_LOST:
+		return w->now_ms > stat_get(w->shm.bridge->state_since_ms) + w->c->broker.grace ?
+			       LINK_BROKER_AWAY :
+			       LINK_BROKER_READY;
+	}
+	return LINK_BROKER_READY;
+}
+
+/* ---- up: client → service ---- */
+
+static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
+{
+	struct worker *w = c->w;
+	const struct route *r = &w->routes.routes[c->route];
+	const char *names = r->names;
+	size_t size = sizeof(struct up_record) + r->service_len + r->user_len + payload;
+
+	if (r->service_len + r->user_len > ROUTE_INLINE)
+		names = w->routes.longs + (size_t)c->route * ROUTE_LONG;
+	*id = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
+	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
+	if (c->share_full)
+		return NULL;
+	return ring_reserve(&w->up, type, size);
+}
+
+static enum link_put link_put(struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
+{
+	struct worker *w = c->w;
+	struct identity id;
+	struct up_record *r;
+	char *p;
+
+	link_reclaim(w);
+	r = link_reserve(c, type, len, &id);
+	if (!r)
+		return LINK_FULL;
+	memset(r, 0, sizeof(*r));
+	r->generation = c->generation;
+	r->index = c->route;
+	r->len = (uint32_t)len;
+	r->text = text;
+	r->service_len = (uint8_t)id.service_len;
+	r->user_len = (uint8_t)id.user_len;
+	p = (char *)(r + 1);
+	memcpy(p, id.service, id.service_len);
+	memcpy(p + id.service_len, id.user, id.user_len);
+	if (len)
+		memcpy(p + id.service_len + id.user_len, data, len);
+	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + len;
+	ring_commit(&w->up);
+	link_ring_bridge(w);
+	return LINK_PUT;
+}
+
+enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len)
+{
+	enum link_put r = link_put(c, UP_MESSAGE, text, data, len);
+
+	if (r == LINK_PUT) {
+		stat_add(c->w->slot->stats.messages_in, 1);
+		stat_add(c->w->slot->stats.bytes_in, len);
+	}
+	return r;
+}
+
+enum link_put link_put_flush(struct conn *c)
+{
+	return link_put(c, UP_FLUSH, false, NULL, 0);
+}
+
+void link_wait(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	if (c->waiting)
+		return;
+	c->waiting = 1;
+	conn_read_off(c);
+	c->wait_next = NULL;
+	c->wait_prev = w->wait_last;
+	if (w->wait_last)
+		w->wait_last->wait_next = c;
+	else
+		w->wait_first = c;
+	w->wait_last = c;
+	atomic_store_explicit(&w->slot->want_space, 1, memory_order_seq_cst);
+	/* Room that was given back before the bridge could see the flag. */
+	if (atomic_load_explicit(&w->up.words->tail, memory_order_acquire) != w->up_reclaimed)
+		event_active(w->again, EV_TIMEOUT, 0);
+}
+
+void link_unwait(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	if (!c->waiting)
+		return;
+	c->waiting = 0;
+	if (c->wait_prev)
+		c->wait_prev->wait_next = c->wait_next;
+	else
+		w->wait_first = c->wait_next;
+	if (c->wait_next)
+		c->wait_next->wait_prev = c->wait_prev;
+	else
+		w->wait_last = c->wait_prev;
+	c->wait_prev = c->wait_next = NULL;
+	if (!w->wait_first)
+		atomic_store_explicit(&w->slot->want_space, 0, memory_order_relaxed);
+}
+
+/*
+ * Our own records that the bridge gave back, before we write over them: their connections have that
+ * much of their share again. The writer's tail moves here alone.
+ */
+void link_reclaim(struct worker *w)
+{
+	uint64_t tail = ring_refresh(&w->up);
+	struct ring back = w->up;
+	const void *payload;
+	uint16_t type;
+	uint64_t pos;
+	size_t size;
+
+	back.pos = w->up_reclaimed;
+	while (back.pos < tail && ring_next(&back, &type, &payload, &size, &pos) == RING_RECORD) {
+		const struct up_record *r = payload;
+		struct down_ref ref = { r->generation, r->index, 0 };
+		struct conn *c;
+
+		if (pos >= tail)
+			break;
+		c = link_find(w, &ref);
+		if (c)
+			c->up_bytes -= c->up_bytes < size ? c->up_bytes : size;
+	}
+	w->up_reclaimed = tail;
+}
+
+/* In order of waiting; who is over its own share does not hold up the others. */
+static void link_serve_waiting(struct worker *w)
+{
+	struct conn *c = w->wait_first, *last = w->wait_last;
+
+	link_reclaim(w);
+	while (c) {
+		struct conn *next = c == last ? NULL : c->wait_next;
+		bool full;
+
+		if (!session_take_pending(c)) {
+			c = next;
+			continue;
+		}
+		full = c->waiting && !c->share_full;
+		if (full)
+			return;
+		c = next;
+	}
+}
+
+/* ---- down: service → client ---- */
+
+static bool link_write_conn(struct worker *w, struct conn *c)
+{
+	struct iovec iov[FLUSH_IOVS + 1];
+	uint8_t ping[WS_HEADER_MAX + 16];
+	uint16_t s = c->first_seg;
+
+	while (s != NO_SEG) {
+		int n = 0;
+
+		for (; s != NO_SEG && n + 2 <= FLUSH_IOVS; s = w->segs[s].next) {
+			struct seg *g = &w->segs[s];
+
+			iov[n++] = (struct iovec){ g->head, g->head_len };
+			if (g->len)
+				iov[n++] = (struct iovec){ (void *)(uintptr_t)g->data, g->len };
+			g->conn = NULL;
+		}
+		c->first_seg = s;
+		if (s == NO_SEG && w->c->delivery.confirm == CONFIRM_PONG) {
+			size_t len = session_ping_frame(c, ping);
+
+			if (len)
+				iov[n++] = (struct iovec){ ping, len };
+		}
+		if (!conn_sendv(c, iov, n))
+			return false;
+	}
+	c->last_seg = NO_SEG;
+	return true;
+}
+
+/* Writes what was put together; only then may the ring's bytes go. */
+static void link_write_batch(struct worker *w)
+{
+	for (uint16_t i = 0; i < w->nsegs; i++) {
+		struct conn *c = w->segs[i].conn;
+
+		if (!c || !link_write_conn(w, c))
+			continue;
+		if (w->c->delivery.confirm == CONFIRM_NONE ||
+			(w->c->delivery.confirm == CONFIRM_WRITE && c->out.len == c->out.off))
+			link_confirm(c, link_given(c));
+	}
+	w->nsegs = 0;
+}
+
+static uint8_t link_opcode(const struct down_view *v)
+{
+	if (v->m->text == BROKER_TEXT_BINARY)
+		return WS_BINARY;
+	if (utf8_valid(v->data, v->m->len))
+		return WS_TEXT;
+	/* Marked as text and not UTF-8: a client would have to fail the connection (8.1). */
+	if (v->m->text == BROKER_TEXT_TEXT && log_allow(&text_faults, 5, 10000))
+		log_warn("message marked as text is not UTF-8: sent as binary", kv_uint("seq", v->m->seq));
+	return WS_BINARY;
+}
+
+static void link_message_to(struct worker *w, struct conn *c, const struct down_view *v, uint8_t opcode)
+{
+	const struct route *r = &w->routes.routes[c->route];
+	struct seg *g;
+
+	if (stat_get(r->epoch) != v->m->epoch) {
+		if (v->m->epoch < stat_get(r->epoch))
+			return; /* of a stream that is gone */
+		route_set_epoch(&w->routes, c->route, v->m->epoch);
+		c->ping_out = 0; /* its mark means nothing any more */
+	}
+	if (v->m->seq <= stat_get(r->given)) {
+		stat_add(w->slot->stats.repeated, 1); /* a bridge's successor cannot know */
+		return;
+	}
+	if (c->state != CONN_OPEN)
+		return; /* parting: it stays in the stream */
+	g = &w->segs[w->nsegs];
+	*g = (struct seg){ .conn = c, .data = v->data, .len = v->m->len, .next = NO_SEG };
+	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, false, v->m->len);
+	if (c->last_seg == NO_SEG || c->first_seg == NO_SEG)
+		c->first_seg = w->nsegs;
+	else
+		w->segs[c->last_seg].next = w->nsegs;
+	c->last_seg = w->nsegs++;
+	route_set_given(&w->routes, c->route, v->m->seq);
+	stat_add(w->slot->stats.messages_out, 1);
+	stat_add(w->slot->stats.bytes_out, v->m->len);
+}
+
+static void link_message(struct worker *w, const struct down_view *v)
+{
+	uint8_t opcode = link_opcode(v);
+
+	if (w->nsegs + v->m->nrefs > SEGS_MAX)
+		link_write_batch(w);
+	for (uint32_t i = 0; i < v->m->nrefs; i++) {
+		struct conn *c = link_find(w, &v->refs[i]);
+
+		if (c)
+			link_message_to(w, c, v, opcode);
+		else
+			stat_add(w->slot->stats.stale_records, 1);
+	}
+}
+
+static void link_notice(struct worker *w, uint16_t type, const struct down_view *v)
+{
+	struct conn *c = link_find(w, &v->n->ref);
+	char reason[WS_REASON_MAX + 1];
+	size_t n = v->n->reason_len < WS_REASON_MAX ? v->n->reason_len : WS_REASON_MAX;
+
+	if (type == DOWN_ENDED) {
+		link_ended(w, &v->n->ref);
+		return;
+	}
+	if (!c)
+		return;
+	if (type == DOWN_OPENED && c->state == CONN_OPENING) {
+		route_set_epoch(&w->routes, c->route, v->n->epoch);
+		route_set_given(&w->routes, c->route, v->n->seq);
+		route_set_confirmed(&w->routes, c->route, v->n->seq);
+		route_set_state(&w->routes, c->route, ROUTE_OPEN);
+		upgrade_opened(c);
+	} else if (type == DOWN_FLUSHED && c->flushing) {
+		c->flushed = 1;
+		(void)!session_step(c);
+	} else if (type == DOWN_CLOSE) {
+		memcpy(reason, v->reason, n);
+		reason[n] = '\0';
+		(void)!session_close(c, v->n->code, reason);
+	}
+}
+
+/* Returns true when there is more to do. */
+static bool link_batch(struct worker *w)
+{
+	struct down_view v;
+	const void *payload;
+	uint16_t type;
+	uint64_t pos;
+	size_t size;
+
+	for (int i = 0; i < BATCH_RECORDS; i++) {
+		enum ring_read r = ring_next(&w->down, &type, &payload, &size, &pos);
+
+		if (r == RING_EMPTY)
+			return false;
+		if (r == RING_CORRUPT || !down_parse(type, payload, size, &v)) {
+			log_error("down ring is damaged: this worker ends", kv_uint("pos", w->down.pos));
+			_exit(1);
+		}
+		if (type == DOWN_MESSAGE) {
+			link_message(w, &v);
+			continue;
+		}
+		link_write_batch(w); /* notices keep their place among the messages */
+		link_notice(w, type, &v);
+	}
+	return true;
+}
+
+void link_wakeup(struct worker *w)
+{
+	bool more;
+
+	w->now_ms = worker_clock();
+	bell_awake(&w->slot->bell);
+	more = link_batch(w);
+	link_write_batch(w);
+	ring_release(&w->down, w->down.pos);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))
+		link_ring_bridge(w);
+	if (w->wait_first)
+		link_serve_waiting(w);
+	if (!more) {
+		bell_sleep(&w->slot->bell);
+		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos;
+	}
+	if (more)
+		event_active(w->again, EV_TIMEOUT, 0);
+}
+
+static void link_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	link_wakeup(arg);
+}
+
+/* ---- start and stop ---- */
+
+static int link_alloc(struct worker *w)
+{
+	uint32_t n = w->routes.n;
+
+	w->by_route = calloc(n, sizeof(struct conn *));
+	w->free_routes = malloc(n * sizeof(uint32_t));
+	w->changes.pushed = calloc(n, sizeof(uint64_t));
+	w->segs = malloc(SEGS_MAX * sizeof(struct seg));
+	w->again = event_new(w->base, -1, 0, link_again, w);
+	if (!w->by_route || !w->free_routes || !w->changes.pushed || !w->segs || !w->again)
+		return -1;
+	for (uint32_t i = 0; i < n; i++)
+		w->free_routes[w->nfree++] = n - 1 - i; /* low places first: fewer pages */
+	return 0;
+}
+
+int link_start(struct worker *w)
+{
+	unsigned up = shm_up_ring(w->h->generation);
+	struct timespec now;
+
+	if (shm_map(&w->shm, w->h->segment, true) < 0) {
+		log_error("cannot map the segment", kv_errno(errno));
+		return -1;
+	}
+	w->slot = shm_slot(&w->shm, w->h->slot);
+	/* First of all: from here on nothing of the predecessor's routes is valid. */
+	atomic_store_explicit(&w->slot->generation, w->h->generation, memory_order_seq_cst);
+	w->routes = shm_routes(&w->shm, w->h->slot);
+	shm_changes(&w->shm, w->h->slot, &w->changes);
+	for (uint32_t i = 0; w->h->generation > 1 && i < w->routes.n; i++)
+		if (stat_get(w->routes.routes[i].generation))
+			route_clear(&w->routes, i);
+	ring_attach_writer(&w->up, &w->slot->up[up], shm_up_data(&w->shm, w->h->slot, up),
+		w->shm.header->sizes.up_size);
+	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),
+		w->shm.header->sizes.down_size);
+	w->up_reclaimed = w->up.tail;
+	if (link_alloc(w) < 0) {
+		log_error("no memory for the routes");
+		return -1;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	atomic_store(&w->slot->started_ms, (uint64_t)now.tv_sec * 1000);
+	atomic_store(&w->slot->pid, (uint32_t)getpid());
+	atomic_store(&w->slot->draining, 0);
+	atomic_store(&w->slot->want_space, 0);
+	stat_set(w->slot->stats.connections, 0);
+	event_active(w->again, EV_TIMEOUT, 0);
+	return 0;
+}
+
+void link_stop(struct worker *w)
+{
+	free(w->by_route);
+	free(w->free_routes);
+	free(w->changes.pushed);
+	free(w->segs);
+	if (w->again)
+		event_free(w->again);
+	shm_unmap(&w->shm);
+}

@@ -1,0 +1,339 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/uio.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+#define PING_LEN 16 /* random id, then the mark */
+
+static struct log_limit client_faults;
+
+static uint64_t session_store_wait(const struct conn *c)
+{
+	const struct config *cf = c->w->c;
+
+	return cf->broker.grace < cf->drain_timeout ? cf->broker.grace : cf->drain_timeout;
+}
+
+static bool session_end(struct conn *c, const char *why)
+{
+	log_debug("connection ends without a Close", kv_str("why", why), kv_uint("conn", c->generation));
+	conn_free(c);
+	return false;
+}
+
+/* Control frames and echoes: what the client makes us send is bounded by not reading from it. */
+static bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+{
+	uint8_t head[WS_HEADER_MAX];
+	struct iovec iov[2] = { { head, ws_frame_header(head, opcode, true, false, len) },
+		{ (void *)(uintptr_t)data, len } };
+
+	if (!conn_sendv(c, iov, 2))
+		return false;
+	if (c->out.len > c->out.off)
+		c->control_queued += (uint32_t)(iov[0].iov_len + len);
+	return true;
+}
+
+/* Random bytes for Pings, fetched by the page: a system call for 512 of them. */
+static int session_nonce(struct worker *w, uint8_t id[8])
+{
+	if (w->nonce_left < 8) {
+		if (getrandom(w->nonce, sizeof(w->nonce), 0) != sizeof(w->nonce))
+			return -1;
+		w->nonce_left = sizeof(w->nonce);
+	}
+	w->nonce_left -= 8;
+	memcpy(id, w->nonce + w->nonce_left, 8);
+	return 0;
+}
+
+size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
+{
+	struct worker *w = c->w;
+	uint64_t due;
+	size_t n;
+
+	if (c->ping_out || c->state != CONN_OPEN)
+		return 0;
+	if (session_nonce(w, c->ping_id) < 0) {
+		log_error("no random bytes for a Ping: it waits", kv_errno(errno));
+		return 0;
+	}
+	c->ping_mark = link_given(c);
+	c->ping_ms = w->now_ms;
+	c->ping_out = 1;
+	c->unsent_last = UINT64_MAX;
+	n = ws_frame_header(out, WS_PING, true, false, PING_LEN);
+	memcpy(out + n, c->ping_id, sizeof(c->ping_id));
+	memcpy(out + n + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark));
+	due = w->now_ms + w->c->pong_timeout;
+	if (due < c->deadline_ms)
+		conn_deadline(c, due);
+	return n + PING_LEN;
+}
+
+bool session_ping(struct conn *c)
+{
+	uint8_t frame[WS_HEADER_MAX + PING_LEN];
+	size_t n = session_ping_frame(c, frame);
+
+	return !n || conn_send(c, frame, n);
+}
+
+static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
+{
+	if (!c->ping_out || len != PING_LEN || memcmp(data, c->ping_id, sizeof(c->ping_id)) ||
+		memcmp(data + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark)))
+		return true; /* 5.5.3: an unsolicited Pong; it proves nothing */
+	c->ping_out = 0;
+	if (!c->echo && c->ping_mark > link_confirmed(c)) {
+		link_confirm(c, c->ping_mark);
+		stat_add(c->w->slot->stats.confirmed, 1);
+	}
+	if (c->state == CONN_PARTING)
+		return session_step(c);
+	if (!c->echo && c->state == CONN_OPEN && link_given(c) > link_confirmed(c))
+		return session_ping(c);
+	return true;
+}
+
+static bool session_send_close(struct conn *c)
+{
+	uint8_t frame[WS_HEADER_MAX + WS_CONTROL_MAX], payload[WS_CONTROL_MAX];
+	size_t len = ws_close_payload(payload, c->close_code, c->close_reason);
+	size_t n = ws_frame_header(frame, WS_CLOSE, true, false, len);
+
+	memcpy(frame + n, payload, len);
+	c->close_sent = 1;
+	return conn_send(c, frame, n + len);
+}
+
+/* Are all earlier messages of this connection stored? Asks for it once. */
+static bool session_stored(struct conn *c)
+{
+	if (c->flushed || c->echo || c->route == NO_ROUTE)
+		return true;
+	link_reclaim(c->w);
+	if (!c->flushing && !c->pending && !c->up_bytes)
+		return true;
+	if (c->flushing)
+		return false;
+	c->flushing = 1;
+	conn_deadline(c, c->w->now_ms + session_store_wait(c));
+	if (c->pending || link_put_flush(c) == LINK_FULL)
+		link_wait(c);
+	return false;
+}
+
+static bool session_part(struct conn *c)
+{
+	bool failed = c->peer_closed; /* nothing readable comes any more */
+
+	if (c->ping_out && !failed && c->ping_mark > link_confirmed(c) &&
+		c->w->now_ms < c->state_ms + c->w->c->pong_timeout) {
+		conn_deadline(c, c->state_ms + c->w->c->pong_timeout);
+		return true;
+	}
+	if (!session_stored(c)) {
+		conn_read_off(c);
+		return true;
+	}
+	if (!session_send_close(c))
+		return false;
+	if (failed) {
+		conn_shut(c, CONN_LINGER);
+		return true;
+	}
+	conn_set_state(c, CONN_CLOSING);
+	c->flushing = c->flushed = 0;
+	conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
+	return conn_resume(c);
+}
+
+/* What is next on the way to the end? */
+bool session_step(struct conn *c)
+{
+	if (c->state == CONN_PARTING)
+		return session_part(c);
+	if (c->state != CONN_STORING || !session_stored(c))
+		return true;
+	if (!c->close_sent && !session_send_close(c))
+		return false;
+	conn_shut(c, CONN_LINGER);
+	return true;
+}
+
+bool session_close(struct conn *c, uint16_t code, const char *reason)
+{
+	if (c->state != CONN_OPEN)
+		return true;
+	c->close_code = code;
+	if (c->close_owned)
+		free((void *)(uintptr_t)c->close_reason);
+	c->close_reason = strdup(reason);
+	c->close_owned = c->close_reason != NULL; /* without memory: a Close without a reason */
+	conn_set_state(c, CONN_PARTING);
+	return session_step(c);
+}
+
+/* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
+static bool session_fail(struct conn *c, uint16_t code, const char *reason)
+{
+	stat_add(c->w->slot->stats.errors, 1);
+	if (log_allow(&client_faults, 20, 10000))
+		log_info("client fault", kv_uint("code", code), kv_str("reason", reason),
+			kv_uint("conn", c->generation));
+	c->peer_closed = 1;
+	if (c->close_sent) {
+		conn_shut(c, CONN_LINGER);
+		return true;
+	}
+	if (c->state == CONN_PARTING) {
+		c->close_code = code;
+		return session_step(c);
+	}
+	return session_close(c, code, reason);
+}
+
+static bool session_peer_close(struct conn *c, uint16_t code)
+{
+	c->peer_closed = 1;
+	if (!c->close_sent) {
+		c->close_code = code; /* 5.5.1: echoed; 1005 goes back as an empty Close */
+		if (c->close_owned)
+			free((void *)(uintptr_t)c->close_reason);
+		c->close_owned = 0;
+		c->close_reason = "";
+	}
+	conn_set_state(c, CONN_STORING);
+	return session_step(c);
+}
+
+static bool session_echo(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+{
+	stat_add(c->w->slot->stats.echo, 1);
+	return c->close_sent || session_reply(c, opcode, data, len);
+}
+
+static bool session_message(struct conn *c, const struct ws_read *m)
+{
+	if (c->echo)
+		return session_echo(c, m->opcode, m->data, m->len);
+	if (link_put_message(c, m->opcode == WS_TEXT, m->data, m->len) == LINK_PUT)
+		return true;
+	c->pending = malloc(m->len ? m->len : 1);
+	if (!c->pending)
+		return session_end(c, "no memory for a message");
+	memcpy(c->pending, m->data, m->len);
+	c->pending_len = m->len;
+	c->pending_text = m->opcode == WS_TEXT;
+	stat_add(c->w->slot->stats.paused, 1);
+	link_wait(c);
+	return true;
+}
+
+/* There may be room in the up ring now. True with c->waiting still set: there was none. */
+bool session_take_pending(struct conn *c)
+{
+	if (c->pending) {
+		if (link_put_message(c, c->pending_text, c->pending, c->pending_len) == LINK_FULL)
+			return true;
+		free(c->pending);
+		c->pending = NULL;
+	}
+	if (c->flushing && !c->flushed && link_put_flush(c) == LINK_FULL)
+		return true;
+	link_unwait(c);
+	return conn_resume(c);
+}
+
+bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
+{
+	size_t max = c->echo ? c->w->c->max_message : link_max_message(c->w);
+	struct ws_read m;
+
+	*used = ws_reader_feed(&c->reader, buf, len, max, &m);
+	switch (m.kind) {
+	case WS_READ_NONE:
+		return true;
+	case WS_READ_MESSAGE:
+		return session_message(c, &m);
+	case WS_READ_PING:
+		return c->close_sent || session_reply(c, WS_PONG, m.data, m.len);
+	case WS_READ_PONG:
+		return session_pong(c, m.data, m.len);
+	case WS_READ_CLOSE:
+		*used = len;
+		return session_peer_close(c, m.code);
+	case WS_READ_ERROR:
+		*used = len;
+		return session_fail(c, m.code, m.reason);
+	}
+	return true;
+}
+
+void session_drained(struct conn *c)
+{
+	if (!c->echo && c->route != NO_ROUTE && c->w->c->delivery.confirm == CONFIRM_WRITE &&
+		link_given(c) > link_confirmed(c))
+		link_confirm(c, link_given(c));
+	(void)!conn_resume(c);
+}
+
+/* A slow link is not a dead one: the time begins anew while the unsent bytes become fewer. */
+static bool session_pong_late(struct conn *c)
+{
+	uint64_t unsent = conn_unsent(c), now = c->w->now_ms;
+
+	if (now < c->ping_ms + c->w->c->pong_timeout) {
+		conn_deadline(c, c->ping_ms + c->w->c->pong_timeout);
+		return true;
+	}
+	if (unsent < c->unsent_last || c->waiting || c->pending || !c->reading) {
+		bool first_look = c->unsent_last == UINT64_MAX;
+
+		c->unsent_last = unsent;
+		if (!first_look || unsent || c->waiting || c->pending || !c->reading) {
+			c->ping_ms = now;
+			conn_deadline(c, now + c->w->c->pong_timeout);
+			return true;
+		}
+	}
+	stat_add(c->w->slot->stats.pong_timeouts, 1);
+	c->ping_out = 0;
+	return session_close(c, WS_CODE_NO_PONG, "no pong in time");
+}
+
+uint64_t session_deadline(const struct conn *c)
+{
+	if (c->ping_out)
+		return c->ping_ms + c->w->c->pong_timeout;
+	return c->heard_ms + c->w->c->ping_interval;
+}
+
+bool session_timeout(struct conn *c)
+{
+	switch ((enum conn_state)c->state) {
+	case CONN_OPEN:
+		if (c->ping_out)
+			return session_pong_late(c);
+		if (c->w->now_ms >= c->heard_ms + c->w->c->ping_interval && !session_ping(c))
+			return false;
+		conn_deadline(c, session_deadline(c) > c->w->now_ms ? session_deadline(c) : c->w->now_ms + 100);
+		return true;
+	case CONN_PARTING:
+		if (!c->flushing)
+			return session_step(c);
+		return session_end(c, "its messages could not be stored in time");
+	case CONN_STORING:
+		return session_end(c, "its messages could not be stored in time");
+	default:
+		return session_end(c, "no answer to our Close");
+	}
+}

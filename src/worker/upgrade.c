@@ -1,0 +1,137 @@
+#include <string.h>
+#include <sys/random.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+#define RETRY_AFTER 5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come at once */
+
+static struct log_limit refusals;
+
+static unsigned upgrade_retry_after(const struct worker *w)
+{
+	return RETRY_AFTER + (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
+}
+
+bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after)
+{
+	char out[1024];
+	size_t n = handshake_refuse(a, retry_after, out, sizeof(out));
+
+	if (!c->admin) {
+		stat_add(c->w->slot->stats.refused, 1);
+		if (log_allow(&refusals, 20, 10000))
+			log_info("handshake refused", kv_uint("status", a->status), kv_str("why", a->text));
+	}
+	if (!conn_send(c, out, n))
+		return false;
+	conn_shut(c, CONN_REFUSED);
+	return true;
+}
+
+static bool upgrade_unavailable(struct conn *c, const char *text)
+{
+	struct http_answer a = { 503, text, "" };
+
+	return upgrade_answer(c, &a, upgrade_retry_after(c->w));
+}
+
+static bool upgrade_accept(struct conn *c)
+{
+	char out[512];
+	size_t n = handshake_accept(c->hs, NULL, out, sizeof(out));
+
+	if (!n || !conn_send(c, out, n))
+		return false;
+	handshake_free(c->hs);
+	c->hs = NULL;
+	c->counted = 1;
+	stat_add(c->w->slot->stats.opened, 1);
+	stat_set(c->w->slot->stats.connections, stat_get(c->w->slot->stats.connections) + 1);
+	conn_set_state(c, CONN_OPEN);
+	conn_deadline(c, session_deadline(c));
+	return true;
+}
+
+/* The bridge knows the route: now the client may. */
+void upgrade_opened(struct conn *c)
+{
+	if (upgrade_accept(c))
+		(void)!conn_resume(c);
+}
+
+bool upgrade_timeout(struct conn *c)
+{
+	static const struct http_answer late = { 408, "the request did not come in time", "" };
+
+	if (c->state == CONN_OPENING)
+		return upgrade_unavailable(c, "the gateway could not open the route in time");
+	return upgrade_answer(c, &late, 0);
+}
+
+static bool upgrade_route(struct conn *c, const struct handshake_identity *who)
+{
+	struct worker *w = c->w;
+	struct identity id = { who->service, who->user, who->service_len, who->user_len };
+
+	if (w->draining)
+		return upgrade_unavailable(c, "this gateway is stopping");
+	switch (link_broker(w)) {
+	case LINK_BROKER_STARTING:
+		return upgrade_unavailable(c, "no contact with the broker yet");
+	case LINK_BROKER_AWAY:
+		return upgrade_unavailable(c, "the broker has been away for too long");
+	case LINK_BROKER_READY:
+		break;
+	}
+	if (worker_family_connections(w) >= w->c->max_connections || !link_open(c, &id))
+		return upgrade_unavailable(c, "too many connections");
+	conn_set_state(c, CONN_OPENING);
+	return true;
+}
+
+static bool upgrade_request(struct conn *c)
+{
+	const struct config *cf = c->w->c;
+	struct identity_rules rules = { false, false, cf->identity.service_cookie, cf->identity.user_cookie };
+	struct handshake_identity who;
+	struct http_answer a, bad;
+	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0;
+
+	for (size_t i = 0; i < cf->identity.sources.n; i++) {
+		rules.path |= strcmp(cf->identity.sources.v[i], "path") == 0;
+		rules.cookie |= strcmp(cf->identity.sources.v[i], "cookie") == 0;
+	}
+	a = echo ? (struct http_answer){ 0, "", "" } : handshake_identify(c->hs, &rules, &who);
+	if (a.status == 404)
+		return upgrade_answer(c, &a, 0);
+	bad = handshake_check(c->hs);
+	if (bad.status || a.status)
+		return upgrade_answer(c, bad.status ? &bad : &a, 0);
+	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n, 0);
+	if (a.status)
+		return upgrade_answer(c, &a, 0);
+	if (!echo)
+		return upgrade_route(c, &who);
+	c->echo = 1;
+	return upgrade_accept(c);
+}
+
+bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)
+{
+	struct http_answer a;
+
+	switch (handshake_feed(c->hs, (const char *)buf, len, used)) {
+	case HANDSHAKE_MORE:
+		*used = len;
+		return true;
+	case HANDSHAKE_DONE:
+		return c->admin ? admin_request(c) : upgrade_request(c);
+	case HANDSHAKE_FAILED:
+		break;
+	}
+	*used = len;
+	a = handshake_answer(c->hs);
+	return upgrade_answer(c, &a, 0);
+}

@@ -1,0 +1,353 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+#define ACCEPT_BATCH 64
+#define DRAIN_STEP_US 10000u /* at the slowest: a hundred closes a second */
+
+uint64_t worker_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Of all workers: each writes its own count. */
+size_t worker_family_connections(const struct worker *w)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++)
+		n += stat_get(shm_slot(&w->shm, i)->stats.connections);
+	return n;
+}
+
+/* ---- accepting ---- */
+
+static void worker_peer(const struct sockaddr_storage *ss, struct route_peer *p)
+{
+	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+
+	memset(p, 0, sizeof(*p));
+	if (ss->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
+
+		memcpy(p->addr, mapped, sizeof(mapped));
+		memcpy(p->addr + 12, &in->sin_addr, 4);
+		p->port = ntohs(in->sin_port);
+	} else if (ss->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
+
+		memcpy(p->addr, &in6->sin6_addr, 16);
+		p->port = ntohs(in6->sin6_port);
+	}
+}
+
+static void worker_accept_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	worker_listen(arg, true);
+}
+
+/*
+ * Out of descriptors. The spare one takes the caller in, says so, and goes; then accepting rests a
+ * while, because a level-triggered listener would spin.
+ */
+static void worker_no_descriptor(struct worker *w, int listener)
+{
+	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
+				   "Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
+	static struct log_limit limit;
+	struct timeval pause = { 0, 100000 };
+	int fd;
+
+	if (log_allow(&limit, 1, 10000))
+		log_warn("no file descriptor left for a connection: raise the limit of open files",
+			kv_uint("connections", w->nconns));
+	if (w->spare_fd >= 0) {
+		close(w->spare_fd);
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+			close(fd);
+		}
+		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	}
+	worker_listen(w, false);
+	if (event_add(w->accept_pause, &pause) < 0)
+		worker_listen(w, true);
+}
+
+static void worker_acceptable(evutil_socket_t listener, short what, void *arg)
+{
+	struct listener *l = arg;
+	struct worker *w = l->w;
+
+	(void)what;
+	w->now_ms = worker_clock();
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof(ss);
+		struct route_peer peer;
+		int fd = accept4(listener, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+			worker_no_descriptor(w, listener);
+			return;
+		}
+		if (fd < 0)
+			return; /* EAGAIN, or a caller who went away in between */
+		worker_peer(&ss, &peer);
+		if (!l->admin)
+			stat_add(w->slot->stats.accepted, 1);
+		conn_accept(w, fd, l->admin, &peer);
+		if (l->admin)
+			return; /* one shared socket: the other workers have their turn */
+	}
+}
+
+void worker_listen(struct worker *w, bool on)
+{
+	for (size_t i = 0; i < w->nlisteners; i++) {
+		struct listener *l = &w->listeners[i];
+
+		if (!l->ev)
+			continue;
+		if (!on)
+			event_del(l->ev);
+		else if (event_add(l->ev, NULL) < 0)
+			log_error("cannot watch a listener", kv_errno(errno));
+	}
+}
+
+static int worker_add_listener(struct worker *w, int fd, bool admin)
+{
+	struct listener *l = &w->listeners[w->nlisteners];
+
+	l->w = w;
+	l->fd = fd;
+	l->admin = admin;
+	l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
+	if (!l->ev || event_add(l->ev, NULL) < 0)
+		return -1;
+	w->nlisteners++;
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void worker_stop_listening(struct worker *w)
+{
+	for (size_t i = 0; i < w->nlisteners; i++) {
+		struct listener *l = &w->listeners[i];
+
+		if (l->admin || !l->ev)
+			continue; /* /readyz says that we are draining */
+		event_free(l->ev);
+		l->ev = NULL;
+		close(l->fd);
+	}
+}
+
+void worker_check_end(struct worker *w)
+{
+	struct conn *c;
+
+	for (c = w->conns; c && (c->admin || c->state == CONN_REFUSED); c = c->next)
+		;
+	if (!c)
+		event_base_loopexit(w->base, NULL);
+}
+
+/* Closes what is due by now: spread over most of the drain time, so that they do not all come back at once. */
+static void worker_drain_some(struct worker *w)
+{
+	struct conn *c, *next;
+	uint64_t elapsed_us = (w->now_ms - w->drain_next_ms) * 1000;
+	uint64_t due = elapsed_us / w->drain_step_us;
+
+	if (w->now_ms >= w->drain_until_ms) {
+		log_warn("drain time is over: the rest is cut off", kv_uint("connections", w->nconns));
+		event_base_loopexit(w->base, NULL);
+		return;
+	}
+	if (!due)
+		return;
+	w->drain_next_ms += due * w->drain_step_us / 1000;
+	for (c = w->conns; c && due; c = next) {
+		next = c->next;
+		if (c->state != CONN_OPEN)
+			continue;
+		due--;
+		(void)!session_close(c, WS_CODE_GOING_AWAY, "the gateway is stopping");
+	}
+}
+
+static void worker_drain_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->now_ms = worker_clock();
+	worker_drain_some(w);
+	worker_check_end(w);
+}
+
+static void worker_on_stop(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+	const struct proto_stop *stop = body;
+	struct timeval tick = { 0, DRAIN_STEP_US };
+	uint64_t open = 1;
+
+	if (fd >= 0)
+		close(fd);
+	w->now_ms = worker_clock();
+	w->draining = true;
+	atomic_store(&w->slot->draining, 1);
+	worker_stop_listening(w);
+	for (struct conn *c = w->conns; c; c = c->next)
+		open += c->state == CONN_OPEN;
+	log_info("draining", kv_uint("connections", open - 1), kv_uint("ms", stop->drain_ms));
+	w->drain_until_ms = w->now_ms + stop->drain_ms;
+	w->drain_next_ms = w->now_ms - DRAIN_STEP_US / 1000;
+	w->drain_step_us = stop->drain_ms * 700 / open;
+	if (w->drain_step_us > DRAIN_STEP_US)
+		w->drain_step_us = DRAIN_STEP_US;
+	if (!w->drain_step_us)
+		w->drain_step_us = 1;
+	event_free(w->accept_pause);
+	w->accept_pause = event_new(w->base, -1, EV_PERSIST, worker_drain_tick, w);
+	if (!w->accept_pause || event_add(w->accept_pause, &tick) < 0 || !stop->drain_ms)
+		event_base_loopexit(w->base, NULL);
+	else
+		worker_drain_tick(-1, 0, w);
+}
+
+/* Without a master nobody would restart us or stop us: the clients come back elsewhere. */
+static void worker_orphaned(void *arg)
+{
+	struct worker *w = arg;
+
+	log_warn("the master is gone: this worker ends");
+	w->orphan = true;
+	chan_free(w->master);
+	w->master = NULL;
+	event_base_loopexit(w->base, NULL);
+}
+
+/* ---- channels ---- */
+
+static void worker_on_doorbell(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	(void)body;
+	if (fd >= 0)
+		close(fd);
+	event_active(w->again, EV_TIMEOUT, 0); /* once, however often it rang */
+}
+
+static void worker_bell_gone(void *arg)
+{
+	(void)arg;
+	log_error("doorbell channel is broken: this worker ends");
+	_exit(1);
+}
+
+static const struct chan_handler master_handlers[] = {
+	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
+	{ 0, 0, NULL },
+};
+static const struct chan_handler bell_handlers[] = {
+	{ PROTO_DOORBELL, 0, worker_on_doorbell },
+	{ 0, 0, NULL },
+};
+
+static void worker_beat(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	/* EAGAIN: the master has not read the last ones; it will. */
+	if (w->master && chan_send(w->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
+		log_debug("beat not sent", kv_errno(errno));
+}
+
+static int worker_start(struct worker *w)
+{
+	struct timeval second = { 1, 0 };
+
+	w->now_ms = worker_clock();
+	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->read_buf = malloc(READ_SIZE);
+	w->base = event_base_new();
+	if (!w->base || !w->read_buf || link_start(w) < 0 ||
+		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0)
+		return -1;
+	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
+	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
+	w->master = chan_new(w->base, w->h->control, "master", master_handlers, worker_orphaned, w);
+	w->bell = chan_new(w->base, w->h->bell, "bridge", bell_handlers, worker_bell_gone, w);
+	if (!w->accept_pause || !w->beat || !w->master || !w->bell || event_add(w->beat, &second) < 0)
+		return -1;
+	for (size_t i = 0; i < w->h->nlisten; i++)
+		if (worker_add_listener(w, w->h->listen[i], false) < 0)
+			return -1;
+	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, true) < 0)
+		return -1;
+	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
+}
+
+static void worker_free(struct worker *w)
+{
+	w->draining = false;
+	while (w->conns)
+		conn_free(w->conns);
+	for (size_t i = 0; i < w->nlisteners; i++)
+		if (w->listeners[i].ev)
+			event_free(w->listeners[i].ev);
+	if (w->accept_pause)
+		event_free(w->accept_pause);
+	if (w->beat)
+		event_free(w->beat);
+	chan_free(w->master);
+	chan_free(w->bell);
+	wheel_stop(&w->wheel);
+	link_stop(w);
+	if (w->base)
+		event_base_free(w->base);
+	free(w->read_buf);
+}
+
+int worker_main(const struct heritage *h)
+{
+	static struct worker w; /* one a process; too large for the stack */
+	int status = 0;
+
+	w.h = h;
+	w.c = h->config;
+	if (worker_start(&w) < 0) {
+		log_error("worker cannot start", kv_errno(errno));
+		status = 1;
+	} else if (event_base_dispatch(w.base) < 0) {
+		log_error("event loop failed", kv_errno(errno));
+		status = 1;
+	}
+	if (w.slot && !status)
+		worker_free(&w);
+	return status;
+}

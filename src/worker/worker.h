@@ -1,0 +1,222 @@
+/*
+ * worker: one process that owns its connections alone. It never talks to the broker.
+ *
+ *   worker.c   start, stop, control channel, accepting
+ *   conn.c     a connection's life: bytes in, bytes out, its end
+ *   upgrade.c  the HTTP request and what becomes of it
+ *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
+ *   link.c     the rings and the routes: the only part that touches shared memory
+ *   wheel.c    one timer for all deadlines
+ *   admin.c    /livez and /readyz
+ */
+#ifndef WSGATE_WORKER_H
+#define WSGATE_WORKER_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include <wsgate/broker.h>
+#include <wsgate/chan.h>
+#include <wsgate/config.h>
+#include <wsgate/handshake.h>
+#include <wsgate/heritage.h>
+#include <wsgate/message.h>
+#include <wsgate/record.h>
+#include <wsgate/shm.h>
+
+#define NO_ROUTE UINT32_MAX
+#define NO_SEG UINT16_MAX
+#define READ_SIZE (64 * 1024)
+#define SEGS_MAX 512 /* frames put together before they are written */
+
+enum conn_state {
+	CONN_REQUEST, /* the HTTP request is being read */
+	CONN_OPENING, /* waits for the bridge to know the route */
+	CONN_OPEN,    /* messages flow */
+	CONN_PARTING, /* we want to close: waits for the Pong under way, then for earlier messages to be stored */
+	CONN_CLOSING, /* our Close is out, the peer's is not here yet: still takes its messages */
+	CONN_STORING, /* the peer's Close is here: ours waits until its messages are stored */
+	CONN_LINGER,  /* both are out: our side is shut, waits for the peer's end */
+	CONN_REFUSED, /* an HTTP answer is out: our side is shut, waits for the peer's end */
+};
+
+struct wheel_node {
+	struct wheel_node *prev, *next; /* NULL: not in the wheel */
+	uint64_t at_ms;
+};
+
+#define WHEEL_SLOTS 1024
+#define WHEEL_TICK_MS 20
+struct wheel {
+	struct wheel_node slot[WHEEL_SLOTS];
+	uint64_t done_tick; /* all before and this were looked at */
+	uint64_t armed_ms;  /* when the timer fires, 0: not set */
+	size_t count;
+	struct event *timer; /* owned */
+	void (*expired)(void *arg, struct wheel_node *n);
+	void *arg;
+};
+
+/* Bytes that the socket did not take:  buf ▸ [off ... len ... cap]; nothing is owned when it is empty. */
+struct outbuf {
+	uint8_t *buf;
+	size_t off, len, cap;
+};
+
+struct conn { /* owned by the worker's list; made and freed in conn.c */
+	struct worker *w;
+	struct conn *prev, *next;
+	struct conn *wait_prev, *wait_next; /* in w->waiting: for room in the up ring */
+	struct wheel_node timer;
+	struct event read_ev;
+	struct event *write_ev; /* owned; NULL while nothing waits */
+	struct handshake *hs;	/* owned; NULL after the upgrade */
+	struct ws_reader reader;
+	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
+	size_t stash_len;
+	struct outbuf out;
+	uint64_t generation; /* of the route */
+	uint64_t ping_mark;  /* what the Pong under way will confirm */
+	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
+	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
+	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
+	uint64_t up_bytes;    /* of its records in the up ring, not released */
+	const char *close_reason; /* static, or owned if close_owned */
+	uint32_t route;
+	uint32_t control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
+	int fd;
+	uint16_t close_code;
+	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
+	uint8_t state;
+	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1, flushing : 1,
+		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1, close_owned : 1;
+	bool pending_text : 1; /* of the message that waits */
+	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
+	size_t pending_len;
+	struct route_peer peer;
+};
+
+/* A frame of a batch: header and a payload that still lies in the down ring. */
+struct seg {
+	struct conn *conn;
+	const uint8_t *data;
+	size_t len;
+	uint16_t next;
+	uint8_t head_len;
+	uint8_t head[WS_HEADER_MAX];
+};
+
+struct listener {
+	struct worker *w;
+	struct event *ev; /* owned; NULL when closed */
+	int fd;
+	bool admin;
+};
+
+struct worker {
+	const struct heritage *h;
+	const struct config *c;
+	struct event_base *base;
+	struct chan *master, *bell;
+	struct event *beat;
+	struct listener listeners[HERITAGE_LISTEN_MAX + 1];
+	size_t nlisteners;
+	struct event *accept_pause; /* owned: after EMFILE */
+	int spare_fd;
+	struct wheel wheel;
+	struct conn *conns; /* all of them */
+	struct conn *wait_first, *wait_last;
+	size_t nconns;
+	uint64_t now_ms; /* monotonic, as of this wakeup */
+	uint8_t *read_buf; /* READ_SIZE, shared by all connections */
+
+	/* link.c */
+	struct shm shm;
+	struct shm_slot *slot;
+	struct route_section routes;
+	struct changes changes;
+	struct ring up, down;
+	uint64_t up_reclaimed; /* our own records up to here were looked at after their release */
+	uint32_t bell_rung;
+	uint64_t route_count;	 /* of generations given */
+	struct conn **by_route;	 /* owned; NULL: free or ending */
+	uint32_t *free_routes;	 /* owned: a stack */
+	uint32_t nfree;
+	struct event *again;	 /* owned: more records than one batch takes */
+	struct seg *segs;	 /* owned, SEGS_MAX */
+	uint16_t nsegs;
+	uint8_t nonce[4096];	 /* random bytes for Pings */
+	size_t nonce_left;
+	bool draining, orphan;
+	uint64_t drain_until_ms, drain_next_ms;
+	uint64_t drain_step_us; /* between two closes while draining */
+};
+
+/* worker.c */
+uint64_t worker_clock(void);
+void worker_listen(struct worker *w, bool on);
+void worker_check_end(struct worker *w);
+size_t worker_family_connections(const struct worker *w);
+
+/* conn.c */
+void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
+void conn_free(struct conn *c);
+/* Sends or keeps. False: no memory or a dead socket; c is gone then. */
+bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
+struct iovec;
+bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_unused_result));
+/* Stops or goes on with reading; going on parses what is stashed first. */
+void conn_read_off(struct conn *c);
+bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
+void conn_shut(struct conn *c, enum conn_state state);
+uint64_t conn_unsent(const struct conn *c);
+void conn_set_state(struct conn *c, enum conn_state state);
+void conn_expired(void *arg, struct wheel_node *n);
+void conn_deadline(struct conn *c, uint64_t at_ms);
+
+/* upgrade.c: false: c is gone */
+bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
+bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
+void upgrade_opened(struct conn *c);
+bool upgrade_timeout(struct conn *c);
+
+/* session.c: false: c is gone */
+bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used);
+bool session_ping(struct conn *c);
+bool session_take_pending(struct conn *c);
+bool session_close(struct conn *c, uint16_t code, const char *reason);
+bool session_step(struct conn *c);
+bool session_timeout(struct conn *c);
+uint64_t session_deadline(const struct conn *c);
+void session_drained(struct conn *c); /* everything was written */
+size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
+
+/* link.c */
+int link_start(struct worker *w);
+void link_stop(struct worker *w);
+void link_wakeup(struct worker *w);
+bool link_open(struct conn *c, const struct identity *id);
+void link_end(struct conn *c);
+void link_confirm(struct conn *c, uint64_t seq);
+enum link_put { LINK_PUT, LINK_FULL };
+enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
+enum link_put link_put_flush(struct conn *c);
+void link_reclaim(struct worker *w);
+void link_wait(struct conn *c);
+void link_unwait(struct conn *c);
+uint64_t link_given(const struct conn *c);
+uint64_t link_confirmed(const struct conn *c);
+size_t link_max_message(const struct worker *w);
+enum link_broker { LINK_BROKER_READY, LINK_BROKER_STARTING, LINK_BROKER_AWAY };
+enum link_broker link_broker(const struct worker *w);
+
+/* wheel.c */
+int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms, void (*expired)(void *, struct wheel_node *), void *arg);
+void wheel_stop(struct wheel *wh);
+void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
+void wheel_del(struct wheel *wh, struct wheel_node *n);
+
+/* admin.c: false: c is gone */
+bool admin_request(struct conn *c);
+
+#endif
