@@ -18,6 +18,7 @@ class Scenario {
 		this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'wsgate-e2e-'));
 		this.ends = []; // async functions, called last first
 		this.gateways = [];
+		this.clients = []; // to be dropped before the gateway is told to end
 	}
 
 	atEnd(fn) {
@@ -53,18 +54,23 @@ class Scenario {
 	// A WebSocket client (npm ws), connected.
 	async client(gw, where, opts = {}) {
 		const c = await Client.connect(gw.wsUrl(where), opts);
-		this.atEnd(() => c.terminate());
+		this.clients.push(() => c.terminate());
 		return c;
 	}
 
 	// A connected socket that speaks only what it is told to.
 	async raw(gw) {
 		const r = await Raw.connect(gw.port);
-		this.atEnd(() => r.destroy());
+		this.clients.push(() => r.destroy());
 		return r;
 	}
 
+	dropClients() {
+		for (const fn of this.clients.splice(0)) fn();
+	}
+
 	async end() {
+		this.dropClients();
 		for (const fn of this.ends.reverse()) await Promise.resolve(fn()).catch(() => {});
 	}
 
@@ -103,6 +109,7 @@ export async function test(name, fn, { ms = 60000 } = {}) {
 	const seconds = () => ((performance.now() - start) / 1000).toFixed(2);
 	try {
 		await within('the end of the test', fn(t), ms);
+		t.dropClients();
 		for (const g of t.gateways) await g.endWell();
 		const reports = sanitizerReports().filter((f) => !before.has(f));
 		assert.equal(reports.map((f) => fs.readFileSync(f, 'utf8')).join('\n'), '', 'sanitizer report');

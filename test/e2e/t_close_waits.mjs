@@ -1,0 +1,41 @@
+// A Close is answered only when all earlier messages of that connection are stored.
+import { test, assert, stays, until } from './lib/scenario.mjs';
+import { send } from './lib/nats.mjs';
+import { CLOSE, TEXT, closeFrame, frame } from './lib/raw.mjs';
+
+await test('no Close while the broker stands still; then the message is in the stream', async (t) => {
+	const { nats, gw, bus } = await t.pair();
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	nats.pause();
+	await r.write(Buffer.concat([frame(TEXT, 'last words'), closeFrame(1000)]));
+	await stays('no Close', () => !r.frames.some((f) => f.opcode === CLOSE) && !r.finished, 1500);
+	nats.resume();
+	assert.equal((await r.next(CLOSE)).code, 1000);
+	assert.deepEqual((await bus.stored(send('chat', 'alice'))).map((m) => m.text), ['last words']);
+	assert.equal(await r.ended(), 'end');
+});
+
+await test('each Close has its messages stored, for 100 connections', async (t) => {
+	const { gw, bus } = await t.pair();
+	await Promise.all(Array.from({ length: 100 }, async (_, i) => {
+		const c = await t.client(gw, `chat/u${i}`);
+		for (let k = 0; k < 20; k++) c.send(String(k));
+		assert.equal((await c.close()).code, 1000);
+		assert.equal(await bus.count(send('chat', `u${i}`)), 20);
+	}));
+});
+
+await test('no broker in time: the connection ends without a Close', async (t) => {
+	const { nats, gw } = await t.pair({ broker: { grace: '1s' }, drain_timeout: '1s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await nats.stop();
+	await r.write(Buffer.concat([frame(TEXT, 'lost?'), closeFrame(1000)]));
+	await r.ended(20000);
+	assert.equal(r.frames.filter((f) => f.opcode === CLOSE).length, 0, 'the client must not think that all was well');
+	await nats.start();
+	// It was taken, so it is stored all the same.
+	const bus = await nats.connect();
+	await until('the message', async () => (await bus.count(send('chat', 'alice'))) === 1, 30000);
+});

@@ -1,0 +1,69 @@
+// The operator's tool against a running gateway.
+import { test, assert, until } from './lib/scenario.mjs';
+import { recv } from './lib/nats.mjs';
+import { Proc } from './lib/proc.mjs';
+import { WSGATECTL } from './lib/gateway.mjs';
+
+await test('subject prints the two subjects', async (t) => {
+	const nats = await t.nats({ start: false });
+	const gw = await t.gateway(nats, { start: false });
+	for (const [service, user, a, b] of [
+		['chat', 'alice', 'ws.send.chat.alice', 'ws.recv.chat.alice'],
+		['s.v', 'a b', 'ws.send.s%2Ev.a%20b', 'ws.recv.s%2Ev.a%20b'],
+		['chat', 'a.b@c.org', 'ws.send.chat.a%2Eb@c%2Eorg', 'ws.recv.chat.a%2Eb@c%2Eorg'],
+		['chat', '*>é%', 'ws.send.chat.%2A%3E%C3%A9%25', 'ws.recv.chat.%2A%3E%C3%A9%25'],
+	]) {
+		const r = await gw.ctl('subject', service, user);
+		assert.equal(r.code, 0, r.err);
+		assert.ok(r.out.split(/\s+/).includes(a) && r.out.split(/\s+/).includes(b), r.out);
+	}
+	for (const user of ['', 'x'.repeat(129)]) assert.notEqual((await gw.ctl('subject', 'chat', user)).code, 0);
+});
+
+await test('status and sessions', async (t) => {
+	const { gw } = await t.pair({ workers: 2 });
+	for (const u of ['alice', 'bob', 'b%20c']) await t.client(gw, `chat/${u}`);
+	const status = await gw.ctl('status');
+	assert.equal(status.code, 0, status.err);
+	assert.match(status.out, /\b3\b/, 'three connections');
+	await until('the sessions', async () => {
+		const r = await gw.ctl('sessions');
+		return r.code === 0 && /alice/.test(r.out) && /bob/.test(r.out) && /b(%20| )c/.test(r.out);
+	});
+});
+
+await test('send and tail stand in for a service', async (t) => {
+	const { gw, bus } = await t.pair();
+	const c = await t.client(gw, 'chat/a.b');
+	const r = await gw.ctl('send', 'chat', 'a.b', 'hello');
+	assert.equal(r.code, 0, r.err);
+	assert.equal((await c.next()).text, 'hello');
+	await bus.empty(recv('chat', 'a%2Eb'));
+	const tail = new Proc(WSGATECTL, ['-c', gw.file, 'tail', 'chat']);
+	t.atEnd(() => tail.kill());
+	let n = 0;
+	await until('tail shows what a client sends', async () => {
+		assert.equal(tail.exit, null, tail.err);
+		await c.send(`to the service ${n++}`);
+		return /to the service \d+/.test(tail.out);
+	});
+	tail.signal('SIGINT');
+	await tail.ended;
+});
+
+await test('check says what is well and what is not', async (t) => {
+	const { gw, nats } = await t.pair();
+	const good = await gw.ctl('check');
+	assert.equal(good.code, 0, good.out + good.err);
+	await nats.stop();
+	const bad = await gw.ctl('check');
+	assert.notEqual(bad.code, 0, bad.out + bad.err);
+});
+
+await test('without a gateway it says so', async (t) => {
+	const nats = await t.nats({ start: false });
+	const gw = await t.gateway(nats, { start: false });
+	const r = await gw.ctl('status');
+	assert.notEqual(r.code, 0);
+	assert.ok(r.err.trim().length > 5);
+});
