@@ -8,12 +8,12 @@ _Static_assert(sizeof(struct ring_record) == 8, "records are aligned to 8 bytes"
 
 static uint16_t ring_check(uint64_t pos, uint32_t size, uint16_t type)
 {
-	uint64_t x = pos ^ ((uint64_t)size << 20) ^ ((uint64_t)type << 52) ^ 0x9e3779b97f4a7c15u;
+	uint64_t x = pos ^ ((uint64_t)size << 16) ^ ((uint64_t)type << 48) ^ 0x9e3779b97f4a7c15u;
 
 	x ^= x >> 31;
 	x *= 0xd6e8feb86659fd93u;
 	x ^= x >> 29;
-	return (uint16_t)(x ^ (x >> 16));
+	return (uint16_t)(x ^ (x >> 16) ^ (x >> 32) ^ (x >> 48));
 }
 
 static uint64_t ring_span(size_t size)
