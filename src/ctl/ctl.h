@@ -1,0 +1,21 @@
+/*
+ * ctl: wsgatectl, the operator's tool. Figures come out of the segment, read-only, so that they are there
+ * also when a process hangs. Room: ctl.
+ */
+#ifndef WSGATE_CTL_H
+#define WSGATE_CTL_H
+
+#include <wsgate/config.h>
+#include <wsgate/shm.h>
+#include <wsgate/subject.h>
+
+enum ctl_exit { CTL_OK = 0, CTL_CONFIG = 1, CTL_FAILED = 2 };
+
+/* Maps the segment of the running daemon. 0, or -1 after a line on standard error. */
+int view_open(struct shm *shm, const struct config *c);
+int view_status(const struct config *c);
+/* service, user: NULL for all. */
+int view_sessions(const struct config *c, const char *service, const char *user);
+int view_check(const struct config *c, const char *file);
+
+#endif

@@ -1,0 +1,253 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <wsgate/broker.h>
+#include <wsgate/log.h>
+
+#include "ctl.h"
+
+#define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
+
+struct command {
+	const char *name;
+	int min, max; /* arguments */
+	int (*fn)(const struct config *c, const char *file, char **args, int n);
+	const char *usage;
+};
+
+static volatile sig_atomic_t stopped;
+
+static int cmd_status(const struct config *c, const char *file, char **args, int n)
+{
+	(void)file;
+	(void)args;
+	(void)n;
+	return view_status(c);
+}
+
+static int cmd_sessions(const struct config *c, const char *file, char **args, int n)
+{
+	(void)file;
+	return view_sessions(c, n > 0 ? args[0] : NULL, n > 1 ? args[1] : NULL);
+}
+
+static int cmd_check(const struct config *c, const char *file, char **args, int n)
+{
+	(void)args;
+	(void)n;
+	return view_check(c, file);
+}
+
+/* The same limits as a client's handshake has. */
+static int identity_of(const char *service, const char *user, struct identity *id)
+{
+	*id = (struct identity){ service, user, strlen(service), strlen(user) };
+	if (id->service_len < 1 || id->service_len > TOKEN_MAX || id->user_len < 1 || id->user_len > TOKEN_MAX) {
+		fprintf(stderr, "wsgatectl: a service and a user have 1 to %d bytes\n", TOKEN_MAX);
+		return -1;
+	}
+	return 0;
+}
+
+static int cmd_subject(const struct config *c, const char *file, char **args, int n)
+{
+	char send[SUBJECT_MAX], recv[SUBJECT_MAX];
+	struct identity id;
+
+	(void)file;
+	(void)n;
+	if (identity_of(args[0], args[1], &id) < 0)
+		return CTL_FAILED;
+	if (subject_format(SUBJECT_SEND, c->subject_prefix, &id, send, sizeof(send)) < 0 ||
+		subject_format(SUBJECT_RECV, c->subject_prefix, &id, recv, sizeof(recv)) < 0) {
+		fprintf(stderr, "wsgatectl: no subjects for these names\n");
+		return CTL_FAILED;
+	}
+	printf("%s\n%s\n", send, recv);
+	return CTL_OK;
+}
+
+static char *read_all(FILE *in, size_t *len)
+{
+	size_t cap = 4096;
+	char *buf = malloc(cap), *bigger;
+
+	*len = 0;
+	while (buf) {
+		*len += fread(buf + *len, 1, cap - *len, in);
+		if (*len < cap)
+			break;
+		bigger = realloc(buf, cap *= 2);
+		if (!bigger)
+			free(buf);
+		buf = bigger;
+	}
+	if (buf && ferror(in)) {
+		free(buf);
+		buf = NULL;
+	}
+	return buf;
+}
+
+static int cmd_send(const struct config *c, const char *file, char **args, int n)
+{
+	bool from_stdin = n < 3 || strcmp(args[2], "-") == 0;
+	struct identity id;
+	char err[512], *data;
+	uint64_t seq = 0;
+	size_t len;
+	int r;
+
+	(void)file;
+	if (identity_of(args[0], args[1], &id) < 0)
+		return CTL_FAILED;
+	data = from_stdin ? read_all(stdin, &len) : args[2];
+	if (!data) {
+		fprintf(stderr, "wsgatectl: standard input: %s\n", strerror(errno));
+		return CTL_FAILED;
+	}
+	if (!from_stdin)
+		len = strlen(data);
+	r = broker_send(c, &id, BROKER_TEXT_UNMARKED, data, len, &seq, err, sizeof(err));
+	if (from_stdin)
+		free(data);
+	if (r < 0) {
+		fprintf(stderr, "wsgatectl: not stored: %s\n", err);
+		return CTL_FAILED;
+	}
+	printf("stored, sequence %llu\n", (unsigned long long)seq);
+	return CTL_OK;
+}
+
+static void tail_ready(void *arg)
+{
+	fprintf(stderr, "listening to what clients of %s send; end with ^C\n", (const char *)arg);
+}
+
+/* Clients' bytes reach the terminal escaped. */
+static int tail_message(const struct broker_tail_message *m, void *arg)
+{
+	char user[TOKEN_ENCODED_MAX + 1];
+
+	(void)arg;
+	if (token_encode(m->id.user, m->id.user_len, user, sizeof(user)) < 0)
+		user[0] = '\0';
+	printf("%s ", user);
+	for (size_t i = 0; i < m->len; i++) {
+		uint8_t b = m->data[i];
+
+		if (b < 0x20 || b == 0x7f || b == '\\' || (b >= 0x80 && !m->text))
+			printf("\\x%02x", b);
+		else
+			putchar(b);
+	}
+	putchar('\n');
+	return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+static int cmd_tail(const struct config *c, const char *file, char **args, int n)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	char err[512];
+
+	(void)file;
+	(void)n;
+	if (strlen(args[0]) < 1 || strlen(args[0]) > TOKEN_MAX) {
+		fprintf(stderr, "wsgatectl: a service has 1 to %d bytes\n", TOKEN_MAX);
+		return CTL_FAILED;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	if (broker_tail(c, args[0], strlen(args[0]), tail_ready, tail_message, args[0], &stopped, err, sizeof(err)) < 0) {
+		fprintf(stderr, "wsgatectl: %s\n", err);
+		return CTL_FAILED;
+	}
+	return CTL_OK;
+}
+
+static const struct command commands[] = {
+	{ "status", 0, 0, cmd_status, "status                      one screen: processes, connections, broker" },
+	{ "sessions", 0, 2, cmd_sessions, "sessions [SERVICE [USER]]   the connections that are open" },
+	{ "send", 2, 3, cmd_send, "send SERVICE USER [TEXT|-]  publish to a user, as a service does" },
+	{ "tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live" },
+	{ "subject", 2, 2, cmd_subject, "subject SERVICE USER        print the two subjects of a user" },
+	{ "check", 0, 0, cmd_check, "check                       is the configuration good, the daemon up, the broker there?" },
+};
+
+static int usage(FILE *out, int status)
+{
+	fprintf(out, "usage: wsgatectl [-hV] [-c file] [-o key=value]... command\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		fprintf(out, "  %s\n", commands[i].usage);
+	return status;
+}
+
+static int run(const struct config_source *source, char **args, int n)
+{
+	struct config *c;
+	char err[1024];
+	int status;
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct command *cmd = &commands[i];
+
+		if (strcmp(cmd->name, args[0]) != 0)
+			continue;
+		if (n - 1 < cmd->min || n - 1 > cmd->max)
+			return usage(stderr, CTL_CONFIG);
+		c = config_load(source, err, sizeof(err));
+		if (!c) {
+			fprintf(stderr, "wsgatectl: %s\n", err);
+			return CTL_CONFIG;
+		}
+		status = cmd->fn(c, source->file, args + 1, n - 1);
+		config_free(c);
+		return status;
+	}
+	fprintf(stderr, "wsgatectl: no command %s\n", args[0]);
+	return usage(stderr, CTL_CONFIG);
+}
+
+int main(int argc, char **argv)
+{
+	struct config_source source = { .file = DEFAULT_FILE };
+	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
+	int c, status;
+
+	if (!sets)
+		return CTL_FAILED;
+	source.sets = sets;
+	signal(SIGPIPE, SIG_IGN);
+	(void)log_open("stderr", LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
+	while ((c = getopt(argc, argv, "+hVc:o:")) != -1) {
+		switch (c) {
+		case 'c':
+			source.file = optarg;
+			source.file_required = true;
+			break;
+		case 'o':
+			sets[source.nsets++] = optarg;
+			break;
+		case 'V':
+			printf("wsgatectl %s\n", WSGATE_VERSION);
+			free(sets);
+			return CTL_OK;
+		default:
+			free(sets);
+			return usage(c == 'h' ? stdout : stderr, c == 'h' ? CTL_OK : CTL_CONFIG);
+		}
+	}
+	status = optind < argc ? run(&source, argv + optind, argc - optind) : usage(stderr, CTL_CONFIG);
+	free(sets);
+	return status;
+}
