@@ -40,14 +40,21 @@ WSGATED_SRC = \
 	src/bridge/bridge.c \
 	src/bridge/dispatch.c \
 	src/bridge/publish.c \
+	src/bridge/slots.c \
+	src/bridge/window.c \
 	src/master/child.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/worker/admin.c \
 	src/worker/conn.c \
+	src/worker/link.c \
+	src/worker/session.c \
+	src/worker/upgrade.c \
+	src/worker/wheel.c \
 	src/worker/worker.c
 
 WSGATECTL_SRC = \
+	src/ctl/view.c \
 	src/ctl/wsgatectl.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \

@@ -4,6 +4,7 @@
  *   bridge.c    start, stop, the broker's state, the incarnation of the stream
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   dispatch.c  service → client: users, their connections, windows, buffers
+ *   window.c    what a connection was given and did not confirm yet
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
  *
  * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at any instruction.
@@ -193,6 +194,12 @@ void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
+
+/* window.c: what a connection has and did not confirm */
+bool window_open(const struct bconn *c, size_t len);
+bool window_reserve(struct bconn *c); /* room to note one more; false: no memory */
+void window_given(struct bconn *c, const struct broker_message *m);
+void window_forget(struct bconn *c, uint64_t upto);
 
 /* publish.c */
 int publish_start(struct bridge *b);

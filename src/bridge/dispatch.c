@@ -95,62 +95,6 @@ static void user_confirm(struct buser *u)
 
 /* ---- one connection ---- */
 
-static bool conn_window_open(const struct bconn *c, size_t len)
-{
-	const struct config *cf = c->user->b->c;
-
-	return !c->out_n || (c->out_n < cf->delivery.window_messages &&
-				    c->out_bytes + len <= cf->delivery.window);
-}
-
-static bool conn_reserve_out(struct bconn *c)
-{
-	struct given *out;
-	uint32_t cap = c->out_cap ? c->out_cap * 2 : 4;
-
-	if (c->out_n < c->out_cap)
-		return true;
-	out = malloc(cap * sizeof(*out));
-	if (!out)
-		return false;
-	for (uint32_t i = 0; i < c->out_n; i++)
-		out[i] = c->out[(c->out_first + i) % c->out_cap];
-	free(c->out);
-	c->out = out;
-	c->out_first = 0;
-	c->out_cap = cap;
-	return true;
-}
-
-static void conn_was_given(struct bconn *c, const struct broker_message *m)
-{
-	struct bridge *b = c->user->b;
-	struct given *g = &c->out[(c->out_first + c->out_n++) % c->out_cap];
-
-	g->seq = m->seq;
-	g->len = m->len;
-	c->out_bytes += m->len;
-	c->pos = m->seq;
-	stat_add(b->shm.bridge->stats.delivered, 1);
-	if (m->seq > stat_get(b->shm.bridge->last_seq))
-		stat_set(b->shm.bridge->last_seq, m->seq);
-}
-
-static void conn_forget_given(struct bconn *c, uint64_t upto)
-{
-	while (c->out_n && c->out[c->out_first].seq <= upto) {
-		c->out_bytes -= c->out[c->out_first].len;
-		c->out_first = (c->out_first + 1) % c->out_cap;
-		c->out_n--;
-	}
-	if (!c->out_n) {
-		free(c->out);
-		c->out = NULL;
-		c->out_cap = c->out_first = 0;
-		c->out_bytes = 0;
-	}
-}
-
 static uint8_t message_text(const struct bridge *b, const struct broker_message *m)
 {
 	if (m->text != BROKER_TEXT_UNMARKED || b->c->delivery.text == TEXT_AUTO)
@@ -166,12 +110,12 @@ static bool conn_give(struct bconn *c, const struct broker_message *m)
 
 	if (c->blocked)
 		return false;
-	if (!conn_reserve_out(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
+	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
 					    message_text(b, m), &ref, 1)) {
 		slots_block(&b->slots[c->slot], c);
 		return false;
 	}
-	conn_was_given(c, m);
+	window_given(c, m);
 	return true;
 }
 
@@ -202,13 +146,13 @@ static void conn_run(struct bconn *c)
 	struct buser *u = c->user;
 
 	conn_sync(c);
-	while (c->synced && c->cursor && conn_window_open(c, c->cursor->m->len)) {
+	while (c->synced && c->cursor && window_open(c, c->cursor->m->len)) {
 		if (!conn_give(c, c->cursor->m))
 			return;
 		c->cursor = c->cursor->next;
 	}
 	if (c->synced || c->rereading || c->retry || c->blocked || !u->q || u->closing ||
-		!u->b->connected || !conn_window_open(c, 0))
+		!u->b->connected || !window_open(c, 0))
 		return;
 	c->rereading = true;
 	stat_add(u->b->shm.bridge->stats.reread, 1);
@@ -219,7 +163,7 @@ static void conn_run(struct bconn *c)
 
 static bool conn_caught_up(const struct bconn *c)
 {
-	return c->synced && !c->cursor && !c->blocked && conn_window_open(c, 0);
+	return c->synced && !c->cursor && !c->blocked && window_open(c, 0);
 }
 
 static void user_trim(struct buser *u)
@@ -296,7 +240,7 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 			continue;
 		for (struct bconn *d = c; d && k < DOWN_REFS_MAX; d = d->next) {
 			if (d->cursor != n || d->slot != c->slot || d->blocked ||
-				!conn_window_open(d, n->m->len) || !conn_reserve_out(d))
+				!window_open(d, n->m->len) || !window_reserve(d))
 				continue;
 			refs[k] = (struct down_ref){ d->generation, d->index, 0 };
 			who[k++] = d;
@@ -309,7 +253,7 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 			continue;
 		}
 		for (uint32_t i = 0; i < k; i++) {
-			conn_was_given(who[i], n->m);
+			window_given(who[i], n->m);
 			who[i]->cursor = n->next;
 		}
 	}
@@ -383,7 +327,7 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 	} else if (!u->first || m->seq < u->first->m->seq) {
 		if (too_large(u, m))
 			c->pos = m->seq;
-		else if (conn_window_open(c, m->len) && !conn_give(c, m))
+		else if (window_open(c, m->len) && !conn_give(c, m))
 			return; /* blocked: read again when there is room */
 	} else if (c->pos < u->floor) {
 		c->pos = u->floor;
@@ -509,7 +453,7 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 	if (v->epoch != b->epoch || v->confirmed <= c->confirmed)
 		return;
 	c->confirmed = v->confirmed;
-	conn_forget_given(c, v->confirmed);
+	window_forget(c, v->confirmed);
 	user_confirm(c->user);
 	dispatch_pump(b, c);
 }
@@ -555,7 +499,7 @@ static bool user_reset(void *value, void *arg)
 		c->pos = c->confirmed = 0;
 		c->cursor = NULL;
 		c->synced = true;
-		conn_forget_given(c, UINT64_MAX);
+		window_forget(c, UINT64_MAX);
 	}
 	return true;
 }
@@ -601,9 +545,7 @@ static bool user_stop(void *value, void *arg)
 		free(c->out);
 		free(c);
 	}
-	while (u->first)
-		user_drop_first(u);
-	free(u);
+	user_free(u);
 	return true;
 }
 

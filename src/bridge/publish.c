@@ -405,8 +405,11 @@ void publish_drop(struct up_source *src)
 
 static bool pub_user_free(void *value, void *arg)
 {
-	(void)arg;
-	free(value);
+	struct bridge *b = arg;
+	struct pub_user *u = value;
+
+	table_del(&b->pub_users, u->key, u->key_len);
+	free(u);
 	return true;
 }
 
@@ -418,6 +421,6 @@ void publish_stop(struct bridge *b)
 		b->pub_free = p->ring_next;
 		free(p);
 	}
-	table_each(&b->pub_users, pub_user_free, NULL);
+	table_each(&b->pub_users, pub_user_free, b);
 	table_free(&b->pub_users);
 }
