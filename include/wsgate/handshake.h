@@ -35,22 +35,23 @@ struct handshake *handshake_new(const struct handshake_limits *limits);
 void handshake_free(struct handshake *h); /* NULL is fine */
 
 /*
- * Feeds bytes. *used says how many belong to the request: with HANDSHAKE_DONE the rest of an upgrade
- * are WebSocket frames already. FAILED: handshake_answer() says what to send. After DONE or FAILED
- * nothing more is consumed. However the bytes are cut, the outcome is the same.
+ * Feeds bytes. *used says how many belong to the request: with HANDSHAKE_DONE the rest of an
+ * upgrade are WebSocket frames already. FAILED: handshake_answer() says what to send. After DONE or
+ * FAILED nothing more is consumed. However the bytes are cut, the outcome is the same.
  */
 enum handshake_state handshake_feed(struct handshake *h, const char *buf, size_t len, size_t *used);
 
 /* Borrowed views into the handshake, terminated; valid from DONE until handshake_free. */
 const char *handshake_method(const struct handshake *h);
-const char *handshake_path(const struct handshake *h);	/* without the query, not decoded */
+const char *handshake_path(const struct handshake *h);  /* without the query, not decoded */
 const char *handshake_query(const struct handshake *h); /* "" when there is none */
 /* host[:port] that was asked for: of an absolute request target, else the Host header */
 const char *handshake_authority(const struct handshake *h);
 /* First header of that name (case-insensitive), or NULL. */
 const char *handshake_header(const struct handshake *h, const char *name);
 /* Calls fn for each header of that name, in order. */
-void handshake_each(const struct handshake *h, const char *name, void (*fn)(const char *value, void *arg), void *arg);
+void handshake_each(const struct handshake *h, const char *name,
+	void (*fn)(const char *value, void *arg), void *arg);
 
 struct http_answer {
 	unsigned status;     /* 0: no objection */
@@ -62,8 +63,8 @@ struct http_answer {
 struct http_answer handshake_answer(const struct handshake *h);
 /*
  * The method, the upgrade and the WebSocket headers of a finished request on a valid path:
- * 405 + Allow, 426 + Upgrade/Connection, 426 + Sec-WebSocket-Version (also when there is none), 400;
- * status 0 when all is well. The version is looked at before the key.
+ * 405 + Allow, 426 + Upgrade/Connection, 426 + Sec-WebSocket-Version (also when there is none),
+ * 400; status 0 when all is well. The version is looked at before the key.
  */
 struct http_answer handshake_check(const struct handshake *h);
 
@@ -78,26 +79,33 @@ struct handshake_identity {
 };
 /*
  * "/ws/{service}/{user}" (percent-decoded: a raw '/' separates, %2F does not; the last slash is
- * optional; "/ws/{service}" is 404, "/ws/{service}/" has an empty user) and "/ws" + cookies (taken as they are; a
- * value in double quotes loses them; two cookies of one name with different values are refused: 400). 404 for other paths, 400 for empty or
- * overlong tokens and bad escapes, 401 + WWW-Authenticate without identity. The path form does not
- * look at cookies. Without rules->path it is 404; without rules->cookie "/ws" is 401.
+ * optional; "/ws/{service}" is 404, "/ws/{service}/" has an empty user) and "/ws" + cookies (taken
+ * as they are; a value in double quotes loses them; two cookies of one name with different values
+ * are refused: 400). 404 for other paths, 400 for empty or overlong tokens and bad escapes, 401 +
+ * WWW-Authenticate without identity. The path form does not look at cookies. Without rules->path it
+ * is 404; without rules->cookie "/ws" is 401.
  */
-struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules, struct handshake_identity *id);
+struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules,
+	struct handshake_identity *id);
 
 /*
  * origin.allow, item by item: "same" (host and port of the Host header; default ports filled in by
- * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", a scheme and a host whose first label may be "*", a scheme, host and port.
- * A rule without a port means its scheme's default port; "*." stands for one label or more.
- * Compared after parsing, never by substring. No Origin header: allowed. 403 otherwise.
+ * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", a scheme and
+ * a host whose first label may be "*", a scheme, host and port. A rule without a port means its
+ * scheme's default port; "*." stands for one label or more. Compared after parsing, never by
+ * substring. No Origin header: allowed. 403 otherwise.
  */
-struct http_answer handshake_origin(const struct handshake *h, const char *const *allow, size_t nallow, int tls);
+struct http_answer handshake_origin(
+	const struct handshake *h, const char *const *allow, size_t nallow, int tls);
 /* Nonzero when the rule is well formed (for the configuration check). */
 bool handshake_origin_rule_valid(const char *rule);
 
-/* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do, plus the protocol). */
+/* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
+ * plus the protocol). */
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);
-/* Any other answer with its headers, "Connection: close", Date, Content-Length, text/plain. retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
-size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen);
+/* Any other answer with its headers, "Connection: close", Date, Content-Length, text/plain.
+ * retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
+size_t handshake_refuse(
+	const struct http_answer *a, unsigned retry_after, char *out, size_t outlen);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * message: whole messages and control frames out of frames; the only buffer of a reading connection.
+ * message: whole messages and control frames out of frames; the only buffer of a reading
+ * connection.
  *
  * A message that lies in one piece in the caller's bytes is handed out in place; else it is
  * collected in a buffer that is allocated when needed and freed when its message is done. An idle
@@ -14,16 +15,17 @@
 struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	struct ws_frame_parser frame;
 	utf8_state utf8;
-	uint8_t *buf;	     /* owned: the data message under way, NULL while nothing is collected */
+	uint8_t *buf; /* owned: the data message under way, NULL while nothing is collected */
 	size_t len, cap;
-	uint8_t *control;    /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or NULL */
+	uint8_t *control; /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or
+			     NULL */
 	uint8_t control_len;
-	bool handed_out;     /* the last message was buf: freed by the next call */
-	bool text;	     /* the data message under way is text */
+	bool handed_out; /* the last message was buf: freed by the next call */
+	bool text;       /* the data message under way is text */
 };
 
 enum ws_read_kind {
-	WS_READ_NONE,	 /* all bytes consumed, more are needed */
+	WS_READ_NONE,    /* all bytes consumed, more are needed */
 	WS_READ_MESSAGE, /* opcode WS_TEXT or WS_BINARY */
 	WS_READ_PING,
 	WS_READ_PONG,
@@ -45,10 +47,11 @@ struct ws_read {
  * until WS_READ_NONE (a call with len 0 is fine and gives back what was handed out before). Nothing
  * may be fed after WS_READ_CLOSE or WS_READ_ERROR. Text is
  * checked as it comes (1007 at the first impossible byte). A message whose announced length goes
- * beyond max_message is refused (1009) before its payload is read. The buffer grows with what really came, at most
- * doubling: an announced length alone allocates nothing.
+ * beyond max_message is refused (1009) before its payload is read. The buffer grows with what
+ * really came, at most doubling: an announced length alone allocates nothing.
  */
-size_t ws_reader_feed(struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out);
+size_t ws_reader_feed(
+	struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out);
 /* True between the first byte of a message and its end (frame header bytes included). */
 bool ws_reader_busy(const struct ws_reader *r);
 void ws_reader_clear(struct ws_reader *r);
