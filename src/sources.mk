@@ -24,7 +24,6 @@ WS_SRC = \
 	src/ws/identity.c \
 	src/ws/message.c \
 	src/ws/origin.c \
-	src/ws/sha1.c \
 	src/ws/utf8.c
 
 BROKER_SRC = \

@@ -287,6 +287,7 @@ static bool conn_takes(const struct conn *c)
 
 static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 {
+	struct ws_read none;
 	size_t at = 0;
 
 	while (at < len && conn_takes(c)) {
@@ -301,6 +302,7 @@ static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 	}
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
 		return true; /* what comes behind the end is nobody's */
+	ws_reader_feed(&c->reader, NULL, 0, 0, &none); /* the last message's buffer goes */
 	if (!conn_takes(c))
 		conn_read_off(c);
 	return conn_keep_input(c, buf + at, len - at);

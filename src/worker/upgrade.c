@@ -104,7 +104,7 @@ static bool upgrade_request(struct conn *c)
 		rules.cookie |= strcmp(cf->identity.sources.v[i], "cookie") == 0;
 	}
 	a = echo ? (struct http_answer){ 0, "", "" } : handshake_identify(c->hs, &rules, &who);
-	if (a.status == 404)
+	if (a.status && a.status != 401)
 		return upgrade_answer(c, &a, 0);
 	bad = handshake_check(c->hs);
 	if (bad.status || a.status)

@@ -2,8 +2,9 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include "handshake_parts.h"
-#include "sha1.h"
 
 #define KEY_BYTES 24 /* base64 of 16 bytes */
 
@@ -78,22 +79,6 @@ struct http_answer handshake_check(const struct handshake *h)
 	return (struct http_answer){0, "", ""};
 }
 
-/* 20 bytes: 28 characters, the last one padding. */
-static void digest_encode(const uint8_t in[SHA1_BYTES], char out[29])
-{
-	for (int i = 0, o = 0; i < SHA1_BYTES; i += 3, o += 4) {
-		unsigned left = SHA1_BYTES - (unsigned)i;
-		unsigned v = (unsigned)in[i] << 16 | (unsigned)in[i + 1] << 8 |
-			     (left > 2 ? in[i + 2] : 0u);
-
-		out[o] = base64[v >> 18];
-		out[o + 1] = base64[v >> 12 & 63];
-		out[o + 2] = base64[v >> 6 & 63];
-		out[o + 3] = left > 2 ? base64[v & 63] : '=';
-	}
-	out[28] = '\0';
-}
-
 static size_t printed(int n, size_t outlen)
 {
 	return n > 0 && (size_t)n < outlen ? (size_t)n : 0;
@@ -102,15 +87,16 @@ static size_t printed(int n, size_t outlen)
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen)
 {
 	const char *key = handshake_header(h, "Sec-WebSocket-Key");
-	uint8_t digest[SHA1_BYTES];
-	char input[KEY_BYTES + sizeof(guid)], accept[29];
+	unsigned char digest[SHA_DIGEST_LENGTH], accept[29];
+	char input[KEY_BYTES + sizeof(guid)];
 
 	if (!key || strlen(key) != KEY_BYTES)
 		return 0;
 	memcpy(input, key, KEY_BYTES);
 	memcpy(input + KEY_BYTES, guid, sizeof(guid));
-	sha1(input, KEY_BYTES + sizeof(guid) - 1, digest);
-	digest_encode(digest, accept);
+	if (!SHA1((const unsigned char *)input, KEY_BYTES + sizeof(guid) - 1, digest))
+		return 0;
+	EVP_EncodeBlock(accept, digest, sizeof(digest));
 	return printed(snprintf(out, outlen,
 			       "HTTP/1.1 101 Switching Protocols\r\n"
 			       "Upgrade: websocket\r\n"
@@ -128,6 +114,7 @@ static const char *phrase(unsigned status)
 		unsigned status;
 		const char *phrase;
 	} phrases[] = {
+		{200, "OK"},
 		{400, "Bad Request"},
 		{401, "Unauthorized"},
 		{403, "Forbidden"},

@@ -8,7 +8,6 @@
 #include <time.h>
 #include <cmocka.h>
 #include <wsgate/handshake.h>
-#include "../../src/ws/sha1.h"
 
 static struct handshake *request(const char *target, const char *headers)
 {
@@ -67,38 +66,6 @@ static void test_accept_without_key(void **state)
 	(void)state;
 	assert_int_equal(handshake_accept(h, NULL, out, sizeof(out)), 0);
 	handshake_free(h);
-}
-
-static void test_sha1(void **state)
-{
-	static const struct {
-		size_t len;
-		const char *digest;
-	} cases[] = {
-		{0, "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
-		{3, "5cba783f11a9002d9bb41adfde1c7d7841f41492"},
-		{55, "c23778559623c4a5f8e5894cab0b1d3300bdfdbb"},
-		{56, "8d2eb938a09c81b4600861cee5eec37d773ef3d9"},
-		{63, "2020b9911be8d90e6ba7aae57e837a310bd51ff8"},
-		{64, "58e0c7f7b02c9ac225ff2bf7bc6b28df3994aa18"},
-		{65, "d204e164894d6578d17f40b9671448eb3613f1b1"},
-		{119, "ee8b5a42d5604c578c9fb19a6dabf340fcf0207d"},
-		{120, "99ac8b857289b63a67902813e3bb3afbc4f1f30d"},
-		{200, "d309fc9558073a63f00eba4bba0aa10eb22fbb47"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		uint8_t data[256], digest[SHA1_BYTES];
-		char hex[2 * SHA1_BYTES + 1];
-
-		for (size_t k = 0; k < sizeof(data); k++)
-			data[k] = (uint8_t)(3 * k + 1);
-		sha1(data, cases[i].len, digest);
-		for (size_t k = 0; k < SHA1_BYTES; k++)
-			snprintf(hex + 2 * k, 3, "%02x", digest[k]);
-		assert_string_equal(hex, cases[i].digest);
-	}
 }
 
 /* Every status that the gateway answers with has its line, and each answer adds up. */
@@ -173,7 +140,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_accept_without_key),
-		cmocka_unit_test(test_sha1),
 		cmocka_unit_test(test_refuse),
 		cmocka_unit_test(test_date),
 	};

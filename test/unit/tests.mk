@@ -26,8 +26,7 @@ HANDSHAKE_SRC = \
 	src/ws/answer.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
-	src/ws/origin.c \
-	src/ws/sha1.c
+	src/ws/origin.c
 
 UNIT_TESTS += test_answer test_handshake test_identity test_origin
 test_answer_SRC = $(HANDSHAKE_SRC)
