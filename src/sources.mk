@@ -41,9 +41,12 @@ WSGATED_SRC = \
 	src/bridge/publish.c \
 	src/bridge/slots.c \
 	src/bridge/window.c \
+	src/master/brief.c \
 	src/master/child.c \
+	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
+	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/conn.c \
 	src/worker/link.c \

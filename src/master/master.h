@@ -7,7 +7,11 @@
 #include <stdbool.h>
 #include <wsgate/config.h>
 
-/* Runs until the end. Returns the exit status: 0 a clean stop, 2 could not start. */
+/*
+ * Runs until the end, and goes to the background first unless told otherwise. The log is open.
+ * Returns the exit status: 0 a clean stop, 2 could not start, or a process said that it cannot go
+ * on; why is in the log.
+ */
 int master_run(const struct config *c, bool foreground);
 
 #endif

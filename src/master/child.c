@@ -1,0 +1,243 @@
+/*
+ * child: see child.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <wsgate/daemon.h>
+#include <wsgate/log.h>
+
+#include "child.h"
+#include "family.h"
+
+const struct child_row child_table[CHILD_KINDS] = {
+	[CHILD_BRIDGE] = {"bridge", bridge_main, NULL},
+	[CHILD_WORKER] = {"worker", worker_main, config_workers},
+};
+
+void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot)
+{
+	memset(c, 0, sizeof(*c));
+	c->family = f;
+	c->row = &child_table[kind];
+	c->slot = slot;
+	c->told = 1; /* generation 0 is down */
+	if (c->row->count)
+		snprintf(c->name, sizeof(c->name), "%s %u", c->row->name, slot);
+	else
+		snprintf(c->name, sizeof(c->name), "%s", c->row->name);
+}
+
+/* ---- in the child ---- */
+
+/* Called by the signal: log_reopen() does nothing but open, dup3 and close. */
+static void child_reopen_log(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	(void)!log_reopen();
+	errno = saved;
+}
+
+static void child_signals(void)
+{
+	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2, SIGPIPE};
+	struct sigaction sa = {.sa_handler = SIG_DFL};
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGCHLD, &sa, NULL);
+	sa.sa_handler = SIG_IGN;
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		sigaction(ignored[i], &sa, NULL);
+	sa.sa_handler = child_reopen_log;
+	sa.sa_flags = SA_RESTART;
+	sigaction(SIGUSR1, &sa, NULL);
+	/* What came for the master while they were blocked ends here. */
+	sigprocmask(SIG_SETMASK, &sa.sa_mask, NULL);
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Kernels before 5.9 have no close_range(). */
+static void close_listed(unsigned first, unsigned last)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		unsigned long n = strtoul(e->d_name, NULL, 10);
+
+		if (e->d_name[0] != '.' && n >= first && n <= last && n != (unsigned long)dirfd(d))
+			close((int)n);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void close_between(int first, int last)
+{
+	if (first <= last && close_range((unsigned)first, (unsigned)last, 0) < 0)
+		close_listed((unsigned)first, (unsigned)last);
+}
+
+static void child_close_others(const struct heritage *h)
+{
+	static int keep[HERITAGE_LISTEN_MAX + HERITAGE_SLOT_MAX + HERITAGE_STALE_MAX + 8];
+	size_t n = 0;
+	int next = 0;
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		keep[n++] = fd;
+	keep[n++] = log_fd();
+	keep[n++] = h->control;
+	keep[n++] = h->segment;
+	keep[n++] = h->admin;
+	keep[n++] = h->bell;
+	for (size_t i = 0; i < h->nlisten; i++)
+		keep[n++] = h->listen[i];
+	for (unsigned i = 0; i < h->nslots; i++)
+		keep[n++] = h->bells[i];
+	for (size_t i = 0; i < h->nstale; i++)
+		keep[n++] = h->stale[i];
+	qsort(keep, n, sizeof(keep[0]), compare_fds);
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] < next)
+			continue; /* -1, or twice */
+		close_between(next, keep[i] - 1);
+		next = keep[i] + 1;
+	}
+	close_between(next, INT_MAX);
+}
+
+static int child_fatal(int control, const char *what, const char *arg)
+{
+	struct proto_text text = {""};
+
+	snprintf(text.text, sizeof(text.text), "%s%s: %s", what, arg, strerror(errno));
+	if (chan_send_fd(control, PROTO_FATAL, &text, sizeof(text), -1) < 0)
+		log_error(text.text);
+	return CHILD_EXIT_FATAL;
+}
+
+/* An open file description of its own, so that locks are its own too. */
+static int child_open_segment(int fd)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static int child_run(struct child *c, struct heritage *h)
+{
+	const struct config *config = h->config;
+	int (*entry)(const struct heritage *) = c->row->entry;
+
+	c->family->forget(c->family->arg);
+	child_signals();
+	log_set_process(c->name);
+	daemon_title("wsgated: %s", c->name);
+	h->segment = child_open_segment(h->segment);
+	if (h->segment < 0)
+		return child_fatal(h->control, "cannot open the segment again", "");
+	child_close_others(h);
+	if (daemon_drop(config->user) < 0)
+		return child_fatal(h->control, "cannot become user ", config->user);
+	return entry(h);
+}
+
+/* ---- in the master ---- */
+
+static pid_t child_fork(struct child *c, int fds[2])
+{
+	static struct heritage h; /* the child's for its whole life */
+	sigset_t all, before;
+	pid_t pid;
+	int saved;
+
+	family_heritage(c->family, c, &h);
+	h.master = getpid();
+	h.control = fds[1];
+	h.generation = c->generation + 1;
+	fflush(NULL);
+	/*
+	 * Until the child has forgotten the master's handlers, a signal to it would be written into
+	 * the socket pair of libevent, which is the master's as well.
+	 */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		exit(child_run(c, &h));
+	saved = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(fds[1]);
+	errno = saved;
+	return pid;
+}
+
+int child_spawn(struct child *c, const struct chan_handler *handlers, void (*gone)(void *arg))
+{
+	int fds[2];
+
+	if (chan_pair(fds) < 0)
+		goto fail;
+	c->chan = chan_new(c->family->base, fds[0], c->name, handlers, gone, c);
+	if (!c->chan) {
+		close(fds[0]);
+		close(fds[1]);
+		errno = ENOMEM;
+		goto fail;
+	}
+	c->pid = child_fork(c, fds);
+	if (c->pid < 0) {
+		int saved = errno;
+
+		c->pid = 0;
+		chan_free(c->chan);
+		c->chan = NULL;
+		errno = saved;
+		goto fail;
+	}
+	c->generation++;
+	c->ready = c->exited = c->waits = c->killed = c->stop_wanted = false;
+	c->kill_ms = c->start_ms = 0;
+	log_debug("started", kv_str("child", c->name), kv_int("pid", c->pid),
+		kv_uint("generation", c->generation));
+	return 0;
+fail:
+	log_error("cannot start a process", kv_str("child", c->name), kv_errno(errno));
+	return -1;
+}
+
+void child_last_words(const struct child *c, bool expected)
+{
+	bool clean = WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_OK;
+	const char *core = WIFSIGNALED(c->status) && WCOREDUMP(c->status) ? "yes" : "no";
+
+	if (clean && expected)
+		log_info("ended", kv_str("child", c->name), kv_int("pid", c->pid));
+	else if (WIFSIGNALED(c->status))
+		log_error("killed by a signal", kv_str("child", c->name), kv_int("pid", c->pid),
+			kv_uint("slot", c->slot), kv_uint("generation", c->generation),
+			kv_int("signal", WTERMSIG(c->status)),
+			kv_str("name", sigabbrev_np(WTERMSIG(c->status))), kv_str("core", core));
+	else
+		log_error("ended by itself", kv_str("child", c->name), kv_int("pid", c->pid),
+			kv_uint("slot", c->slot), kv_uint("generation", c->generation),
+			kv_int("status", WEXITSTATUS(c->status)));
+}

@@ -1,0 +1,538 @@
+/*
+ * family: see family.h.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include <wsgate/log.h>
+
+#include "brief.h"
+#include "family.h"
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 10000
+#define STABLE_MS 60000   /* who lived so long starts again at once */
+#define START_FAILURES 3  /* ends before the first READY, then the start has failed */
+#define CLOSED_MS 5000    /* between the end of its channel and the end of a child */
+#define FLUSH_MIN_MS 2000 /* of the bridge, however short the drain */
+#define GRACE_MS 2000     /* beyond the drain time: then SIGKILL */
+#define HURRY_MS 1000
+#define KILLED_MS 5000 /* a process that SIGKILL does not end hangs in the kernel */
+#define RETRY_MS 50
+
+static uint64_t family_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void family_wake(struct family *f)
+{
+	event_active(f->timer, EV_TIMEOUT, 0);
+}
+
+/* The bridge is number 0. */
+static struct child *family_child(struct family *f, unsigned i)
+{
+	return i == 0 ? &f->bridge : &f->workers[i - 1];
+}
+
+bool family_stopping(const struct family *f)
+{
+	return f->state != FAMILY_RUNS;
+}
+
+/* ---- what children say ---- */
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static struct family *family_heard(struct child *c, int fd)
+{
+	close_fd(fd);
+	c->beat_ms = family_clock();
+	return c->family;
+}
+
+static void family_on_beat(void *arg, const void *body, int fd)
+{
+	(void)body;
+	family_heard(arg, fd);
+}
+
+static void family_on_ready(void *arg, const void *body, int fd)
+{
+	struct child *c = arg;
+	struct family *f = family_heard(c, fd);
+
+	(void)body;
+	if (c == &f->bridge && !c->ready)
+		brief_ready(f);
+	c->ready = c->was_ready = true;
+	family_wake(f);
+}
+
+static void family_on_fatal(void *arg, const void *body, int fd)
+{
+	struct child *c = arg;
+	struct family *f = family_heard(c, fd);
+	const struct proto_text *text = body;
+	char why[PROTO_TEXT_MAX + sizeof(c->name) + 2];
+
+	snprintf(why, sizeof(why), "%s: %.*s", c->name, (int)sizeof(text->text), text->text);
+	family_fail(f, why);
+}
+
+static void family_on_drained(void *arg, const void *body, int fd)
+{
+	struct family *f = family_heard(arg, fd);
+
+	brief_drained(f, body);
+	family_wake(f);
+}
+
+static void family_on_stale_drained(void *arg, const void *body, int fd)
+{
+	struct family *f = family_heard(arg, fd);
+	const struct proto_stale *s = body;
+
+	if (s->index < f->nstale)
+		segment_stale_drained(f->segment, f->stale_index[s->index]);
+}
+
+static void family_on_flushed(void *arg, const void *body, int fd)
+{
+	const struct proto_flushed *fl = body;
+
+	/* The file itself tells in the end: others may have written after this. */
+	family_heard(arg, fd);
+	log_debug("the bridge ends", kv_str("empty", fl->empty ? "yes" : "no"));
+}
+
+static const struct chan_handler bridge_handlers[] = {
+	{PROTO_READY, 0, family_on_ready},
+	{PROTO_BEAT, 0, family_on_beat},
+	{PROTO_FATAL, sizeof(struct proto_text), family_on_fatal},
+	{PROTO_DRAINED, sizeof(struct proto_slot), family_on_drained},
+	{PROTO_STALE_DRAINED, sizeof(struct proto_stale), family_on_stale_drained},
+	{PROTO_FLUSHED, sizeof(struct proto_flushed), family_on_flushed},
+	{0, 0, NULL},
+};
+static const struct chan_handler worker_handlers[] = {
+	{PROTO_READY, 0, family_on_ready},
+	{PROTO_BEAT, 0, family_on_beat},
+	{PROTO_FATAL, sizeof(struct proto_text), family_on_fatal},
+	{0, 0, NULL},
+};
+
+/* The end of a channel is the end of its child, now or soon; its last messages were before it. */
+static void family_on_gone(void *arg)
+{
+	struct child *c = arg;
+
+	chan_free(c->chan);
+	c->chan = NULL;
+	c->kill_ms = family_clock() + CLOSED_MS;
+	family_wake(c->family);
+}
+
+/* ---- birth ---- */
+
+void family_heritage(struct family *f, const struct child *c, struct heritage *h)
+{
+	const struct listen_set *l = f->listeners;
+
+	memset(h, 0, sizeof(*h));
+	h->config = f->config;
+	h->segment = f->segment->fd;
+	h->nslots = f->nslots;
+	h->slot = c->slot;
+	h->admin = h->bell = -1;
+	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
+		h->bells[i] = -1;
+	if (c != &f->bridge) {
+		h->nlisten = l->n;
+		for (size_t i = 0; i < l->n; i++)
+			h->listen[i] = l->fds[i][c->slot];
+		h->admin = l->admin;
+		h->bell = f->bells[c->slot][0];
+		return;
+	}
+	for (unsigned i = 0; i < f->nslots; i++) {
+		h->bells[i] = f->bells[i][1];
+		h->generations[i] = f->workers[i].pid ? f->workers[i].generation : 0;
+	}
+	h->nstale = f->nstale;
+	for (size_t i = 0; i < f->nstale; i++)
+		h->stale[i] = f->segment->stale[f->stale_index[i]].fd;
+}
+
+static void family_come_back(struct child *c, uint64_t now)
+{
+	if (c->started_ms && now - c->started_ms >= STABLE_MS)
+		c->backoff_ms = 0;
+	c->start_ms = now + c->backoff_ms;
+	if (c->backoff_ms)
+		log_info("starts again later", kv_str("child", c->name),
+			kv_uint("ms", c->backoff_ms));
+	c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_FIRST_MS;
+	if (c->backoff_ms > BACKOFF_MAX_MS)
+		c->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static bool family_may_start(struct family *f, struct child *c)
+{
+	if (c == &f->bridge || brief_ring_free(c))
+		return true;
+	if (!c->waits)
+		log_warn("a worker waits until the messages of a dead one are stored",
+			kv_str("child", c->name), kv_uint("generation", c->generation + 1));
+	c->waits = true;
+	return false;
+}
+
+static void family_fail_start(struct family *f, const struct child *c)
+{
+	char why[PROTO_TEXT_MAX];
+
+	snprintf(why, sizeof(why),
+		"%s ended %u times before it was ready; its own lines in the log say why", c->name,
+		c->failures);
+	family_fail(f, why);
+}
+
+static void family_lost(struct family *f, struct child *c, uint64_t now)
+{
+	if (family_stopping(f))
+		return;
+	family_come_back(c, now);
+	if (!f->was_ready && !c->was_ready && ++c->failures >= START_FAILURES)
+		family_fail_start(f, c);
+}
+
+static void family_start_due(struct family *f, uint64_t now)
+{
+	for (unsigned i = 0; i <= f->nslots && !family_stopping(f); i++) {
+		struct child *c = family_child(f, i);
+		bool bridge = c == &f->bridge;
+
+		if (!c->start_ms || now < c->start_ms || c->pid || !family_may_start(f, c))
+			continue;
+		if (bridge)
+			brief_begin(f);
+		c->started_ms = c->beat_ms = now;
+		if (child_spawn(c, bridge ? bridge_handlers : worker_handlers, family_on_gone) < 0)
+			family_lost(f, c, now);
+	}
+}
+
+/* ---- death ---- */
+
+void family_reap(struct family *f)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i <= f->nslots; i++) {
+			struct child *c = family_child(f, i);
+
+			if (c->pid != pid)
+				continue;
+			c->exited = true;
+			c->status = status;
+		}
+	}
+	family_wake(f);
+}
+
+static void family_bury(struct family *f, struct child *c, uint64_t now)
+{
+	bool fatal = WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
+	char why[PROTO_TEXT_MAX];
+
+	child_last_words(c, family_stopping(f));
+	c->pid = 0;
+	c->ready = c->exited = c->stop_wanted = false;
+	c->kill_ms = 0;
+	if (fatal && !family_stopping(f)) { /* it could not even say so */
+		snprintf(why, sizeof(why), "%s cannot go on; its own lines in the log say why",
+			c->name);
+		family_fail(f, why);
+	}
+	family_lost(f, c, now);
+}
+
+static void family_kill(struct child *c)
+{
+	if (c->pid && !c->exited && kill(c->pid, SIGKILL) < 0)
+		log_error("cannot kill", kv_str("child", c->name), kv_int("pid", c->pid),
+			kv_errno(errno));
+	c->killed = true;
+	c->kill_ms = 0;
+}
+
+static void family_check(struct family *f, struct child *c, uint64_t now)
+{
+	uint64_t hang = f->config->hang_timeout;
+
+	if (c->exited && !c->chan) {
+		family_bury(f, c, now);
+	} else if (c->exited || c->killed) {
+		return;
+	} else if (c->kill_ms && now >= c->kill_ms) {
+		log_error("closed its channel and does not end: killed", kv_str("child", c->name),
+			kv_int("pid", c->pid));
+		family_kill(c);
+	} else if (hang && now - c->beat_ms >= hang) {
+		log_error("hangs: killed", kv_str("child", c->name), kv_int("pid", c->pid),
+			kv_uint("silent_ms", now - c->beat_ms));
+		family_kill(c);
+	}
+}
+
+/* ---- the end ---- */
+
+static bool family_tell_stop(struct child *c)
+{
+	struct proto_stop stop = {c->stop_drain_ms};
+
+	if (!c->stop_wanted || !c->chan)
+		return true;
+	if (chan_send(c->chan, PROTO_STOP, &stop, sizeof(stop), -1) < 0 && errno == EAGAIN)
+		return false;
+	c->stop_wanted = false;
+	return true;
+}
+
+/* False: somebody did not take all. */
+static bool family_tell(struct family *f)
+{
+	bool told = brief_tell(f) && family_tell_stop(&f->bridge);
+
+	for (unsigned i = 0; i < f->nslots; i++)
+		told = family_tell_stop(&f->workers[i]) && told;
+	return told;
+}
+
+static void family_ask_stop(struct child *c, uint64_t drain_ms)
+{
+	c->stop_wanted = c->pid != 0;
+	c->stop_drain_ms = drain_ms;
+}
+
+static void family_ask_workers(struct family *f, uint64_t drain_ms)
+{
+	for (unsigned i = 0; i < f->nslots; i++)
+		family_ask_stop(&f->workers[i], drain_ms);
+}
+
+static void family_ask_bridge(struct family *f, uint64_t now)
+{
+	uint64_t left = f->drain_end_ms > now ? f->drain_end_ms - now : 0;
+	uint64_t flush = f->hurry ? 0 : left > FLUSH_MIN_MS ? left : FLUSH_MIN_MS;
+
+	family_ask_stop(&f->bridge, flush);
+	f->deadline_ms = now + flush + (f->hurry ? HURRY_MS : GRACE_MS);
+	f->killed = false;
+}
+
+void family_stop(struct family *f, uint64_t drain_ms, bool hurry)
+{
+	uint64_t now = family_clock();
+
+	if (f->state == FAMILY_ENDED || (family_stopping(f) && (f->hurry || !hurry)))
+		return;
+	f->hurry = hurry;
+	f->drain_end_ms = now + (hurry ? 0 : drain_ms);
+	for (unsigned i = 0; i <= f->nslots; i++)
+		family_child(f, i)->start_ms = 0;
+	if (f->state == FAMILY_STOPS_BRIDGE) {
+		family_ask_bridge(f, now);
+	} else {
+		f->state = FAMILY_STOPS_WORKERS;
+		family_ask_workers(f, hurry ? 0 : drain_ms);
+		f->deadline_ms = f->drain_end_ms + (hurry ? HURRY_MS : GRACE_MS);
+		f->killed = false;
+	}
+	family_wake(f);
+}
+
+void family_fail(struct family *f, const char *why)
+{
+	if (!f->status) {
+		snprintf(f->why, sizeof(f->why), "%s", why);
+		f->status = 2;
+		log_error("all processes end", kv_str("why", f->why));
+	}
+	family_stop(f, 0, true);
+}
+
+/* Those that this state waits for: killed when the time is over. True: none is left, or nothing
+ * helps. */
+static bool family_gone(struct family *f, unsigned first, unsigned last, uint64_t now)
+{
+	bool late = now >= f->deadline_ms;
+	unsigned alive = 0;
+
+	for (unsigned i = first; i <= last; i++) {
+		struct child *c = family_child(f, i);
+
+		alive += c->pid != 0;
+		if (!c->pid || !late || c->exited)
+			continue;
+		log_warn(f->killed ? "cannot be killed" : "does not end in time: killed",
+			kv_str("child", c->name), kv_int("pid", c->pid));
+		family_kill(c);
+	}
+	if (!alive || !late)
+		return !alive;
+	if (f->killed) {
+		f->stuck = true;
+		return true;
+	}
+	f->deadline_ms = now + KILLED_MS;
+	f->killed = true;
+	return false;
+}
+
+static void family_advance(struct family *f, uint64_t now)
+{
+	bool all = f->bridge.ready;
+
+	if (f->state == FAMILY_STOPS_WORKERS && family_gone(f, 1, f->nslots, now)) {
+		f->state = FAMILY_STOPS_BRIDGE;
+		family_ask_bridge(f, now);
+	}
+	if (f->state == FAMILY_STOPS_BRIDGE && family_gone(f, 0, 0, now)) {
+		f->state = FAMILY_ENDED;
+		f->ended(f->arg);
+	}
+	if (f->was_ready || family_stopping(f))
+		return;
+	for (unsigned i = 0; i < f->nslots; i++)
+		all = all && f->workers[i].ready;
+	if (!all)
+		return;
+	f->was_ready = true;
+	f->ready(f->arg);
+}
+
+/* ---- the timer ---- */
+
+static void sooner(uint64_t *at, uint64_t when)
+{
+	if (when && (!*at || when < *at))
+		*at = when;
+}
+
+static void family_arm(struct family *f, uint64_t now)
+{
+	uint64_t at = f->retry ? now + RETRY_MS : 0, wait;
+	struct timeval tv;
+
+	for (unsigned i = 0; i <= f->nslots; i++) {
+		const struct child *c = family_child(f, i);
+
+		if (!c->pid)
+			sooner(&at, c->waits ? 0 : c->start_ms);
+		else if (!c->killed && !c->exited)
+			sooner(&at, c->kill_ms);
+		if (c->pid && !c->killed && !c->exited && f->config->hang_timeout)
+			sooner(&at, c->beat_ms + f->config->hang_timeout);
+	}
+	if (family_stopping(f))
+		sooner(&at, f->deadline_ms);
+	f->timer_ms = at;
+	if (!at || f->state == FAMILY_ENDED)
+		return;
+	wait = at > now ? at - now : 0;
+	tv = (struct timeval){(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
+	if (event_add(f->timer, &tv) < 0)
+		log_error("no timer: the next event must do", kv_errno(ENOMEM));
+}
+
+static void family_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct family *f = arg;
+	uint64_t now = family_clock();
+
+	(void)fd;
+	(void)what;
+	/* When we ourselves were stopped, the children's silence means nothing. */
+	if (f->timer_ms && now > f->timer_ms + 1000)
+		for (unsigned i = 0; i <= f->nslots; i++)
+			family_child(f, i)->beat_ms = now;
+	for (unsigned i = 0; i <= f->nslots; i++)
+		if (family_child(f, i)->pid)
+			family_check(f, family_child(f, i), now);
+	family_start_due(f, now);
+	family_advance(f, now);
+	f->retry = !family_tell(f);
+	family_arm(f, now);
+}
+
+/* ---- the whole ---- */
+
+int family_start(struct family *f, unsigned nslots)
+{
+	uint64_t now = family_clock();
+
+	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
+	f->bridge.start_ms = now;
+	f->timer = event_new(f->base, -1, 0, family_due, f);
+	if (!f->timer) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (; f->nslots < nslots; f->nslots++) {
+		if (chan_pair(f->bells[f->nslots]) < 0)
+			return -1;
+		child_init(&f->workers[f->nslots], f, CHILD_WORKER, f->nslots);
+		f->workers[f->nslots].start_ms = now;
+	}
+	family_wake(f);
+	return 0;
+}
+
+void family_signal(const struct family *f, int sig)
+{
+	if (f->bridge.pid)
+		kill(f->bridge.pid, sig);
+	for (unsigned i = 0; i < f->nslots; i++)
+		if (f->workers[i].pid)
+			kill(f->workers[i].pid, sig);
+}
+
+void family_forget(struct family *f)
+{
+	for (unsigned i = 0; i <= f->nslots; i++) {
+		chan_free(family_child(f, i)->chan);
+		family_child(f, i)->chan = NULL;
+	}
+	if (f->timer)
+		event_free(f->timer);
+	f->timer = NULL;
+}
+
+void family_free(struct family *f)
+{
+	family_forget(f);
+	for (unsigned i = 0; i < f->nslots; i++) {
+		close_fd(f->bells[i][0]);
+		close_fd(f->bells[i][1]);
+	}
+	f->nslots = 0;
+}

@@ -1,0 +1,79 @@
+/*
+ * family: the policy: who is started, when a dead child comes back, what the bridge must know of
+ * the workers, and in which order all of them end. Room: master.
+ *
+ * Callbacks only note what happened; one function, run by the timer, does all that is due.
+ */
+#ifndef WSGATE_MASTER_FAMILY_H
+#define WSGATE_MASTER_FAMILY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <wsgate/config.h>
+#include <wsgate/heritage.h>
+#include <wsgate/proto.h>
+
+#include "child.h"
+#include "listen.h"
+#include "segment.h"
+
+struct event;
+struct event_base;
+
+enum family_state { FAMILY_RUNS, FAMILY_STOPS_WORKERS, FAMILY_STOPS_BRIDGE, FAMILY_ENDED };
+
+struct family {
+	const struct config *config; /* all of these are borrowed */
+	struct event_base *base;
+	struct listen_set *listeners;
+	struct segment *segment;
+	/* Called in a new child: gives up what only the master may hold, all events of base among
+	 * it. */
+	void (*forget)(void *arg);
+	void (*ready)(void *arg); /* once: all serve */
+	void (*ended)(void *arg); /* once: no child is left */
+	void *arg;
+
+	unsigned nslots;
+	struct child bridge;
+	struct child workers[HERITAGE_SLOT_MAX];
+	int bells[HERITAGE_SLOT_MAX][2];        /* owned; 0: the worker's end, 1: the bridge's */
+	size_t stale_index[HERITAGE_STALE_MAX]; /* heritage.stale of the bridge that runs →
+						   segment's */
+	size_t nstale;
+	struct event *timer; /* owned */
+	uint64_t timer_ms;   /* when it is due; 0: never */
+	enum family_state state;
+	bool was_ready, hurry, killed;
+	bool retry;           /* something could not be sent: again soon */
+	bool stuck;           /* a child survived SIGKILL: the segment may be in use */
+	int status;           /* exit status of the whole */
+	uint64_t deadline_ms; /* of this state of the stop: SIGKILL */
+	uint64_t drain_end_ms;
+	char why[PROTO_TEXT_MAX]; /* status other than 0: one line */
+};
+
+/* Makes the bells and starts all. The caller has set everything above nslots. 0; or -1 with errno.
+ */
+int family_start(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
+/*
+ * Workers first, then the bridge, which has at least two seconds to store what is in the rings.
+ * hurry: nobody gets more than a moment, and what is in the rings stays in the segment; also after
+ * a first call.
+ */
+void family_stop(struct family *f, uint64_t drain_ms, bool hurry);
+/* The same in a hurry, and `why` is the reason for exit status 2. */
+void family_fail(struct family *f, const char *why);
+/* After SIGCHLD. */
+void family_reap(struct family *f);
+void family_signal(const struct family *f, int sig);
+bool family_stopping(const struct family *f);
+/* In a new child, after event_reinit(): frees what hangs on the master's base. */
+void family_forget(struct family *f);
+/* Closes and frees what the family owns; kills nobody. */
+void family_free(struct family *f);
+/* What a child of the family gets; for child.c. */
+void family_heritage(struct family *f, const struct child *c, struct heritage *h);
+
+#endif

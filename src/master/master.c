@@ -1,0 +1,331 @@
+/*
+ * master: see master.h. It stays root, and touches no shared memory while others use it: so it
+ * survives what kills its children.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include <wsgate/daemon.h>
+#include <wsgate/log.h>
+
+#include "family.h"
+#include "listen.h"
+#include "master.h"
+#include "segment.h"
+
+#define ORPHANS_MS 3000   /* patience with those of a dead master, who still hold the port */
+#define FILES_RESERVED 64 /* descriptors of a worker that are no connections */
+
+static const int master_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+#define NSIGNALS (sizeof(master_signals) / sizeof(master_signals[0]))
+
+struct master {
+	const struct config *config;
+	struct event_base *base;
+	struct event *signals[NSIGNALS];
+	struct listen_set listeners;
+	struct segment segment;
+	struct family family;
+	int pidfile;
+	uid_t uid; /* of the service */
+	gid_t gid;
+};
+
+static int master_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static int master_fail(const char *fmt, ...)
+{
+	char why[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	log_error("cannot start", kv_str("why", why));
+	return -1;
+}
+
+/* ---- signals ---- */
+
+/* The children have no right to make the file; what we made they may open. */
+static void master_reopen_log(struct master *m)
+{
+	int fd;
+
+	if (log_reopen() < 0) {
+		log_error("cannot open the log file again: the old one stays", kv_errno(errno));
+		return;
+	}
+	fd = log_fd();
+	if (fd > STDERR_FILENO && geteuid() == 0 && fchown(fd, m->uid, m->gid) < 0)
+		log_warn("the log file cannot be given to the service user", kv_errno(errno));
+	family_signal(&m->family, SIGUSR1);
+	log_info("log file opened again");
+}
+
+static void master_on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	struct master *m = arg;
+	bool again = family_stopping(&m->family);
+
+	(void)what;
+	switch (sig) {
+	case SIGCHLD:
+		family_reap(&m->family);
+		break;
+	case SIGTERM:
+	case SIGINT:
+		log_info(again ? "asked again to stop: at once" : "asked to stop",
+			kv_str("signal", sig == SIGTERM ? "TERM" : "INT"));
+		family_stop(&m->family, m->config->drain_timeout, again);
+		break;
+	case SIGQUIT:
+		log_info("asked to stop at once", kv_str("signal", "QUIT"));
+		family_stop(&m->family, 0, true);
+		break;
+	case SIGUSR1:
+		master_reopen_log(m);
+		break;
+	case SIGHUP:
+		log_warn("reload is not there yet: nothing has changed; restart to apply a new "
+			 "configuration");
+		break;
+	case SIGUSR2:
+		log_warn("replacing the running program is not there yet: nothing has changed");
+		break;
+	}
+}
+
+static void master_libevent_says(int severity, const char *msg)
+{
+	if (severity >= EVENT_LOG_ERR)
+		log_error("libevent", kv_str("says", msg));
+	else if (severity == EVENT_LOG_WARN)
+		log_warn("libevent", kv_str("says", msg));
+}
+
+static int master_watch_signals(struct master *m)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+	sigemptyset(&ignore.sa_mask);
+	sigaction(SIGPIPE, &ignore, NULL);
+	event_set_log_callback(master_libevent_says);
+	m->base = event_base_new();
+	for (size_t i = 0; m->base && i < NSIGNALS; i++) {
+		m->signals[i] = evsignal_new(m->base, master_signals[i], master_on_signal, m);
+		if (!m->signals[i] || event_add(m->signals[i], NULL) < 0)
+			return master_fail(
+				"cannot watch signals: %s; free some memory", strerror(errno));
+	}
+	return m->base ? 0 : master_fail("no event loop: %s", strerror(errno));
+}
+
+static void master_free_signals(struct master *m)
+{
+	for (size_t i = 0; i < NSIGNALS; i++) {
+		if (m->signals[i])
+			event_free(m->signals[i]);
+		m->signals[i] = NULL;
+	}
+}
+
+/* ---- the family's news ---- */
+
+/* In a child. Without event_reinit() nothing may be freed: the epoll instance is the master's too.
+ */
+static void master_forget(void *arg)
+{
+	struct master *m = arg;
+
+	if (event_reinit(m->base) < 0)
+		return;
+	master_free_signals(m);
+	family_forget(&m->family);
+	event_base_free(m->base);
+	m->base = NULL;
+}
+
+static void master_ready(void *arg)
+{
+	struct master *m = arg;
+
+	if (daemon_pidfile_write(m->pidfile) < 0) {
+		char why[PROTO_TEXT_MAX];
+
+		snprintf(why, sizeof(why), "pidfile %s: %s; make room or name another one",
+			m->config->pidfile, strerror(errno));
+		family_fail(&m->family, why);
+		return;
+	}
+	log_info("ready", kv_int("pid", getpid()), kv_uint("workers", m->family.nslots));
+	daemon_started(0);
+}
+
+static void master_ended(void *arg)
+{
+	struct master *m = arg;
+
+	event_base_loopbreak(m->base);
+}
+
+/* ---- start ---- */
+
+static int master_find_user(struct master *m)
+{
+	const char *user = m->config->user;
+
+	m->uid = getuid();
+	m->gid = getgid();
+	if (geteuid() != 0)
+		return 0;
+	if (daemon_user(user, &m->uid, &m->gid) == 0) {
+		if (m->uid == 0)
+			log_warn("workers and bridge stay root: set `user` to one of their own");
+		return 0;
+	}
+	if (errno == ENOENT)
+		return master_fail("user: there is no user %s; make it (useradd --system %s), or "
+				   "set `user` to another one, "
+				   "or to \"\" to stay root",
+			user, user);
+	return master_fail("user %s: %s", user, strerror(errno));
+}
+
+static int master_open_pidfile(struct master *m)
+{
+	const char *path = m->config->pidfile;
+	pid_t other;
+
+	m->pidfile = daemon_pidfile_open(path, &other);
+	if (m->pidfile >= 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return master_fail("pidfile %s: %s; make its folder, or name another one", path,
+			strerror(errno));
+	return master_fail("pidfile %s: wsgated runs already, pid %ld; stop that one, or give this "
+			   "one its own pidfile and "
+			   "runtime_dir",
+		path, (long)other);
+}
+
+static int master_open(struct master *m)
+{
+	const struct config *c = m->config;
+	unsigned nslots = config_workers(c);
+	char err[1024];
+
+	if (nslots > HERITAGE_SLOT_MAX)
+		return master_fail(
+			"workers: %u are too many; at most %d", nslots, HERITAGE_SLOT_MAX);
+	if (segment_dir(&m->segment, c, m->uid, m->gid, err, sizeof(err)) < 0)
+		return master_fail("%s", err);
+	if (master_open_pidfile(m) < 0)
+		return -1;
+	if (segment_lock(&m->segment, c, err, sizeof(err)) < 0 ||
+		segment_open(&m->segment, c, nslots, m->uid, m->gid, err, sizeof(err)) < 0 ||
+		listen_open(&m->listeners, c, nslots, m->segment.nstale ? ORPHANS_MS : 0, err,
+			sizeof(err)) < 0)
+		return master_fail("%s", err);
+	return 0;
+}
+
+static void master_say(const struct master *m, unsigned long files)
+{
+	const struct config *c = m->config;
+	unsigned nslots = m->listeners.nslots;
+	unsigned long reserved = FILES_RESERVED + m->listeners.n;
+	uint64_t reach = nslots * (uint64_t)(files > reserved ? files - reserved : 0);
+
+	log_info("wsgated starts", kv_str("version", WSGATE_VERSION), kv_uint("workers", nslots),
+		kv_uint("max_connections", c->max_connections), kv_uint("open_files", files));
+	for (size_t i = 0; i < m->listeners.n; i++)
+		log_info("listens for clients", kv_str("addr", m->listeners.names[i]));
+	if (m->listeners.admin >= 0)
+		log_info("listens for the operator", kv_str("addr", m->listeners.admin_name));
+	if (reach < c->max_connections)
+		log_warn("max_connections cannot be reached: raise the limit of open files, or "
+			 "take more workers",
+			kv_uint("max_connections", c->max_connections), kv_uint("reachable", reach),
+			kv_uint("open_files", files), kv_uint("workers", nslots));
+}
+
+static int master_start(struct master *m, bool foreground)
+{
+	unsigned long files;
+
+	if (master_find_user(m) < 0)
+		return -1;
+	if (!foreground && daemon_detach() < 0)
+		return master_fail("cannot go to the background: %s; try -f", strerror(errno));
+	files = daemon_raise_nofile();
+	if (master_open(m) < 0 || master_watch_signals(m) < 0)
+		return -1;
+	master_say(m, files);
+	m->family = (struct family){.config = m->config,
+		.base = m->base,
+		.listeners = &m->listeners,
+		.segment = &m->segment,
+		.forget = master_forget,
+		.ready = master_ready,
+		.ended = master_ended,
+		.arg = m};
+	if (family_start(&m->family, m->listeners.nslots) < 0)
+		return master_fail(
+			"no channels: %s; raise the limit of open files", strerror(errno));
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void master_free(struct master *m)
+{
+	family_free(&m->family);
+	master_free_signals(m);
+	if (m->base)
+		event_base_free(m->base);
+	listen_close(&m->listeners);
+	if (m->family.stuck)
+		log_error("a process could not be ended: the segment stays",
+			kv_str("file", m->segment.name));
+	else
+		segment_close(&m->segment);
+	if (m->pidfile < 0)
+		return;
+	(void)unlink(m->config->pidfile);
+	close(m->pidfile);
+}
+
+int master_run(const struct config *c, bool foreground)
+{
+	static struct master m; /* too large for the stack */
+	int status = 2;
+
+	memset(&m, 0, sizeof(m));
+	m.config = c;
+	m.pidfile = m.segment.dir = m.segment.fd = m.listeners.admin = -1;
+	log_set_process("master");
+	daemon_title("wsgated: master");
+	if (master_start(&m, foreground) == 0) {
+		if (event_base_dispatch(m.base) == 0 && m.family.state == FAMILY_ENDED) {
+			status = m.family.status;
+		} else {
+			/* The children see the end of their channels, store what they have, and
+			 * end. */
+			log_error("the event loop failed: all processes end", kv_errno(errno));
+			m.family.stuck = true;
+		}
+	}
+	master_free(&m);
+	if (status == 0)
+		log_info("ended");
+	daemon_started(status);
+	return status;
+}

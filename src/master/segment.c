@@ -1,0 +1,315 @@
+/*
+ * segment: see segment.h. The folder belongs to the service user: nothing in it is trusted, and
+ * links are not followed.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "segment.h"
+
+#define SEGMENT_LINK "segment"
+#define SEGMENT_PREFIX "segment."
+#define SEGMENT_NEW ".segment.new"
+#define SEGMENT_LINK_NEW ".segment.link"
+#define SEGMENT_UP_MIN (UINT64_C(1) << 20)
+#define SEGMENT_DOWN_MIN (UINT64_C(4) << 20)
+
+__attribute__((format(printf, 3, 4))) static int complain(
+	char *err, size_t errlen, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, errlen, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* ---- sizes ---- */
+
+static uint64_t segment_ring_size(uint64_t max_message, uint64_t least)
+{
+	uint64_t size = least;
+
+	while (size < 2 * (max_message + 1024) || ring_max_record(size) < max_message + 1024)
+		size *= 2;
+	return size;
+}
+
+/* SO_REUSEPORT spreads unevenly: a quarter more than its share for each slot. */
+void segment_sizes(const struct config *c, unsigned nslots, struct shm_sizes *out)
+{
+	uint64_t share = ((uint64_t)c->max_connections + nslots - 1) / nslots;
+
+	memset(out, 0, sizeof(*out));
+	out->max_workers = c->max_workers > nslots ? c->max_workers : nslots;
+	out->routes = (uint32_t)(share + (share + 3) / 4 + 256);
+	out->up_size = segment_ring_size(c->max_message, SEGMENT_UP_MIN);
+	out->down_size = segment_ring_size(c->max_message, SEGMENT_DOWN_MIN);
+}
+
+/* ---- the folder ---- */
+
+static int segment_make_dir(const char *path, uid_t uid, gid_t gid)
+{
+	int fd, saved;
+
+	if (mkdir(path, 0750) < 0 && errno != EEXIST)
+		return -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -1;
+	/* By descriptor: the umask may have taken bits away, and the name may be swapped by now. */
+	if (fchmod(fd, 0750) == 0 && (geteuid() != 0 || fchown(fd, uid, gid) == 0))
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int segment_open_dir(const char *path, uid_t uid, gid_t gid)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 && errno == ENOENT ? segment_make_dir(path, uid, gid) : fd;
+}
+
+int segment_dir(
+	struct segment *s, const struct config *c, uid_t uid, gid_t gid, char *err, size_t errlen)
+{
+	const char *dir = c->runtime_dir;
+	struct stat st;
+
+	memset(s, 0, sizeof(*s));
+	s->fd = -1;
+	s->dir = segment_open_dir(dir, uid, gid);
+	if (s->dir < 0 || fstat(s->dir, &st) < 0)
+		return complain(err, errlen,
+			"runtime_dir %s: %s; make the folder, or name one that can be made", dir,
+			strerror(errno));
+	if (st.st_mode & S_IWOTH)
+		return complain(err, errlen,
+			"runtime_dir %s: everybody may write there; name a folder of its own", dir);
+	return 0;
+}
+
+int segment_lock(struct segment *s, const struct config *c, char *err, size_t errlen)
+{
+	if (flock(s->dir, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return complain(err, errlen,
+			"runtime_dir %s: another wsgated uses it; stop that one, or give this one "
+			"its own runtime_dir and pidfile",
+			c->runtime_dir);
+	return complain(err, errlen,
+		"runtime_dir %s: cannot lock it: %s; name one on another file system",
+		c->runtime_dir, strerror(errno));
+}
+
+/* ---- what dead masters left ---- */
+
+static int segment_open_stale(const struct segment *s, const char *name)
+{
+	struct shm_header h;
+	struct stat st;
+	int saved,
+		fd = openat(s->dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) {
+		if (shm_read_header(fd, &h) == 0)
+			return fd;
+	} else {
+		errno = EPROTO;
+	}
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static void segment_add_stale(struct segment *s, const char *name)
+{
+	struct segment_stale *st = &s->stale[s->nstale];
+	int fd;
+
+	if (s->nstale == HERITAGE_STALE_MAX || strlen(name) >= sizeof(st->name)) {
+		log_warn("an older segment is left for the next start", kv_str("file", name));
+		return;
+	}
+	fd = segment_open_stale(s, name);
+	if (fd < 0 && errno == EPROTO)
+		log_warn("not a segment of this version: left alone; it may hold messages of "
+			 "clients, "
+			 "which the version that made it can still send",
+			kv_str("file", name));
+	else if (fd < 0)
+		log_warn("an older segment cannot be opened: left alone", kv_str("file", name),
+			kv_errno(errno));
+	if (fd < 0)
+		return;
+	st->fd = fd;
+	strcpy(st->name, name);
+	s->nstale++;
+	log_info("found the segment of a gateway that did not end well", kv_str("file", name));
+}
+
+static int segment_find_stale(struct segment *s)
+{
+	struct dirent *e;
+	DIR *d;
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	errno = 0;
+	while ((e = readdir(d))) {
+		if (strncmp(e->d_name, SEGMENT_PREFIX, strlen(SEGMENT_PREFIX)) == 0)
+			segment_add_stale(s, e->d_name);
+		errno = 0;
+	}
+	fd = errno;
+	closedir(d);
+	errno = fd;
+	return fd ? -1 : 0;
+}
+
+void segment_stale_drained(struct segment *s, size_t i)
+{
+	struct segment_stale *st = &s->stale[i];
+
+	if (i >= s->nstale || st->fd < 0)
+		return;
+	if (unlinkat(s->dir, st->name, 0) < 0)
+		log_warn("cannot remove an older segment", kv_str("file", st->name),
+			kv_errno(errno));
+	else
+		log_info("removed an older segment: its messages are stored",
+			kv_str("file", st->name));
+	close(st->fd);
+	st->fd = -1;
+}
+
+/* ---- ours ---- */
+
+/* Under a passing name first: the true one is in the header. */
+static int segment_create(struct segment *s, const char *dir, uid_t uid, gid_t gid)
+{
+	struct shm_header h;
+	char path[PATH_MAX];
+	size_t n;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, SEGMENT_NEW) >= (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (unlinkat(s->dir, SEGMENT_NEW, 0) < 0 && errno != ENOENT)
+		return -1;
+	s->fd = shm_create(path, &s->sizes, WSGATE_VERSION, uid, gid);
+	if (s->fd < 0)
+		return -1;
+	strcpy(s->name, SEGMENT_NEW);
+	if (shm_read_header(s->fd, &h) < 0)
+		return -1;
+	strcpy(s->name, SEGMENT_PREFIX);
+	n = strlen(s->name);
+	for (size_t i = 0; i < sizeof(h.id); i++, n += 2)
+		snprintf(s->name + n, sizeof(s->name) - n, "%02x", h.id[i]);
+	if (renameat(s->dir, SEGMENT_NEW, s->dir, s->name) == 0)
+		return 0;
+	strcpy(s->name, SEGMENT_NEW);
+	return -1;
+}
+
+static int segment_link(const struct segment *s)
+{
+	if (unlinkat(s->dir, SEGMENT_LINK_NEW, 0) < 0 && errno != ENOENT)
+		return -1;
+	if (symlinkat(s->name, s->dir, SEGMENT_LINK_NEW) < 0)
+		return -1;
+	return renameat(s->dir, SEGMENT_LINK_NEW, s->dir, SEGMENT_LINK);
+}
+
+int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
+	char *err, size_t errlen)
+{
+	const char *dir = c->runtime_dir;
+
+	segment_sizes(c, nslots, &s->sizes);
+	if (segment_find_stale(s) < 0)
+		return complain(
+			err, errlen, "runtime_dir %s: cannot read it: %s", dir, strerror(errno));
+	if (segment_create(s, dir, uid, gid) < 0)
+		return complain(err, errlen,
+			"runtime_dir %s: cannot make the shared-memory file: %s; it needs space, "
+			"and a file system that can allocate it",
+			dir, strerror(errno));
+	for (; s->nslots < nslots; s->nslots++)
+		if (shm_prepare_slot(s->fd, s->nslots) < 0)
+			return complain(err, errlen,
+				"runtime_dir %s: cannot allocate %llu bytes of shared memory: %s; "
+				"free or add space, or lower max_connections, max_message or "
+				"workers",
+				dir,
+				(unsigned long long)(shm_file_size(&s->sizes) /
+						     s->sizes.max_workers * nslots),
+				strerror(errno));
+	if (segment_link(s) < 0)
+		return complain(err, errlen,
+			"runtime_dir %s: cannot link to the shared-memory file: %s", dir,
+			strerror(errno));
+	return 0;
+}
+
+/* Nobody lives who could write: only now may the master look inside. */
+static bool segment_empty(const struct segment *s)
+{
+	struct shm shm;
+	bool empty = true;
+
+	if (s->nslots == 0)
+		return true; /* no slot was ever used */
+	if (shm_map(&shm, s->fd, false) < 0)
+		return false;
+	for (unsigned i = 0; i < s->nslots; i++)
+		for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+			empty = empty && ring_used(&shm_slot(&shm, i)->up[r]) == 0;
+	shm_unmap(&shm);
+	return empty;
+}
+
+void segment_close(struct segment *s)
+{
+	if (s->fd >= 0 && segment_empty(s))
+		(void)unlinkat(s->dir, s->name, 0);
+	else if (s->fd >= 0)
+		log_warn("messages of clients are not stored yet: the next start will send them",
+			kv_str("file", s->name));
+	if (s->fd >= 0) {
+		(void)unlinkat(s->dir, SEGMENT_LINK, 0);
+		close(s->fd);
+	}
+	for (size_t i = 0; i < s->nstale; i++)
+		if (s->stale[i].fd >= 0)
+			close(s->stale[i].fd);
+	if (s->dir >= 0)
+		close(s->dir);
+	s->fd = s->dir = -1;
+	s->nstale = 0;
+}

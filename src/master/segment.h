@@ -1,0 +1,56 @@
+/*
+ * segment: the shared-memory file as the master sees it: its place in runtime_dir, the lock on that
+ * folder, and what dead masters left there. Room: master.
+ *
+ *   runtime_dir/segment.<hex id>    the file
+ *   runtime_dir/segment             symbolic link to the one in use, for wsgatectl
+ */
+#ifndef WSGATE_MASTER_SEGMENT_H
+#define WSGATE_MASTER_SEGMENT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <wsgate/config.h>
+#include <wsgate/heritage.h>
+#include <wsgate/shm.h>
+
+#define SEGMENT_NAME_MAX 64
+
+struct segment_stale {
+	int fd; /* owned; -1: drained, and gone */
+	char name[SEGMENT_NAME_MAX];
+};
+
+struct segment {
+	int dir; /* owned; holds the lock on runtime_dir */
+	int fd;  /* owned */
+	char name[SEGMENT_NAME_MAX];
+	unsigned nslots;
+	struct shm_sizes sizes;
+	size_t nstale;
+	struct segment_stale stale[HERITAGE_STALE_MAX];
+};
+
+/* What the configuration asks for. */
+void segment_sizes(const struct config *c, unsigned nslots, struct shm_sizes *out);
+/* Opens runtime_dir, and makes it when it is missing. 0; or -1 and one line in err. First of all.
+ */
+int segment_dir(struct segment *s, const struct config *c, uid_t uid, gid_t gid, char *err,
+	size_t errlen) __attribute__((warn_unused_result));
+/* Locks it against a second master. 0; or -1 and one line. */
+int segment_lock(struct segment *s, const struct config *c, char *err, size_t errlen)
+	__attribute__((warn_unused_result));
+/* After segment_lock(): finds the stale ones, makes ours, prepares nslots slots. 0; or -1 and one
+ * line. */
+int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
+	char *err, size_t errlen) __attribute__((warn_unused_result));
+/* The bridge has stored all that stale segment i held. */
+void segment_stale_drained(struct segment *s, size_t i);
+/* When no process uses it any more: unlinks it if no message is left in it, else says so. Also
+ * after a failed open. */
+void segment_close(struct segment *s);
+
+#endif
