@@ -2,9 +2,10 @@
  * confile: libconfuse, and what it needs around it.
  *
  * libconfuse's traps, all met here: it stops at the first fault; its callbacks have no argument; its lexer is
- * global and stays inside a string or comment that was not closed, into the next file; the end of the
- * file closes sections; an empty list calls no validator; a failing read ends the process. So the file is
- * read whole, gets a tail that closes whatever is open, and values are stored as they come by.
+ * global and stays inside a string that was not closed, into the next file; it counts lines too
+ * many at each comment; the end of the file closes sections; an empty list calls no validator; a failing read
+ * ends the process. So the file is read whole, loses its comments, gets a tail that closes
+ * whatever is open, and values are stored as they come by.
  */
 #include <confuse.h>
 #include <errno.h>
@@ -17,9 +18,8 @@
 #include "confile.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
-/* From within "…", '…', a C comment or none of them: all is closed after it, and only the comment shows. */
-#define OPEN_COMMENT "comment-without-end"
-#define TAIL "\n#\" #' #*/ " OPEN_COMMENT "\n"
+/* From within "…", '…' or neither: all is closed after it, and it adds no token of its own. */
+#define TAIL "\n#\" #' #\n"
 
 static struct {
 	struct loading *l;
@@ -39,9 +39,9 @@ static int fault_line(int line, const char *key, const char *text)
 static void full_key(const cfg_t *cfg, const char *name, char *out, size_t outlen)
 {
 	if (strcmp(cfg->name, "root") == 0)
-		snprintf(out, outlen, "%s", name);
+		snprintf(out, outlen, "%.90s", name);
 	else
-		snprintf(out, outlen, "%s.%s", cfg->name, name);
+		snprintf(out, outlen, "%.30s.%.90s", cfg->name, name);
 }
 
 static void unknown_key(const cfg_t *cfg, const char *name)
@@ -68,9 +68,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	char text[256], more[400];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	if (strstr(text, OPEN_COMMENT)) {
-		fault_line(now.lines, NULL, "a comment is not closed, or a value is missing at the end; add */ or the value");
-	} else if (cfg->line > now.lines) {
+	if (cfg->line > now.lines) {
 		fault_line(now.lines, NULL, "the file ends too early; a value, a quote or a brace is missing");
 	} else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
 		text[strlen(text) - 1] = '\0';
@@ -352,6 +350,57 @@ static int parse(struct loading *l, const char *text, int lines)
 	return l->failed ? -1 : 0;
 }
 
+/* What libconfuse takes into a word without quotes. */
+static bool is_word(char c)
+{
+	return c != '\0' && !strchr(" #\"'\t\n\r={}()+,*", c);
+}
+
+/* The end of a quoted string that begins at s, or of the text. */
+static char *skip_string(char *s)
+{
+	char quote = *s++;
+
+	for (; *s != '\0' && *s != quote; s++)
+		if (*s == '\\' && s[1] != '\0')
+			s++;
+	return *s != '\0' ? s + 1 : s;
+}
+
+static char *blank(char *s, const char *end)
+{
+	for (; s < end; s++)
+		if (*s != '\n')
+			*s = ' ';
+	return s;
+}
+
+/* Blanks all comments, but for their line ends. NULL; or where one begins that has no end. */
+static char *blank_comments(char *s)
+{
+	char *end;
+
+	while (*s != '\0') {
+		end = s + strspn(s, "/");
+		if (*s == '"' || *s == '\'') {
+			s = skip_string(s);
+		} else if (*s == '#' || (end - s >= 2 && !is_word(*end))) {
+			s = blank(s, strchrnul(s, '\n'));
+		} else if (s[0] == '/' && s[1] == '*') {
+			end = strstr(s + 2, "*/");
+			if (!end)
+				return s;
+			s = blank(s, end + 2);
+		} else if (is_word(*s)) {
+			while (is_word(*s)) /* "//" is no comment in the middle of one: nats://host */
+				s++;
+		} else {
+			s++;
+		}
+	}
+	return NULL;
+}
+
 /* Reads all of it; the buffer has room for the tail. -1 with errno; EFBIG: too large. */
 static ssize_t slurp(int fd, char *buf)
 {
@@ -372,20 +421,31 @@ static ssize_t slurp(int fd, char *buf)
 	}
 }
 
+/* The number of the line in which `at` is. */
+static int count_lines(const char *s, const char *at)
+{
+	int n = 1;
+
+	for (; s < at; s++)
+		n += *s == '\n';
+	return n;
+}
+
 static int parse_bytes(struct loading *l, char *buf, size_t len)
 {
 	struct origin o = { .kind = FROM_FILE };
-	size_t i;
-	int lines = 0;
+	int lines;
+	char *open_comment;
 
-	for (i = 0; i < len && buf[i] != '\0'; i++)
-		lines += buf[i] == '\n';
-	if (i < len) {
-		o.line = lines + 1;
+	buf[len] = '\0';
+	o.line = count_lines(buf, buf + strlen(buf));
+	if (strlen(buf) < len)
 		return config_fault(l, &o, NULL, "a NUL byte; this is no text file");
-	}
-	if (len > 0 && buf[len - 1] != '\n')
-		lines++;
+	lines = len > 0 && buf[len - 1] == '\n' ? o.line - 1 : o.line;
+	open_comment = blank_comments(buf);
+	o.line = open_comment ? count_lines(buf, open_comment) : 0;
+	if (open_comment)
+		return config_fault(l, &o, NULL, "the comment that begins here is not closed; add */");
 	memcpy(buf + len, TAIL, sizeof(TAIL));
 	return parse(l, buf, lines);
 }

@@ -22,6 +22,7 @@
 
 static char *title; /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
+static char **volatile moved_environ; /* stays ours when setenv() replaces environ; never read, hence volatile */
 static int started_pipe = -1;
 
 void daemon_standard_fds(void)
@@ -81,6 +82,7 @@ void daemon_title_init(int argc, char **argv)
 	for (i = 0; i < n && environ[i] == end; i++)
 		end += strlen(end) + 1;
 	environ = env;
+	moved_environ = env;
 	title = first;
 	title_size = (size_t)(end - first);
 	return;

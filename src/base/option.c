@@ -82,7 +82,7 @@ static int complain(const struct option *o, const char *value, const char *what,
 	char shown[80];
 	size_t i;
 
-	for (i = 0; value[i] != '\0' && i < sizeof(shown) - 4; i++)
+	for (i = 0; value[i] != '\0' && value[i] != '\n' && i < sizeof(shown) - 4; i++)
 		shown[i] = value[i] >= ' ' && value[i] <= '~' ? value[i] : '?';
 	strcpy(shown + i, value[i] != '\0' ? "..." : "");
 	if (o->secret)

@@ -44,9 +44,7 @@ static const char *digits(const char *s, uint64_t *out)
 		return NULL;
 	for (; isdigit((unsigned char)*s); s++) {
 		d = (uint64_t)(*s - '0');
-		if (n > (UINT64_MAX - d) / 10)
-			return NULL;
-		n = n * 10 + d;
+		n = n > (UINT64_MAX - d) / 10 ? UINT64_MAX : n * 10 + d;
 	}
 	*out = n;
 	return s;
@@ -65,9 +63,9 @@ static bool with_unit(const char *s, const struct unit *units, size_t n, uint64_
 	for (i = 0; i < n; i++)
 		if (*s != '\0' && strcasecmp(s, units[i].name) == 0)
 			factor = units[i].factor;
-	if (factor == 0 || v > UINT64_MAX / factor)
+	if (factor == 0)
 		return false;
-	*out = v * factor;
+	*out = v > UINT64_MAX / factor ? UINT64_MAX : v * factor;
 	return true;
 }
 
@@ -282,7 +280,7 @@ const char *value_check_url(const char *s)
 		s += strspn(s, " ");
 		len = strcspn(s, ", ");
 		if (!is_server(s, len))
-			return "must be a comma-separated list of nats://[user:password@]host[:port] or tls://…";
+			return "must be a comma-separated list of nats://[user:password@]host[:port] or tls://...";
 		s += len;
 		s += strspn(s, " ");
 		if (*s == '\0')
