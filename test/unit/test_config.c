@@ -1,0 +1,344 @@
+/*
+ * test_config: golden files. config/x.conf with x.err must fail with exactly that line; with x.ok it must load, and x.ok
+ * lists what differs from the defaults. `test_config --write` makes the expectations anew: read the diff.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <wsgate/config.h>
+#include <wsgate/option.h>
+
+#define DIR_PATH "test/unit/config/"
+#define EMPTY DIR_PATH "empty.conf"
+
+static struct config *load_with(const char *file, const char *const *sets, size_t n, char *err, size_t errlen)
+{
+	const struct config_source src = { file, true, sets, n };
+
+	strcpy(err, "");
+	return config_load(&src, err, errlen);
+}
+
+static struct config *load(const char *file, char *err, size_t errlen)
+{
+	return load_with(file, NULL, 0, err, errlen);
+}
+
+/* What differs from the defaults. The caller frees. */
+static char *differences(const struct config *c)
+{
+	char err[1024], *text = NULL;
+	size_t i, len = 0;
+	struct config *d = load(EMPTY, err, sizeof(err));
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(d);
+	assert_non_null(f);
+	for (i = 0; i < option_count; i++) {
+		if (option_equal(c, d, &option_table[i]))
+			continue;
+		fprintf(f, "%s = ", option_table[i].key);
+		option_print(c, &option_table[i], f);
+		putc('\n', f);
+	}
+	for (i = 0; i < c->ntls; i++)
+		fprintf(f, "tls %s certificate %s key %s\n", c->tls[i].listen, c->tls[i].certificate, c->tls[i].key);
+	fclose(f);
+	config_free(d);
+	return text;
+}
+
+/* NULL when there is none. The caller frees. */
+static char *slurp(const char *path)
+{
+	char *text = calloc(1, 65536);
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(text);
+	if (!f) {
+		free(text);
+		return NULL;
+	}
+	assert_true(fread(text, 1, 65535, f) < 65535);
+	fclose(f);
+	return text;
+}
+
+/* What loading gives, and the suffix of the file that should say so. The caller frees. */
+static char *outcome(const char *path, const char **suffix)
+{
+	char err[1024], *text;
+	struct config *c = load(path, err, sizeof(err));
+
+	*suffix = c ? "ok" : "err";
+	if (!c) {
+		assert_null(strchr(err, '\n'));
+		assert_true(asprintf(&text, "%s\n", err) > 0);
+		/* The next file must not feel the fault of this one. */
+		c = load(DIR_PATH "sections_repeat.conf", err, sizeof(err));
+		assert_string_equal(err, "");
+		assert_non_null(c);
+		config_free(c);
+		return text;
+	}
+	text = differences(c);
+	config_free(c);
+	return text;
+}
+
+static int is_conf(const struct dirent *d)
+{
+	size_t n = strlen(d->d_name);
+
+	return n > 5 && strcmp(d->d_name + n - 5, ".conf") == 0;
+}
+
+static void for_each_file(void (*fn)(const char *expect, const char *other, const char *got))
+{
+	char path[512], expect[512], other[512];
+	struct dirent **names;
+	const char *suffix;
+	int i, n = scandir(DIR_PATH, &names, is_conf, alphasort);
+
+	assert_true(n > 50);
+	for (i = 0; i < n; i++) {
+		int stem = (int)strlen(names[i]->d_name) - 5;
+		char *got;
+
+		snprintf(path, sizeof(path), DIR_PATH "%.200s", names[i]->d_name);
+		got = outcome(path, &suffix);
+		snprintf(expect, sizeof(expect), DIR_PATH "%.*s.%s", stem, names[i]->d_name, suffix);
+		snprintf(other, sizeof(other), DIR_PATH "%.*s.%s", stem, names[i]->d_name,
+			strcmp(suffix, "ok") == 0 ? "err" : "ok");
+		fn(expect, other, got);
+		free(got);
+		free(names[i]);
+	}
+	free(names);
+}
+
+static void write_one(const char *expect, const char *other, const char *got)
+{
+	FILE *f = fopen(expect, "w");
+
+	assert_non_null(f);
+	fputs(got, f);
+	assert_int_equal(fclose(f), 0);
+	unlink(other);
+}
+
+static void compare_one(const char *expect, const char *other, const char *got)
+{
+	char *want = slurp(expect);
+
+	if (!want)
+		print_error("%s: got\n%s", expect, got);
+	assert_non_null(want);
+	if (strcmp(want, got) != 0)
+		print_error("%s:\n", expect);
+	assert_string_equal(got, want);
+	assert_int_equal(access(other, F_OK), -1);
+	free(want);
+}
+
+static void test_golden(void **state)
+{
+	(void)state;
+	for_each_file(compare_one);
+}
+
+/* -T loads back equal, whatever is in it. */
+static void test_print_loads_back(void **state)
+{
+	static const char *const files[] = { EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
+		DIR_PATH "tls.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf" };
+	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct config *c = load(files[i], err, sizeof(err)), *d;
+		int fd;
+		FILE *f;
+
+		assert_string_equal(err, "");
+		strcpy(path, "/tmp/test_config.XXXXXX");
+		fd = mkstemp(path);
+		assert_true(fd >= 0);
+		f = fdopen(fd, "w");
+		assert_non_null(f);
+		assert_int_equal(config_print(c, f), 0);
+		fclose(f);
+		d = load(path, err, sizeof(err));
+		unlink(path);
+		assert_string_equal(err, "");
+		before = differences(c);
+		after = differences(d);
+		assert_string_equal(before, after);
+		free(before);
+		free(after);
+		config_free(c);
+		config_free(d);
+	}
+}
+
+static void test_order(void **state)
+{
+	static const char *const sets[] = { "broker.url=nats://set", "log.level=debug", "log.level=warn" };
+	char err[1024], path[] = "/tmp/test_config.XXXXXX";
+	int fd = mkstemp(path);
+	struct config *c;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(write(fd, "broker { url = \"nats://file\" }", 30) == 30);
+	close(fd);
+	c = load(path, err, sizeof(err));
+	assert_string_equal(c->broker.url, "nats://file");
+	config_free(c);
+	assert_int_equal(setenv("NATS_BROKER_URL", "nats://environment,other:1", 1), 0);
+	c = load(path, err, sizeof(err));
+	assert_string_equal(c->broker.url, "nats://environment,other:1");
+	config_free(c);
+	c = load_with(path, sets, 3, err, sizeof(err));
+	assert_string_equal(c->broker.url, "nats://set");
+	assert_int_equal(c->log.level, LOG_LEVEL_WARN);
+	config_free(c);
+	assert_int_equal(setenv("NATS_BROKER_URL", "", 1), 0);
+	c = load(path, err, sizeof(err));
+	assert_string_equal(c->broker.url, "nats://file");
+	config_free(c);
+	unsetenv("NATS_BROKER_URL");
+	unlink(path);
+}
+
+static void test_environment_faults(void **state)
+{
+	char err[1024];
+
+	(void)state;
+	setenv("NATS_BROKER_URL", "http://me:secret@x", 1);
+	assert_null(load(EMPTY, err, sizeof(err)));
+	assert_non_null(strstr(err, "environment NATS_BROKER_URL: broker.url: "));
+	assert_null(strstr(err, "secret"));
+	unsetenv("NATS_BROKER_URL");
+	setenv("PUBSUB_BROKER", "kafka", 1);
+	assert_null(load(EMPTY, err, sizeof(err)));
+	assert_string_equal(err, "environment PUBSUB_BROKER: broker.type: \"kafka\" is an unknown broker; the only one is nats");
+	unsetenv("PUBSUB_BROKER");
+}
+
+static void test_sets(void **state)
+{
+	static const struct {
+		const char *set, *err;
+	} rows[] = {
+		{ "workers", "-o: workers: has no value; write -o workers=VALUE" },
+		{ "=3", "-o: : no such key; wsgate.conf(5) lists them all" },
+		{ "", "-o: : no such key; wsgate.conf(5) lists them all" },
+		{ "wrokers=1", "-o: wrokers: no such key; is workers meant? wsgate.conf(5) lists them all" },
+		{ "log=1", "-o: log: no such key; wsgate.conf(5) lists them all" },
+		{ "tls.key=1", "-o: tls.key: sections with a title are for the file alone" },
+		{ "workers=x", "-o: workers: \"x\" is no number; write digits alone" },
+		{ "workers=65", "-o: workers: workers must not be above max_workers; lower the one or raise the other" },
+		{ "listen=", "-o: listen: 0 values; there must be 1 to 32" },
+		{ "listen=a:1,", "-o: listen: \"\" must be host:port or [v6]:port, port 1 to 65535" },
+		{ "user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing quote missing?" },
+	};
+	static const char *const good[] = { "listen= a:1 , [::]:2", "origin.allow=", "echo_path=/a=b" };
+	char err[1024];
+	struct config *c;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_null(load_with(EMPTY, &rows[i].set, 1, err, sizeof(err)));
+		assert_string_equal(err, rows[i].err);
+	}
+	c = load_with(EMPTY, good, 3, err, sizeof(err));
+	assert_string_equal(err, "");
+	assert_int_equal(c->listen.n, 2);
+	assert_string_equal(c->listen.v[0], "a:1");
+	assert_string_equal(c->listen.v[1], "[::]:2");
+	assert_int_equal(c->origin.allow.n, 0);
+	assert_string_equal(c->echo_path, "/a=b");
+	config_free(c);
+}
+
+static void test_files(void **state)
+{
+	struct config_source src = { "/nonexistent/x.conf", false, NULL, 0 };
+	char err[1024], path[] = "/tmp/test_config.XXXXXX";
+	struct config *c = config_load(&src, err, sizeof(err));
+	int fd = mkstemp(path), i;
+
+	(void)state;
+	assert_non_null(c); /* not asked for: may be absent */
+	config_free(c);
+	assert_null(load("/nonexistent/x.conf", err, sizeof(err)));
+	assert_non_null(strstr(err, "/nonexistent/x.conf: cannot be opened (No such file"));
+	assert_null(load("/", err, sizeof(err)));
+	assert_non_null(strstr(err, "/: cannot be read (Is a directory)"));
+	assert_true(fd >= 0);
+	assert_true(write(fd, "\n\nuser = \"a\0b\"\n", 15) == 15);
+	assert_null(load(path, err, sizeof(err)));
+	assert_non_null(strstr(err, ":3: a NUL byte; this is no text file"));
+	for (i = 0; i < 1024 * 1024 / 16 + 1; i++)
+		assert_true(write(fd, "# 0123456789abcd\n", 16) == 16);
+	assert_null(load(path, err, sizeof(err)));
+	assert_non_null(strstr(err, "cannot be read (File too large)"));
+	close(fd);
+	unlink(path);
+}
+
+static void test_short_buffer(void **state)
+{
+	char err[8];
+
+	(void)state;
+	assert_null(load("/nonexistent/x.conf", err, sizeof(err)));
+	assert_string_equal(err, "/nonexi");
+}
+
+static void test_workers(void **state)
+{
+	static const char *const many[] = { "workers=0", "max_workers=1" }, *const three[] = { "workers=3" };
+	char err[1024];
+	struct config *c = load_with(EMPTY, many, 2, err, sizeof(err));
+
+	(void)state;
+	assert_int_equal(config_workers(c), 1);
+	config_free(c);
+	c = load_with(EMPTY, three, 1, err, sizeof(err));
+	assert_int_equal(config_workers(c), 3);
+	config_free(c);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_print_loads_back),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_environment_faults),
+		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_short_buffer),
+		cmocka_unit_test(test_workers),
+	};
+
+	unsetenv("NATS_BROKER_URL");
+	unsetenv("PUBSUB_BROKER");
+	if (argc > 1 && strcmp(argv[1], "--write") == 0) {
+		for_each_file(write_one);
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
