@@ -75,34 +75,3 @@ UNIT_TESTS += test_route
 test_route_SRC = \
 	src/ipc/record.c \
 	src/ipc/route.c
-
-UNIT_TESTS += test_config
-test_config_SRC = \
-	src/base/confile.c \
-	src/base/config.c \
-	src/base/log.c \
-	src/base/option.c \
-	src/base/option_table.c \
-	src/base/value.c
-
-UNIT_TESTS += test_option
-test_option_SRC = \
-	src/base/confile.c \
-	src/base/config.c \
-	src/base/log.c \
-	src/base/option.c \
-	src/base/option_table.c \
-	src/base/value.c
-
-UNIT_TESTS += test_subject
-test_subject_SRC = \
-	src/base/subject.c
-
-UNIT_TESTS += test_log
-test_log_SRC = \
-	src/base/log.c
-
-UNIT_TESTS += test_daemon
-test_daemon_SRC = \
-	src/base/daemon.c \
-	src/base/log.c
