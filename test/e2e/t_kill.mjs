@@ -1,5 +1,5 @@
 // Any process of the gateway may be killed at any moment; only a killed worker's clients notice.
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, sleep, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 
@@ -10,6 +10,7 @@ function flow(bus, users) {
 		while (!f.stopped) {
 			await Promise.all(users.map((u) => bus.publish(recv('chat', u), String(f.n))));
 			f.n++;
+			await sleep(5); // a steady flow, not as fast as it goes
 		}
 	})();
 	f.stop = () => {
@@ -115,7 +116,7 @@ await test('kill -9 of everything under load, three times: no gap, order kept', 
 		while (!stop) {
 			const c = await Client.connect(gw.wsUrl(`chat/${u}`)).catch(() => null);
 			if (!c) {
-				await new Promise((done) => setTimeout(done, 20));
+				await sleep(20); // as a client would, before it tries again
 				continue;
 			}
 			while (!c.closed && !stop) {

@@ -41,8 +41,8 @@ for (const [how, connect] of ways) {
 await test('session of a python client', async (t) => {
 	const { bus, gw } = await t.pair();
 	const live = await bus.listen('ws.send.chat.>');
-	for (const c of [await PyClient.connect(t, gw.wsUrl(''), { service: 'chat', user: 'bob' }),
-		await PyClient.connect(t, gw.wsUrl('chat/bob/'))]) {
+	for (const where of [['', { service: 'chat', user: 'bob' }], ['chat/bob/']]) {
+		const c = await PyClient.connect(t, gw.wsUrl(where[0]), where[1]);
 		live.length = 0;
 		c.tell({ send: 'grüß dich' });
 		c.tell({ send_hex: '00ff' });
@@ -53,6 +53,7 @@ await test('session of a python client', async (t) => {
 		assert.deepEqual(await c.next(), { text: 'hello' });
 		await bus.publish(recv('chat', 'bob'), new Uint8Array([255, 254]));
 		assert.deepEqual(await c.next(), { hex: 'fffe' });
+		await bus.empty('ws.recv.>');
 		c.tell({ close: 1000 });
 		assert.deepEqual(await c.next(), { closed: 1000 });
 	}

@@ -116,7 +116,8 @@ export async function test(name, fn, { ms = 60000 } = {}) {
 		console.log(`ok ${name} ${seconds()}`);
 	} catch (e) {
 		console.log(`not ok ${name} ${seconds()}`);
-		console.log((e.stack ?? String(e)).split('\n').filter((l) => !/node:internal/.test(l)).join('\n'));
+		const lines = (e.stack ?? String(e)).split('\n').filter((l) => !/node:internal/.test(l));
+		console.log(lines.slice(0, 40).map((l) => l.slice(0, 240)).join('\n'));
 		for (const f of sanitizerReports().filter((r) => !before.has(r))) {
 			console.log(fs.readFileSync(f, 'utf8').split('\n').slice(0, 60).join('\n'));
 			before.add(f);
@@ -131,6 +132,7 @@ export async function test(name, fn, { ms = 60000 } = {}) {
 }
 
 process.on('unhandledRejection', (e) => {
+	if (process.exitCode) return; // what a failed test left behind
 	console.log('not ok unhandled-rejection 0');
 	console.log(e?.stack ?? e);
 	process.exit(1);
