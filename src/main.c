@@ -23,7 +23,7 @@ struct command_line {
 	int verbose;
 	struct config_source source;
 	const char **sets; /* source.sets, with room for all */
-	char *pidfile;	   /* "pidfile=…" from -p */
+	char *pidfile;     /* "pidfile=…" from -p */
 };
 
 static void usage(FILE *out)
@@ -37,7 +37,8 @@ static void usage(FILE *out)
 	      "  -V  print the version, with those of the libraries, and end\n"
 	      "  -c  configuration file, by default " DEFAULT_FILE "\n"
 	      "  -o  override one key, as in -o broker.url=nats://10.0.0.1:4222\n"
-	      "  -p  pidfile, like -o pidfile=FILE\n", out);
+	      "  -p  pidfile, like -o pidfile=FILE\n",
+		out);
 }
 
 static int misused(const char *what)
@@ -115,14 +116,18 @@ static int parse(struct command_line *cl, int argc, char **argv)
 	return -1;
 }
 
-/* In the background nobody reads standard error: then it is syslog, and errors of the start go to both. */
+/* In the background nobody reads standard error: then it is syslog, and errors of the start go to
+ * both. */
 static int open_log(const struct config *c, bool foreground)
 {
 	bool silent = !foreground && strcmp(c->log.target, "stderr") == 0;
 
 	if (log_open(silent ? "syslog" : c->log.target, c->log.level, c->log.format) < 0) {
-		fprintf(stderr, "wsgated: log.target: %s cannot be opened (%s); make its directory, or the right to write "
-			"there, or change log.target\n", c->log.target, strerror(errno));
+		fprintf(stderr,
+			"wsgated: log.target: %s cannot be opened (%s); make its directory, or the "
+			"right to write "
+			"there, or change log.target\n",
+			c->log.target, strerror(errno));
 		return -1;
 	}
 	log_echo(1);
@@ -132,8 +137,10 @@ static int open_log(const struct config *c, bool foreground)
 static int check_only(const struct config *c, bool print)
 {
 	config_warn_unused(c);
-	if (print ? config_print(c, stdout) < 0 : puts("wsgated: the configuration is good") < 0 || fflush(stdout) != 0) {
-		fprintf(stderr, "wsgated: standard output cannot be written (%s)\n", strerror(errno));
+	if (print ? config_print(c, stdout) < 0
+		  : puts("wsgated: the configuration is good") < 0 || fflush(stdout) != 0) {
+		fprintf(stderr, "wsgated: standard output cannot be written (%s)\n",
+			strerror(errno));
 		return EXIT_START;
 	}
 	return 0;
@@ -163,7 +170,7 @@ static int run(const struct command_line *cl)
 
 int main(int argc, char **argv)
 {
-	struct command_line cl = { .foreground = false };
+	struct command_line cl = {.foreground = false};
 	int status;
 
 	daemon_standard_fds();

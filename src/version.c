@@ -14,7 +14,8 @@ int version_print(FILE *out)
 	fprintf(out, "wsgated %s\n", WSGATE_VERSION);
 	fprintf(out, "libevent %s\n", event_get_version());
 #ifdef LLHTTP_VERSION_MAJOR
-	fprintf(out, "llhttp %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+	fprintf(out, "llhttp %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
+		LLHTTP_VERSION_PATCH);
 #endif
 	fprintf(out, "nats.c %s\n", nats_GetVersion());
 	fprintf(out, "OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));

@@ -1,6 +1,6 @@
 /*
- * option: THE table of configuration keys. It drives parsing, environment, -o, printing, reload, the sample
- * file and the table in wsgate.conf(5); test_option proves that all agree. Room: base.
+ * option: THE table of configuration keys. It drives parsing, environment, -o, printing, reload,
+ * the sample file and the table in wsgate.conf(5); test_option proves that all agree. Room: base.
  */
 #ifndef WSGATE_OPTION_H
 #define WSGATE_OPTION_H
@@ -13,12 +13,12 @@
 
 enum option_type {
 	OPTION_NUMBER32, /* uint32_t */
-	OPTION_NUMBER,	 /* uint64_t */
-	OPTION_SIZE,	 /* uint64_t, bytes; k m g */
-	OPTION_TIME,	 /* uint64_t, milliseconds; ms s m h d, a bare number is seconds */
-	OPTION_STRING,	 /* char * */
-	OPTION_LIST,	 /* struct strlist */
-	OPTION_ENUM,	 /* an enum that counts from 0, its words in `words` */
+	OPTION_NUMBER,   /* uint64_t */
+	OPTION_SIZE,     /* uint64_t, bytes; k m g */
+	OPTION_TIME,     /* uint64_t, milliseconds; ms s m h d, a bare number is seconds */
+	OPTION_STRING,   /* char * */
+	OPTION_LIST,     /* struct strlist */
+	OPTION_ENUM,     /* an enum that counts from 0, its words in `words` */
 };
 
 enum option_apply { OPTION_RELOAD, OPTION_RESTART };
@@ -26,16 +26,17 @@ enum option_apply { OPTION_RELOAD, OPTION_RESTART };
 struct option {
 	const char *key; /* dotted path: "broker.url" */
 	enum option_type type;
-	const char *def; /* as -o takes it: lists comma-separated */
+	const char *def;   /* as -o takes it: lists comma-separated */
 	uint64_t min, max; /* numbers, sizes, times: the range; lists: how many items */
-	bool zero;	   /* 0 is allowed too, below min: it means "none" */
-	bool secret;	   /* may hold a password: not to be shown in messages */
-	bool unused;	   /* read and checked only: the feature is not there yet */
+	bool zero;         /* 0 is allowed too, below min: it means "none" */
+	bool secret;       /* may hold a password: not to be shown in messages */
+	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
-	size_t offset;		   /* into struct config (tls.*: into struct config_tls) */
-	const char *const *words;  /* ends with NULL */
-	const char *(*check)(const char *value); /* of a string or one item: NULL, or what it must be */
-	const char *help;	   /* one line */
+	size_t offset;            /* into struct config (tls.*: into struct config_tls) */
+	const char *const *words; /* ends with NULL */
+	const char *(*check)(
+		const char *value); /* of a string or one item: NULL, or what it must be */
+	const char *help;           /* one line */
 };
 
 extern const struct option option_table[];
@@ -50,11 +51,12 @@ const struct option *option_find(const char *key);
 const struct option *option_guess(const char *key);
 
 /*
- * Checks and stores a value; `base` is the struct that holds it. n values only for lists. 0; or -1 and, in err,
- * what is wrong with it and how to mend it, without file, line and key. The old value stays then.
+ * Checks and stores a value; `base` is the struct that holds it. n values only for lists. 0; or -1
+ * and, in err, what is wrong with it and how to mend it, without file, line and key. The old value
+ * stays then.
  */
-int option_set(void *base, const struct option *o, const char *const *values, size_t n, char *err, size_t errlen)
-	__attribute__((warn_unused_result));
+int option_set(void *base, const struct option *o, const char *const *values, size_t n, char *err,
+	size_t errlen) __attribute__((warn_unused_result));
 /* The same from one text, where lists are comma-separated. */
 int option_set_text(void *base, const struct option *o, const char *text, char *err, size_t errlen)
 	__attribute__((warn_unused_result));

@@ -30,11 +30,13 @@ int config_fault(struct loading *l, const struct origin *o, const char *key, con
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	snprintf(l->err, l->errlen, "%s: %s%s%s", where, key ? key : "", key ? ": " : "", text);
+	snprintf(l->err, l->errlen, "%s: %s%s%s", where, key ? key : "", key && *key ? ": " : "",
+		text);
 	return -1;
 }
 
-static int set(struct loading *l, const struct option *o, const char *text, const struct origin *from)
+static int set(
+	struct loading *l, const struct option *o, const char *text, const struct origin *from)
 {
 	char err[320];
 
@@ -46,7 +48,7 @@ static int set(struct loading *l, const struct option *o, const char *text, cons
 
 static int set_defaults(struct loading *l)
 {
-	const struct origin from = { .kind = FROM_DEFAULT };
+	const struct origin from = {.kind = FROM_DEFAULT};
 	size_t i;
 
 	for (i = 0; i < option_count; i++)
@@ -60,13 +62,13 @@ static int set_from_environment(struct loading *l)
 	static const struct {
 		const char *variable, *key;
 	} map[] = {
-		{ "NATS_BROKER_URL", "broker.url" },
-		{ "PUBSUB_BROKER", "broker.type" },
+		{"NATS_BROKER_URL", "broker.url"},
+		{"PUBSUB_BROKER", "broker.type"},
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
-		const struct origin from = { .kind = FROM_ENV, .variable = map[i].variable };
+		const struct origin from = {.kind = FROM_ENV, .variable = map[i].variable};
 		const char *value = getenv(map[i].variable);
 
 		if (value && *value != '\0' && set(l, option_find(map[i].key), value, &from) < 0)
@@ -77,7 +79,7 @@ static int set_from_environment(struct loading *l)
 
 static int set_one(struct loading *l, const char *text)
 {
-	const struct origin from = { .kind = FROM_SET };
+	const struct origin from = {.kind = FROM_SET};
 	const struct option *o, *guess;
 	const char *eq = strchr(text, '=');
 	char key[64];
@@ -88,8 +90,8 @@ static int set_one(struct loading *l, const char *text)
 	o = option_find(key);
 	guess = o ? NULL : option_guess(key);
 	if (guess)
-		return config_fault(l, &from, key, "no such key; is %s meant? wsgate.conf(5) lists them all",
-			guess->key);
+		return config_fault(l, &from, key,
+			"no such key; is %s meant? wsgate.conf(5) lists them all", guess->key);
 	if (!o)
 		return config_fault(l, &from, key, "no such key; wsgate.conf(5) lists them all");
 	if (!eq)
@@ -98,7 +100,8 @@ static int set_one(struct loading *l, const char *text)
 }
 
 /* The key to blame when two do not go together: the one that was set last, and not a default. */
-static const char *blame(const struct loading *l, const char *a, const char *b, const struct origin **from)
+static const char *blame(
+	const struct loading *l, const char *a, const char *b, const struct origin **from)
 {
 	const struct origin *x = &l->origins[option_find(a) - option_table];
 	const struct origin *y = &l->origins[option_find(b) - option_table];
@@ -116,7 +119,8 @@ static int check_order(struct loading *l, const char *a, const char *b, uint64_t
 
 	if (x <= y)
 		return 0;
-	return config_fault(l, from, key, "%s must not be above %s; lower the one or raise the other", a, b);
+	return config_fault(
+		l, from, key, "%s must not be above %s; lower the one or raise the other", a, b);
 }
 
 static bool listed(const struct config *c, const char *address)
@@ -132,7 +136,7 @@ static bool listed(const struct config *c, const char *address)
 static int check_listen(struct loading *l)
 {
 	const struct config *c = l->c;
-	struct origin at = { .kind = FROM_FILE };
+	struct origin at = {.kind = FROM_FILE};
 	const struct origin *from;
 	const char *key = blame(l, "admin.listen", "listen", &from);
 	size_t i;
@@ -147,7 +151,8 @@ static int check_listen(struct loading *l)
 				"\"%s\" is also in listen or admin.listen; give each its own port",
 				c->tls[i].listen);
 		if (c->listen.n + i >= LISTEN_MAX)
-			return config_fault(l, &at, "tls", "more than 32 addresses, with listen; remove some");
+			return config_fault(
+				l, &at, "tls", "more than 32 addresses, with listen; remove some");
 	}
 	return 0;
 }
@@ -159,14 +164,15 @@ static int check_together(struct loading *l)
 	const char *key = blame(l, "identity.service_cookie", "identity.user_cookie", &from);
 
 	if (check_order(l, "workers", "max_workers", c->workers, c->max_workers) < 0 ||
-		check_order(l, "delivery.user_buffer", "delivery.total_buffer", c->delivery.user_buffer,
-			c->delivery.total_buffer) < 0)
+		check_order(l, "delivery.user_buffer", "delivery.total_buffer",
+			c->delivery.user_buffer, c->delivery.total_buffer) < 0)
 		return -1;
 	if (c->stream.max_age != 0 && check_order(l, "stream.duplicate_window", "stream.max_age",
-			c->stream.duplicate_window, c->stream.max_age) < 0)
+					      c->stream.duplicate_window, c->stream.max_age) < 0)
 		return -1;
 	if (strcmp(c->identity.service_cookie, c->identity.user_cookie) == 0)
-		return config_fault(l, from, key, "service_cookie and user_cookie are the same; give them two names");
+		return config_fault(l, from, key,
+			"service_cookie and user_cookie are the same; give them two names");
 	return check_listen(l);
 }
 
@@ -188,7 +194,7 @@ static int load(struct loading *l, const struct config_source *src)
 
 struct config *config_load(const struct config_source *src, char *err, size_t errlen)
 {
-	struct loading l = { .path = src->file, .err = err, .errlen = errlen };
+	struct loading l = {.path = src->file, .err = err, .errlen = errlen};
 
 	l.c = calloc(1, sizeof(*l.c));
 	l.origins = calloc(option_count, sizeof(*l.origins));
@@ -222,7 +228,8 @@ void config_free(struct config *c)
 	free(c);
 }
 
-static void print_key(const void *base, const struct option *o, const char *name, const char *indent, FILE *out)
+static void print_key(
+	const void *base, const struct option *o, const char *name, const char *indent, FILE *out)
 {
 	fprintf(out, "%s%s = ", indent, name);
 	option_print(base, o, out);
@@ -255,7 +262,8 @@ int config_print(const struct config *c, FILE *out)
 		option_print_string(c->tls[j].listen, out);
 		fputs(" {\n", out);
 		for (i = 0; i < option_tls_count; i++)
-			print_key(&c->tls[j], &option_tls_table[i], strchr(option_tls_table[i].key, '.') + 1, "\t", out);
+			print_key(&c->tls[j], &option_tls_table[i],
+				strchr(option_tls_table[i].key, '.') + 1, "\t", out);
 		fputs("}\n", out);
 	}
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
@@ -263,7 +271,7 @@ int config_print(const struct config *c, FILE *out)
 
 void config_warn_unused(const struct config *c)
 {
-	struct config d = { 0 };
+	struct config d = {0};
 	char err[320];
 	size_t i;
 

@@ -1,11 +1,11 @@
 /*
  * confile: libconfuse, and what it needs around it.
  *
- * libconfuse's traps, all met here: it stops at the first fault; its callbacks have no argument; its lexer is
- * global and stays inside a string that was not closed, into the next file; it counts lines too
- * many at each comment; the end of the file closes sections; an empty list calls no validator; a failing read
- * ends the process. So the file is read whole, loses its comments, gets a tail that closes
- * whatever is open, and values are stored as they come by.
+ * libconfuse's traps, all met here: it stops at the first fault; its callbacks have no argument;
+ * its lexer is global and stays inside a string that was not closed, into the next file; it counts
+ * lines too many at each comment; the end of the file closes sections; an empty list calls no
+ * validator; a failing read ends the process. So the file is read whole, loses its comments, gets a
+ * tail that closes whatever is open, and values are stored as they come by.
  */
 #include <confuse.h>
 #include <errno.h>
@@ -23,14 +23,14 @@
 
 static struct {
 	struct loading *l;
-	int lines; /* of the file itself, without the tail */
+	int lines;             /* of the file itself, without the tail */
 	struct config_tls tls; /* the section being read */
 	const char *text;
 } now;
 
 static int fault_line(int line, const char *key, const char *text)
 {
-	struct origin o = { .kind = FROM_FILE, .line = line < now.lines ? line : now.lines };
+	struct origin o = {.kind = FROM_FILE, .line = line < now.lines ? line : now.lines};
 
 	return config_fault(now.l, &o, key, "%s", text);
 }
@@ -53,10 +53,11 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 	full_key(cfg, name, key, sizeof(key));
 	guess = option_guess(key);
 	if (dot && option_find(name))
-		snprintf(text, sizeof(text), "in the file it is written %.*s { %s = ... }", (int)(dot - name), name,
-			dot + 1);
+		snprintf(text, sizeof(text), "in the file it is written %.*s { %s = ... }",
+			(int)(dot - name), name, dot + 1);
 	else if (guess)
-		snprintf(text, sizeof(text), "no such key; is %s meant? wsgate.conf(5) lists them all", guess->key);
+		snprintf(text, sizeof(text),
+			"no such key; is %s meant? wsgate.conf(5) lists them all", guess->key);
 	else
 		snprintf(text, sizeof(text), "no such key; wsgate.conf(5) lists them all");
 	fault_line(cfg->line, key, text);
@@ -69,7 +70,8 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	if (cfg->line > now.lines) {
-		fault_line(now.lines, NULL, "the file ends too early; a value, a quote or a brace is missing");
+		fault_line(now.lines, NULL,
+			"the file ends too early; a value, a quote or a brace is missing");
 	} else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
 		text[strlen(text) - 1] = '\0';
 		unknown_key(cfg, text + sizeof(unknown) - 1);
@@ -117,15 +119,17 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 }
 
 /*
- * Called for each value; for a list after each item with those so far, and once more at its brace. Other
- * calls for the same key mean that it was set before.
+ * Called for each value; for a list after each item with those so far, and once more at its brace.
+ * Other calls for the same key mean that it was set before.
  */
-static int seen_before(const cfg_t *cfg, cfg_opt_t *opt, const struct option *o, struct origin *from)
+static int seen_before(
+	const cfg_t *cfg, cfg_opt_t *opt, const struct option *o, struct origin *from)
 {
 	char text[96];
 	size_t n = cfg_opt_size(opt);
 
-	if (from->kind == FROM_FILE && (o->type != OPTION_LIST || from->complete || n < from->items)) {
+	if (from->kind == FROM_FILE &&
+		(o->type != OPTION_LIST || from->complete || n < from->items)) {
 		snprintf(text, sizeof(text), "set twice, first in line %d; keep one", from->line);
 		return fault_line(cfg->line, o->key, text);
 	}
@@ -222,15 +226,18 @@ static int tls_done(const cfg_t *parent, const cfg_t *sec)
 	struct config_tls *bigger;
 	char text[320], err[256];
 	const struct option *address = option_find("listen");
-	struct strlist one = { 0, NULL };
-	struct config scratch = { .listen = one };
+	struct strlist one = {0, NULL};
+	struct config scratch = {.listen = one};
 
-	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) < 0)
+	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) <
+		0)
 		return fault_line(parent->line, "tls", err);
 	option_clear(&scratch, address);
 	if (!now.tls.certificate || !now.tls.key) {
-		snprintf(text, sizeof(text), "section \"%s\" has no %s; add %s = \"/path/of/a.pem\"", sec->title,
-			now.tls.certificate ? "key" : "certificate", now.tls.certificate ? "key" : "certificate");
+		snprintf(text, sizeof(text),
+			"section \"%s\" has no %s; add %s = \"/path/of/a.pem\"", sec->title,
+			now.tls.certificate ? "key" : "certificate",
+			now.tls.certificate ? "key" : "certificate");
 		return fault_line(parent->line, "tls", text);
 	}
 	if (c->ntls == CONFILE_TLS_MAX)
@@ -286,7 +293,8 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 		opts = sec->subopts;
 		name = dot + 1;
 	}
-	add_opt(opts, name, CFGT_STR, CFGF_NODEFAULT | (o->type == OPTION_LIST ? CFGF_LIST : CFGF_NONE));
+	add_opt(opts, name, CFGT_STR,
+		CFGF_NODEFAULT | (o->type == OPTION_LIST ? CFGF_LIST : CFGF_NONE));
 	return true;
 }
 
@@ -295,7 +303,7 @@ static cfg_t *make_parser(void)
 {
 	size_t i, n = option_count + option_tls_count;
 	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
-	char (*sections)[32] = calloc(n, sizeof(*sections));
+	char(*sections)[32] = calloc(n, sizeof(*sections));
 	bool ok = opts && sections;
 	cfg_t *cfg = NULL;
 
@@ -313,10 +321,11 @@ static cfg_t *make_parser(void)
 	return cfg;
 }
 
-/* After a fault the lexer may still be inside a string: it is global, and the next file must not begin there. */
+/* After a fault the lexer may still be inside a string: it is global, and the next file must not
+ * begin there. */
 static void reset_lexer(void)
 {
-	cfg_opt_t none = { .name = NULL };
+	cfg_opt_t none = {.name = NULL};
 	cfg_t *cfg = cfg_init(&none, CFGF_NONE);
 
 	if (!cfg)
@@ -392,7 +401,8 @@ static char *blank_comments(char *s)
 				return s;
 			s = blank(s, end + 2);
 		} else if (is_word(*s)) {
-			while (is_word(*s)) /* "//" is no comment in the middle of one: nats://host */
+			while (is_word(
+				*s)) /* "//" is no comment in the middle of one: nats://host */
 				s++;
 		} else {
 			s++;
@@ -433,7 +443,7 @@ static int count_lines(const char *s, const char *at)
 
 static int parse_bytes(struct loading *l, char *buf, size_t len)
 {
-	struct origin o = { .kind = FROM_FILE };
+	struct origin o = {.kind = FROM_FILE};
 	int lines;
 	char *open_comment;
 
@@ -445,14 +455,15 @@ static int parse_bytes(struct loading *l, char *buf, size_t len)
 	open_comment = blank_comments(buf);
 	o.line = open_comment ? count_lines(buf, open_comment) : 0;
 	if (open_comment)
-		return config_fault(l, &o, NULL, "the comment that begins here is not closed; add */");
+		return config_fault(
+			l, &o, NULL, "the comment that begins here is not closed; add */");
 	memcpy(buf + len, TAIL, sizeof(TAIL));
 	return parse(l, buf, lines);
 }
 
 int confile_read(struct loading *l, bool required)
 {
-	struct origin o = { .kind = FROM_FILE };
+	struct origin o = {.kind = FROM_FILE};
 	char *buf;
 	ssize_t len;
 	int fd, r;
@@ -461,13 +472,16 @@ int confile_read(struct loading *l, bool required)
 	if (fd < 0 && errno == ENOENT && !required)
 		return 0;
 	if (fd < 0)
-		return config_fault(l, &o, NULL, "cannot be opened (%s); make it readable, or name another with -c",
+		return config_fault(l, &o, NULL,
+			"cannot be opened (%s); make it readable, or name another with -c",
 			strerror(errno));
 	buf = malloc(FILE_MAX_BYTES + 1 + sizeof(TAIL));
 	len = buf ? slurp(fd, buf) : -1;
 	r = len >= 0 ? parse_bytes(l, buf, (size_t)len)
-		     : config_fault(l, &o, NULL, "cannot be read (%s); make it a readable file, or name another with -c",
-				buf ? strerror(errno) : "out of memory");
+		     : config_fault(l, &o, NULL,
+			       "cannot be read (%s); make it a readable file, or name another with "
+			       "-c",
+			       buf ? strerror(errno) : "out of memory");
 	free(buf);
 	close(fd);
 	return r;

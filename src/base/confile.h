@@ -14,10 +14,10 @@ enum origin_kind { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_SET };
 /* Where a value came from, for messages. */
 struct origin {
 	enum origin_kind kind;
-	int line;	      /* FROM_FILE */
+	int line;             /* FROM_FILE */
 	const char *variable; /* FROM_ENV */
-	size_t items;	      /* FROM_FILE, lists: so many items seen, */
-	bool complete;	      /* and the closing brace */
+	size_t items;         /* FROM_FILE, lists: so many items seen, */
+	bool complete;        /* and the closing brace */
 };
 
 #define CONFILE_TLS_MAX 32
@@ -26,7 +26,7 @@ struct origin {
 struct loading {
 	struct config *c;
 	const char *path;
-	struct origin *origins; /* one an option, in the table's order */
+	struct origin *origins;         /* one an option, in the table's order */
 	int tls_lines[CONFILE_TLS_MAX]; /* where each tls section ends */
 	char *err;
 	size_t errlen;

@@ -20,9 +20,10 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 
-static char *title; /* argv's memory; NULL: no titles */
+static char *title;                   /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
-static char **volatile moved_environ; /* stays ours when setenv() replaces environ; never read, hence volatile */
+static char **volatile moved_environ; /* stays ours when setenv() replaces environ; never read,
+					 hence volatile */
 static int started_pipe = -1;
 
 void daemon_standard_fds(void)
@@ -51,8 +52,8 @@ static bool copy_strings(char **v)
 }
 
 /*
- * The kernel puts argv's and environ's strings one behind the other. Everything that points there moves
- * away first: environ, argv itself (options are kept for a reload) and glibc's own name.
+ * The kernel puts argv's and environ's strings one behind the other. Everything that points there
+ * moves away first: environ, argv itself (options are kept for a reload) and glibc's own name.
  */
 void daemon_title_init(int argc, char **argv)
 {
@@ -76,7 +77,8 @@ void daemon_title_init(int argc, char **argv)
 	for (i = 0; i < n; i++)
 		env[i] = environ[i];
 	if (!copy_strings(env) || !copy_strings(argv))
-		goto fail; /* some strings are copies, some not: all are valid, and there are no titles */
+		goto fail; /* some strings are copies, some not: all are valid, and there are no
+			      titles */
 	program_invocation_name = name;
 	program_invocation_short_name = short_name;
 	for (i = 0; i < n && environ[i] == end; i++)
@@ -111,8 +113,9 @@ void daemon_title(const char *fmt, ...)
 	memset(title, 0, title_size);
 	memcpy(title, buf, len);
 	/*
-	 * /proc/PID/cmdline: when argv's last byte is not NUL, the kernel takes it for a title and stops at
-	 * the first NUL (fs/proc/base.c, get_mm_cmdline); else it shows all the NULs behind it as well.
+	 * /proc/PID/cmdline: when argv's last byte is not NUL, the kernel takes it for a title and
+	 * stops at the first NUL (fs/proc/base.c, get_mm_cmdline); else it shows all the NULs
+	 * behind it as well.
 	 */
 	if (len + 1 < title_args)
 		title[title_args - 1] = '.';
@@ -120,7 +123,7 @@ void daemon_title(const char *fmt, ...)
 
 static int pidfile_lock(int fd, pid_t *other)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (fcntl(fd, F_SETLK, &fl) == 0)
 		return 0;
@@ -144,7 +147,8 @@ int daemon_pidfile_open(const char *path, pid_t *other)
 			return -1;
 		if (pidfile_lock(fd, other) < 0 || fstat(fd, &mine) < 0)
 			break;
-		/* A predecessor may have removed it between open and lock: then this one locks nothing. */
+		/* A predecessor may have removed it between open and lock: then this one locks
+		 * nothing. */
 		if (stat(path, &there) == 0 && there.st_ino == mine.st_ino &&
 			there.st_dev == mine.st_dev)
 			return fd;
@@ -205,7 +209,8 @@ static int null_onto(int first, int last)
 	return 0;
 }
 
-/* Standard error stays until daemon_started(): why a start failed belongs on the operator's screen. */
+/* Standard error stays until daemon_started(): why a start failed belongs on the operator's screen.
+ */
 int daemon_detach(void)
 {
 	int fds[2], saved;
@@ -285,8 +290,8 @@ int daemon_user(const char *name, uid_t *uid, gid_t *gid)
 
 static int drop_capabilities(void)
 {
-	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
 	return (int)syscall(SYS_capset, &h, d);
 }
@@ -300,7 +305,8 @@ int daemon_drop(const char *user)
 		return 0;
 	if (daemon_user(user, &uid, &gid) < 0)
 		return -1;
-	if (initgroups(user, gid) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+	if (initgroups(user, gid) < 0 || setresgid(gid, gid, gid) < 0 ||
+		setresuid(uid, uid, uid) < 0)
 		return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;

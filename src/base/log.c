@@ -17,7 +17,7 @@
 
 /* PIPE_BUF: several processes write to one pipe, and up to here a write is not interleaved. */
 #define LINE_MAX_BYTES 4096
-#define TAIL_BYTES 32	     /* kept free for closing quotes, the mark of a cut line and the newline */
+#define TAIL_BYTES 32 /* kept free for closing quotes, the mark of a cut line and the newline */
 #define TARGET_SYSLOG (-1)
 
 struct line {
@@ -35,8 +35,8 @@ static int file_fd = -1; /* once made it is kept: dup3 puts the next file onto i
 static char file_path[PATH_MAX];
 static char process[32];
 
-static const char *const level_names[] = { "error", "warn", "info", "debug", "trace" };
-static const int syslog_levels[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_DEBUG };
+static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
+static const int syslog_levels[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_DEBUG};
 
 /* Whole or not at all: half an escape would be worse than a cut line. */
 static bool put(struct line *l, const char *s, size_t n)
@@ -55,7 +55,8 @@ static bool put_str(struct line *l, const char *s)
 	return put(l, s, strlen(s));
 }
 
-/* Bytes of the valid UTF-8 sequence at s, at most n; 0 when there is none. *cp is its code point. */
+/* Bytes of the valid UTF-8 sequence at s, at most n; 0 when there is none. *cp is its code point.
+ */
 static size_t utf8_sequence(const unsigned char *s, size_t n, uint32_t *cp)
 {
 	size_t need = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
@@ -250,19 +251,21 @@ static bool write_line(int fd, const struct line *l)
 static void emit(enum log_level level, const char *msg, const struct log_field *fields)
 {
 	char buf[LINE_MAX_BYTES];
-	struct line l = { buf, 0, sizeof(buf) - TAIL_BYTES, false };
+	struct line l = {buf, 0, sizeof(buf) - TAIL_BYTES, false};
 	int fd = atomic_load(&target_fd);
 
 	if (fd == TARGET_SYSLOG) {
-		make_line(&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON, false);
+		make_line(&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON,
+			false);
 		syslog(syslog_levels[level], "%.*s", (int)l.len - 1, l.buf);
 	} else {
-		make_line(&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON, true);
+		make_line(
+			&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON, true);
 		if (!write_line(fd, &l))
 			atomic_fetch_add(&lost, 1);
 	}
 	if (level == LOG_LEVEL_ERROR && atomic_load(&echo_errors) && fd != STDERR_FILENO) {
-		l = (struct line){ buf, 0, sizeof(buf) - TAIL_BYTES, false };
+		l = (struct line){buf, 0, sizeof(buf) - TAIL_BYTES, false};
 		make_line(&l, level, msg, fields, false, true);
 		(void)write_line(STDERR_FILENO, &l);
 	}
@@ -275,7 +278,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 
 	if (before > 0) {
 		emit(LOG_LEVEL_WARN, "log lines lost",
-			(const struct log_field[]){ kv_uint("lines", before), { 0 } });
+			(const struct log_field[]){kv_uint("lines", before), {0}});
 		/* Still no room: the count must not forget those of before. */
 		if (atomic_load(&lost) > 0)
 			atomic_fetch_add(&lost, before - 1);
@@ -336,7 +339,8 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 	atomic_store(&line_format, (int)format);
 	atomic_store(&target_fd, fd);
 	if (fd != file_fd && file_fd >= 0)
-		(void)dup3(STDERR_FILENO, file_fd, O_CLOEXEC); /* lets the old file go, keeps the number */
+		(void)dup3(STDERR_FILENO, file_fd,
+			O_CLOEXEC); /* lets the old file go, keeps the number */
 	if (fd != TARGET_SYSLOG && old == TARGET_SYSLOG)
 		closelog();
 	return 0;
@@ -393,7 +397,8 @@ int log_allow(struct log_limit *l, uint32_t burst, uint32_t interval_ms)
 		l->used = 0;
 		l->dropped = 0;
 		if (dropped > 0)
-			log_warn("lines like the next one were left out", kv_uint("lines", dropped));
+			log_warn(
+				"lines like the next one were left out", kv_uint("lines", dropped));
 	}
 	if (l->used >= burst) {
 		if (l->dropped < UINT32_MAX)

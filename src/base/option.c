@@ -77,7 +77,8 @@ static const void *const_field(const void *base, const struct option *o)
 }
 
 /* One line, also when the value is none. */
-static int complain(const struct option *o, const char *value, const char *what, char *err, size_t errlen)
+static int complain(
+	const struct option *o, const char *value, const char *what, char *err, size_t errlen)
 {
 	char shown[80];
 	size_t i;
@@ -98,9 +99,12 @@ static int check_bytes(const struct option *o, const char *value, char *err, siz
 
 	for (s = value; *s != '\0'; s++) {
 		if (*s == '\n')
-			return complain(o, value, "goes over the end of the line; is a closing quote missing?", err, errlen);
+			return complain(o, value,
+				"goes over the end of the line; is a closing quote missing?", err,
+				errlen);
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return complain(o, value, "has a control character in it; write it without", err, errlen);
+			return complain(o, value, "has a control character in it; write it without",
+				err, errlen);
 	}
 	return 0;
 }
@@ -128,12 +132,17 @@ static int set_number(void *at, const struct option *o, const char *s, char *err
 	else
 		ok = value_number(s, &v);
 	if (!ok)
-		return complain(o, s, o->type == OPTION_SIZE ? "is no size; write bytes, or a number with k, m or g"
-			: o->type == OPTION_TIME ? "is no time; write seconds, or a number with ms, s, m, h or d"
-			: "is no number; write digits alone", err, errlen);
+		return complain(o, s,
+			o->type == OPTION_SIZE
+				? "is no size; write bytes, or a number with k, m or g"
+			: o->type == OPTION_TIME
+				? "is no time; write seconds, or a number with ms, s, m, h or d"
+				: "is no number; write digits alone",
+			err, errlen);
 	if ((v < o->min || v > o->max) && !(v == 0 && o->zero)) {
-		snprintf(what, sizeof(what), "is out of range; it must be %s to %s%s", print_number(o, o->min, lo),
-			print_number(o, o->max, hi), o->zero ? ", or 0 for none" : "");
+		snprintf(what, sizeof(what), "is out of range; it must be %s to %s%s",
+			print_number(o, o->min, lo), print_number(o, o->max, hi),
+			o->zero ? ", or 0 for none" : "");
 		return complain(o, s, what, err, errlen);
 	}
 	if (o->type == OPTION_NUMBER32)
@@ -202,17 +211,18 @@ static void list_free(struct strlist *l)
 	for (i = 0; i < l->n; i++)
 		free(l->v[i]);
 	free(l->v);
-	*l = (struct strlist){ 0, NULL };
+	*l = (struct strlist){0, NULL};
 }
 
-static int set_list(struct strlist *at, const struct option *o, const char *const *v, size_t n, char *err,
-	size_t errlen)
+static int set_list(struct strlist *at, const struct option *o, const char *const *v, size_t n,
+	char *err, size_t errlen)
 {
-	struct strlist l = { 0, NULL };
+	struct strlist l = {0, NULL};
 	size_t i;
 
 	if (n < o->min || n > o->max) {
-		snprintf(err, errlen, "%zu values; there must be %" PRIu64 " to %" PRIu64, n, o->min, o->max);
+		snprintf(err, errlen, "%zu values; there must be %" PRIu64 " to %" PRIu64, n,
+			o->min, o->max);
 		return -1;
 	}
 	for (i = 0; i < n; i++) {
@@ -222,7 +232,8 @@ static int set_list(struct strlist *at, const struct option *o, const char *cons
 			return -1;
 		for (j = 0; j < i; j++)
 			if (strcmp(v[i], v[j]) == 0)
-				return complain(o, v[i], "stands there twice; write it once", err, errlen);
+				return complain(
+					o, v[i], "stands there twice; write it once", err, errlen);
 	}
 	l.v = calloc(n + 1, sizeof(*l.v));
 	if (!l.v)
@@ -239,7 +250,8 @@ static int set_list(struct strlist *at, const struct option *o, const char *cons
 	return 0;
 }
 
-int option_set(void *base, const struct option *o, const char *const *v, size_t n, char *err, size_t errlen)
+int option_set(void *base, const struct option *o, const char *const *v, size_t n, char *err,
+	size_t errlen)
 {
 	void *at = field(base, o);
 	size_t i;
@@ -263,7 +275,8 @@ int option_set(void *base, const struct option *o, const char *const *v, size_t 
 	}
 }
 
-/* Cuts in place at commas, without blanks around the items. Returns how many; at most max are kept. */
+/* Cuts in place at commas, without blanks around the items. Returns how many; at most max are kept.
+ */
 static size_t split(char *s, const char **items, size_t max)
 {
 	size_t n = 0;
@@ -369,7 +382,8 @@ bool option_equal(const void *a, const void *b, const struct option *o)
 
 	switch (o->type) {
 	case OPTION_STRING:
-		return strcmp(*(char *const *)const_field(a, o), *(char *const *)const_field(b, o)) == 0;
+		return strcmp(*(char *const *)const_field(a, o),
+			       *(char *const *)const_field(b, o)) == 0;
 	case OPTION_LIST:
 		x = const_field(a, o);
 		y = const_field(b, o);

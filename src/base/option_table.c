@@ -12,33 +12,38 @@
 #define DAY (24 * HOUR)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static const char *const confirm_words[] = { "pong", "write", "none", NULL };
-static const char *const text_words[] = { "auto", "text", "binary", NULL };
-static const char *const level_words[] = { "error", "warn", "info", "debug", "trace", NULL };
-static const char *const format_words[] = { "text", "json", NULL };
+static const char *const confirm_words[] = {"pong", "write", "none", NULL};
+static const char *const text_words[] = {"auto", "text", "binary", NULL};
+static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
+static const char *const format_words[] = {"text", "json", NULL};
 
 #define AT(field) offsetof(struct config, field)
 /* The enums are read and written as unsigned int. */
-_Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) && sizeof(enum text_mode) == sizeof(unsigned) &&
-	sizeof(enum log_level) == sizeof(unsigned) && sizeof(enum log_format) == sizeof(unsigned), "enums");
+_Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
+		       sizeof(enum text_mode) == sizeof(unsigned) &&
+		       sizeof(enum log_level) == sizeof(unsigned) &&
+		       sizeof(enum log_format) == sizeof(unsigned),
+	"enums");
 
 /* clang-format off */
 const struct option option_table[] = {
-	{ .key = "workers", .type = OPTION_NUMBER32, .def = "0", .max = 256, .offset = AT(workers),
+	{ .key = "workers", .type = OPTION_NUMBER32, .def = "0", .max = 256,
+	  .offset = AT(workers),
 	  .help = "worker processes; 0: one for each online processor" },
-	{ .key = "user", .type = OPTION_STRING, .def = "wsgate", .apply = OPTION_RESTART, .offset = AT(user),
+	{ .key = "user", .type = OPTION_STRING, .def = "wsgate", .apply = OPTION_RESTART,
+	  .offset = AT(user),
 	  .help = "user that workers and bridge become when started as root; empty: stay" },
-	{ .key = "pidfile", .type = OPTION_STRING, .def = "/run/wsgate/wsgated.pid", .apply = OPTION_RESTART,
-	  .offset = AT(pidfile), .check = value_check_filled,
+	{ .key = "pidfile", .type = OPTION_STRING, .def = "/run/wsgate/wsgated.pid",
+	  .apply = OPTION_RESTART, .offset = AT(pidfile), .check = value_check_filled,
 	  .help = "file with the master's pid, locked while it runs" },
-	{ .key = "runtime_dir", .type = OPTION_STRING, .def = "/run/wsgate", .apply = OPTION_RESTART,
-	  .offset = AT(runtime_dir), .check = value_check_filled,
+	{ .key = "runtime_dir", .type = OPTION_STRING, .def = "/run/wsgate",
+	  .apply = OPTION_RESTART, .offset = AT(runtime_dir), .check = value_check_filled,
 	  .help = "directory of the control socket and the shared-memory file" },
-	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000", .min = 1, .max = 32,
-	  .offset = AT(listen), .check = value_check_address,
+	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000", .min = 1,
+	  .max = 32, .offset = AT(listen), .check = value_check_address,
 	  .help = "addresses for clients, host:port or [v6]:port" },
-	{ .key = "max_connections", .type = OPTION_NUMBER32, .def = "100000", .min = 1, .max = 10000000,
-	  .apply = OPTION_RESTART, .offset = AT(max_connections),
+	{ .key = "max_connections", .type = OPTION_NUMBER32, .def = "100000", .min = 1,
+	  .max = 10000000, .apply = OPTION_RESTART, .offset = AT(max_connections),
 	  .help = "connections at a time; sizes the routing table" },
 	{ .key = "max_workers", .type = OPTION_NUMBER32, .def = "64", .min = 1, .max = 256,
 	  .apply = OPTION_RESTART, .offset = AT(max_workers),
@@ -48,31 +53,39 @@ const struct option option_table[] = {
 	  .help = "first part of all subjects: ws.send, ws.recv, wslive, wsdead, wsauth" },
 	{ .key = "max_message", .type = OPTION_SIZE, .def = "1m", .min = 1, .max = 64 * M,
 	  .apply = OPTION_RESTART, .offset = AT(max_message),
-	  .help = "largest message of a client; never more than the broker's max_payload less 1k" },
-	{ .key = "max_header", .type = OPTION_SIZE, .def = "16k", .min = K, .max = M, .offset = AT(max_header),
+	  .help = "largest message of a client; never more than the broker's "
+	          "max_payload less 1k" },
+	{ .key = "max_header", .type = OPTION_SIZE, .def = "16k", .min = K, .max = M,
+	  .offset = AT(max_header),
 	  .help = "largest HTTP request head before the upgrade" },
 	{ .key = "handshake_timeout", .type = OPTION_TIME, .def = "10s", .min = 10, .max = HOUR,
 	  .offset = AT(handshake_timeout),
 	  .help = "time for the request before the upgrade, from the connection on" },
 	{ .key = "ping_interval", .type = OPTION_TIME, .def = "25s", .min = 100, .max = DAY,
-	  .offset = AT(ping_interval), .help = "a connection idle for so long is pinged" },
+	  .offset = AT(ping_interval),
+	  .help = "a connection idle for so long is pinged" },
 	{ .key = "pong_timeout", .type = OPTION_TIME, .def = "10s", .min = 100, .max = DAY,
-	  .offset = AT(pong_timeout), .help = "time for the answer to a Ping; then the connection is closed with 3008" },
+	  .offset = AT(pong_timeout),
+	  .help = "time for the answer to a Ping; then the connection is closed with 3008" },
 	{ .key = "echo_path", .type = OPTION_STRING, .def = "", .offset = AT(echo_path),
 	  .check = value_check_echo_path,
-	  .help = "path on which the worker itself echoes, without identity or broker; empty: none" },
-	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY, .offset = AT(drain_timeout),
+	  .help = "path on which the worker itself echoes, without identity or "
+	          "broker; empty: none" },
+	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
+	  .offset = AT(drain_timeout),
 	  .help = "time over which a graceful stop spreads the closing of connections" },
-	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = SECOND, .max = DAY, .zero = true,
-	  .offset = AT(hang_timeout), .help = "a child silent for so long is killed and replaced; 0: never" },
+	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = SECOND, .max = DAY,
+	  .zero = true, .offset = AT(hang_timeout),
+	  .help = "a child silent for so long is killed and replaced; 0: never" },
 
 	{ .key = "delivery.confirm", .type = OPTION_ENUM, .def = "pong", .words = confirm_words,
 	  .offset = AT(delivery.confirm),
 	  .help = "proof of receipt: pong (the client's own Pong), write (to the socket), none" },
 	{ .key = "delivery.window", .type = OPTION_SIZE, .def = "256k", .min = 1, .max = G,
-	  .offset = AT(delivery.window), .help = "bytes given and not yet confirmed, per connection" },
-	{ .key = "delivery.window_messages", .type = OPTION_NUMBER32, .def = "64", .min = 1, .max = 65536,
-	  .offset = AT(delivery.window_messages),
+	  .offset = AT(delivery.window),
+	  .help = "bytes given and not yet confirmed, per connection" },
+	{ .key = "delivery.window_messages", .type = OPTION_NUMBER32, .def = "64", .min = 1,
+	  .max = 65536, .offset = AT(delivery.window_messages),
 	  .help = "messages given and not yet confirmed, per connection" },
 	{ .key = "delivery.text", .type = OPTION_ENUM, .def = "auto", .words = text_words,
 	  .offset = AT(delivery.text),
@@ -81,10 +94,11 @@ const struct option option_table[] = {
 	  .offset = AT(delivery.user_buffer),
 	  .help = "bytes kept for one user beyond the window; what is more stays in the stream" },
 	{ .key = "delivery.total_buffer", .type = OPTION_SIZE, .def = "64m", .max = 1024 * G,
-	  .offset = AT(delivery.total_buffer), .help = "bytes kept for all users together" },
+	  .offset = AT(delivery.total_buffer),
+	  .help = "bytes kept for all users together" },
 
-	{ .key = "identity.sources", .type = OPTION_LIST, .def = "path,cookie", .min = 1, .max = 2,
-	  .offset = AT(identity.sources), .check = value_check_source,
+	{ .key = "identity.sources", .type = OPTION_LIST, .def = "path,cookie", .min = 1,
+	  .max = 2, .offset = AT(identity.sources), .check = value_check_source,
 	  .help = "where service and user are taken from: path, cookie" },
 	{ .key = "identity.service_cookie", .type = OPTION_STRING, .def = "service",
 	  .offset = AT(identity.service_cookie), .check = value_check_cookie,
@@ -93,47 +107,56 @@ const struct option option_table[] = {
 	  .offset = AT(identity.user_cookie), .check = value_check_cookie,
 	  .help = "cookie that names the user" },
 
-	{ .key = "origin.allow", .type = OPTION_LIST, .def = "same", .max = 256, .offset = AT(origin.allow),
-	  .check = value_check_origin,
-	  .help = "origins of browsers let in: same, any, https://*.example.org; none: no browser" },
+	{ .key = "origin.allow", .type = OPTION_LIST, .def = "same", .max = 256,
+	  .offset = AT(origin.allow), .check = value_check_origin,
+	  .help = "origins of browsers let in: same, any, https://*.example.org; "
+	          "none: no browser" },
 
-	{ .key = "log.level", .type = OPTION_ENUM, .def = "info", .words = level_words, .offset = AT(log.level),
+	{ .key = "log.level", .type = OPTION_ENUM, .def = "info", .words = level_words,
+	  .offset = AT(log.level),
 	  .help = "error, warn, info, debug or trace" },
 	{ .key = "log.target", .type = OPTION_STRING, .def = "stderr", .offset = AT(log.target),
 	  .check = value_check_target,
 	  .help = "stderr (in the background: syslog), syslog, or a file's path" },
 	{ .key = "log.format", .type = OPTION_ENUM, .def = "text", .words = format_words,
-	  .offset = AT(log.format), .help = "text, or json: one object a line" },
+	  .offset = AT(log.format),
+	  .help = "text, or json: one object a line" },
 
 	{ .key = "broker.type", .type = OPTION_STRING, .def = "nats", .apply = OPTION_RESTART,
 	  .offset = AT(broker.type), .check = value_check_broker,
 	  .help = "the kind of broker: nats; environment: PUBSUB_BROKER" },
-	{ .key = "broker.url", .type = OPTION_STRING, .def = "nats://127.0.0.1:4222", .secret = true,
-	  .offset = AT(broker.url), .check = value_check_url,
+	{ .key = "broker.url", .type = OPTION_STRING, .def = "nats://127.0.0.1:4222",
+	  .secret = true, .offset = AT(broker.url), .check = value_check_url,
 	  .help = "servers, comma-separated; environment: NATS_BROKER_URL" },
-	{ .key = "broker.grace", .type = OPTION_TIME, .def = "30s", .max = DAY, .offset = AT(broker.grace),
+	{ .key = "broker.grace", .type = OPTION_TIME, .def = "30s", .max = DAY,
+	  .offset = AT(broker.grace),
 	  .help = "time without the broker until clients are turned away" },
 	{ .key = "broker.full_timeout", .type = OPTION_TIME, .def = "10s", .max = DAY,
 	  .offset = AT(broker.full_timeout),
-	  .help = "a stream that is full is tried again for so long; then the client is closed with 1013" },
+	  .help = "a stream that is full is tried again for so long; then the client "
+	          "is closed with 1013" },
 
-	{ .key = "stream.name", .type = OPTION_STRING, .def = "websockets", .apply = OPTION_RESTART,
-	  .offset = AT(stream.name), .check = value_check_stream, .help = "name of the JetStream stream" },
-	{ .key = "stream.max_age", .type = OPTION_TIME, .def = "7d", .min = 100, .max = 36500 * DAY, .zero = true,
-	  .offset = AT(stream.max_age), .help = "messages not received until then are lost; 0: kept for ever" },
+	{ .key = "stream.name", .type = OPTION_STRING, .def = "websockets",
+	  .apply = OPTION_RESTART, .offset = AT(stream.name), .check = value_check_stream,
+	  .help = "name of the JetStream stream" },
+	{ .key = "stream.max_age", .type = OPTION_TIME, .def = "7d", .min = 100,
+	  .max = 36500 * DAY, .zero = true, .offset = AT(stream.max_age),
+	  .help = "messages not received until then are lost; 0: kept for ever" },
 	{ .key = "stream.max_bytes", .type = OPTION_SIZE, .def = "0", .max = INT64_MAX,
-	  .offset = AT(stream.max_bytes), .help = "size of the stream; a full one refuses; 0: no limit" },
-	{ .key = "stream.max_messages_per_user", .type = OPTION_NUMBER, .def = "0", .max = INT64_MAX,
-	  .offset = AT(stream.max_messages_per_user),
+	  .offset = AT(stream.max_bytes),
+	  .help = "size of the stream; a full one refuses; 0: no limit" },
+	{ .key = "stream.max_messages_per_user", .type = OPTION_NUMBER, .def = "0",
+	  .max = INT64_MAX, .offset = AT(stream.max_messages_per_user),
 	  .help = "messages waiting for one user; more are refused; 0: no limit" },
-	{ .key = "stream.duplicate_window", .type = OPTION_TIME, .def = "60s", .min = 100, .max = 30 * DAY,
-	  .offset = AT(stream.duplicate_window),
+	{ .key = "stream.duplicate_window", .type = OPTION_TIME, .def = "60s", .min = 100,
+	  .max = 30 * DAY, .offset = AT(stream.duplicate_window),
 	  .help = "time for which the broker knows a message again; at most max_age" },
 	{ .key = "stream.replicas", .type = OPTION_NUMBER32, .def = "1", .min = 1, .max = 5,
-	  .offset = AT(stream.replicas), .help = "servers of the cluster that keep each message" },
+	  .offset = AT(stream.replicas),
+	  .help = "servers of the cluster that keep each message" },
 
-	{ .key = "admin.listen", .type = OPTION_STRING, .def = "127.0.0.1:8001", .offset = AT(admin.listen),
-	  .check = value_check_address_or_none,
+	{ .key = "admin.listen", .type = OPTION_STRING, .def = "127.0.0.1:8001",
+	  .offset = AT(admin.listen), .check = value_check_address_or_none,
 	  .help = "address of /livez, /readyz, /metrics, /status.json; empty: none" },
 };
 const size_t option_count = COUNT(option_table);

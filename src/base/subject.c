@@ -10,10 +10,10 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	[SUBJECT_SEND] = { ".send." },
-	[SUBJECT_RECV] = { ".recv." },
-	[SUBJECT_LIVE] = { "live." },
-	[SUBJECT_DEAD] = { "dead." },
+	[SUBJECT_SEND] = {".send."},
+	[SUBJECT_RECV] = {".recv."},
+	[SUBJECT_LIVE] = {"live."},
+	[SUBJECT_DEAD] = {"dead."},
 };
 
 static bool must_encode(unsigned char b)
@@ -126,6 +126,6 @@ int subject_parse(enum subject_kind kind, const char *prefix, const char *subjec
 	u = token_decode(dot + 1, strlen(dot + 1), user, TOKEN_MAX);
 	if (s <= 0 || u <= 0)
 		return -1;
-	*id = (struct identity){ service, user, (size_t)s, (size_t)u };
+	*id = (struct identity){service, user, (size_t)s, (size_t)u};
 	return 0;
 }

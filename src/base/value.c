@@ -23,17 +23,17 @@ struct unit {
 
 /* Largest last: printing takes the largest that divides. */
 static const struct unit size_units[] = {
-	{ "", 1 },
-	{ "k", 1024 },
-	{ "m", 1024 * 1024 },
-	{ "g", 1024 * 1024 * 1024 },
+	{"", 1},
+	{"k", 1024},
+	{"m", 1024 * 1024},
+	{"g", 1024 * 1024 * 1024},
 };
 static const struct unit time_units[] = {
-	{ "ms", 1 },
-	{ "s", 1000 },
-	{ "m", 60 * 1000 },
-	{ "h", 3600 * 1000 },
-	{ "d", 24 * 3600 * 1000 },
+	{"ms", 1},
+	{"s", 1000},
+	{"m", 60 * 1000},
+	{"h", 3600 * 1000},
+	{"d", 24 * 3600 * 1000},
 };
 
 static const char *digits(const char *s, uint64_t *out)
@@ -50,7 +50,8 @@ static const char *digits(const char *s, uint64_t *out)
 	return s;
 }
 
-static bool with_unit(const char *s, const struct unit *units, size_t n, uint64_t bare, uint64_t *out)
+static bool with_unit(
+	const char *s, const struct unit *units, size_t n, uint64_t bare, uint64_t *out)
 {
 	uint64_t v, factor = 0;
 	size_t i;
@@ -97,7 +98,8 @@ bool value_time(const char *s, uint64_t *ms)
 
 const char *value_print_size(uint64_t bytes, char *buf)
 {
-	return bytes == 0 ? strcpy(buf, "0") : print_unit(bytes, size_units, COUNT(size_units), buf);
+	return bytes == 0 ? strcpy(buf, "0")
+			  : print_unit(bytes, size_units, COUNT(size_units), buf);
 }
 
 const char *value_print_time(uint64_t ms, char *buf)
@@ -186,14 +188,16 @@ const char *value_check_prefix(const char *s)
 	size_t n = strspn(s, ALNUM "_-");
 
 	return n > 0 && n <= SUBJECT_PREFIX_MAX && s[n] == '\0'
-		? NULL : "must be 1 to 32 letters, digits, _ or -";
+		       ? NULL
+		       : "must be 1 to 32 letters, digits, _ or -";
 }
 
 const char *value_check_stream(const char *s)
 {
 	size_t n = strspn(s, ALNUM "_-");
 
-	return n > 0 && n <= 128 && s[n] == '\0' ? NULL : "must be 1 to 128 letters, digits, _ or -";
+	return n > 0 && n <= 128 && s[n] == '\0' ? NULL
+						 : "must be 1 to 128 letters, digits, _ or -";
 }
 
 const char *value_check_echo_path(const char *s)
@@ -218,7 +222,8 @@ const char *value_check_origin(const char *s)
 		if (is_address(strncmp(host, "*.", 2) == 0 ? host + 2 : host, true))
 			return NULL;
 	}
-	return "must be same, any, or scheme://host[:port], with *. before the host for all below it";
+	return "must be same, any, or scheme://host[:port], with *. before the host for all below "
+	       "it";
 }
 
 const char *value_check_cookie(const char *s)
@@ -240,7 +245,8 @@ const char *value_check_target(const char *s)
 	if (strlen(s) >= PATH_MAX)
 		return "is too long for a path";
 	/* Else a misspelt "sysolg" would be a file in whatever directory this is. */
-	return strchr(s, '/') ? NULL : "must be stderr, syslog, or the path of a file, with a / in it";
+	return strchr(s, '/') ? NULL
+			      : "must be stderr, syslog, or the path of a file, with a / in it";
 }
 
 const char *value_check_broker(const char *s)
@@ -280,7 +286,8 @@ const char *value_check_url(const char *s)
 		s += strspn(s, " ");
 		len = strcspn(s, ", ");
 		if (!is_server(s, len))
-			return "must be a comma-separated list of nats://[user:password@]host[:port] or tls://...";
+			return "must be a comma-separated list of "
+			       "nats://[user:password@]host[:port] or tls://...";
 		s += len;
 		s += strspn(s, " ");
 		if (*s == '\0')

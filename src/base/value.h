@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* False: not of that form. What is beyond 64 bits becomes UINT64_MAX, which is in no option's range. */
+/* False: not of that form. What is beyond 64 bits becomes UINT64_MAX, which is in no option's
+ * range. */
 bool value_number(const char *s, uint64_t *out);
 bool value_size(const char *s, uint64_t *bytes);
 bool value_time(const char *s, uint64_t *ms);

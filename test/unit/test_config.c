@@ -1,6 +1,7 @@
 /*
- * test_config: golden files. config/x.conf with x.err must fail with exactly that line; with x.ok it must load, and x.ok
- * lists what differs from the defaults. `test_config --write` makes the expectations anew: read the diff.
+ * test_config: golden files. config/x.conf with x.err must fail with exactly that line; with x.ok
+ * it must load, and x.ok lists what differs from the defaults. `test_config --write` makes the
+ * expectations anew: read the diff.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,9 +19,47 @@
 #define DIR_PATH "test/unit/config/"
 #define EMPTY DIR_PATH "empty.conf"
 
-static struct config *load_with(const char *file, const char *const *sets, size_t n, char *err, size_t errlen)
+/* Our own allocations, not libconfuse's: the n-th from now fails; 0: none. */
+static unsigned fail_at;
+
+static int fails(void)
 {
-	const struct config_source src = { file, true, sets, n };
+	return fail_at > 0 && --fail_at == 0;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_reallocarray(void *p, size_t n, size_t size);
+char *__real_strdup(const char *s);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_reallocarray(void *p, size_t n, size_t size);
+char *__wrap_strdup(const char *s);
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_reallocarray(void *p, size_t n, size_t size)
+{
+	return fails() ? NULL : __real_reallocarray(p, n, size);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return fails() ? NULL : __real_strdup(s);
+}
+
+static struct config *load_with(
+	const char *file, const char *const *sets, size_t n, char *err, size_t errlen)
+{
+	const struct config_source src = {file, true, sets, n};
 
 	strcpy(err, "");
 	return config_load(&src, err, errlen);
@@ -49,7 +88,8 @@ static char *differences(const struct config *c)
 		putc('\n', f);
 	}
 	for (i = 0; i < c->ntls; i++)
-		fprintf(f, "tls %s certificate %s key %s\n", c->tls[i].listen, c->tls[i].certificate, c->tls[i].key);
+		fprintf(f, "tls %s certificate %s key %s\n", c->tls[i].listen,
+			c->tls[i].certificate, c->tls[i].key);
 	fclose(f);
 	config_free(d);
 	return text;
@@ -114,7 +154,8 @@ static void for_each_file(void (*fn)(const char *expect, const char *other, cons
 
 		snprintf(path, sizeof(path), DIR_PATH "%.200s", names[i]->d_name);
 		got = outcome(path, &suffix);
-		snprintf(expect, sizeof(expect), DIR_PATH "%.*s.%s", stem, names[i]->d_name, suffix);
+		snprintf(
+			expect, sizeof(expect), DIR_PATH "%.*s.%s", stem, names[i]->d_name, suffix);
 		snprintf(other, sizeof(other), DIR_PATH "%.*s.%s", stem, names[i]->d_name,
 			strcmp(suffix, "ok") == 0 ? "err" : "ok");
 		fn(expect, other, got);
@@ -157,8 +198,8 @@ static void test_golden(void **state)
 /* -T loads back equal, whatever is in it. */
 static void test_print_loads_back(void **state)
 {
-	static const char *const files[] = { EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
-		DIR_PATH "tls.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf" };
+	static const char *const files[] = {EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
+		DIR_PATH "tls.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
 	size_t i;
 
@@ -191,7 +232,8 @@ static void test_print_loads_back(void **state)
 
 static void test_order(void **state)
 {
-	static const char *const sets[] = { "broker.url=nats://set", "log.level=debug", "log.level=warn" };
+	static const char *const sets[] = {
+		"broker.url=nats://set", "log.level=debug", "log.level=warn"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX";
 	int fd = mkstemp(path);
 	struct config *c;
@@ -231,7 +273,8 @@ static void test_environment_faults(void **state)
 	unsetenv("NATS_BROKER_URL");
 	setenv("PUBSUB_BROKER", "kafka", 1);
 	assert_null(load(EMPTY, err, sizeof(err)));
-	assert_string_equal(err, "environment PUBSUB_BROKER: broker.type: \"kafka\" is an unknown broker; the only one is nats");
+	assert_string_equal(err, "environment PUBSUB_BROKER: broker.type: \"kafka\" is an unknown "
+				 "broker; the only one is nats");
 	unsetenv("PUBSUB_BROKER");
 }
 
@@ -240,19 +283,23 @@ static void test_sets(void **state)
 	static const struct {
 		const char *set, *err;
 	} rows[] = {
-		{ "workers", "-o: workers: has no value; write -o workers=VALUE" },
-		{ "=3", "-o: : no such key; wsgate.conf(5) lists them all" },
-		{ "", "-o: : no such key; wsgate.conf(5) lists them all" },
-		{ "wrokers=1", "-o: wrokers: no such key; is workers meant? wsgate.conf(5) lists them all" },
-		{ "log=1", "-o: log: no such key; wsgate.conf(5) lists them all" },
-		{ "tls.key=1", "-o: tls.key: sections with a title are for the file alone" },
-		{ "workers=x", "-o: workers: \"x\" is no number; write digits alone" },
-		{ "workers=65", "-o: workers: workers must not be above max_workers; lower the one or raise the other" },
-		{ "listen=", "-o: listen: 0 values; there must be 1 to 32" },
-		{ "listen=a:1,", "-o: listen: \"\" must be host:port or [v6]:port, port 1 to 65535" },
-		{ "user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing quote missing?" },
+		{"workers", "-o: workers: has no value; write -o workers=VALUE"},
+		{"=3", "-o: no such key; wsgate.conf(5) lists them all"},
+		{"", "-o: no such key; wsgate.conf(5) lists them all"},
+		{"wrokers=1", "-o: wrokers: no such key; is workers meant? wsgate.conf(5) lists "
+			      "them all"},
+		{"log=1", "-o: log: no such key; wsgate.conf(5) lists them all"},
+		{"tls.key=1", "-o: tls.key: sections with a title are for the file alone"},
+		{"workers=x", "-o: workers: \"x\" is no number; write digits alone"},
+		{"workers=65", "-o: workers: workers must not be above max_workers; lower the one "
+			       "or raise the other"},
+		{"listen=", "-o: listen: 0 values; there must be 1 to 32"},
+		{"listen=a:1,", "-o: listen: \"\" must be host:port or [v6]:port, port 1 to 65535"},
+		{"user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing "
+			      "quote missing?"},
 	};
-	static const char *const good[] = { "listen= a:1 , [::]:2", "origin.allow=", "echo_path=/a=b" };
+	static const char *const good[] = {
+		"listen= a:1 , [::]:2", "origin.allow=", "echo_path=/a=b"};
 	char err[1024];
 	struct config *c;
 	size_t i;
@@ -274,7 +321,7 @@ static void test_sets(void **state)
 
 static void test_files(void **state)
 {
-	struct config_source src = { "/nonexistent/x.conf", false, NULL, 0 };
+	struct config_source src = {"/nonexistent/x.conf", false, NULL, 0};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX";
 	struct config *c = config_load(&src, err, sizeof(err));
 	int fd = mkstemp(path), i;
@@ -307,9 +354,37 @@ static void test_short_buffer(void **state)
 	assert_string_equal(err, "/nonexi");
 }
 
+/* Each allocation fails once: a line that says so, nothing left behind (which the sanitizer sees),
+ * no crash. */
+static void test_no_memory(void **state)
+{
+	static const char *const files[] = {DIR_PATH "all_keys.conf", DIR_PATH "tls.conf"};
+	static const char *const sets[] = {"listen=a:1,b:2"};
+	char err[1024];
+	struct config *c;
+	unsigned n;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		for (n = 1;; n++) {
+			fail_at = n;
+			c = load_with(files[i], sets, 1, err, sizeof(err));
+			if (c)
+				break;
+			assert_int_equal(fail_at, 0);
+			assert_non_null(strstr(err, "out of memory"));
+		}
+		assert_true(fail_at > 0 && n > 50);
+		fail_at = 0;
+		config_free(c);
+	}
+}
+
 static void test_workers(void **state)
 {
-	static const char *const many[] = { "workers=0", "max_workers=1" }, *const three[] = { "workers=3" };
+	static const char *const many[] = {"workers=0", "max_workers=1"}, *const three[] = {
+										  "workers=3"};
 	char err[1024];
 	struct config *c = load_with(EMPTY, many, 2, err, sizeof(err));
 
@@ -331,6 +406,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_short_buffer),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_workers),
 	};
 

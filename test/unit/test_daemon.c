@@ -121,7 +121,8 @@ static void test_pidfile_faults(void **state)
 	assert_int_equal(errno, ENOENT);
 	snprintf(path, sizeof(path), "%s/link", dir);
 	assert_int_equal(symlink("/tmp/elsewhere", path), 0);
-	assert_int_equal(daemon_pidfile_open(path, &other), -1); /* root must not write where somebody points */
+	assert_int_equal(daemon_pidfile_open(path, &other),
+		-1); /* root must not write where somebody points */
 	assert_int_equal(errno, ELOOP);
 	unlink(path);
 	assert_int_equal(daemon_pidfile_write(-1), -1);
@@ -251,7 +252,9 @@ static int standard_fds(void)
 	close(0);
 	close(2);
 	daemon_standard_fds();
-	return fcntl(0, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0 && open("/dev/null", O_RDONLY) > 2 ? 0 : 1;
+	return fcntl(0, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0 && open("/dev/null", O_RDONLY) > 2
+		       ? 0
+		       : 1;
 }
 
 static void test_descriptors(void **state)

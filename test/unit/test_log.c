@@ -68,18 +68,22 @@ static const char *after_time(const char *line)
 static void test_text(void **state)
 {
 	(void)state;
-	log_info("message", kv_str("key", "value"), kv_str("key2", "va\nlue"), kv_int("n", -5), kv_uint("u", UINT64_MAX));
-	assert_string_equal(after_time(slurp(path)),
-		"info worker 0: message key=value key2=\"va\\x0alue\" n=-5 u=18446744073709551615\n");
+	log_info("message", kv_str("key", "value"), kv_str("key2", "va\nlue"), kv_int("n", -5),
+		kv_uint("u", UINT64_MAX));
+	assert_string_equal(
+		after_time(slurp(path)), "info worker 0: message key=value key2=\"va\\x0alue\" "
+					 "n=-5 u=18446744073709551615\n");
 }
 
 static void test_text_escapes(void **state)
 {
 	(void)state;
-	log_warn("a\nb", kv_str("q", "a\"b\\c"), kv_str("empty", ""), kv_str("null", NULL), kv_mem("m", "a\0b", 3),
-		kv_str("eq", "a=b"), kv_str("e", "\303\251\033[31m\177"), kv_mem("none", NULL, 7));
+	log_warn("a\nb", kv_str("q", "a\"b\\c"), kv_str("empty", ""), kv_str("null", NULL),
+		kv_mem("m", "a\0b", 3), kv_str("eq", "a=b"), kv_str("e", "\303\251\033[31m\177"),
+		kv_mem("none", NULL, 7));
 	assert_string_equal(after_time(slurp(path)),
-		"warn worker 0: a\\x0ab q=\"a\\\"b\\\\c\" empty=\"\" null=\"\" m=\"a\\x00b\" eq=\"a=b\" "
+		"warn worker 0: a\\x0ab q=\"a\\\"b\\\\c\" empty=\"\" null=\"\" m=\"a\\x00b\" "
+		"eq=\"a=b\" "
 		"e=\"\\xc3\\xa9\\x1b[31m\\x7f\" none=\"\"\n");
 }
 
@@ -89,7 +93,8 @@ static void test_errno_stays(void **state)
 	errno = ENOENT;
 	log_error("gone", kv_errno(errno));
 	assert_int_equal(errno, ENOENT);
-	assert_string_equal(after_time(slurp(path)), "error worker 0: gone error=\"No such file or directory\"\n");
+	assert_string_equal(after_time(slurp(path)),
+		"error worker 0: gone error=\"No such file or directory\"\n");
 }
 
 static void test_levels(void **state)
@@ -165,13 +170,15 @@ static void test_json(void **state)
 
 	(void)state;
 	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_JSON), 0);
-	log_info("hello", kv_str("s", "a\nb\"\\\303\251\177\302\205\360\237\230\200"), kv_mem("bad", "\377\300\200\355\240\200x\303", 8),
-		kv_int("n", INT64_MIN));
+	log_info("hello", kv_str("s", "a\nb\"\\\303\251\177\302\205\360\237\230\200"),
+		kv_mem("bad", "\377\300\200\355\240\200x\303", 8), kv_int("n", INT64_MIN));
 	s = slurp(path);
 	assert_true(json_line(s));
-	assert_non_null(strstr(s, "\",\"level\":\"info\",\"process\":\"worker 0\",\"message\":\"hello\",\"s\":"));
+	assert_non_null(strstr(
+		s, "\",\"level\":\"info\",\"process\":\"worker 0\",\"message\":\"hello\",\"s\":"));
 	assert_non_null(strstr(s, "\"a\\u000ab\\\"\\\\\303\251\\u007f\\u0085\360\237\230\200\""));
-	assert_non_null(strstr(s, "\"bad\":\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdx\\ufffd\""));
+	assert_non_null(
+		strstr(s, "\"bad\":\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdx\\ufffd\""));
 	assert_non_null(strstr(s, "\"n\":-9223372036854775808}"));
 }
 
@@ -188,7 +195,8 @@ static void test_json_always_valid(void **state)
 		for (n = b ? 600 : 500; n < 4200; n += n < 4000 ? 97 : 1) {
 			fresh(NULL);
 			assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_JSON), 0);
-			log_info("x", kv_mem("a", value, n), kv_str("after", "12345"), kv_int("last", 1234567));
+			log_info("x", kv_mem("a", value, n), kv_str("after", "12345"),
+				kv_int("last", 1234567));
 			slurp(path);
 			assert_true(strlen(text) <= 4096);
 			if (!json_line(text))
@@ -321,13 +329,14 @@ static void *many(void *arg)
 	int i;
 
 	for (i = 0; i < 500; i++)
-		log_info("thread", kv_str("who", arg), kv_str("filler", "0123456789012345678901234567890123456789"));
+		log_info("thread", kv_str("who", arg),
+			kv_str("filler", "0123456789012345678901234567890123456789"));
 	return NULL;
 }
 
 static void test_threads(void **state)
 {
-	static char names[4][2] = { "a", "b", "c", "d" };
+	static char names[4][2] = {"a", "b", "c", "d"};
 	pthread_t t[4];
 	size_t i, lines = 0, n;
 	const char *p;
@@ -343,14 +352,15 @@ static void test_threads(void **state)
 		const char *rest = after_time(p);
 
 		n = strcspn(rest, "\n");
-		assert_int_equal(n, strlen("info worker 0: thread who=a filler=0123456789012345678901234567890123456789"));
+		assert_int_equal(n, strlen("info worker 0: thread who=a "
+					   "filler=0123456789012345678901234567890123456789"));
 	}
 	assert_int_equal(lines, 2000);
 }
 
 static void test_limit(void **state)
 {
-	struct log_limit l = { 0 };
+	struct log_limit l = {0};
 	int i, allowed = 0;
 
 	(void)state;
@@ -361,7 +371,8 @@ static void test_limit(void **state)
 	l.start_ms -= 60000; /* the pause */
 	assert_true(log_allow(&l, 3, 60000));
 	assert_int_equal(l.dropped, 0);
-	assert_string_equal(after_time(slurp(path)), "warn worker 0: lines like the next one were left out lines=7\n");
+	assert_string_equal(after_time(slurp(path)),
+		"warn worker 0: lines like the next one were left out lines=7\n");
 	assert_true(log_allow(&l, 3, 60000));
 }
 

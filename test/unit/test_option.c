@@ -1,6 +1,7 @@
 /*
- * test_option: the option table, what wsgated -T prints, etc/wsgate.conf and the table in man/wsgate.conf.5 all agree.
- * `test_option --write` makes the two files' parts anew from the table.
+ * test_option: the option table, what wsgated -T prints, etc/wsgate.conf and the table in
+ * man/wsgate.conf.5 all agree. `test_option --write` makes the two files' parts anew from the
+ * table.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,8 +68,8 @@ static void sample_key(const struct option *o, const char *indent, FILE *f)
 {
 	char *def = default_text(o);
 
-	fprintf(f, "%s# %s%s\n%s#%s = %s\n", indent, o->help, o->apply == OPTION_RESTART ? " [restart]" : "", indent,
-		leaf(o), def);
+	fprintf(f, "%s# %s%s\n%s#%s = %s\n", indent, o->help,
+		o->apply == OPTION_RESTART ? " [restart]" : "", indent, leaf(o), def);
 	free(def);
 }
 
@@ -82,7 +83,8 @@ static void make_sample(FILE *f)
 		const char *dot = strchr(option_table[i].key, '.');
 		bool new_section;
 
-		snprintf(now, sizeof(now), "%.*s", dot ? (int)(dot - option_table[i].key) : 0, option_table[i].key);
+		snprintf(now, sizeof(now), "%.*s", dot ? (int)(dot - option_table[i].key) : 0,
+			option_table[i].key);
 		new_section = strcmp(now, section) != 0;
 		if (new_section && section[0] != '\0')
 			fputs("}\n", f);
@@ -120,7 +122,8 @@ static void man_key(const struct option *o, FILE *f)
 
 	fprintf(f, ".It Ic %s No = Li ", o->key);
 	man_text(def, f);
-	fprintf(f, "\n.Pq %s%s\n", o->apply == OPTION_RESTART ? "restart" : "reload", o->unused ? ", checked only" : "");
+	fprintf(f, "\n.Pq %s%s\n", o->apply == OPTION_RESTART ? "restart" : "reload",
+		o->unused ? ", checked only" : "");
 	man_text(o->help, f);
 	fputs(".\n", f);
 	free(def);
@@ -139,7 +142,8 @@ static void make_man_tls(FILE *f)
 	size_t i;
 
 	for (i = 0; i < option_tls_count; i++)
-		fprintf(f, ".It Ic %s\n.Pq checked only\n%s.\n", leaf(&option_tls_table[i]), option_tls_table[i].help);
+		fprintf(f, ".It Ic %s\n.Pq checked only\n%s.\n", leaf(&option_tls_table[i]),
+			option_tls_table[i].help);
 }
 
 static char *made(void (*make)(FILE *))
@@ -180,7 +184,7 @@ static char *between(const char *text, const char *begin, const char *end)
 
 static struct config *load(const char *file, const char *const *sets, size_t n)
 {
-	const struct config_source src = { file, true, sets, n };
+	const struct config_source src = {file, true, sets, n};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -191,7 +195,7 @@ static struct config *load(const char *file, const char *const *sets, size_t n)
 
 static struct config *load_defaults(void)
 {
-	const struct config_source src = { NULL, false, NULL, 0 };
+	const struct config_source src = {NULL, false, NULL, 0};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -217,7 +221,8 @@ static void test_rows(void **state)
 
 	(void)state;
 	for (i = 0; i < option_count + option_tls_count; i++) {
-		const struct option *o = i < option_count ? &option_table[i] : &option_tls_table[i - option_count];
+		const struct option *o =
+			i < option_count ? &option_table[i] : &option_tls_table[i - option_count];
 
 		for (j = i + 1; j < option_count; j++)
 			assert_string_not_equal(o->key, option_table[j].key);
@@ -250,10 +255,11 @@ static size_t width(const struct option *o)
 	}
 }
 
-/* No field of struct config without a row, none with two: what no row covers is padding, less than 8 bytes in a piece. */
+/* No field of struct config without a row, none with two: what no row covers is padding, less than
+ * 8 bytes in a piece. */
 static void test_every_field(void **state)
 {
-	unsigned char covered[sizeof(struct config)] = { 0 };
+	unsigned char covered[sizeof(struct config)] = {0};
 	size_t i, j, gap = 0;
 
 	(void)state;
@@ -268,7 +274,8 @@ static void test_every_field(void **state)
 	for (i = 0; i < sizeof(covered); i++) {
 		gap = covered[i] ? 0 : gap + 1;
 		assert_true(gap < 8);
-		/* A field of four bytes would begin at such a place; padding ends at one of eight. */
+		/* A field of four bytes would begin at such a place; padding ends at one of eight.
+		 */
 		if (gap == 4)
 			assert_true((i + 1) % 8 == 0);
 	}
@@ -292,7 +299,10 @@ static void test_printed(void **state)
 	for (i = 0; i < option_count; i++) { /* every key, in the table's order */
 		char line[128];
 
-		snprintf(line, sizeof(line), "%s%s = ", strchr(option_table[i].key, '.') ? "\n\t" : i > 0 ? "\n" : "",
+		snprintf(line, sizeof(line), "%s%s = ",
+			strchr(option_table[i].key, '.') ? "\n\t"
+			: i > 0                          ? "\n"
+							 : "",
 			leaf(&option_table[i]));
 		p = strstr(p, line);
 		assert_non_null(p);
@@ -353,7 +363,8 @@ static void test_sample_uncommented(void **state)
 
 static void test_man(void **state)
 {
-	char *text = slurp(MAN), *got = between(text, MAN_BEGIN, MAN_END), *want = made(make_man_keys);
+	char *text = slurp(MAN), *got = between(text, MAN_BEGIN, MAN_END),
+	     *want = made(make_man_keys);
 
 	(void)state;
 	assert_string_equal(got, want);
@@ -376,13 +387,14 @@ static void test_guess(void **state)
 	assert_string_equal(option_guess("log.grace")->key, "broker.grace");
 	assert_null(option_guess(""));
 	assert_null(option_guess("something_else_altogether"));
-	assert_null(option_guess("0123456789012345678901234567890123456789012345678901234567890123456789"));
+	assert_null(option_guess(
+		"0123456789012345678901234567890123456789012345678901234567890123456789"));
 }
 
 static void test_equal(void **state)
 {
-	static const char *const sets[] = { "listen=a:1,b:2", "user=x", "delivery.confirm=none", "max_workers=7",
-		"broker.grace=7s" };
+	static const char *const sets[] = {"listen=a:1,b:2", "user=x", "delivery.confirm=none",
+		"max_workers=7", "broker.grace=7s"};
 	struct config *a = load_defaults(), *b = load(SAMPLE, sets, 5);
 	size_t i, differ = 0;
 
@@ -398,14 +410,15 @@ static void test_equal(void **state)
 static void test_refused(void **state)
 {
 	struct config *c = load_defaults();
-	const char *two[] = { "a:1", "b" };
+	const char *two[] = {"a:1", "b"};
 	char err[400];
 
 	(void)state;
 	assert_int_equal(option_set(c, option_find("listen"), two, 2, err, sizeof(err)), -1);
 	assert_int_equal(c->listen.n, 2);
 	assert_string_equal(c->listen.v[0], "0.0.0.0:8000");
-	assert_int_equal(option_set_text(c, option_find("subject_prefix"), "a.b", err, sizeof(err)), -1);
+	assert_int_equal(
+		option_set_text(c, option_find("subject_prefix"), "a.b", err, sizeof(err)), -1);
 	assert_string_equal(c->subject_prefix, "ws");
 	assert_int_equal(option_set(c, option_find("workers"), two, 2, err, sizeof(err)), -1);
 	assert_string_equal(err, "takes one value, not 2");

@@ -50,7 +50,8 @@ static void test_tokens(void **state)
 	encode("\0", 1, "%00");
 }
 
-/* Both bytes of a pair, all pairs: one subject each. Sorting is not needed: decoding gives them back. */
+/* Both bytes of a pair, all pairs: one subject each. Sorting is not needed: decoding gives them
+ * back. */
 static void test_pairs(void **state)
 {
 	char out[8], back[4];
@@ -59,7 +60,7 @@ static void test_pairs(void **state)
 	(void)state;
 	for (a = 0; a < 256; a++) {
 		for (b = 0; b < 256; b++) {
-			char raw[2] = { (char)a, (char)b };
+			char raw[2] = {(char)a, (char)b};
 			int n = token_encode(raw, 2, out, sizeof(out));
 
 			assert_true(n >= 2);
@@ -113,23 +114,27 @@ static void test_room(void **state)
 
 static struct identity identity(const char *service, size_t slen, const char *user, size_t ulen)
 {
-	return (struct identity){ service, user, slen, ulen };
+	return (struct identity){service, user, slen, ulen};
 }
 
 static void test_kinds(void **state)
 {
-	static const char *const want[] = { [SUBJECT_SEND] = "ws.send.chat.a%2Eb", [SUBJECT_RECV] = "ws.recv.chat.a%2Eb",
-		[SUBJECT_LIVE] = "wslive.chat.a%2Eb", [SUBJECT_DEAD] = "wsdead.chat.a%2Eb" };
+	static const char *const want[] = {[SUBJECT_SEND] = "ws.send.chat.a%2Eb",
+		[SUBJECT_RECV] = "ws.recv.chat.a%2Eb",
+		[SUBJECT_LIVE] = "wslive.chat.a%2Eb",
+		[SUBJECT_DEAD] = "wsdead.chat.a%2Eb"};
 	struct identity id = identity("chat", 4, "a.b", 3), back;
 	char out[SUBJECT_MAX], service[TOKEN_MAX], user[TOKEN_MAX];
 	unsigned k, j;
 
 	(void)state;
 	for (k = 0; k < 4; k++) {
-		assert_int_equal(subject_format(k, "ws", &id, out, sizeof(out)), (int)strlen(want[k]));
+		assert_int_equal(
+			subject_format(k, "ws", &id, out, sizeof(out)), (int)strlen(want[k]));
 		assert_string_equal(out, want[k]);
 		for (j = 0; j < 4; j++)
-			assert_int_equal(subject_parse(j, "ws", out, service, user, &back), j == k ? 0 : -1);
+			assert_int_equal(
+				subject_parse(j, "ws", out, service, user, &back), j == k ? 0 : -1);
 		assert_int_equal(subject_parse(k, "ws", out, service, user, &back), 0);
 		assert_int_equal(back.service_len, 4);
 		assert_memory_equal(back.service, "chat", 4);
@@ -140,7 +145,8 @@ static void test_kinds(void **state)
 
 static void test_lengths(void **state)
 {
-	char raw[TOKEN_MAX + 1], prefix[SUBJECT_PREFIX_MAX + 2], out[SUBJECT_MAX], service[TOKEN_MAX], user[TOKEN_MAX];
+	char raw[TOKEN_MAX + 1], prefix[SUBJECT_PREFIX_MAX + 2], out[SUBJECT_MAX],
+		service[TOKEN_MAX], user[TOKEN_MAX];
 	struct identity id, back;
 	int n;
 
@@ -188,30 +194,33 @@ static void test_long_token_in_subject(void **state)
 
 static void test_not_of_that_form(void **state)
 {
-	static const char *const subjects[] = { "", "ws", "ws.recv", "ws.recv.", "ws.recv.s", "ws.recv.s.", "ws.recv..u",
-		"ws.recv.s.u.x", "ws.recv.s.u.", "ws.recv.*.u", "ws.recv.s.>", "ws.recv.s.%41", "wt.recv.s.u", "ws.recvs.u",
-		"xws.recv.s.u", "ws.recv.s.a b" };
+	static const char *const subjects[] = {"", "ws", "ws.recv", "ws.recv.", "ws.recv.s",
+		"ws.recv.s.", "ws.recv..u", "ws.recv.s.u.x", "ws.recv.s.u.", "ws.recv.*.u",
+		"ws.recv.s.>", "ws.recv.s.%41", "wt.recv.s.u", "ws.recvs.u", "xws.recv.s.u",
+		"ws.recv.s.a b"};
 	char service[TOKEN_MAX], user[TOKEN_MAX];
 	struct identity back;
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++)
-		assert_int_equal(subject_parse(SUBJECT_RECV, "ws", subjects[i], service, user, &back), -1);
+		assert_int_equal(
+			subject_parse(SUBJECT_RECV, "ws", subjects[i], service, user, &back), -1);
 }
 
 /* Where one token ends and the next begins cannot be moved by what is in them. */
 static void test_no_shared_subject(void **state)
 {
-	static const char *const tokens[] = { "a", "b", "a.b", "b.c", "a%2Eb", "%", "%2E", ".", "..", "*", ">", " ", "c",
-		"a.b.c", "A" };
+	static const char *const tokens[] = {"a", "b", "a.b", "b.c", "a%2Eb", "%", "%2E", ".", "..",
+		"*", ">", " ", "c", "a.b.c", "A"};
 	enum { N = sizeof(tokens) / sizeof(tokens[0]) };
 	static char seen[N * N][SUBJECT_MAX];
 	size_t i, j, n;
 
 	(void)state;
 	for (n = 0; n < N * N; n++) {
-		struct identity id = identity(tokens[n / N], strlen(tokens[n / N]), tokens[n % N], strlen(tokens[n % N]));
+		struct identity id = identity(
+			tokens[n / N], strlen(tokens[n / N]), tokens[n % N], strlen(tokens[n % N]));
 
 		assert_true(subject_format(SUBJECT_RECV, "ws", &id, seen[n], SUBJECT_MAX) > 0);
 	}
