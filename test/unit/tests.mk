@@ -40,7 +40,9 @@ UNIT_TESTS += test_table
 test_table_SRC = \
 	src/base/table.c
 
+# Refuses memory on demand.
 UNIT_TESTS += test_config
+$(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
 test_config_SRC = \
 	src/base/confile.c \
 	src/base/config.c \
