@@ -77,3 +77,24 @@ UNIT_TESTS += test_route
 test_route_SRC = \
 	src/ipc/record.c \
 	src/ipc/route.c
+UNIT_TESTS += test_json
+test_json_SRC = \
+	src/broker/json.c
+
+# Plays a host without IPv6.
+UNIT_TESTS += test_listen
+$(B)/test/unit/test_listen: LDFLAGS_ALL += -Wl,--wrap=socket
+test_listen_SRC = \
+	src/base/log.c \
+	src/master/listen.c
+
+UNIT_TESTS += test_shm
+test_shm_SRC = \
+	src/ipc/ring.c \
+	src/ipc/route.c \
+	src/ipc/shm.c
+
+UNIT_TESTS += test_chan
+test_chan_SRC = \
+	src/base/log.c \
+	src/ipc/chan.c

@@ -1,0 +1,163 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <wsgate/shm.h>
+
+static const struct shm_sizes sizes = { 4, 100, 65536, 131072 };
+static char dir[] = "/tmp/wsgate-shm-XXXXXX", path[64];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/segment", dir);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(dir);
+}
+
+static int create(void)
+{
+	int fd = shm_create(path, &sizes, "1.2.3", getuid(), getgid());
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_create(void **state)
+{
+	int fd = create();
+	struct shm_header h;
+	struct shm shm;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal((uint64_t)st.st_size, shm_file_size(&sizes));
+	assert_int_equal(shm_read_header(fd, &h), 0);
+	assert_string_equal(h.version, "1.2.3");
+	assert_int_equal(h.sizes.routes, 100);
+	assert_int_equal(shm_create(path, &sizes, "x", getuid(), getgid()), -1);
+	assert_int_equal(errno, EEXIST);
+	assert_int_equal(shm_map(&shm, fd, false), 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(shm_slot_used(&shm, i));
+	shm_unmap(&shm);
+	close(fd);
+}
+
+/* Slots do not overlap: what fills one leaves its neighbours as they were. */
+static void test_slots_apart(void **state)
+{
+	int fd = create();
+	struct shm shm;
+
+	(void)state;
+	for (unsigned i = 0; i < sizes.max_workers; i++)
+		assert_int_equal(shm_prepare_slot(fd, i), 0);
+	assert_int_equal(shm_prepare_slot(fd, sizes.max_workers), -1);
+	assert_int_equal(shm_map(&shm, fd, true), 0);
+	for (unsigned i = 0; i < sizes.max_workers; i++) {
+		struct route_section r = shm_routes(&shm, i);
+		struct changes c;
+
+		assert_true(shm_slot_used(&shm, i));
+		shm_changes(&shm, i, &c);
+		assert_true(c.size >= 2 * sizes.routes);
+		memset(r.routes, (int)i + 1, r.n * sizeof(struct route));
+		memset(r.longs, (int)i + 1, (size_t)r.n * ROUTE_LONG);
+		memset((void *)(uintptr_t)c.list, (int)i + 1, c.size * sizeof(uint32_t));
+		memset(shm_up_data(&shm, i, 0), (int)i + 1, sizes.up_size);
+		memset(shm_up_data(&shm, i, 1), (int)i + 1, sizes.up_size);
+		memset(shm_down_data(&shm, i), (int)i + 1, sizes.down_size);
+	}
+	for (unsigned i = 0; i < sizes.max_workers; i++) {
+		const uint8_t *first = (const uint8_t *)shm_routes(&shm, i).routes;
+		const uint8_t *last = (const uint8_t *)shm_down_data(&shm, i) + sizes.down_size - 1;
+
+		assert_int_equal(*first, i + 1);
+		assert_int_equal(*last, i + 1);
+		assert_int_equal(((uint8_t *)shm_up_data(&shm, i, 0))[sizes.up_size - 1], i + 1);
+		assert_int_equal(((uint8_t *)shm_up_data(&shm, i, 1))[0], i + 1);
+		assert_int_equal(atomic_load(&shm_slot(&shm, i)->down.head), RING_START);
+		assert_true(last < (uint8_t *)shm.base + shm.size);
+	}
+	assert_memory_equal(shm.header->magic, SHM_MAGIC, 8);
+	shm_unmap(&shm);
+	close(fd);
+}
+
+/* What is not a segment of this layout is refused, whatever it is. */
+static void test_refused(void **state)
+{
+	static const size_t offsets[] = { offsetof(struct shm_header, magic), offsetof(struct shm_header, layout),
+		offsetof(struct shm_header, header_size), offsetof(struct shm_header, size),
+		offsetof(struct shm_header, sizes.max_workers), offsetof(struct shm_header, sizes.routes),
+		offsetof(struct shm_header, sizes.up_size), offsetof(struct shm_header, sizes.down_size) };
+	int fd = create();
+	struct shm shm;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+		uint8_t byte, other;
+
+		assert_int_equal(pread(fd, &byte, 1, (off_t)offsets[i]), 1);
+		other = byte ^ 0x55;
+		assert_int_equal(pwrite(fd, &other, 1, (off_t)offsets[i]), 1);
+		assert_int_equal(shm_map(&shm, fd, true), -1);
+		assert_int_equal(errno, EPROTO);
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)offsets[i]), 1);
+	}
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	assert_int_equal(shm_map(&shm, fd, true), -1);
+	assert_int_equal(errno, EPROTO);
+	assert_int_equal(ftruncate(fd, 3), 0);
+	assert_int_equal(shm_map(&shm, fd, true), -1);
+	assert_int_equal(errno, EPROTO);
+	close(fd);
+}
+
+/* Sizes that do not work are refused before a file is made. */
+static void test_bad_sizes(void **state)
+{
+	struct shm_sizes bad[] = { { 0, 100, 65536, 65536 }, { 1, 0, 65536, 65536 }, { 1, 1, 65535, 65536 },
+		{ 1, 1, 65536, 12 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(shm_create(path, &bad[i], "x", getuid(), getgid()), -1);
+		assert_int_equal(errno, EINVAL);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_create, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slots_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_sizes, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
