@@ -48,8 +48,7 @@ struct child {
 	bool stop_wanted; /* PROTO_STOP is still to be sent */
 	/* a worker's: see brief.h */
 	uint64_t told;
-	uint64_t repeat[SHM_UP_RINGS];  /* by ring: dead, and a new bridge must hear it again; 0:
-					   none */
+	uint64_t repeat[SHM_UP_RINGS];  /* by ring: dead, to be told again; 0: none */
 	uint64_t drained[SHM_UP_RINGS]; /* by ring: the last generation that the bridge drained */
 };
 
