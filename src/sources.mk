@@ -27,7 +27,25 @@ WS_SRC = \
 	src/ws/utf8.c
 
 BROKER_SRC = \
-	src/broker/broker_nats.c
+	src/broker/aside.c \
+	src/broker/broker_nats.c \
+	src/broker/carrier.c \
+	src/broker/errand.c \
+	src/broker/feed.c \
+	src/broker/headers.c \
+	src/broker/hookup.c \
+	src/broker/job.c \
+	src/broker/json.c \
+	src/broker/npublish.c \
+	src/broker/oneshot.c \
+	src/broker/queue.c \
+	src/broker/removal.c \
+	src/broker/request.c \
+	src/broker/reread.c \
+	src/broker/settings.c \
+	src/broker/stream.c \
+	src/broker/watch.c \
+	src/broker/wire.c
 
 WSGATED_SRC = \
 	src/main.c \

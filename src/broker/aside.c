@@ -1,0 +1,193 @@
+/*
+ * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's may keep it, and then
+ * out of its queue. With "stored" or "nobody listens there" it is removed; what cannot be told after some tries
+ * stays in the stream (until max_age, or until the next connection's queue tries again). Nothing waits for it.
+ * Where payload and headers together are more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parts.h"
+
+#define TRIES 4
+#define AGAIN_MS 1000
+#define REASON_MAX 128
+
+struct aside {
+	struct request request; /* first */
+	TAILQ_ENTRY(aside) link;
+	struct broker_queue *q;
+	struct broker_message *m; /* a reference */
+	uint64_t due;		  /* the next try; 0: one is under way */
+	unsigned tries;
+	bool bare; /* without payload */
+	char reason[REASON_MAX];
+};
+
+static void aside_free(struct aside *a)
+{
+	struct broker *b = a->q->b;
+
+	request_end(b, &a->request);
+	TAILQ_REMOVE(&b->asides, a, link);
+	a->q->asides--;
+	broker_message_unref(a->m);
+	free(a);
+}
+
+static void finish(struct aside *a, bool done, const char *why)
+{
+	struct broker_queue *q = a->q;
+	uint64_t seq = a->m->seq;
+
+	if (!done && log_allow(&q->b->say_aside, 5, 10000))
+		log_error("a message could not be set aside: it stays in the stream", kv_str("queue", q->name),
+			kv_uint("seq", seq), kv_str("why", why));
+	aside_free(a);
+	if (done)
+		removal_doom(q, seq);
+	removal_pump(q->b);
+	feed_kick(q);
+	queue_settle(q);
+}
+
+static size_t headers_size(const struct aside *a, const char *seq, const char *dropped)
+{
+	return HEADERS_FRAME + npublish_header_size("Ws-Reason", a->reason) +
+	       npublish_header_size("Ws-Sequence", seq) + npublish_header_size("Ws-Type", "binary") +
+	       npublish_header_size("Ws-Dropped", dropped);
+}
+
+static natsMsg *make_message(struct aside *a, const char *subject, uint64_t token)
+{
+	char reply[WIRE_INBOX_MAX], seq[24], bytes[24];
+	size_t max = a->q->b->max_payload;
+	natsMsg *m = NULL;
+	natsStatus s;
+
+	snprintf(seq, sizeof(seq), "%llu", (unsigned long long)a->m->seq);
+	snprintf(bytes, sizeof(bytes), "%zu", a->m->len);
+	if (max > 0 && headers_size(a, seq, bytes) + a->m->len > max)
+		a->bare = true;
+	wire_inbox(a->q->b->wire, token, reply);
+	s = natsMsg_Create(&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Reason", a->reason);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Sequence", seq);
+	if (s == NATS_OK && a->m->text != BROKER_TEXT_UNMARKED)
+		s = natsMsgHeader_Set(m, "Ws-Type", a->m->text == BROKER_TEXT_TEXT ? "text" : "binary");
+	if (s == NATS_OK && a->bare)
+		s = natsMsgHeader_Set(m, "Ws-Dropped", bytes);
+	if (s == NATS_OK)
+		return m;
+	natsMsg_Destroy(m);
+	return NULL;
+}
+
+static void format_subject(const struct aside *a, char out[SUBJECT_MAX])
+{
+	snprintf(out, SUBJECT_MAX, "%sdead.%s", a->q->b->settings.prefix, a->q->name);
+}
+
+static void send(struct aside *a)
+{
+	struct broker *b = a->q->b;
+	char subject[SUBJECT_MAX];
+	uint64_t token = request_start(b, &a->request, REQUEST_ASIDE);
+	natsMsg *m = NULL;
+
+	format_subject(a, subject);
+	if (token != 0)
+		m = make_message(a, subject, token);
+	a->due = 0;
+	if (m && wire_publish(b->wire, token, m))
+		return;
+	request_end(b, &a->request);
+	a->due = b->now_ms + AGAIN_MS;
+}
+
+void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
+{
+	struct broker *b = q->b;
+	struct aside *a = calloc(1, sizeof(*a));
+
+	b->stats.set_aside++;
+	if (log_allow(&b->say_aside, 5, 10000))
+		log_warn("a message that no client can get is set aside", kv_str("queue", q->name),
+			kv_uint("seq", m->seq), kv_uint("bytes", m->len), kv_str("reason", reason));
+	if (!a)
+		return; /* it stays in the stream */
+	a->q = q;
+	a->m = broker_message_ref(m);
+	for (size_t i = 0; reason[i] && i + 1 < sizeof(a->reason); i++)
+		a->reason[i] = reason[i] >= ' ' && reason[i] <= '~' ? reason[i] : '?';
+	q->asides++;
+	TAILQ_INSERT_TAIL(&b->asides, a, link);
+	removal_take(q, m->seq);
+	if (b->state == BROKER_LIVE)
+		send(a);
+}
+
+void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
+{
+	enum broker_result r = BROKER_AGAIN;
+	struct json why = { "", 0 };
+	bool nobody = e && e->status == 503;
+
+	if (e && !npublish_result(broker_doc(e), e->status, NULL, &r, &why)) {
+		broker_message_unref(&e->m);
+		return;
+	}
+	if (e)
+		broker_message_unref(&e->m);
+	request_end(b, &a->request);
+	if (nobody || r == BROKER_STORED || r == BROKER_DUPLICATE) {
+		finish(a, true, NULL);
+	} else if (r == BROKER_TOO_LARGE && !a->bare) {
+		a->bare = true;
+		send(a);
+	} else if (b->state != BROKER_LIVE) {
+		a->due = b->now_ms; /* with the next session */
+	} else if (++a->tries >= TRIES) {
+		finish(a, false, "no stream took it, and nobody said that there is none");
+	} else {
+		a->due = b->now_ms + AGAIN_MS;
+	}
+}
+
+void aside_denied(struct broker *b, const char *subject, size_t len)
+{
+	char ours[SUBJECT_MAX];
+	struct aside *a;
+
+	TAILQ_FOREACH(a, &b->asides, link) {
+		format_subject(a, ours);
+		if (strlen(ours) == len && memcmp(ours, subject, len) == 0) {
+			finish(a, false, "no permission to publish there");
+			return;
+		}
+	}
+}
+
+void aside_tick(struct broker *b)
+{
+	struct aside *a, *next;
+
+	if (b->state != BROKER_LIVE)
+		return;
+	for (a = TAILQ_FIRST(&b->asides); a; a = next) {
+		next = TAILQ_NEXT(a, link);
+		if (a->due != 0 && a->due <= b->now_ms)
+			send(a);
+	}
+}
+
+/* The stream is another one: their sequences say nothing any more. */
+void aside_drop_all(struct broker *b)
+{
+	struct aside *a;
+
+	while ((a = TAILQ_FIRST(&b->asides)))
+		aside_free(a);
+}

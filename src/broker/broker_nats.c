@@ -1,0 +1,291 @@
+/*
+ * broker_nats: broker.h over NATS JetStream. Puts the parts together: the life of the session, the events, the clock.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "parts.h"
+
+#define FAST_MS 5
+#define SLOW_MS 50
+
+static uint64_t clock_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- the clock ---- */
+
+static void set_timer(struct broker *b, bool fast)
+{
+	const struct timeval tv = { 0, (fast ? FAST_MS : SLOW_MS) * 1000 };
+
+	b->timer_fast = fast;
+	(void)event_add(b->timer, &tv);
+}
+
+void broker_hurry(struct broker *b)
+{
+	if (!b->timer_fast)
+		set_timer(b, true);
+}
+
+void broker_defer(struct broker *b)
+{
+	event_active(b->deferred, EV_TIMEOUT, 0);
+}
+
+static void answer(struct broker *b, struct request *r, enum request_kind kind, struct wire_event *e)
+{
+	switch (kind) {
+	case REQUEST_GET:
+		feed_reply(b, (struct get *)(void *)r, e);
+		return;
+	case REQUEST_DELETE:
+		removal_reply(b, (struct removal *)(void *)r, e);
+		return;
+	case REQUEST_PUBLISH:
+		npublish_reply(b, (struct pub *)(void *)r, e);
+		return;
+	case REQUEST_ASIDE:
+		aside_reply(b, (struct aside *)(void *)r, e);
+		return;
+	case REQUEST_INFO:
+		watch_reply(b, e);
+		return;
+	case REQUEST_NONE:
+	case REQUEST_KINDS:
+		break;
+	}
+	if (e)
+		broker_message_unref(&e->m);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct broker *b = arg;
+	enum request_kind kind;
+	struct request *r;
+
+	(void)fd;
+	(void)what;
+	b->now_ms = clock_ms();
+	set_timer(b, false);
+	while ((r = request_take_due(b, false, &kind)))
+		answer(b, r, kind, NULL);
+	queue_tick(b);
+	feed_tick(b);
+	removal_pump(b);
+	aside_tick(b);
+	watch_tick(b);
+}
+
+static void on_deferred(evutil_socket_t fd, short what, void *arg)
+{
+	struct broker *b = arg;
+
+	(void)fd;
+	(void)what;
+	b->now_ms = clock_ms();
+	npublish_run_results(b);
+	reread_run_failed(b);
+	queue_run_closed(b);
+}
+
+/* ---- events of the wire ---- */
+
+static void session_over(struct broker *b)
+{
+	enum request_kind kind;
+	struct request *r;
+
+	if (b->state == BROKER_DOWN)
+		return;
+	b->state = BROKER_DOWN;
+	while ((r = request_take_due(b, true, &kind)))
+		answer(b, r, kind, NULL);
+	queue_session_lost(b);
+	b->ev->lost(b->arg);
+}
+
+static void session_begins(struct broker *b, const struct wire_event *e)
+{
+	if (b->ever)
+		b->stats.reconnects++;
+	b->ever = true;
+	b->state = BROKER_CHECKED;
+	b->max_payload = e->up.max_payload;
+	b->ev->connected(b->arg, e->up.created, e->up.last_seq, e->up.max_payload);
+}
+
+void broker_resume(struct broker *b, bool marks_valid)
+{
+	if (b->state == BROKER_DOWN)
+		return;
+	b->now_ms = clock_ms();
+	b->state = BROKER_LIVE;
+	b->removal_pause = 0;
+	if (!marks_valid)
+		aside_drop_all(b);
+	queue_resume_all(b, marks_valid);
+	aside_tick(b);
+}
+
+bool broker_connected(const struct broker *b)
+{
+	return b->state == BROKER_LIVE;
+}
+
+/* 'Permissions Violation for Publish to "subject"', as nats-server writes it. */
+static void denied(struct broker *b, const char *text)
+{
+	const char *from = strchr(text, '"'), *to = from ? strchr(from + 1, '"') : NULL;
+	char ours[SUBJECT_PREFIX_MAX + 8];
+
+	snprintf(ours, sizeof(ours), "%s.send.", b->settings.prefix);
+	if (from && to && strstr(text, "Publish")) {
+		/* A subject may hold quotes: to the last one, then. */
+		to = strrchr(text, '"');
+		npublish_denied(b, from + 1, (size_t)(to - from - 1));
+		aside_denied(b, from + 1, (size_t)(to - from - 1));
+	}
+	if (log_allow(&b->say_denied, 5, 10000))
+		log_error(from && strncmp(from + 1, ours, strlen(ours)) == 0 ?
+				  "the broker does not let this user publish messages of clients" :
+				  "the broker does not let this user do what the gateway needs: see PERMISSIONS "
+				  "in wsgate(7)",
+			kv_str("why", text));
+}
+
+static void reply(struct broker *b, struct wire_event *e)
+{
+	struct request *r = request_find(b, e->key);
+	enum request_kind kind;
+
+	if (!r) {
+		broker_message_unref(&e->m);
+		return;
+	}
+	kind = (enum request_kind)r->kind;
+	/* The reply to a publish may be somebody else's: its handler ends the request. */
+	if (kind != REQUEST_PUBLISH && kind != REQUEST_ASIDE)
+		request_end(b, r);
+	answer(b, r, kind, e);
+}
+
+static void on_event(void *arg, struct wire_event *e)
+{
+	struct broker *b = arg;
+	struct broker_queue *q;
+
+	b->now_ms = clock_ms();
+	switch ((enum wire_kind)e->kind) {
+	case WIRE_LIVE:
+		q = queue_of(b, e->key);
+		if (q)
+			feed_live(q, e);
+		else
+			broker_message_unref(&e->m);
+		return;
+	case WIRE_REPLY:
+		reply(b, e);
+		return;
+	case WIRE_UP:
+		session_begins(b, e);
+		break;
+	case WIRE_DOWN:
+		session_over(b);
+		break;
+	case WIRE_REFUSED:
+		b->ev->refused(b->arg, e->text);
+		break;
+	case WIRE_DENIED:
+		denied(b, e->text);
+		break;
+	case WIRE_OVERFLOW:
+		log_warn("live copies were lost: every queue is read again");
+		queue_rescan_all(b);
+		break;
+	}
+	wire_event_free(e);
+}
+
+/* ---- start, stop ---- */
+
+static void broker_destroy(struct broker *b)
+{
+	enum request_kind kind;
+
+	if (b->timer)
+		event_free(b->timer);
+	if (b->deferred)
+		event_free(b->deferred);
+	aside_drop_all(b);
+	queue_free_all(b);
+	for (struct request *r; (r = request_take_due(b, true, &kind));)
+		if (kind == REQUEST_GET || kind == REQUEST_DELETE)
+			free(r);
+	npublish_free_all(b);
+	request_free(&b->requests);
+	settings_free(&b->settings);
+	free(b);
+}
+
+struct broker *broker_new(struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg)
+{
+	struct broker *b = calloc(1, sizeof(*b));
+	int saved;
+
+	if (!b)
+		return NULL;
+	b->base = base;
+	b->ev = ev;
+	b->arg = arg;
+	b->now_ms = clock_ms();
+	request_init(&b->requests);
+	feed_init(b);
+	TAILQ_INIT(&b->recheck);
+	TAILQ_INIT(&b->closed);
+	TAILQ_INIT(&b->removals);
+	TAILQ_INIT(&b->publishing);
+	TAILQ_INIT(&b->published);
+	TAILQ_INIT(&b->asides);
+	errno = ENOMEM;
+	if (settings_copy(&b->settings, c) < 0)
+		goto fail;
+	b->timer = event_new(base, -1, 0, on_timer, b);
+	b->deferred = event_new(base, -1, 0, on_deferred, b);
+	if (!b->timer || !b->deferred)
+		goto fail;
+	b->wire = wire_start(base, c, on_event, b);
+	if (!b->wire)
+		goto fail;
+	set_timer(b, false);
+	return b;
+fail:
+	saved = errno;
+	broker_destroy(b);
+	errno = saved;
+	return NULL;
+}
+
+void broker_free(struct broker *b)
+{
+	if (!b)
+		return;
+	wire_stop(b->wire);
+	b->state = BROKER_DOWN;
+	broker_destroy(b);
+}
+
+void broker_stats(const struct broker *b, struct broker_stats *out)
+{
+	*out = b->stats;
+	out->rtt_us = wire_rtt(b->wire);
+}

@@ -1,0 +1,174 @@
+/*
+ * carrier: see carrier.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "carrier_parts.h"
+
+#define RETRY_MIN_MS 100
+#define RETRY_SPREAD_MS 200
+
+/* Late callbacks of nats.c find the carrier here, or find it gone. */
+static struct {
+	pthread_mutex_t mu;
+	pthread_cond_t cond;
+	struct carrier *carrier;
+	uint64_t attempts; /* never the same number twice in a process */
+} desk = { .mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+
+void carrier_on_closed(natsConnection *nc, void *closure)
+{
+	(void)nc;
+	pthread_mutex_lock(&desk.mu);
+	if (desk.carrier && desk.carrier->attempt == (uint64_t)(uintptr_t)closure) {
+		desk.carrier->lost = true;
+		pthread_cond_broadcast(&desk.cond);
+	}
+	pthread_mutex_unlock(&desk.mu);
+}
+
+uint64_t carrier_new_attempt(struct carrier *k)
+{
+	uint64_t attempt;
+
+	pthread_mutex_lock(&desk.mu);
+	attempt = k->attempt = ++desk.attempts;
+	k->lost = false;
+	pthread_mutex_unlock(&desk.mu);
+	return attempt;
+}
+
+static void sleep_ms(struct carrier *k, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)ms * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&desk.mu);
+	while (!k->quit && pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0)
+		;
+	pthread_mutex_unlock(&desk.mu);
+}
+
+static void run_session(struct carrier *k)
+{
+	struct command *list;
+
+	pthread_mutex_lock(&desk.mu);
+	while (!k->quit && !k->lost) {
+		if (!k->first) {
+			pthread_cond_wait(&desk.cond, &desk.mu);
+			continue;
+		}
+		list = k->first;
+		k->first = k->last = NULL;
+		pthread_mutex_unlock(&desk.mu);
+		if (!errand_run(k, list)) {
+			pthread_mutex_lock(&desk.mu);
+			break;
+		}
+		pthread_mutex_lock(&desk.mu);
+	}
+	pthread_mutex_unlock(&desk.mu);
+}
+
+static bool must_quit(const struct carrier *k)
+{
+	bool quit;
+
+	pthread_mutex_lock(&desk.mu);
+	quit = k->quit;
+	pthread_mutex_unlock(&desk.mu);
+	return quit;
+}
+
+static void *carrier_main(void *arg)
+{
+	struct carrier *k = arg;
+	unsigned wait;
+
+	while (!must_quit(k)) {
+		wait = RETRY_MIN_MS + (unsigned)rand_r(&k->seed) % RETRY_SPREAD_MS;
+		if (hookup_open(k, &wait)) {
+			run_session(k);
+			wire_post(k->down);
+			k->down = NULL;
+		}
+		hookup_close(k);
+		sleep_ms(k, wait);
+	}
+	nats_ReleaseThreadMemory();
+	return NULL;
+}
+
+/* ---- the loop's side ---- */
+
+void carrier_send(struct carrier *k, struct command *first, struct command *last)
+{
+	pthread_mutex_lock(&desk.mu);
+	if (k->last)
+		k->last->next = first;
+	else
+		k->first = first;
+	k->last = last;
+	pthread_cond_broadcast(&desk.cond);
+	pthread_mutex_unlock(&desk.mu);
+}
+
+uint64_t carrier_rtt(const struct carrier *k)
+{
+	return atomic_load(&k->rtt_us);
+}
+
+static void set_carrier(struct carrier *k)
+{
+	pthread_mutex_lock(&desk.mu);
+	desk.carrier = k;
+	pthread_mutex_unlock(&desk.mu);
+}
+
+struct carrier *carrier_start(const struct config *c, const char *inbox)
+{
+	struct carrier *k = calloc(1, sizeof(*k));
+	struct timespec now;
+	int err;
+
+	if (!k)
+		return NULL;
+	if (settings_copy(&k->settings, c) < 0) {
+		free(k);
+		return NULL;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	k->seed = (unsigned)now.tv_nsec;
+	snprintf(k->inbox, sizeof(k->inbox), "%s", inbox);
+	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s", k->settings.stream);
+	snprintf(k->delete_subject, sizeof(k->delete_subject), "$JS.API.STREAM.MSG.DELETE.%s", k->settings.stream);
+	set_carrier(k);
+	err = pthread_create(&k->thread, NULL, carrier_main, k);
+	if (err != 0) {
+		set_carrier(NULL);
+		settings_free(&k->settings);
+		free(k);
+		errno = err;
+		return NULL;
+	}
+	return k;
+}
+
+void carrier_stop(struct carrier *k)
+{
+	pthread_mutex_lock(&desk.mu);
+	k->quit = true;
+	desk.carrier = NULL;
+	pthread_cond_broadcast(&desk.cond);
+	pthread_mutex_unlock(&desk.mu);
+	pthread_join(k->thread, NULL);
+	errand_drop(k->first);
+	settings_free(&k->settings);
+	free(k);
+}

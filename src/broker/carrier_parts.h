@@ -1,0 +1,56 @@
+/*
+ * carrier_parts: what the broker thread's files share.
+ */
+#ifndef WSGATE_CARRIER_PARTS_H
+#define WSGATE_CARRIER_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <wsgate/log.h>
+#include "carrier.h"
+#include "settings.h"
+#include "wire.h"
+
+enum { MAIN, REMOVAL, NCONN };
+
+struct sub {
+	natsSubscription *sub; /* owned */
+	uint32_t tag;	       /* low half of its key; the high half is the place */
+};
+
+struct carrier {
+	pthread_t thread;
+	struct settings settings;
+	char inbox[40], get_subject[300], delete_subject[300];
+	/* Under the desk's lock. */
+	struct command *first, *last;
+	bool quit, lost;
+	uint64_t attempt; /* the pair of connections whose end counts */
+	/* Broker thread's own. */
+	natsConnection *nc[NCONN];
+	natsSubscription *replies[NCONN];
+	struct sub *subs;
+	size_t nsubs;
+	struct wire_event *down; /* made with the session, so that its end can always be told */
+	uint64_t session, known_stream;
+	unsigned flush_pause, seed;
+	struct log_limit say;
+	_Atomic uint64_t rtt_us;
+};
+
+/* carrier.c: a number for the next pair of connections, and the callback (closure: that number) for when one of them is closed. */
+uint64_t carrier_new_attempt(struct carrier *k);
+void carrier_on_closed(natsConnection *nc, void *closure);
+
+/* hookup.c. False: not yet; *wait says how many milliseconds until the next try. */
+bool hookup_open(struct carrier *k, unsigned *wait);
+void hookup_close(struct carrier *k);
+/* Where subscriptions bring their messages; closure: the key. */
+void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure);
+
+/* errand.c: executes and frees a list of commands. False: the session is broken. */
+bool errand_run(struct carrier *k, struct command *list);
+void errand_drop(struct command *list);
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * errand: the commands of the loop, executed on the broker thread.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "carrier_parts.h"
+
+#define FLUSH_MS 1 /* natsConnection_FlushTimeout() waits at most so long for its pong */
+#define FLUSH_PAUSE 64
+
+void command_free(struct command *cmd)
+{
+	natsMsg_Destroy(cmd->msg);
+	free(cmd);
+}
+
+void errand_drop(struct command *cmd)
+{
+	struct command *next;
+
+	for (; cmd; cmd = next) {
+		next = cmd->next;
+		command_free(cmd);
+	}
+}
+
+static struct sub *sub_place(struct carrier *k, uint64_t key)
+{
+	size_t i = (size_t)(key >> 32), n = k->nsubs ? k->nsubs : 256;
+	struct sub *subs;
+
+	if (i < k->nsubs)
+		return &k->subs[i];
+	while (n <= i)
+		n *= 2;
+	subs = realloc(k->subs, n * sizeof(*subs));
+	if (!subs)
+		return NULL;
+	memset(subs + k->nsubs, 0, (n - k->nsubs) * sizeof(*subs));
+	k->subs = subs;
+	k->nsubs = n;
+	return &subs[i];
+}
+
+static natsStatus run_subscribe(struct carrier *k, const struct command *cmd)
+{
+	struct sub *p = sub_place(k, cmd->key);
+	natsStatus s;
+
+	if (!p)
+		return NATS_NO_MEMORY;
+	natsSubscription_Destroy(p->sub);
+	p->sub = NULL;
+	s = natsConnection_Subscribe(&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, (void *)(uintptr_t)cmd->key);
+	p->tag = (uint32_t)cmd->key;
+	if (s == NATS_OK)
+		s = natsSubscription_SetPendingLimits(p->sub, -1, -1);
+	return s;
+}
+
+static void run_unsubscribe(struct carrier *k, const struct command *cmd)
+{
+	size_t i = (size_t)(cmd->key >> 32);
+
+	if (i >= k->nsubs || k->subs[i].tag != (uint32_t)cmd->key)
+		return;
+	natsSubscription_Destroy(k->subs[i].sub);
+	k->subs[i].sub = NULL;
+}
+
+static natsStatus run_ask(struct carrier *k, const struct command *cmd, int which, const char *subject)
+{
+	char inbox[WIRE_INBOX_MAX];
+	const char *body = cmd->text + cmd->body;
+
+	snprintf(inbox, sizeof(inbox), "%s.%c.%016llx", k->inbox, which == MAIN ? 'm' : 'r',
+		(unsigned long long)cmd->key);
+	return natsConnection_PublishRequest(k->nc[which], subject, inbox, body, (int)strlen(body));
+}
+
+/* The library refused it; the connection is none the worse. */
+static void post_refusal(uint64_t token, unsigned status)
+{
+	struct wire_event *e = wire_event_new(WIRE_REPLY, NULL);
+
+	if (!e)
+		return;
+	e->key = token;
+	e->status = (uint16_t)status;
+	wire_post(e);
+}
+
+static natsStatus run_publish(struct carrier *k, const struct command *cmd)
+{
+	natsStatus s = natsConnection_PublishMsg(k->nc[MAIN], cmd->msg);
+
+	if (s == NATS_MAX_PAYLOAD || s == NATS_INVALID_SUBJECT || s == NATS_INVALID_ARG) {
+		post_refusal(cmd->key, s == NATS_MAX_PAYLOAD ? 413 : 400);
+		return NATS_OK;
+	}
+	return s;
+}
+
+static natsStatus run(struct carrier *k, const struct command *cmd, bool *urgent)
+{
+	switch ((enum command_kind)cmd->kind) {
+	case CMD_SUBSCRIBE:
+		return run_subscribe(k, cmd);
+	case CMD_UNSUBSCRIBE:
+		run_unsubscribe(k, cmd);
+		return NATS_OK;
+	case CMD_DELETE:
+		return run_ask(k, cmd, REMOVAL, k->delete_subject);
+	case CMD_GET:
+		*urgent = true;
+		return run_ask(k, cmd, MAIN, k->get_subject);
+	case CMD_REQUEST:
+		return run_ask(k, cmd, MAIN, cmd->text);
+	case CMD_PUBLISH:
+		*urgent = true;
+		return run_publish(k, cmd);
+	}
+	return NATS_OK;
+}
+
+/*
+ * nats.c sends what it has buffered up to 1 ms after the fact: 0.8 ms more for every get and every
+ * publish (54 µs against 814 µs, tried). A ping pushes it out; while its pong is awaited, the next
+ * commands gather to the next batch. A network slower than that gains nothing by it.
+ */
+static void push_out(struct carrier *k)
+{
+	struct timespec a, b;
+	natsStatus s;
+
+	if (k->flush_pause > 0) {
+		k->flush_pause--;
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	s = natsConnection_FlushTimeout(k->nc[MAIN], FLUSH_MS);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	if (s == NATS_OK)
+		atomic_store(&k->rtt_us, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));
+	else
+		k->flush_pause = FLUSH_PAUSE;
+}
+
+bool errand_run(struct carrier *k, struct command *cmd)
+{
+	struct command *next;
+	natsStatus s = NATS_OK;
+	bool urgent = false;
+
+	for (; cmd && s == NATS_OK; cmd = next) {
+		next = cmd->next;
+		if (cmd->session == k->session)
+			s = run(k, cmd, &urgent);
+		command_free(cmd);
+	}
+	errand_drop(cmd);
+	if (s != NATS_OK) {
+		log_debug("the connection to the broker failed", kv_str("why", natsStatus_GetText(s)));
+		return false;
+	}
+	if (urgent)
+		push_out(k);
+	return true;
+}

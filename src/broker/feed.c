@@ -1,0 +1,374 @@
+/*
+ * feed: reads the queues. Live copies come by subscription; what they miss is read by direct gets ("the next message of
+ * this subject from that sequence on").
+ *
+ *   swept: deleted below | confirmed | given, to be confirmed | head | not read yet | high
+ *
+ * Trap: Nats-Last-Sequence is 0 when the user's earlier messages are gone, and also when only the newest one was
+ * deleted. So 0 proves nothing before the queue was read to its end once; a number above 0 proves
+ * that nothing lies between. Trap: a 404 right after the message was stored may come from a replica that lags (8 % in
+ * a cluster of three): it is believed only when nothing is known above.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parts.h"
+
+#define IN_FLIGHT 256
+#define IN_FLIGHT_MIN 4
+#define IN_FLIGHT_BYTES (32u << 20) /* of answers */
+#define TURNS 4
+#define SOON_TRIES 16
+#define TRIES 24
+
+/* Live copies that wait for a gap to be read. */
+#define HOARD_MESSAGES 64
+#define HOARD_BYTES (256u << 10)
+#define HOARD_TOTAL (16u << 20)
+
+void feed_init(struct broker *b)
+{
+	for (int i = 0; i < JOB_LISTS; i++)
+		TAILQ_INIT(&b->jobs[i]);
+}
+
+/* ---- the hoard ---- */
+
+static struct wire_event *hoard_pop(struct broker_queue *q)
+{
+	struct wire_event *e = q->hoard;
+
+	q->hoard = e->next;
+	if (!q->hoard)
+		q->hoard_last = NULL;
+	q->hoard_n--;
+	q->hoard_bytes -= (uint32_t)e->m.len;
+	q->b->hoard_bytes -= e->m.len;
+	return e;
+}
+
+void feed_drop_hoard(struct broker_queue *q)
+{
+	while (q->hoard)
+		broker_message_unref(&hoard_pop(q)->m);
+}
+
+/* Only what follows the one before without a gap. False: not taken. */
+static bool hoard_push(struct broker_queue *q, struct wire_event *e)
+{
+	struct broker *b = q->b;
+
+	if (e->last == 0 || !e->m.data || q->hoard_n >= HOARD_MESSAGES ||
+		q->hoard_bytes + e->m.len > HOARD_BYTES || b->hoard_bytes + e->m.len > HOARD_TOTAL ||
+		(q->hoard_last && (e->last > q->hoard_last->m.seq || e->m.seq <= q->hoard_last->m.seq)))
+		return false;
+	e->next = NULL;
+	if (q->hoard_last)
+		q->hoard_last->next = e;
+	else
+		q->hoard = e;
+	q->hoard_last = e;
+	q->hoard_n++;
+	q->hoard_bytes += (uint32_t)e->m.len;
+	b->hoard_bytes += e->m.len;
+	return true;
+}
+
+/* ---- giving ---- */
+
+static void give(struct broker_queue *q, struct wire_event *e)
+{
+	q->head = e->m.seq;
+	q->job.tries = 0;
+	removal_remember(q, e->m.seq);
+	q->b->ev->message(q->owner, &e->m);
+	broker_message_unref(&e->m);
+}
+
+static bool wanted(const struct broker_queue *q)
+{
+	return q->want && !q->closing;
+}
+
+static void give_hoard(struct broker_queue *q)
+{
+	while (q->hoard && wanted(q) && (q->hoard->m.seq <= q->head || q->hoard->last <= q->head)) {
+		struct wire_event *e = hoard_pop(q);
+
+		if (e->m.seq <= q->head) {
+			q->b->stats.duplicates_dropped++;
+			broker_message_unref(&e->m);
+			continue;
+		}
+		q->synced = true;
+		q->check = false;
+		give(q, e);
+	}
+}
+
+static bool follows(const struct broker_queue *q, const struct wire_event *e)
+{
+	if (e->last != 0)
+		return e->last <= q->head;
+	return q->synced && q->high <= q->head;
+}
+
+void feed_live(struct broker_queue *q, struct wire_event *e)
+{
+	q->b->stats.live++;
+	if (q->closing || e->m.seq == 0) {
+		broker_message_unref(&e->m);
+		return;
+	}
+	if (e->m.seq <= q->head) {
+		q->b->stats.duplicates_dropped++;
+		broker_message_unref(&e->m);
+		return;
+	}
+	if (wanted(q) && e->m.data && follows(q, e)) {
+		if (e->last != 0)
+			q->synced = true;
+		give(q, e);
+		return;
+	}
+	if (wanted(q) && q->high <= q->head && (q->synced || e->last > 0))
+		q->b->stats.gaps++;
+	if (e->m.seq > q->high)
+		q->high = e->m.seq;
+	if (!wanted(q) || !hoard_push(q, e))
+		broker_message_unref(&e->m);
+	feed_kick(q);
+}
+
+/* ---- what to read next ---- */
+
+static bool next_get(const struct broker_queue *q, uint64_t *from, bool *sweep)
+{
+	/* A sweep begins when no removal is under way, else it would find what is going anyway. */
+	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_idle(q));
+	*from = *sweep ? q->sweep_pos : q->head + 1;
+	return *sweep || (wanted(q) && (q->high > q->head || q->check || !q->synced));
+}
+
+void feed_kick(struct broker_queue *q)
+{
+	struct broker *b = q->b;
+	bool urgent = q->high > q->head;
+	uint64_t from;
+	bool sweep;
+
+	if (b->state != BROKER_LIVE || q->job.state >= JOB_SOON || !next_get(q, &from, &sweep))
+		return;
+	if (q->job.state == JOB_IDLE || (urgent && q->job.state == JOB_READY))
+		job_move(b, &q->job, urgent ? JOB_URGENT : JOB_READY);
+	feed_pump(b);
+}
+
+void feed_rescan(struct broker_queue *q)
+{
+	if (q->closing)
+		return;
+	q->b->stats.rescans++;
+	q->check = true;
+	/* A killed server brings acknowledged deletes back. */
+	if (q->confirmed > 0 && !q->sweeping) {
+		q->sweep = true;
+		q->sweep_pos = 1;
+	}
+	feed_kick(q);
+}
+
+void feed_stop(struct broker_queue *q)
+{
+	if (q->job.state != JOB_FLYING)
+		job_move(q->b, &q->job, JOB_IDLE);
+	feed_drop_hoard(q);
+}
+
+/* ---- gets ---- */
+
+static void format_body(const struct broker_queue *q, uint64_t from, char *out, size_t len)
+{
+	size_t n = (size_t)snprintf(out, len, "{\"seq\":%llu,\"next_by_subj\":\"%s.recv.",
+		(unsigned long long)from, q->b->settings.prefix);
+	const char *p;
+
+	for (p = q->name; *p && n + 4 < len; p++) {
+		if (*p == '"' || *p == '\\')
+			out[n++] = '\\';
+		out[n++] = *p;
+	}
+	memcpy(out + n, "\"}", 3);
+}
+
+static bool start_get(struct broker *b, struct job *j)
+{
+	struct broker_queue *q = job_queue(j);
+	struct reread *r = j->reread ? (struct reread *)(void *)j : NULL;
+	char body[2 * SUBJECT_MAX + 64];
+	struct get *g;
+	uint64_t token, from;
+	bool sweep = false;
+
+	if (r) {
+		from = r->after + 1;
+	} else if (!next_get(q, &from, &sweep)) {
+		job_move(b, j, JOB_IDLE);
+		queue_settle(q);
+		return true;
+	}
+	g = calloc(1, sizeof(*g));
+	token = g ? request_start(b, &g->request, REQUEST_GET) : 0;
+	if (token == 0) {
+		free(g);
+		job_move(b, j, JOB_LATER);
+		return false;
+	}
+	g->q = q;
+	g->reread = r;
+	g->from = from;
+	g->sweep = sweep;
+	if (sweep)
+		q->sweeping = true;
+	if (r)
+		r->get = g;
+	job_move(b, j, JOB_FLYING);
+	b->flying++;
+	b->stats.gets++;
+	format_body(q, from, body, sizeof(body));
+	(void)wire_get(b->wire, token, body); /* not sent: it times out and comes again */
+	return true;
+}
+
+static struct job *next_job(struct broker *b)
+{
+	struct job *urgent = TAILQ_FIRST(&b->jobs[JOB_URGENT]), *ready = TAILQ_FIRST(&b->jobs[JOB_READY]);
+
+	if (urgent && ready)
+		return ++b->turn % TURNS == 0 ? ready : urgent;
+	return urgent ? urgent : ready;
+}
+
+void feed_pump(struct broker *b)
+{
+	size_t room = IN_FLIGHT_BYTES / (b->get_bytes + 1);
+	struct job *j;
+
+	if (room > IN_FLIGHT)
+		room = IN_FLIGHT;
+	if (room < IN_FLIGHT_MIN)
+		room = IN_FLIGHT_MIN;
+	while (b->state == BROKER_LIVE && b->flying < room && (j = next_job(b)))
+		if (!start_get(b, j))
+			return;
+}
+
+static void sweep_done(struct broker_queue *q)
+{
+	q->sweep = q->sweeping = false;
+	q->sweep_pos = 1;
+	if (q->unknown <= q->confirmed)
+		q->unknown = 0;
+}
+
+/* Nothing from there on, says a replica that may lag. */
+static void found_none(struct broker_queue *q, bool sweep)
+{
+	if (wanted(q) && q->high > q->head && ++q->job.tries < TRIES) {
+		job_move(q->b, &q->job, q->job.tries < SOON_TRIES ? JOB_SOON : JOB_LATER);
+		return;
+	}
+	if (sweep) {
+		q->unknown = 0;
+		sweep_done(q);
+	}
+	/* It is gone: removed by somebody else, or too old. Should it come all the same, the mark still lies below. */
+	q->high = q->head;
+	q->job.tries = 0;
+	q->check = false;
+	q->synced = true;
+}
+
+static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
+{
+	uint64_t seq = e->m.seq;
+
+	if (sweep && seq <= q->confirmed) {
+		q->sweep_pos = seq + 1;
+		removal_doom(q, seq);
+	} else if (sweep) {
+		if (seq > q->head)
+			q->unknown = 0;
+		sweep_done(q);
+	}
+	if (seq > q->head && wanted(q)) {
+		give(q, e);
+		give_hoard(q);
+		return;
+	}
+	if (seq > q->head && seq > q->high)
+		q->high = seq;
+	broker_message_unref(&e->m);
+}
+
+static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t from, bool sweep)
+{
+	struct broker *b = q->b;
+
+	job_move(b, &q->job, JOB_IDLE);
+	if (!e) { /* no answer, or no session: then everything is read again after it */
+		if (b->state == BROKER_LIVE)
+			job_move(b, &q->job, JOB_LATER);
+		return;
+	}
+	if (e->m.seq >= from) {
+		found(q, e, sweep);
+	} else if (e->status == 404) {
+		broker_message_unref(&e->m);
+		found_none(q, sweep);
+	} else {
+		if (e->status != 503 && log_allow(&b->say_get, 1, 10000))
+			log_warn("the broker refuses a direct get: tried again", kv_uint("status", e->status),
+				kv_str("queue", q->name));
+		broker_message_unref(&e->m);
+		job_move(b, &q->job, JOB_LATER);
+	}
+}
+
+void feed_reply(struct broker *b, struct get *g, struct wire_event *e)
+{
+	struct broker_queue *q = g->q;
+	struct reread *r = g->reread;
+	uint64_t from = g->from;
+	bool sweep = g->sweep;
+
+	free(g);
+	b->flying--;
+	b->get_bytes -= b->get_bytes / 16;
+	if (e && e->m.len > b->get_bytes)
+		b->get_bytes = e->m.len;
+	if (!q) {
+		if (e)
+			broker_message_unref(&e->m);
+	} else if (r) {
+		reread_reply(q, r, e, from);
+	} else {
+		feed_answer(q, e, from, sweep);
+		feed_kick(q);
+		queue_settle(q);
+	}
+	feed_pump(b);
+}
+
+void feed_tick(struct broker *b)
+{
+	for (int s = JOB_SOON; s <= JOB_LATER; s++) {
+		struct job *j;
+
+		while ((j = TAILQ_FIRST(&b->jobs[s])) && j->due <= b->now_ms)
+			job_move(b, j, JOB_URGENT);
+	}
+	feed_pump(b);
+	if (!TAILQ_EMPTY(&b->jobs[JOB_SOON]))
+		broker_hurry(b);
+}

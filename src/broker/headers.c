@@ -1,0 +1,106 @@
+/*
+ * headers: see headers.h. A publisher's own headers come first and the server appends its own: the LAST value of
+ * each Nats-* header counts, the others may be forged. "Status" may be forged too, but an answer that
+ * has a status of the server's has no Nats-Sequence.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "headers.h"
+
+static uint64_t number(const char *p, size_t n)
+{
+	uint64_t x = 0;
+
+	for (; n > 0 && *p == ' '; n--)
+		p++;
+	if (n == 0 || n > 19)
+		return 0;
+	for (; n > 0; p++, n--) {
+		if (*p < '0' || *p > '9')
+			return 0;
+		x = x * 10 + (uint64_t)(*p - '0');
+	}
+	return x;
+}
+
+static enum broker_text text_of(const char *p, size_t n)
+{
+	if (n == 4 && memcmp(p, "text", 4) == 0)
+		return BROKER_TEXT_TEXT;
+	if (n == 6 && memcmp(p, "binary", 6) == 0)
+		return BROKER_TEXT_BINARY;
+	return BROKER_TEXT_UNMARKED;
+}
+
+static natsStatus last_number(natsMsg *msg, const char *key, uint64_t *out)
+{
+	const char **values = NULL;
+	int n = 0;
+	natsStatus s = natsMsgHeader_Values(msg, key, &values, &n);
+
+	if (s == NATS_OK && n > 0)
+		*out = number(values[n - 1], strlen(values[n - 1]));
+	free(values);
+	return s;
+}
+
+static bool line_value(const char *line, size_t n, const char *key, const char **value, size_t *len)
+{
+	size_t k = strlen(key);
+
+	if (n <= k || line[k] != ':' || memcmp(line, key, k) != 0)
+		return false;
+	*value = line + k + 1;
+	*len = n - k - 1;
+	while (*len > 0 && **value == ' ') {
+		++*value;
+		--*len;
+	}
+	return true;
+}
+
+/*
+ * nats.c refuses to read headers with one broken line, which any publisher can send and the server
+ * stores: such a message must not block its queue. The block lies between the message's subjects and its payload
+ * (3.4; checked by its first line).
+ */
+static void read_raw(natsMsg *msg, struct wire_event *e)
+{
+	const char *p = natsMsg_GetReply(msg), *end = natsMsg_GetData(msg), *v, *nl;
+	size_t n;
+
+	if (!p)
+		p = natsMsg_GetSubject(msg);
+	p += strlen(p) + 1;
+	if (!end || end <= p || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
+		return;
+	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+		size_t len = (size_t)(nl - p);
+
+		if (len > 0 && p[len - 1] == '\r')
+			len--;
+		if (line_value(p, len, "Nats-Sequence", &v, &n))
+			e->m.seq = number(v, n);
+		else if (line_value(p, len, "Nats-Last-Sequence", &v, &n))
+			e->last = number(v, n);
+		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
+			e->m.text = text_of(v, n);
+	}
+}
+
+void headers_read(natsMsg *msg, struct wire_event *e)
+{
+	natsStatus s = last_number(msg, "Nats-Sequence", &e->m.seq);
+	const char *v;
+
+	if (s == NATS_OK) {
+		if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
+			e->last = 0;
+		if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
+			e->m.text = text_of(v, strlen(v));
+	} else if (s != NATS_NOT_FOUND) {
+		read_raw(msg, e);
+	}
+	if (e->m.seq == 0 && natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
+		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
+}

@@ -1,0 +1,235 @@
+/*
+ * hookup: makes a session: two connections, the stream checked, the reply subjects subscribed; and what nats.c's own
+ * threads bring from it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "carrier_parts.h"
+#include "headers.h"
+#include "stream.h"
+
+#define CONNECT_TIMEOUT_MS 2000
+#define WRITE_TIMEOUT_MS 5000
+#define PING_MS 5000 /* a peer that is silent for three of these is gone */
+#define REFUSED_MS 5000
+#define SAY_EVERY_MS 10000
+
+/* ---- nats.c's threads ---- */
+
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
+{
+	/* nats.c 3.4 sets its thread's last error to the server's text around this call; that of the connection may be a later one's. */
+	const char *text = nats_GetLastError(NULL);
+	struct wire_event *e;
+
+	(void)nc;
+	(void)sub;
+	(void)closure;
+	if (err == NATS_NOT_PERMITTED && text)
+		e = wire_event_new(WIRE_DENIED, text);
+	else if (err == NATS_SLOW_CONSUMER)
+		e = wire_event_new(WIRE_OVERFLOW, NULL);
+	else
+		return;
+	if (e)
+		wire_post(e);
+}
+
+static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+{
+	struct wire_event *e = wire_event_new(kind, NULL);
+
+	if (!e) {
+		natsMsg_Destroy(msg);
+		return;
+	}
+	e->msg = msg;
+	e->key = key;
+	e->m.data = (const uint8_t *)natsMsg_GetData(msg);
+	e->m.len = (size_t)natsMsg_GetDataLength(msg);
+	headers_read(msg, e);
+	wire_post(e);
+}
+
+void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+{
+	(void)nc;
+	(void)sub;
+	post_message(WIRE_LIVE, msg, (uint64_t)(uintptr_t)closure);
+}
+
+static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+{
+	const char *token = strrchr(natsMsg_GetSubject(msg), '.');
+
+	(void)nc;
+	(void)sub;
+	(void)closure;
+	post_message(WIRE_REPLY, msg, token ? strtoull(token + 1, NULL, 16) : 0);
+}
+
+/* ---- making a session ---- */
+
+static natsStatus make_options(struct carrier *k, natsOptions *o, const char *name, void *closure)
+{
+	const char **servers = (const char **)(void *)k->settings.servers;
+	natsStatus s = natsOptions_SetServers(o, servers, k->settings.nservers);
+
+	if (s == NATS_OK)
+		s = natsOptions_SetName(o, name);
+	if (s == NATS_OK)
+		s = natsOptions_SetTimeout(o, CONNECT_TIMEOUT_MS);
+	if (s == NATS_OK)
+		s = natsOptions_SetWriteDeadline(o, WRITE_TIMEOUT_MS);
+	if (s == NATS_OK)
+		s = natsOptions_SetPingInterval(o, PING_MS);
+	if (s == NATS_OK)
+		s = natsOptions_SetMaxPingsOut(o, 2);
+	if (s == NATS_OK)
+		s = natsOptions_SetIOBufSize(o, 64 * 1024);
+	if (s == NATS_OK)
+		s = natsOptions_SetAllowReconnect(o, false);
+	if (s == NATS_OK)
+		s = natsOptions_UseGlobalMessageDelivery(o, true);
+	if (s == NATS_OK)
+		s = natsOptions_SetErrorHandler(o, on_error, NULL);
+	if (s == NATS_OK)
+		s = natsOptions_SetClosedCB(o, carrier_on_closed, closure);
+	return s;
+}
+
+static natsStatus connect_one(struct carrier *k, int which, uint64_t attempt)
+{
+	natsOptions *o = NULL;
+	natsStatus s = natsOptions_Create(&o);
+
+	if (s == NATS_OK)
+		s = make_options(k, o, which == MAIN ? "wsgate" : "wsgate removals", (void *)(uintptr_t)attempt);
+	if (s == NATS_OK)
+		s = natsConnection_Connect(&k->nc[which], o);
+	natsOptions_Destroy(o);
+	return s;
+}
+
+static natsStatus subscribe_replies(struct carrier *k, int which)
+{
+	char subject[WIRE_INBOX_MAX];
+	natsStatus s;
+
+	snprintf(subject, sizeof(subject), "%s.%c.*", k->inbox, which == MAIN ? 'm' : 'r');
+	s = natsConnection_Subscribe(&k->replies[which], k->nc[which], subject, on_reply, NULL);
+	if (s == NATS_OK)
+		s = natsSubscription_SetPendingLimits(k->replies[which], -1, -1);
+	if (s == NATS_OK)
+		s = natsConnection_FlushTimeout(k->nc[which], CONNECT_TIMEOUT_MS);
+	return s;
+}
+
+static void learn_servers(struct carrier *k)
+{
+	char **servers = NULL;
+	int n = 0;
+
+	if (natsConnection_GetDiscoveredServers(k->nc[MAIN], &servers, &n) != NATS_OK)
+		return;
+	for (int i = 0; i < n; i++) {
+		settings_add_server(&k->settings, servers[i]);
+		free(servers[i]);
+	}
+	free(servers);
+}
+
+static void say_failure(struct carrier *k, const char *what, const char *why)
+{
+	char url[256];
+
+	settings_redact(k->settings.nservers > 0 ? k->settings.servers[0] : "", url, sizeof(url));
+	if (log_allow(&k->say, 1, SAY_EVERY_MS))
+		log_error(what, kv_str("url", url), kv_str("why", why));
+}
+
+static bool post_up(struct carrier *k, const struct stream_state *st)
+{
+	struct wire_event *e = wire_event_new(WIRE_UP, NULL);
+	int64_t max = natsConnection_GetMaxPayload(k->nc[MAIN]);
+
+	k->down = wire_event_new(WIRE_DOWN, NULL);
+	if (!e || !k->down) {
+		free(e);
+		free(k->down);
+		k->down = NULL;
+		return false;
+	}
+	e->up.created = st->created;
+	e->up.last_seq = st->last;
+	e->up.max_payload = max > 0 ? (size_t)max : 0;
+	/* The loop counts the sessions by these events. */
+	k->session++;
+	wire_post(e);
+	return true;
+}
+
+static void post_text(enum wire_kind kind, const char *text)
+{
+	struct wire_event *e = wire_event_new(kind, text);
+
+	if (e)
+		wire_post(e);
+}
+
+/* False: not yet; *wait says how long until the next try. */
+static bool check_stream(struct carrier *k, struct stream_state *st, unsigned *wait)
+{
+	switch (stream_check(k->nc[MAIN], &k->settings, st)) {
+	case STREAM_OK:
+		if (st->created != k->known_stream)
+			stream_warn_consumers(k->nc[MAIN], &k->settings);
+		k->known_stream = st->created;
+		return true;
+	case STREAM_REFUSED:
+		post_text(WIRE_REFUSED, st->text);
+		*wait = REFUSED_MS;
+		return false;
+	default:
+		say_failure(k, "the broker is not ready", st->text);
+		return false;
+	}
+}
+
+bool hookup_open(struct carrier *k, unsigned *wait)
+{
+	uint64_t attempt = carrier_new_attempt(k);
+	struct stream_state st;
+	natsStatus s;
+
+	s = connect_one(k, MAIN, attempt);
+	if (s == NATS_OK && !check_stream(k, &st, wait))
+		return false;
+	if (s == NATS_OK)
+		s = connect_one(k, REMOVAL, attempt);
+	for (int i = 0; i < NCONN && s == NATS_OK; i++)
+		s = subscribe_replies(k, i);
+	if (s != NATS_OK) {
+		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s));
+		return false;
+	}
+	learn_servers(k);
+	k->say = (struct log_limit){ 0 };
+	return post_up(k, &st);
+}
+
+void hookup_close(struct carrier *k)
+{
+	for (size_t i = 0; i < k->nsubs; i++)
+		natsSubscription_Destroy(k->subs[i].sub);
+	free(k->subs);
+	k->subs = NULL;
+	k->nsubs = 0;
+	for (int i = 0; i < NCONN; i++) {
+		natsSubscription_Destroy(k->replies[i]);
+		natsConnection_Destroy(k->nc[i]);
+		k->replies[i] = NULL;
+		k->nc[i] = NULL;
+	}
+}

@@ -1,0 +1,29 @@
+/*
+ * job: who wants a direct get, and whose turn it is. Queues that have something new to read come before those
+ * that are only looked at, but not always: one in TURNS is the others'.
+ */
+#include "parts.h"
+
+#define SOON_MS 5
+#define LATER_MS 250
+
+void job_move(struct broker *b, struct job *j, enum job_state to)
+{
+	if (j->state < JOB_LISTS && j->state != JOB_IDLE)
+		TAILQ_REMOVE(&b->jobs[j->state], j, link);
+	j->state = (uint8_t)to;
+	if (to == JOB_IDLE || to == JOB_FLYING)
+		return;
+	if (to == JOB_SOON || to == JOB_LATER) {
+		j->due = b->now_ms + (to == JOB_SOON ? SOON_MS : LATER_MS);
+		broker_hurry(b);
+	}
+	TAILQ_INSERT_TAIL(&b->jobs[to], j, link);
+}
+
+struct broker_queue *job_queue(struct job *j)
+{
+	if (j->reread)
+		return ((struct reread *)(void *)j)->q;
+	return (struct broker_queue *)(void *)((char *)j - offsetof(struct broker_queue, job));
+}

@@ -1,0 +1,223 @@
+/*
+ * npublish: clients' messages into the stream, and what its answer means.
+ *
+ * Traps: a publish without permission is answered by nothing but a line on the connection; and a service that
+ * subscribes plainly to the same subject may answer on our reply subject before the stream does.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "parts.h"
+
+struct pub {
+	struct request request; /* first */
+	TAILQ_ENTRY(pub) link;	/* publishing or published */
+	struct broker_publish *p;
+	enum broker_result result;
+	bool over;
+	char subject[];
+};
+
+size_t npublish_header_size(const char *key, const char *value)
+{
+	return strlen(key) + strlen(value) + sizeof(": \r\n") - 1;
+}
+
+static void finish(struct broker *b, struct pub *p, enum broker_result r)
+{
+	request_end(b, &p->request);
+	TAILQ_REMOVE(&b->publishing, p, link);
+	p->over = true;
+	p->result = r;
+	TAILQ_INSERT_TAIL(&b->published, p, link);
+	broker_defer(b);
+}
+
+void npublish_run_results(struct broker *b)
+{
+	struct broker_publish *bp;
+	enum broker_result r;
+	struct pub *p, *last = TAILQ_LAST(&b->published, pub_list);
+	bool more = last;
+
+	/* The callee may publish again at once: what that ends with is for the next time. */
+	while (more && (p = TAILQ_FIRST(&b->published))) {
+		more = p != last;
+		TAILQ_REMOVE(&b->published, p, link);
+		bp = p->p;
+		r = p->result;
+		free(p);
+		bp->impl = NULL;
+		b->ev->published(b->arg, bp, r);
+	}
+}
+
+static natsMsg *make_message(const struct broker *b, const struct pub *p, uint64_t token)
+{
+	const struct broker_publish *bp = p->p;
+	char reply[WIRE_INBOX_MAX];
+	natsMsg *m = NULL;
+	natsStatus s;
+
+	wire_inbox(b->wire, token, reply);
+	s = natsMsg_Create(&m, p->subject, reply, (const char *)bp->data, (int)bp->len);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Type", bp->text ? "text" : "binary");
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Conn", bp->conn);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Nats-Msg-Id", bp->msg_id);
+	if (s == NATS_OK)
+		return m;
+	natsMsg_Destroy(m);
+	return NULL;
+}
+
+/* The library and the server count headers and payload together. */
+static bool too_large(const struct broker *b, const struct broker_publish *bp)
+{
+	size_t n = HEADERS_FRAME + npublish_header_size("Ws-Type", bp->text ? "text" : "binary") +
+		   npublish_header_size("Ws-Conn", bp->conn) + npublish_header_size("Nats-Msg-Id", bp->msg_id);
+
+	return bp->len > INT32_MAX || (b->max_payload > 0 && n + bp->len > b->max_payload);
+}
+
+void broker_publish(struct broker *b, struct broker_publish *bp)
+{
+	char subject[SUBJECT_MAX];
+	int len = subject_format(SUBJECT_SEND, b->settings.prefix, &bp->id, subject, sizeof(subject));
+	struct pub *p = calloc(1, sizeof(*p) + (len > 0 ? (size_t)len : 0) + 1);
+	natsMsg *m = NULL;
+	uint64_t token;
+
+	if (!p) {
+		/* No result could be told: the process cannot go on honestly. Its successor publishes again. */
+		log_error("no memory for a publish");
+		abort();
+	}
+	p->p = bp;
+	bp->impl = p;
+	TAILQ_INSERT_TAIL(&b->publishing, p, link);
+	if (len < 0) {
+		finish(b, p, BROKER_FORBIDDEN);
+		return;
+	}
+	memcpy(p->subject, subject, (size_t)len + 1);
+	if (b->state != BROKER_LIVE) {
+		finish(b, p, BROKER_AGAIN);
+		return;
+	}
+	if (too_large(b, bp)) {
+		finish(b, p, BROKER_TOO_LARGE);
+		return;
+	}
+	token = request_start(b, &p->request, REQUEST_PUBLISH);
+	if (token != 0)
+		m = make_message(b, p, token);
+	if (!m || !wire_publish(b->wire, token, m))
+		finish(b, p, BROKER_AGAIN);
+}
+
+void broker_publish_forget(struct broker *b, struct broker_publish *bp)
+{
+	struct pub *p = bp->impl;
+
+	if (!p)
+		return;
+	request_end(b, &p->request);
+	TAILQ_REMOVE(p->over ? &b->published : &b->publishing, p, link);
+	bp->impl = NULL;
+	free(p);
+}
+
+/* ---- answers ---- */
+
+static enum broker_result result_of_error(int64_t code, int64_t err)
+{
+	switch (err) {
+	case 10054: /* message size exceeds maximum allowed */
+		return BROKER_TOO_LARGE;
+	case 10077: /* store failed: maximum messages, bytes, or messages per subject exceeded */
+	case 10002: /* account resources exceeded */
+	case 10023: /* insufficient resources */
+	case 10028: /* memory resources exceeded */
+	case 10047: /* storage resources exceeded */
+	case 10122:
+	case 10109: /* sealed */
+		return BROKER_FULL;
+	default:
+		/* 5xx: no leader, store not ready, a peer gone. 4xx: it will never be taken as it is. */
+		return code >= 400 && code < 500 && err != 10009 ? BROKER_FORBIDDEN : BROKER_AGAIN;
+	}
+}
+
+bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r, struct json *why)
+{
+	struct json name;
+	int64_t code;
+
+	*why = (struct json){ "", 0 };
+	if (status != 0) { /* 413 and 400 are the library's own */
+		*r = status == 413 ? BROKER_TOO_LARGE : status == 400 ? BROKER_FORBIDDEN : BROKER_AGAIN;
+		return true;
+	}
+	if (!json_get(doc, "stream", &name) || (stream && !json_is(name, stream)))
+		return false;
+	code = json_get_int(doc, "error.code", 0);
+	if (code != 0) {
+		*r = result_of_error(code, json_get_int(doc, "error.err_code", 0));
+		if (json_get(doc, "error.description", why))
+			*why = json_inside(*why);
+		return true;
+	}
+	if (json_get_int(doc, "seq", 0) <= 0)
+		return false;
+	*r = json_get_true(doc, "duplicate") ? BROKER_DUPLICATE : BROKER_STORED;
+	return true;
+}
+
+void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
+{
+	enum broker_result r = BROKER_AGAIN;
+	struct json why = { "", 0 };
+
+	if (e && !npublish_result(broker_doc(e), e->status, b->settings.stream, &r, &why)) {
+		/* Somebody else's answer: the stream's is still to come. */
+		broker_message_unref(&e->m);
+		return;
+	}
+	if (e && r > BROKER_DUPLICATE && r != BROKER_AGAIN && log_allow(&b->say_publish, 5, 10000))
+		log_warn("the broker does not take a message", kv_str("subject", p->subject),
+			kv_uint("bytes", p->p->len), kv_mem("why", why.p, why.n));
+	if (e)
+		broker_message_unref(&e->m);
+	finish(b, p, r);
+}
+
+void npublish_denied(struct broker *b, const char *subject, size_t len)
+{
+	struct pub *p;
+
+	TAILQ_FOREACH(p, &b->publishing, link) {
+		if (strlen(p->subject) == len && memcmp(p->subject, subject, len) == 0) {
+			finish(b, p, BROKER_FORBIDDEN);
+			return;
+		}
+	}
+}
+
+static void free_list(struct pub_list *list)
+{
+	struct pub *p;
+
+	while ((p = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, p, link);
+		p->p->impl = NULL;
+		free(p);
+	}
+}
+
+void npublish_free_all(struct broker *b)
+{
+	free_list(&b->publishing);
+	free_list(&b->published);
+}

@@ -1,0 +1,252 @@
+/*
+ * parts: what the files of this room share: the broker, its queues, and the calls from one file to another.
+ * All of it belongs to the loop's thread.
+ */
+#ifndef WSGATE_BROKER_PARTS_H
+#define WSGATE_BROKER_PARTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <wsgate/broker.h>
+#include <wsgate/log.h>
+#include "json.h"
+#include "settings.h"
+#include "wire.h"
+
+/* ---- request.c: what waits for a reply ---- */
+
+enum request_kind { REQUEST_NONE, REQUEST_GET, REQUEST_DELETE, REQUEST_PUBLISH, REQUEST_ASIDE, REQUEST_INFO, REQUEST_KINDS };
+
+struct request { /* part of what waits */
+	TAILQ_ENTRY(request) link; /* of its kind, oldest first */
+	uint64_t due;
+	uint32_t slot, generation; /* both make the token */
+	uint8_t kind;		   /* NONE: waits for nothing */
+};
+TAILQ_HEAD(request_list, request);
+
+struct request_slot {
+	struct request *r; /* NULL: free */
+	uint32_t generation, next_free;
+};
+
+struct requests {
+	struct request_list waiting[REQUEST_KINDS];
+	struct request_slot *slots;
+	uint32_t nslots, free;
+};
+
+void request_init(struct requests *rs);
+void request_free(struct requests *rs);
+/* The token, or 0: no memory. */
+uint64_t request_start(struct broker *b, struct request *r, enum request_kind kind);
+void request_end(struct broker *b, struct request *r);
+struct request *request_find(struct broker *b, uint64_t token);
+/* The oldest whose time is over, or (all) any one; taken out. NULL: none. */
+struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind);
+bool request_any(const struct requests *rs);
+
+/* ---- feed.c: reading ---- */
+
+enum job_state { JOB_IDLE, JOB_URGENT, JOB_READY, JOB_SOON, JOB_LATER, JOB_FAILED, JOB_LISTS, JOB_FLYING = JOB_LISTS };
+
+struct job { /* somebody who wants a direct get; on one list at most */
+	TAILQ_ENTRY(job) link;
+	uint64_t due; /* SOON, LATER */
+	uint8_t state;
+	uint8_t tries; /* answers in a row that may be stale */
+	bool reread;   /* part of a reread, else of a queue */
+};
+TAILQ_HEAD(job_list, job);
+
+struct reread {
+	struct job job;
+	struct reread *next;
+	struct broker_queue *q;
+	struct get *get; /* in flight */
+	void *tag;
+	uint64_t after;
+};
+
+struct get {
+	struct request request;
+	struct broker_queue *q; /* NULL: nobody waits any more */
+	struct reread *reread;	/* NULL: the queue's own reading */
+	uint64_t from;
+	bool sweep;
+};
+
+/* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits for its confirmation. */
+struct seqs {
+	uint32_t n, doomed, cap;
+	uint64_t v[];
+};
+
+struct broker_queue {
+	struct broker *b;
+	void *owner;
+	struct job job;
+	TAILQ_ENTRY(broker_queue) recheck;  /* opened a moment ago */
+	TAILQ_ENTRY(broker_queue) removals; /* has something to remove */
+	uint64_t recheck_due;
+	uint64_t confirmed; /* done with up to here */
+	uint64_t head;	    /* given up to here */
+	uint64_t high;	    /* seen up to here: above head, there is something to read */
+	uint64_t sweep_pos; /* nothing is stored below, as far as this sweep went */
+	uint64_t unknown;   /* up to here there may be messages that are not in seqs */
+	struct seqs *seqs;
+	struct wire_event *hoard, *hoard_last; /* live copies that wait for the reading to catch up */
+	struct reread *rereads;
+	uint32_t index, tag;
+	uint32_t hoard_bytes;
+	uint16_t removing, asides; /* in flight */
+	uint8_t hoard_n;
+	bool want : 1;
+	bool synced : 1;     /* a live copy that follows head is the next one */
+	bool check : 1;	     /* what is above head is to be looked at all the same */
+	bool sweep : 1;	     /* what is left at or below the confirmed mark is to be looked for, */
+	bool sweeping : 1;   /* and that has begun */
+	bool closing : 1;
+	bool subscribed : 1;
+	bool on_recheck : 1, on_removals : 1, on_closed : 1;
+	char name[]; /* "service.user", encoded */
+};
+TAILQ_HEAD(queue_list, broker_queue);
+
+enum broker_state { BROKER_DOWN, BROKER_CHECKED, BROKER_LIVE };
+
+struct queue_slot {
+	struct broker_queue *q;
+	uint32_t next_free;
+};
+
+struct pub;
+struct aside;
+TAILQ_HEAD(pub_list, pub);
+TAILQ_HEAD(aside_list, aside);
+
+struct watch {
+	struct request request;
+	uint64_t next_ms, named_ms;
+	bool names; /* the request asked for subjects */
+};
+
+struct event;
+struct broker {
+	struct event_base *base;
+	const struct broker_events *ev;
+	void *arg;
+	struct settings settings;
+	struct wire *wire;
+	struct event *timer, *deferred;
+	enum broker_state state;
+	bool ever, timer_fast, in_background;
+	uint64_t now_ms, last_seq;
+	size_t max_payload;
+	struct requests requests;
+	/* queue.c */
+	struct queue_slot *slots;
+	uint32_t nslots, free_slot, nqueues, walk;
+	uint64_t walked_ms;
+	struct queue_list recheck, closed;
+	/* feed.c */
+	struct job_list jobs[JOB_LISTS];
+	uint32_t flying, turn;
+	size_t get_bytes;   /* of a recent large answer */
+	size_t hoard_bytes; /* all queues */
+	/* removal.c */
+	struct queue_list removals;
+	uint32_t removing;
+	uint64_t removal_pause; /* until */
+	/* npublish.c, aside.c */
+	struct pub_list published; /* their results wait for the loop */
+	struct pub_list publishing;
+	struct aside_list asides;
+	struct watch watch;
+	struct log_limit say_get, say_delete, say_publish, say_aside, say_denied;
+	struct broker_stats stats;
+};
+
+/* ---- broker_nats.c ---- */
+/* Something waits to be told to the caller: on the loop, soon. */
+void broker_defer(struct broker *b);
+/* Something waits for a time that is milliseconds away. */
+void broker_hurry(struct broker *b);
+/* An answer of the API: its document. */
+static inline struct json broker_doc(const struct wire_event *e)
+{
+	return (struct json){ (const char *)e->m.data, e->m.data ? e->m.len : 0 };
+}
+
+/* ---- queue.c ---- */
+struct broker_queue *queue_of(const struct broker *b, uint64_t key); /* of a subscription */
+void queue_subscribe(struct broker_queue *q);
+/* After broker_resume(): subscribes all, reads all. */
+void queue_resume_all(struct broker *b, bool marks_valid);
+void queue_session_lost(struct broker *b);
+/* Looks at every queue again: something may have been missed. */
+void queue_rescan_all(struct broker *b);
+void queue_tick(struct broker *b);
+/* Closed and nothing under way any more: tells so. */
+void queue_settle(struct broker_queue *q);
+void queue_run_closed(struct broker *b);
+void queue_free_all(struct broker *b);
+
+/* ---- feed.c ---- */
+void feed_init(struct broker *b);
+void feed_kick(struct broker_queue *q);
+void feed_rescan(struct broker_queue *q);
+void feed_stop(struct broker_queue *q);
+void feed_live(struct broker_queue *q, struct wire_event *e); /* takes e */
+void feed_reply(struct broker *b, struct get *g, struct wire_event *e); /* takes e; NULL: no answer */
+void feed_drop_hoard(struct broker_queue *q);
+void feed_tick(struct broker *b);
+void feed_pump(struct broker *b);
+/* ---- job.c ---- */
+void job_move(struct broker *b, struct job *j, enum job_state to);
+struct broker_queue *job_queue(struct job *j);
+/* ---- reread.c ---- */
+void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e, uint64_t from);
+void reread_session_lost(struct broker_queue *q);
+void reread_drop_all(struct broker_queue *q);
+void reread_run_failed(struct broker *b);
+
+/* ---- removal.c ---- */
+struct removal;
+/* Remembers what was given. */
+void removal_remember(struct broker_queue *q, uint64_t seq);
+void removal_confirm(struct broker_queue *q, uint64_t seq);
+/* One that is to go. */
+void removal_doom(struct broker_queue *q, uint64_t seq);
+/* Whether a sweep may go on; else removal calls feed_kick() when there is. */
+bool removal_room(const struct broker_queue *q);
+/* Takes one out of those that wait for their confirmation. */
+void removal_take(struct broker_queue *q, uint64_t seq);
+void removal_forget(struct broker_queue *q, bool confirmed_too);
+bool removal_idle(const struct broker_queue *q);
+void removal_reply(struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */
+void removal_pump(struct broker *b);
+
+/* ---- npublish.c ---- */
+void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e); /* takes e; NULL: no answer */
+void npublish_denied(struct broker *b, const char *subject, size_t len);
+void npublish_run_results(struct broker *b);
+void npublish_free_all(struct broker *b);
+/* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered on the reply subject). */
+bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r, struct json *why);
+/* Bytes of a header line, with its end; and of the first and last lines. */
+size_t npublish_header_size(const char *key, const char *value);
+#define HEADERS_FRAME (sizeof("NATS/1.0\r\n\r\n") - 1)
+
+/* ---- aside.c ---- */
+void aside_reply(struct broker *b, struct aside *a, struct wire_event *e); /* takes e; NULL: no answer */
+void aside_denied(struct broker *b, const char *subject, size_t len);
+void aside_tick(struct broker *b);
+void aside_drop_all(struct broker *b);
+
+/* ---- watch.c ---- */
+void watch_tick(struct broker *b);
+void watch_reply(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
+
+#endif

@@ -1,0 +1,324 @@
+/*
+ * queue: the open queues: opening, closing, looking again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parts.h"
+
+#define NO_SLOT UINT32_MAX
+#define RECHECK_MS 500	   /* after opening: a lagging replica's first "none" is known better then */
+#define WALK_MS 1000
+#define WALK_SECONDS 60	   /* each queue is looked at once in so long, */
+#define WALK_MAX 300	   /* but not more than so many a second */
+
+/* Never used twice in a process, so that a live copy for a subscription of old finds nobody. */
+static uint32_t last_tag;
+
+struct broker_queue *queue_of(const struct broker *b, uint64_t key)
+{
+	uint32_t i = (uint32_t)(key >> 32);
+
+	if (i >= b->nslots || !b->slots[i].q || b->slots[i].q->tag != (uint32_t)key)
+		return NULL;
+	return b->slots[i].q;
+}
+
+static bool slots_grow(struct broker *b)
+{
+	uint32_t n = b->nslots ? b->nslots * 2 : 64;
+	struct queue_slot *slots = realloc(b->slots, n * sizeof(*slots));
+
+	if (!slots)
+		return false;
+	if (b->nslots == 0)
+		b->free_slot = NO_SLOT;
+	for (uint32_t i = n; i > b->nslots; i--) {
+		slots[i - 1] = (struct queue_slot){ NULL, b->free_slot };
+		b->free_slot = i - 1;
+	}
+	b->slots = slots;
+	b->nslots = n;
+	return true;
+}
+
+static uint64_t queue_key(const struct broker_queue *q)
+{
+	return (uint64_t)q->index << 32 | q->tag;
+}
+
+void queue_subscribe(struct broker_queue *q)
+{
+	char subject[SUBJECT_MAX];
+
+	if (q->b->state != BROKER_LIVE || q->closing || q->subscribed)
+		return;
+	q->tag = ++last_tag;
+	snprintf(subject, sizeof(subject), "%slive.%s", q->b->settings.prefix, q->name);
+	q->subscribed = wire_subscribe(q->b->wire, queue_key(q), subject);
+}
+
+static void queue_unsubscribe(struct broker_queue *q)
+{
+	if (q->subscribed && q->b->state == BROKER_LIVE)
+		(void)wire_unsubscribe(q->b->wire, queue_key(q));
+	q->subscribed = false;
+	q->tag = ++last_tag;
+}
+
+static void recheck_later(struct broker_queue *q)
+{
+	struct broker *b = q->b;
+
+	if (q->on_recheck)
+		TAILQ_REMOVE(&b->recheck, q, recheck);
+	q->on_recheck = true;
+	q->recheck_due = b->now_ms + RECHECK_MS;
+	TAILQ_INSERT_TAIL(&b->recheck, q, recheck);
+}
+
+static void recheck_not(struct broker_queue *q)
+{
+	if (q->on_recheck)
+		TAILQ_REMOVE(&q->b->recheck, q, recheck);
+	q->on_recheck = false;
+}
+
+/* Reading begins, or begins again. The subscription goes out before the first get on the same connection, so the server knows it first. */
+static void start(struct broker_queue *q)
+{
+	q->high = q->head;
+	q->synced = false;
+	if (q->head > q->confirmed)
+		q->unknown = q->head;
+	queue_subscribe(q);
+	feed_rescan(q);
+	if (q->b->state == BROKER_LIVE)
+		recheck_later(q);
+}
+
+struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head,
+	void *owner)
+{
+	char subject[SUBJECT_MAX];
+	size_t skip = strlen(b->settings.prefix) + sizeof(".recv.") - 1;
+	int len = subject_format(SUBJECT_RECV, b->settings.prefix, id, subject, sizeof(subject));
+	struct broker_queue *q;
+
+	if (len < 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	q = calloc(1, sizeof(*q) + (size_t)len + 1 - skip);
+	if (!q || ((b->nslots == 0 || b->free_slot == NO_SLOT) && !slots_grow(b))) {
+		free(q);
+		errno = ENOMEM;
+		return NULL;
+	}
+	strcpy(q->name, subject + skip);
+	q->b = b;
+	q->owner = owner;
+	q->confirmed = confirmed;
+	q->head = head > confirmed ? head : confirmed;
+	q->want = true;
+	q->sweep_pos = 1;
+	q->index = b->free_slot;
+	b->free_slot = b->slots[q->index].next_free;
+	b->slots[q->index].q = q;
+	b->nqueues++;
+	start(q);
+	return q;
+}
+
+void broker_queue_want(struct broker_queue *q, bool want)
+{
+	q->want = want;
+	if (want)
+		feed_kick(q);
+	else
+		feed_drop_hoard(q);
+}
+
+void broker_queue_confirm(struct broker_queue *q, uint64_t seq)
+{
+	removal_confirm(q, seq);
+}
+
+void broker_queue_close(struct broker_queue *q)
+{
+	if (q->closing)
+		return;
+	q->closing = true;
+	queue_unsubscribe(q);
+	recheck_not(q);
+	feed_stop(q);
+	reread_drop_all(q);
+	removal_forget(q, false);
+	feed_kick(q); /* a sweep goes on */
+	queue_settle(q);
+}
+
+void broker_queue_reopen(struct broker_queue *q, uint64_t head)
+{
+	if (!q->closing)
+		return;
+	q->closing = false;
+	if (q->on_closed)
+		TAILQ_REMOVE(&q->b->closed, q, removals);
+	q->on_closed = false;
+	q->head = head > q->confirmed ? head : q->confirmed;
+	q->want = true;
+	start(q);
+}
+
+/* A removal that waits for its turn keeps the queue, so `removals` serves as the link here. */
+void queue_settle(struct broker_queue *q)
+{
+	if (!q->closing || q->on_closed || q->sweep || q->asides > 0 || q->job.state != JOB_IDLE ||
+		!removal_idle(q))
+		return;
+	q->on_closed = true;
+	TAILQ_INSERT_TAIL(&q->b->closed, q, removals);
+	broker_defer(q->b);
+}
+
+static void queue_free(struct broker_queue *q)
+{
+	struct broker *b = q->b;
+
+	feed_drop_hoard(q);
+	b->slots[q->index] = (struct queue_slot){ NULL, b->free_slot };
+	b->free_slot = q->index;
+	b->nqueues--;
+	free(q->seqs);
+	free(q);
+}
+
+void queue_run_closed(struct broker *b)
+{
+	struct broker_queue *q;
+	void *owner;
+
+	while ((q = TAILQ_FIRST(&b->closed))) {
+		TAILQ_REMOVE(&b->closed, q, removals);
+		owner = q->owner;
+		queue_free(q);
+		b->ev->closed(owner);
+	}
+}
+
+void queue_free_all(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct broker_queue *q = b->slots[i].q;
+
+		if (!q)
+			continue;
+		reread_drop_all(q);
+		feed_drop_hoard(q);
+		free(q->seqs);
+		free(q);
+	}
+	free(b->slots);
+	b->slots = NULL;
+	b->nslots = 0;
+}
+
+/* ---- all of them ---- */
+
+static void marks_to_zero(struct broker_queue *q)
+{
+	removal_forget(q, true);
+	q->confirmed = q->head = 0;
+	q->unknown = 0;
+	q->sweep = q->sweeping = false;
+	q->sweep_pos = 1;
+}
+
+void queue_resume_all(struct broker *b, bool marks_valid)
+{
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct broker_queue *q = b->slots[i].q;
+		uint64_t unknown;
+
+		if (!q)
+			continue;
+		q->subscribed = false;
+		if (!marks_valid)
+			marks_to_zero(q);
+		if (q->closing) {
+			feed_kick(q);
+			queue_settle(q);
+			continue;
+		}
+		unknown = q->unknown;
+		q->sweeping = false;
+		start(q);
+		/* What was given in this process is remembered: no need to look for it again. */
+		if (marks_valid)
+			q->unknown = unknown;
+	}
+	removal_pump(b);
+}
+
+void queue_session_lost(struct broker *b)
+{
+	while (!TAILQ_EMPTY(&b->recheck))
+		recheck_not(TAILQ_FIRST(&b->recheck));
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct broker_queue *q = b->slots[i].q;
+
+		if (!q)
+			continue;
+		q->subscribed = false;
+		q->tag = ++last_tag;
+		feed_stop(q);
+		reread_session_lost(q);
+	}
+}
+
+void queue_rescan_all(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct broker_queue *q = b->slots[i].q;
+
+		if (!q || q->closing)
+			continue;
+		q->synced = false;
+		feed_rescan(q);
+	}
+}
+
+/* Slowly round all queues: the last message of a user whose live copy was lost shows in no other way. */
+static void walk(struct broker *b)
+{
+	uint32_t n = b->nqueues / WALK_SECONDS + 1, seen;
+
+	if (b->now_ms - b->walked_ms < WALK_MS || b->nslots == 0)
+		return;
+	b->walked_ms = b->now_ms;
+	if (n > WALK_MAX)
+		n = WALK_MAX;
+	for (seen = 0; seen < b->nslots && n > 0; seen++) {
+		struct broker_queue *q = b->slots[b->walk++ % b->nslots].q;
+
+		if (!q || q->closing)
+			continue;
+		queue_subscribe(q); /* there was no memory for it, then */
+		feed_rescan(q);
+		n--;
+	}
+}
+
+void queue_tick(struct broker *b)
+{
+	struct broker_queue *q;
+
+	if (b->state != BROKER_LIVE)
+		return;
+	while ((q = TAILQ_FIRST(&b->recheck)) && q->recheck_due <= b->now_ms) {
+		recheck_not(q);
+		feed_rescan(q);
+	}
+	walk(b);
+}

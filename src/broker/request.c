@@ -1,0 +1,111 @@
+/*
+ * request: see parts.h. A token is a place and a generation: a late reply finds nobody.
+ */
+#include <stdlib.h>
+#include "parts.h"
+
+#define NO_SLOT UINT32_MAX
+
+/* One constant for each kind, so that each list is in the order of its ends. */
+static const uint32_t timeout_ms[REQUEST_KINDS] = {
+	[REQUEST_GET] = 3000,
+	[REQUEST_DELETE] = 5000,
+	[REQUEST_PUBLISH] = 5000,
+	[REQUEST_ASIDE] = 5000,
+	[REQUEST_INFO] = 10000,
+};
+
+void request_init(struct requests *rs)
+{
+	for (int k = 0; k < REQUEST_KINDS; k++)
+		TAILQ_INIT(&rs->waiting[k]);
+	rs->free = NO_SLOT;
+}
+
+void request_free(struct requests *rs)
+{
+	free(rs->slots);
+	rs->slots = NULL;
+}
+
+static bool grow(struct requests *rs)
+{
+	uint32_t n = rs->nslots ? rs->nslots * 2 : 256;
+	struct request_slot *slots = realloc(rs->slots, n * sizeof(*slots));
+
+	if (!slots)
+		return false;
+	for (uint32_t i = n; i > rs->nslots; i--) {
+		slots[i - 1] = (struct request_slot){ NULL, 1, rs->free };
+		rs->free = i - 1;
+	}
+	rs->slots = slots;
+	rs->nslots = n;
+	return true;
+}
+
+uint64_t request_start(struct broker *b, struct request *r, enum request_kind kind)
+{
+	struct requests *rs = &b->requests;
+	struct request_slot *s;
+
+	if (rs->free == NO_SLOT && !grow(rs))
+		return 0;
+	r->slot = rs->free;
+	s = &rs->slots[r->slot];
+	rs->free = s->next_free;
+	s->r = r;
+	r->generation = s->generation;
+	r->kind = (uint8_t)kind;
+	r->due = b->now_ms + timeout_ms[kind];
+	TAILQ_INSERT_TAIL(&rs->waiting[kind], r, link);
+	return (uint64_t)r->generation << 32 | r->slot;
+}
+
+void request_end(struct broker *b, struct request *r)
+{
+	struct requests *rs = &b->requests;
+	struct request_slot *s;
+
+	if (r->kind == REQUEST_NONE)
+		return;
+	s = &rs->slots[r->slot];
+	s->r = NULL;
+	if (++s->generation == 0)
+		s->generation = 1;
+	s->next_free = rs->free;
+	rs->free = r->slot;
+	TAILQ_REMOVE(&rs->waiting[r->kind], r, link);
+	r->kind = REQUEST_NONE;
+}
+
+struct request *request_find(struct broker *b, uint64_t token)
+{
+	uint32_t slot = (uint32_t)token;
+
+	if (slot >= b->requests.nslots || b->requests.slots[slot].generation != (uint32_t)(token >> 32))
+		return NULL;
+	return b->requests.slots[slot].r;
+}
+
+struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind)
+{
+	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++) {
+		struct request *r = TAILQ_FIRST(&b->requests.waiting[k]);
+
+		if (r && (all || r->due <= b->now_ms)) {
+			*kind = (enum request_kind)k;
+			request_end(b, r);
+			return r;
+		}
+	}
+	return NULL;
+}
+
+bool request_any(const struct requests *rs)
+{
+	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++)
+		if (!TAILQ_EMPTY(&rs->waiting[k]))
+			return true;
+	return false;
+}

@@ -1,0 +1,116 @@
+/*
+ * settings: see settings.h.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "settings.h"
+
+#define SERVERS_MAX 64
+
+static size_t scheme_len(const char *url)
+{
+	const char *p = strstr(url, "://");
+
+	return p ? (size_t)(p - url) + 3 : 0;
+}
+
+static size_t userinfo_len(const char *url)
+{
+	const char *p = url + scheme_len(url), *at = strrchr(p, '@');
+
+	return at ? (size_t)(at - p) + 1 : 0;
+}
+
+static bool append(struct settings *s, char *url)
+{
+	char **v;
+
+	if (!url)
+		return false;
+	v = realloc(s->servers, ((size_t)s->nservers + 1) * sizeof(*v));
+	if (!v) {
+		free(url);
+		return false;
+	}
+	s->servers = v;
+	s->servers[s->nservers++] = url;
+	return true;
+}
+
+static int split(struct settings *s, const char *list)
+{
+	while (*list) {
+		size_t n = strcspn(list, ","), from = strspn(list, " \t");
+		size_t to = n;
+
+		while (to > from && (list[to - 1] == ' ' || list[to - 1] == '\t'))
+			to--;
+		if (from < to && s->nservers < SERVERS_MAX &&
+			!append(s, strndup(list + from, to - from)))
+			return -1;
+		list += n + (list[n] == ',');
+	}
+	return 0;
+}
+
+int settings_copy(struct settings *s, const struct config *c)
+{
+	*s = (struct settings){
+		.stream = strdup(c->stream.name),
+		.prefix = strdup(c->subject_prefix),
+		.max_age = c->stream.max_age,
+		.max_bytes = c->stream.max_bytes,
+		.max_per_user = c->stream.max_messages_per_user,
+		.duplicate_window = c->stream.duplicate_window,
+		.replicas = c->stream.replicas,
+	};
+	if (!s->stream || !s->prefix || split(s, c->broker.url) < 0) {
+		settings_free(s);
+		errno = ENOMEM;
+		return -1;
+	}
+	return 0;
+}
+
+void settings_free(struct settings *s)
+{
+	for (int i = 0; i < s->nservers; i++)
+		free(s->servers[i]);
+	free(s->servers);
+	free(s->stream);
+	free(s->prefix);
+	*s = (struct settings){ 0 };
+}
+
+static bool same_host(const char *a, const char *b)
+{
+	a += scheme_len(a) + userinfo_len(a);
+	b += scheme_len(b) + userinfo_len(b);
+	return strcmp(a, b) == 0;
+}
+
+void settings_add_server(struct settings *s, const char *url)
+{
+	const char *first = s->nservers > 0 ? s->servers[0] : "";
+	size_t scheme = scheme_len(first), user = userinfo_len(first);
+	char *full;
+
+	if (s->nservers >= SERVERS_MAX)
+		return;
+	for (int i = 0; i < s->nservers; i++)
+		if (same_host(s->servers[i], url))
+			return;
+	url += scheme_len(url) + userinfo_len(url);
+	if (asprintf(&full, "%.*s%s", (int)(scheme + user), first, url) >= 0)
+		(void)append(s, full);
+}
+
+void settings_redact(const char *url, char *out, size_t outlen)
+{
+	size_t scheme = scheme_len(url), user = userinfo_len(url);
+
+	snprintf(out, outlen, "%.*s%s", (int)scheme, url, url + scheme + user);
+}

@@ -1,0 +1,354 @@
+/*
+ * wire: see wire.h.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <wsgate/log.h>
+#include "carrier.h"
+#include "wire.h"
+
+/* Undelivered live copies: above this, payloads are dropped; above twice this, the events too. */
+#define LIVE_BUDGET (64u << 20)
+#define EVENT_COST 512 /* of a small message, in nats.c and here */
+#define EVENTS_AT_ONCE 1024
+
+struct wire {
+	struct event *readable, *kick;
+	struct carrier *carrier;
+	void (*fn)(void *arg, struct wire_event *e);
+	void *arg;
+	int fd;
+	uint64_t session; /* as the loop knows it */
+	char inbox[40];
+	/* Loop's own. */
+	struct wire_event *batch;
+	struct command *out_first, *out_last;
+	/* Under hub.mu. */
+	struct wire_event *first, **end;
+	size_t live_bytes;
+	bool overflow;
+};
+
+static struct {
+	pthread_mutex_t mu;
+	struct wire *wire; /* NULL: nobody listens */
+} hub = { PTHREAD_MUTEX_INITIALIZER, NULL };
+
+struct wire_event *wire_event_new(enum wire_kind kind, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+	struct wire_event *e = malloc(sizeof(*e) + len + 1);
+
+	if (!e)
+		return NULL;
+	memset(e, 0, sizeof(*e));
+	memcpy(e->text, text ? text : "", len + 1);
+	e->kind = (uint8_t)kind;
+	e->refs = 1;
+	return e;
+}
+
+void wire_event_free(struct wire_event *e)
+{
+	natsMsg_Destroy(e->msg);
+	free(e);
+}
+
+struct broker_message *broker_message_ref(struct broker_message *m)
+{
+	wire_event_of(m)->refs++;
+	return m;
+}
+
+void broker_message_unref(struct broker_message *m)
+{
+	struct wire_event *e = wire_event_of(m);
+
+	if (--e->refs == 0)
+		wire_event_free(e);
+}
+
+static void wake(const struct wire *w)
+{
+	const uint64_t one = 1;
+
+	/* Full (EAGAIN) means that it is awake already. */
+	while (write(w->fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* Over the budget a live copy loses its payload: a gap, which is read again. Returns what is to be freed. */
+static natsMsg *charge(struct wire *w, struct wire_event *e)
+{
+	natsMsg *drop = NULL;
+
+	if (w->live_bytes > LIVE_BUDGET) {
+		drop = e->msg;
+		e->msg = NULL;
+		e->m.data = NULL;
+		e->m.len = 0;
+	}
+	w->live_bytes += e->m.len + EVENT_COST;
+	return drop;
+}
+
+void wire_post(struct wire_event *e)
+{
+	natsMsg *drop = NULL;
+	struct wire *w;
+
+	pthread_mutex_lock(&hub.mu);
+	w = hub.wire;
+	if (!w || (e->kind == WIRE_LIVE && w->live_bytes > 2 * (size_t)LIVE_BUDGET)) {
+		if (w)
+			w->overflow = true;
+		pthread_mutex_unlock(&hub.mu);
+		wire_event_free(e);
+		return;
+	}
+	if (e->kind == WIRE_LIVE)
+		drop = charge(w, e);
+	e->next = NULL;
+	if (!w->first)
+		wake(w);
+	*w->end = e;
+	w->end = &e->next;
+	pthread_mutex_unlock(&hub.mu);
+	natsMsg_Destroy(drop);
+}
+
+static void take_events(struct wire *w)
+{
+	struct wire_event *overflow;
+
+	pthread_mutex_lock(&hub.mu);
+	w->batch = w->first;
+	w->first = NULL;
+	w->end = &w->first;
+	w->live_bytes = 0;
+	overflow = w->overflow ? wire_event_new(WIRE_OVERFLOW, NULL) : NULL;
+	if (overflow) { /* no memory: the flag stays */
+		w->overflow = false;
+		overflow->next = w->batch;
+		w->batch = overflow;
+	}
+	pthread_mutex_unlock(&hub.mu);
+}
+
+static void send_out(struct wire *w)
+{
+	if (!w->out_first)
+		return;
+	carrier_send(w->carrier, w->out_first, w->out_last);
+	w->out_first = w->out_last = NULL;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct wire *w = arg;
+	struct wire_event *e;
+	uint64_t count;
+
+	(void)what;
+	if (!w->batch) {
+		while (read((int)fd, &count, sizeof(count)) < 0 && errno == EINTR)
+			;
+		take_events(w);
+	}
+	for (int n = 0; w->batch && n < EVENTS_AT_ONCE; n++) {
+		e = w->batch;
+		w->batch = e->next;
+		if (e->kind == WIRE_UP)
+			w->session++;
+		w->fn(w->arg, e);
+	}
+	send_out(w);
+	if (w->batch)
+		event_active(w->readable, EV_READ, 0);
+}
+
+static void on_kick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	send_out(arg);
+}
+
+/* ---- commands ---- */
+
+static bool command(struct wire *w, enum command_kind kind, uint64_t key, const char *subject, const char *body,
+	natsMsg *msg)
+{
+	size_t slen = strlen(subject) + 1, blen = strlen(body) + 1;
+	struct command *cmd = malloc(sizeof(*cmd) + slen + blen);
+
+	if (!cmd) {
+		natsMsg_Destroy(msg);
+		return false;
+	}
+	cmd->next = NULL;
+	cmd->msg = msg;
+	cmd->session = w->session;
+	cmd->key = key;
+	cmd->kind = (uint8_t)kind;
+	cmd->body = (uint16_t)slen;
+	memcpy(cmd->text, subject, slen);
+	memcpy(cmd->text + slen, body, blen);
+	if (w->out_last) {
+		w->out_last->next = cmd;
+	} else {
+		w->out_first = cmd;
+		event_active(w->kick, EV_TIMEOUT, 0);
+	}
+	w->out_last = cmd;
+	return true;
+}
+
+bool wire_subscribe(struct wire *w, uint64_t key, const char *subject)
+{
+	return command(w, CMD_SUBSCRIBE, key, subject, "", NULL);
+}
+
+bool wire_unsubscribe(struct wire *w, uint64_t key)
+{
+	return command(w, CMD_UNSUBSCRIBE, key, "", "", NULL);
+}
+
+bool wire_get(struct wire *w, uint64_t token, const char *body)
+{
+	return command(w, CMD_GET, token, "", body, NULL);
+}
+
+bool wire_delete(struct wire *w, uint64_t token, const char *body)
+{
+	return command(w, CMD_DELETE, token, "", body, NULL);
+}
+
+bool wire_request(struct wire *w, uint64_t token, const char *subject, const char *body)
+{
+	return command(w, CMD_REQUEST, token, subject, body, NULL);
+}
+
+bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg)
+{
+	return command(w, CMD_PUBLISH, token, "", "", msg);
+}
+
+void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX])
+{
+	snprintf(out, WIRE_INBOX_MAX, "%s.m.%016llx", w->inbox, (unsigned long long)token);
+}
+
+uint64_t wire_rtt(const struct wire *w)
+{
+	return carrier_rtt(w->carrier);
+}
+
+/* ---- start and stop ---- */
+
+static void wire_free(struct wire *w)
+{
+	struct wire_event *e;
+	struct command *cmd;
+
+	if (w->readable)
+		event_free(w->readable);
+	if (w->kick)
+		event_free(w->kick);
+	while ((e = w->batch)) {
+		w->batch = e->next;
+		wire_event_free(e);
+	}
+	while ((e = w->first)) {
+		w->first = e->next;
+		wire_event_free(e);
+	}
+	while ((cmd = w->out_first)) {
+		w->out_first = cmd->next;
+		command_free(cmd);
+	}
+	if (w->fd >= 0)
+		close(w->fd);
+	free(w);
+}
+
+static bool hub_take(struct wire *w)
+{
+	bool taken;
+
+	pthread_mutex_lock(&hub.mu);
+	taken = !hub.wire;
+	if (taken)
+		hub.wire = w;
+	pthread_mutex_unlock(&hub.mu);
+	if (!taken)
+		errno = EBUSY;
+	return taken;
+}
+
+static void hub_leave(void)
+{
+	pthread_mutex_lock(&hub.mu);
+	hub.wire = NULL;
+	pthread_mutex_unlock(&hub.mu);
+}
+
+static bool make_events(struct wire *w, struct event_base *base)
+{
+	w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->fd < 0)
+		return false;
+	w->readable = event_new(base, w->fd, EV_READ | EV_PERSIST, on_readable, w);
+	w->kick = event_new(base, -1, 0, on_kick, w);
+	if (!w->readable || !w->kick || event_add(w->readable, NULL) < 0) {
+		errno = ENOMEM;
+		return false;
+	}
+	return true;
+}
+
+struct wire *wire_start(struct event_base *base, const struct config *c, void (*fn)(void *arg, struct wire_event *e),
+	void *arg)
+{
+	struct wire *w = calloc(1, sizeof(*w));
+	uint64_t id[2];
+	int saved;
+
+	if (!w)
+		return NULL;
+	w->fn = fn;
+	w->arg = arg;
+	w->fd = -1;
+	w->end = &w->first;
+	if (getrandom(id, sizeof(id), 0) != (ssize_t)sizeof(id) || !make_events(w, base))
+		goto fail;
+	snprintf(w->inbox, sizeof(w->inbox), "_INBOX.%016llx%04llx", (unsigned long long)id[0],
+		(unsigned long long)id[1] & 0xffff);
+	if (!hub_take(w))
+		goto fail;
+	w->carrier = carrier_start(c, w->inbox);
+	if (w->carrier)
+		return w;
+	saved = errno;
+	hub_leave();
+	errno = saved;
+fail:
+	saved = errno;
+	wire_free(w);
+	errno = saved;
+	return NULL;
+}
+
+void wire_stop(struct wire *w)
+{
+	hub_leave();
+	carrier_stop(w->carrier);
+	wire_free(w);
+}

@@ -1,0 +1,91 @@
+/*
+ * wire: nats.c behind two queues. Commands go from the loop to the broker thread (carrier.h), events come
+ * from nats.c's threads to the loop, with one wakeup a batch. Nothing here blocks.
+ *
+ * A session is one pair of TCP connections, never reconnected by nats.c: what was meant for one session
+ * cannot reach the server in the next, where the stream may be another one.
+ *
+ * One wire a process at a time: nats.c may call back after everything was closed, so its
+ * callbacks are given numbers, and find the wire (or find it gone) in one place.
+ */
+#ifndef WSGATE_WIRE_H
+#define WSGATE_WIRE_H
+
+#include <nats/nats.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wsgate/broker.h>
+
+enum wire_kind {
+	WIRE_UP,	/* connected and checked: text is empty; up */
+	WIRE_DOWN,	/* the session is over */
+	WIRE_REFUSED,	/* it will not work: text */
+	WIRE_DENIED,	/* permission violation: text as the server sent it */
+	WIRE_LIVE,	/* key: the subscription; m, last */
+	WIRE_REPLY,	/* key: the token; m, last, status */
+	WIRE_OVERFLOW,	/* live copies were lost without a trace */
+};
+
+/*
+ * An event; the two kinds with a message are the message itself, so that one allocation carries
+ * it from nats.c to the last user. Counted by the loop's thread alone.
+ */
+struct wire_event {
+	struct broker_message m; /* first; data NULL: left out for the budget's sake */
+	struct wire_event *next;
+	natsMsg *msg;		 /* owned */
+	union {
+		struct {
+			uint64_t key;
+			uint64_t last; /* Nats-Last-Sequence; 0 also when there is none */
+		};
+		struct {
+			uint64_t created, last_seq;
+			size_t max_payload;
+		} up;
+	};
+	uint32_t refs;
+	uint16_t status;  /* of a reply without a message: 404, 503, …; 0: none */
+	uint8_t kind;
+	char text[];
+};
+
+struct wire;
+struct event_base;
+
+/* The handler owns the event. NULL: no memory, a thread that did not start, or EBUSY (another one in this process). */
+struct wire *wire_start(struct event_base *base, const struct config *c, void (*fn)(void *arg, struct wire_event *e),
+	void *arg);
+/* Stops at once; joins the broker thread. */
+void wire_stop(struct wire *w);
+
+/* Any thread. Takes the event; one for which nobody listens any more is freed. */
+void wire_post(struct wire_event *e);
+/* NULL: no memory. */
+struct wire_event *wire_event_new(enum wire_kind kind, const char *text);
+void wire_event_free(struct wire_event *e);
+/* Loop alone. */
+static inline struct wire_event *wire_event_of(struct broker_message *m)
+{
+	return (struct wire_event *)m;
+}
+
+/*
+ * Commands, good for the present session only; a session that ends drops them. No memory: false, and nothing is sent: a request then
+ * runs into its timeout.
+ */
+bool wire_subscribe(struct wire *w, uint64_t key, const char *subject);
+bool wire_unsubscribe(struct wire *w, uint64_t key);
+/* A direct get: body is JSON. The reply comes with the token. */
+bool wire_get(struct wire *w, uint64_t token, const char *body);
+bool wire_delete(struct wire *w, uint64_t token, const char *body);
+bool wire_request(struct wire *w, uint64_t token, const char *subject, const char *body);
+/* Publishes a message (its reply subject made by wire_inbox); takes it. */
+bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
+#define WIRE_INBOX_MAX 80
+void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX]);
+/* Of the last answered ping, microseconds. */
+uint64_t wire_rtt(const struct wire *w);
+
+#endif
