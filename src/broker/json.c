@@ -153,12 +153,28 @@ struct json json_inside(struct json v)
 	return piece(v, 1, v.n - 1);
 }
 
+/* Go escapes '>', '<' and '&' in strings: "ws.\u003e". */
 bool json_is(struct json v, const char *s)
 {
 	struct json in = json_inside(v);
+	size_t i = 0;
 
-	return v.n >= 2 && v.p[0] == '"' && in.n == strlen(s) && memcmp(in.p, s, in.n) == 0 &&
-	       !memchr(in.p, '\\', in.n);
+	if (v.n < 2 || v.p[0] != '"')
+		return false;
+	for (; *s; s++) {
+		unsigned u = i < in.n ? (unsigned char)in.p[i] : 0;
+		size_t used = 1;
+
+		if (u == '\\') {
+			if (in.n - i < 6 || sscanf(in.p + i, "\\u00%2x", &u) != 1)
+				return false;
+			used = 6;
+		}
+		if (u != (unsigned char)*s)
+			return false;
+		i += used;
+	}
+	return i == in.n;
 }
 
 int64_t json_get_int(struct json doc, const char *path, int64_t otherwise)
