@@ -98,3 +98,16 @@ UNIT_TESTS += test_chan
 test_chan_SRC = \
 	src/base/log.c \
 	src/ipc/chan.c
+
+# The real master; its children are puppets of the test (fakes.c).
+UNIT_TESTS += test_child
+test_child_SRC = \
+	test/unit/fakes.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	src/master/brief.c \
+	src/master/child.c \
+	src/master/family.c \
+	src/master/listen.c \
+	src/master/master.c \
+	src/master/segment.c
