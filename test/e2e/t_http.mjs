@@ -9,7 +9,7 @@ const big = 'x'.repeat(20000);
 const rows = [
 	['400', 'garbage', '\x16\x03\x01\x02\x00garbage\r\n\r\n'],
 	['400', 'no request line', '\x00\x00\x00\x00\r\n\r\n'],
-	['400', 'HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+	['505', 'HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
 	['400', 'no Host', upgrade(P, { Host: null })],
 	['400', 'two Hosts', upgrade(P, { Host: ['a', 'b'] })],
 	['400', 'no key', upgrade(P, { 'Sec-WebSocket-Key': null })],

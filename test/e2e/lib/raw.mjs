@@ -82,7 +82,10 @@ export class Raw {
 		if (end < 0) throw new Error(`connection ended (${this.finished}) without an HTTP answer`);
 		const lines = this.buf.subarray(0, end).toString('latin1').split('\r\n');
 		const headers = {};
-		for (const l of lines.slice(1)) headers[l.slice(0, l.indexOf(':')).toLowerCase()] = l.slice(l.indexOf(':') + 1).trim();
+		for (const l of lines.slice(1)) {
+			const name = l.slice(0, l.indexOf(':')).toLowerCase(), text = l.slice(l.indexOf(':') + 1).trim();
+			headers[name] = name in headers ? `${headers[name]}, ${text}` : text;
+		}
 		const status = Number(lines[0].split(' ')[1]);
 		this.buf = this.buf.subarray(end + 4);
 		if (status === 101) {
@@ -92,7 +95,9 @@ export class Raw {
 		}
 		const length = Number(headers['content-length'] ?? 0);
 		await until('the body', () => this.buf.length >= length || this.finished, ms);
-		return { status, headers, body: this.buf.subarray(0, length).toString() };
+		const body = this.buf.subarray(0, length).toString();
+		this.buf = this.buf.subarray(length);
+		return { status, headers, body };
 	}
 
 	// A whole handshake, which must succeed.
