@@ -35,7 +35,7 @@ struct carrier {
 	struct wire_event *down; /* made with the session, so that its end can always be told */
 	uint64_t session, known_stream;
 	unsigned flush_pause, seed;
-	struct log_limit say;
+	struct log_limit say_connect, say_ready;
 	_Atomic uint64_t rtt_us;
 };
 

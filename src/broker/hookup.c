@@ -140,12 +140,12 @@ static void learn_servers(struct carrier *k)
 	free(servers);
 }
 
-static void say_failure(struct carrier *k, const char *what, const char *why)
+static void say_failure(struct carrier *k, const char *what, const char *why, struct log_limit *l)
 {
 	char url[256];
 
 	settings_redact(k->settings.nservers > 0 ? k->settings.servers[0] : "", url, sizeof(url));
-	if (log_allow(&k->say, 1, SAY_EVERY_MS))
+	if (log_allow(l, 1, SAY_EVERY_MS))
 		log_error(what, kv_str("url", url), kv_str("why", why));
 }
 
@@ -192,7 +192,7 @@ static bool check_stream(struct carrier *k, struct stream_state *st, unsigned *w
 		*wait = REFUSED_MS;
 		return false;
 	default:
-		say_failure(k, "the broker is not ready", st->text);
+		say_failure(k, "the broker is not ready", st->text, &k->say_ready);
 		return false;
 	}
 }
@@ -211,11 +211,11 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
 		s = subscribe_replies(k, i);
 	if (s != NATS_OK) {
-		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s));
+		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s), &k->say_connect);
 		return false;
 	}
 	learn_servers(k);
-	k->say = (struct log_limit){ 0 };
+	k->say_connect = k->say_ready = (struct log_limit){ 0 };
 	return post_up(k, &st);
 }
 

@@ -153,7 +153,40 @@ struct json json_inside(struct json v)
 	return piece(v, 1, v.n - 1);
 }
 
-/* Go escapes '>', '<' and '&' in strings: "ws.\u003e". */
+static int hex(char c)
+{
+	const char *digits = "0123456789abcdef", *p = c ? strchr(digits, c | ('a' ^ 'A')) : NULL;
+
+	return p ? (int)(p - digits) : -1;
+}
+
+/* One byte of a string, its escape taken off; -1: the end, or an escape that is no ASCII. Go escapes '>', '<' and '&': "ws.\u003e". */
+static int string_byte(struct json in, size_t *i)
+{
+	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+	const char *p = in.p + *i;
+	int hi, lo;
+
+	if (*i >= in.n)
+		return -1;
+	if (*p != '\\') {
+		++*i;
+		return (unsigned char)*p;
+	}
+	if (in.n - *i >= 2 && p[1] != 'u') {
+		const char *e = p[1] ? strchr(from, p[1]) : NULL;
+
+		*i += 2;
+		return e ? to[e - from] : -1;
+	}
+	if (in.n - *i < 6 || p[2] != '0' || p[3] != '0')
+		return -1;
+	hi = hex(p[4]);
+	lo = hex(p[5]);
+	*i += 6;
+	return hi < 0 || hi > 7 || lo < 0 ? -1 : hi << 4 | lo;
+}
+
 bool json_is(struct json v, const char *s)
 {
 	struct json in = json_inside(v);
@@ -161,20 +194,22 @@ bool json_is(struct json v, const char *s)
 
 	if (v.n < 2 || v.p[0] != '"')
 		return false;
-	for (; *s; s++) {
-		unsigned u = i < in.n ? (unsigned char)in.p[i] : 0;
-		size_t used = 1;
-
-		if (u == '\\') {
-			if (in.n - i < 6 || sscanf(in.p + i, "\\u00%2x", &u) != 1)
-				return false;
-			used = 6;
-		}
-		if (u != (unsigned char)*s)
+	for (; *s; s++)
+		if (string_byte(in, &i) != (unsigned char)*s)
 			return false;
-		i += used;
-	}
 	return i == in.n;
+}
+
+size_t json_text(struct json v, char *out, size_t outlen)
+{
+	struct json in = json_inside(v);
+	size_t i = 0, n = 0;
+	int c;
+
+	while (n + 1 < outlen && (c = string_byte(in, &i)) >= 0)
+		out[n++] = (char)c;
+	out[n] = '\0';
+	return n;
 }
 
 int64_t json_get_int(struct json doc, const char *path, int64_t otherwise)

@@ -21,9 +21,11 @@ bool json_get(struct json doc, const char *path, struct json *out);
 bool json_next(struct json container, size_t *pos, struct json *key, struct json *value);
 bool json_int(struct json v, int64_t *out);
 bool json_true(struct json v);
-/* Whether the value is this string. Strings with escapes are equal to none. */
+/* Whether the value is this (ASCII) string, however it is escaped. */
 bool json_is(struct json v, const char *s);
-/* The inside of a string value, for logs; an empty piece when it is no string. */
+/* A string without its escapes, cut where it does not fit or is no ASCII; returns its length. */
+size_t json_text(struct json v, char *out, size_t outlen);
+/* The inside of a string value, escapes and all, for logs; an empty piece when it is no string. */
 struct json json_inside(struct json v);
 
 /* Shortcuts; the value given when there is none. */

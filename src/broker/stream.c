@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <wsgate/log.h>
+#include <wsgate/subject.h>
 #include "json.h"
 #include "stream.h"
 
@@ -449,17 +450,14 @@ enum stream_result stream_check(natsConnection *nc, const struct settings *s, st
 
 static bool takes_ours(struct json filter, const struct settings *s)
 {
-	struct json in = json_inside(filter);
-	char ours[64];
+	char ours[64], f[SUBJECT_MAX];
 	size_t n;
 
-	/* Good enough for a warning: the tokens before the first wildcard, against "ws.recv.". */
+	/* Good enough for a warning: what comes before the first wildcard, against "ws.recv.". */
+	json_text(filter, f, sizeof(f));
+	n = strcspn(f, "*>");
 	snprintf(ours, sizeof(ours), "%s.recv.", s->prefix);
-	for (n = 0; n < in.n && in.p[n] != '*' && in.p[n] != '>'; n++)
-		;
-	if (n > strlen(ours))
-		n = strlen(ours);
-	return memcmp(in.p, ours, n) == 0;
+	return strncmp(f, ours, n < strlen(ours) ? n : strlen(ours)) == 0;
 }
 
 static void warn_consumer(struct json consumer, const struct settings *s)

@@ -47,6 +47,24 @@ static void finds(void **state)
 	assert_false(json_next(v, &pos, &k, &e));
 }
 
+static void escapes(void **state)
+{
+	char buf[16];
+
+	(void)state;
+	assert_true(json_is(text("\"ws.\\u003e\""), "ws.>"));
+	assert_true(json_is(text("\"ws.\\u003E\""), "ws.>"));
+	assert_true(json_is(text("\"a\\\"b\\n\""), "a\"b\n"));
+	assert_false(json_is(text("\"ws.\\u013e\""), "ws.>"));
+	assert_false(json_is(text("\"ws.\\u003\""), "ws.>"));
+	assert_false(json_is(text("\"ws.\\u003e.\""), "ws.>"));
+	assert_int_equal(json_text(text("\"a\\u003eb\""), buf, sizeof(buf)), 3);
+	assert_string_equal(buf, "a>b");
+	assert_int_equal(json_text(text("\"abcdef\""), buf, 4), 3);
+	assert_string_equal(buf, "abc");
+	assert_int_equal(json_text(text("17"), buf, sizeof(buf)), 0);
+}
+
 static void broken_is_not_found(void **state)
 {
 	const char *const bad[] = { "", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a", "{a:1}", "\"a\"",
@@ -105,6 +123,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds),
+		cmocka_unit_test(escapes),
 		cmocka_unit_test(broken_is_not_found),
 		cmocka_unit_test(any_cut_is_safe),
 		cmocka_unit_test(sets),

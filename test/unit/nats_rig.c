@@ -1,0 +1,422 @@
+/*
+ * nats_rig: see nats_rig.h. Each server has a port and a store of its own and is killed by its pid.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <wsgate/log.h>
+#include "../../src/broker/json.h"
+#include "../../src/broker/wire.h"
+#include "nats_rig.h"
+
+#define SERVICE "svc"
+
+int rig_deaf;
+static char log_path[64];
+static struct rig *present;
+
+void __real_wire_post(struct wire_event *e);
+void __wrap_wire_post(struct wire_event *e);
+void __wrap_wire_post(struct wire_event *e)
+{
+	if (e->kind == WIRE_LIVE && __atomic_load_n(&rig_deaf, __ATOMIC_RELAXED))
+		wire_event_free(e);
+	else
+		__real_wire_post(e);
+}
+
+uint64_t rig_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- the server ---- */
+
+static int free_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static void write_config(const struct rig_server *s)
+{
+	char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/conf", s->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "host: 127.0.0.1\nport: %d\n", s->port);
+	if (!s->no_jetstream)
+		fprintf(f, "jetstream { store_dir: \"%s/js\" }\n", s->dir);
+	fprintf(f, "%s\n", s->extra);
+	assert_int_equal(fclose(f), 0);
+}
+
+void rig_server_start(struct rig_server *s)
+{
+	char conf[96], log[96];
+
+	write_config(s);
+	snprintf(conf, sizeof(conf), "%s/conf", s->dir);
+	snprintf(log, sizeof(log), "%s/log", s->dir);
+	s->pid = fork();
+	assert_true(s->pid >= 0);
+	if (s->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execlp("nats-server", "nats-server", "-c", conf, "-l", log, (char *)NULL);
+		_exit(127);
+	}
+}
+
+void rig_server_kill(struct rig_server *s, int sig)
+{
+	if (s->pid == 0)
+		return;
+	kill(s->pid, sig);
+	while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	s->pid = 0;
+}
+
+/* ---- events of the broker ---- */
+
+static void on_connected(void *arg, uint64_t created, uint64_t last, size_t max_payload)
+{
+	struct rig *r = arg;
+	bool valid = r->same_stream ? created == r->created && last >= r->last : r->marks_valid;
+
+	r->connects++;
+	r->created = created;
+	r->last = last;
+	r->max_payload = max_payload;
+	broker_resume(r->broker, valid);
+}
+
+static void on_lost(void *arg)
+{
+	((struct rig *)arg)->losts++;
+}
+
+static void on_refused(void *arg, const char *text)
+{
+	struct rig *r = arg;
+
+	r->refusals++;
+	snprintf(r->refused, sizeof(r->refused), "%s", text);
+}
+
+static void on_message(void *owner, struct broker_message *m)
+{
+	struct rig_queue *q = owner;
+	int i = q->n % 4096;
+
+	q->seq[i] = m->seq;
+	q->kind[i] = m->text;
+	q->len[i] = m->len;
+	snprintf(q->text[i], sizeof(q->text[i]), "%.*s", (int)m->len, (const char *)m->data);
+	q->n++;
+	if (m->seq > q->rig->last)
+		q->rig->last = m->seq;
+	if (q->aside)
+		broker_queue_set_aside(q->q, m, "no client can\r\nget it");
+	if (q->confirm)
+		broker_queue_confirm(q->q, m->seq);
+	if (q->stop_after && q->n >= q->stop_after)
+		broker_queue_want(q->q, false);
+}
+
+static void on_reread(void *owner, void *tag, struct broker_message *m, bool failed)
+{
+	struct rig_queue *q = owner;
+
+	q->rereads++;
+	q->reread_failed += failed;
+	q->reread_seq = m ? m->seq : 0;
+	q->reread_tag = tag;
+}
+
+static void on_published(void *arg, struct broker_publish *p, enum broker_result result)
+{
+	struct rig *r = arg;
+
+	(void)p;
+	r->published++;
+	r->result = result;
+}
+
+static void on_closed(void *owner)
+{
+	((struct rig_queue *)owner)->closed = true;
+}
+
+static const struct broker_events events = {
+	.connected = on_connected,
+	.lost = on_lost,
+	.refused = on_refused,
+	.message = on_message,
+	.reread = on_reread,
+	.published = on_published,
+	.closed = on_closed,
+};
+
+/* ---- the rig ---- */
+
+struct rig *rig_new(const char *extra)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	char *url;
+
+	assert_non_null(r);
+	strcpy(r->server.dir, "/tmp/wsgate-broker-XXXXXX");
+	assert_non_null(mkdtemp(r->server.dir));
+	snprintf(log_path, sizeof(log_path), "%s/broker.log", r->server.dir);
+	assert_int_equal(log_open(log_path, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT), 0);
+	r->server.port = free_port();
+	snprintf(r->server.extra, sizeof(r->server.extra), "%s", extra ? extra : "");
+	assert_true(asprintf(&url, "nats://127.0.0.1:%d", r->server.port) > 0);
+	r->config.broker.url = url;
+	r->config.broker.type = strdup("nats");
+	r->config.subject_prefix = strdup("ws");
+	r->config.stream.name = strdup("websockets");
+	r->config.stream.max_age = 7 * 86400000ull;
+	r->config.stream.duplicate_window = 60000;
+	r->config.stream.replicas = 1;
+	r->base = event_base_new();
+	assert_non_null(r->base);
+	rig_deaf = 0;
+	present = r;
+	rig_server_start(&r->server);
+	return r;
+}
+
+void rig_start(struct rig *r)
+{
+	r->broker = broker_new(r->base, &r->config, &events, r);
+	assert_non_null(r->broker);
+}
+
+void rig_stop(struct rig *r)
+{
+	broker_free(r->broker);
+	r->broker = NULL;
+}
+
+void rig_free(struct rig *r)
+{
+	char cmd[128];
+
+	present = NULL;
+	if (r->broker)
+		rig_stop(r);
+	rig_disconnect(r);
+	rig_server_kill(&r->server, SIGKILL);
+	event_base_free(r->base);
+	log_open("stderr", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", r->server.dir);
+	assert_int_equal(system(cmd), 0);
+	free(r->config.broker.url);
+	free(r->config.broker.type);
+	free(r->config.subject_prefix);
+	free(r->config.stream.name);
+	free(r);
+}
+
+int rig_teardown(void **state)
+{
+	(void)state;
+	if (present)
+		rig_free(present);
+	return 0;
+}
+
+void rig_connect(struct rig *r)
+{
+	uint64_t end = rig_now() + 10000;
+	natsStatus s;
+	char url[64];
+
+	rig_disconnect(r);
+	snprintf(url, sizeof(url), "nats://%s127.0.0.1:%d", strstr(r->server.extra, "admin") ? "admin:pw@" : "",
+		r->server.port);
+	do {
+		s = natsConnection_ConnectTo(&r->nc, url);
+		if (s != NATS_OK && r->broker)
+			rig_turn(r);
+		else if (s != NATS_OK)
+			usleep(5000);
+	} while (s != NATS_OK && rig_now() < end);
+	assert_int_equal(s, NATS_OK);
+}
+
+void rig_disconnect(struct rig *r)
+{
+	natsConnection_Destroy(r->nc);
+	r->nc = NULL;
+}
+
+void rig_turn(struct rig *r)
+{
+	const struct timeval tv = { 0, 10000 };
+
+	event_base_loopexit(r->base, &tv);
+	event_base_loop(r->base, EVLOOP_ONCE);
+}
+
+void rig_quiet(struct rig *r, unsigned ms)
+{
+	uint64_t end = rig_now() + ms;
+
+	while (rig_now() < end)
+		rig_turn(r);
+}
+
+struct rig_queue *rig_open(struct rig *r, const char *user, uint64_t confirmed, uint64_t head)
+{
+	struct identity id = { SERVICE, user, strlen(SERVICE), strlen(user) };
+	struct rig_queue *q = calloc(1, sizeof(*q));
+
+	assert_non_null(q);
+	q->rig = r;
+	q->q = broker_queue_open(r->broker, &id, confirmed, head, q);
+	assert_non_null(q->q);
+	return q;
+}
+
+void rig_close(struct rig_queue *q)
+{
+	broker_queue_close(q->q);
+	rig_until(q->rig, q->closed);
+	free(q);
+}
+
+/* ---- services ---- */
+
+static natsMsg *request(struct rig *r, natsMsg *m)
+{
+	natsMsg *reply = NULL;
+	natsStatus s = natsConnection_RequestMsg(&reply, r->nc, m, 5000);
+
+	natsMsg_Destroy(m);
+	if (s != NATS_OK)
+		fail_msg("service: %s", natsStatus_GetText(s));
+	return reply;
+}
+
+uint64_t rig_send(struct rig *r, const char *user, const char *text, const char *header)
+{
+	char subject[600], key[64], *colon;
+	natsMsg *m, *reply;
+	uint64_t seq;
+
+	snprintf(subject, sizeof(subject), "ws.recv.%s.%s", SERVICE, user);
+	assert_int_equal(natsMsg_Create(&m, subject, NULL, text, (int)strlen(text)), NATS_OK);
+	if (header) {
+		snprintf(key, sizeof(key), "%s", header);
+		colon = strchr(key, ':');
+		*colon = '\0';
+		assert_int_equal(natsMsgHeader_Set(m, key, colon + 2), NATS_OK);
+	}
+	reply = request(r, m);
+	seq = (uint64_t)json_get_int(
+		(struct json){ natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply) }, "seq", 0);
+	natsMsg_Destroy(reply);
+	assert_true(seq > 0);
+	return seq;
+}
+
+void rig_send_many(struct rig *r, const char *user, int from, int n)
+{
+	char subject[600], text[24];
+
+	snprintf(subject, sizeof(subject), "ws.recv.%s.%s", SERVICE, user);
+	for (int i = from; i < from + n - 1; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		assert_int_equal(natsConnection_PublishString(r->nc, subject, text), NATS_OK);
+	}
+	snprintf(text, sizeof(text), "%d", from + n - 1);
+	rig_send(r, user, text, NULL);
+}
+
+char *rig_api(struct rig *r, const char *subject, const char *body)
+{
+	natsMsg *m, *reply;
+	char *text;
+
+	assert_int_equal(natsMsg_Create(&m, subject, NULL, body, (int)strlen(body)), NATS_OK);
+	reply = request(r, m);
+	text = strndup(natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply));
+	natsMsg_Destroy(reply);
+	assert_non_null(text);
+	return text;
+}
+
+int64_t rig_stored(struct rig *r)
+{
+	char *info = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
+	int64_t n = json_get_int((struct json){ info, strlen(info) }, "state.messages", -1);
+
+	free(info);
+	return n;
+}
+
+void rig_purge(struct rig *r)
+{
+	free(rig_api(r, "$JS.API.STREAM.PURGE.websockets", ""));
+}
+
+enum broker_result rig_publish(struct rig *r, const char *user, const char *id, const void *data, size_t len)
+{
+	struct broker_publish p = {
+		.id = { SERVICE, user, strlen(SERVICE), strlen(user) },
+		.text = true,
+		.conn = "c-1",
+		.msg_id = id,
+		.data = data,
+		.len = len,
+	};
+	int before = r->published;
+
+	broker_publish(r->broker, &p);
+	assert_int_equal(r->published, before); /* never from within the call */
+	rig_until(r, r->published > before);
+	return r->result;
+}
+
+bool rig_logged(const char *text)
+{
+	char line[4096];
+	FILE *f = fopen(log_path, "r");
+	bool found = false;
+
+	assert_non_null(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, text);
+	fclose(f);
+	return found;
+}

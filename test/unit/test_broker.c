@@ -1,0 +1,692 @@
+/*
+ * broker.h over a real nats-server: nothing lost, in order, nothing left behind.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "nats_rig.h"
+
+static struct rig *up(const char *extra)
+{
+	struct rig *r = rig_new(extra);
+
+	rig_start(r);
+	rig_connect(r);
+	rig_until(r, r->connects == 1);
+	return r;
+}
+
+static void check_texts(const struct rig_queue *q, int from, int n)
+{
+	char text[24];
+
+	assert_int_equal(q->n, n);
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%d", from + i);
+		assert_string_equal(q->text[i], text);
+		assert_true(i == 0 || q->seq[i] > q->seq[i - 1]);
+	}
+}
+
+/* What an absent user was sent comes in order; confirmed, it is gone. */
+static void backlog_then_live(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+	struct broker_stats s;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 500);
+	q = rig_open(r, "ann", 0, 0);
+	assert_int_equal(q->n, 0);
+	rig_until(r, q->n == 500);
+	rig_send_many(r, "ann", 500, 300);
+	rig_until(r, q->n == 800);
+	check_texts(q, 0, 800);
+	assert_int_equal(rig_stored(r), 800);
+	broker_queue_confirm(q->q, q->seq[399]);
+	rig_until(r, rig_stored(r) == 400);
+	broker_queue_confirm(q->q, q->seq[799]);
+	rig_until(r, rig_stored(r) == 0);
+	rig_until(r, (broker_stats(r->broker, &s), s.removals == 800));
+	assert_int_equal(s.removals_pending, 0);
+	assert_true(s.rtt_us > 0);
+	rig_send(r, "ann", "800", NULL);
+	rig_until(r, q->n == 801);
+	rig_close(q);
+	assert_int_equal(rig_stored(r), 1); /* not confirmed */
+	rig_free(r);
+}
+
+static void text_and_names(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q = rig_open(r, "a.b@c \"\\", 0, 0);
+	const char *const enc = "a%2Eb@c%20\"\\";
+
+	(void)state;
+	rig_send(r, enc, "one", "Ws-Type: text");
+	rig_until(r, q->n == 1);
+	broker_queue_want(q->q, false);
+	rig_send(r, enc, "two", "Ws-Type: binary");
+	rig_send(r, enc, "three", "Ws-Type: nonsense");
+	rig_send(r, enc, "", NULL);
+	rig_quiet(r, 50);
+	assert_int_equal(q->n, 1);
+	broker_queue_want(q->q, true);
+	rig_until(r, q->n == 4);
+	assert_int_equal(q->kind[0], BROKER_TEXT_TEXT);
+	assert_int_equal(q->kind[1], BROKER_TEXT_BINARY);
+	assert_int_equal(q->kind[2], BROKER_TEXT_UNMARKED);
+	assert_int_equal(q->kind[3], BROKER_TEXT_UNMARKED);
+	assert_int_equal(q->len[3], 0);
+	rig_close(q);
+	rig_free(r);
+}
+
+/* Live copies that never come: the next one that does shows the gap; the last of all shows in a rescan. */
+static void gap_is_read(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	struct broker_stats s;
+
+	(void)state;
+	rig_send(r, "ann", "0", NULL);
+	rig_until(r, q->n == 1);
+	rig_quiet(r, 700); /* the rescan after opening is over */
+	rig_deaf = 1;
+	rig_send_many(r, "ann", 1, 20);
+	rig_quiet(r, 50);
+	assert_int_equal(q->n, 1);
+	rig_deaf = 0;
+	rig_send_many(r, "ann", 21, 20);
+	rig_until(r, q->n == 41);
+	rig_deaf = 1;
+	rig_send_many(r, "ann", 41, 3);
+	rig_until(r, q->n == 44);
+	check_texts(q, 0, 44);
+	broker_stats(r->broker, &s);
+	assert_int_equal(s.gaps, 1);
+	broker_queue_confirm(q->q, q->seq[43]);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	rig_free(r);
+}
+
+/* Who wants nothing gets nothing; it waits in the stream. */
+static void credit(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 20);
+	q = rig_open(r, "ann", 0, 0);
+	q->stop_after = 10;
+	rig_until(r, q->n == 10);
+	rig_send_many(r, "ann", 20, 20);
+	rig_quiet(r, 100);
+	assert_int_equal(q->n, 10);
+	q->stop_after = 30;
+	broker_queue_want(q->q, true);
+	rig_until(r, q->n == 30);
+	rig_quiet(r, 50);
+	assert_int_equal(q->n, 30);
+	q->stop_after = 0;
+	broker_queue_want(q->q, true);
+	rig_until(r, q->n == 40);
+	rig_send_many(r, "ann", 40, 20);
+	rig_until(r, q->n == 60);
+	check_texts(q, 0, 60);
+	rig_close(q);
+	rig_free(r);
+}
+
+static void reread(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+	int a, b;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 10);
+	q = rig_open(r, "ann", 0, 0);
+	rig_until(r, q->n == 10);
+	broker_queue_reread(q->q, 0, &a);
+	rig_until(r, q->rereads == 1);
+	assert_int_equal(q->reread_seq, q->seq[0]);
+	assert_ptr_equal(q->reread_tag, &a);
+	broker_queue_reread(q->q, q->seq[4], &b);
+	broker_queue_reread(q->q, q->seq[8], &a);
+	broker_queue_forget(q->q, &a);
+	rig_until(r, q->rereads == 2);
+	assert_int_equal(q->reread_seq, q->seq[5]);
+	broker_queue_reread(q->q, q->seq[9], &b);
+	rig_until(r, q->rereads == 3);
+	assert_int_equal(q->reread_seq, 0);
+	assert_int_equal(q->reread_failed, 0);
+	rig_server_kill(&r->server, SIGKILL);
+	broker_queue_reread(q->q, 0, &a);
+	broker_queue_reread(q->q, 0, &b);
+	rig_until(r, q->rereads == 5 && r->losts == 1);
+	broker_queue_reread(q->q, 0, &b);
+	assert_int_equal(q->rereads, 5);
+	rig_until(r, q->rereads == 6);
+	assert_int_equal(q->reread_failed, 3);
+	broker_queue_reread(q->q, 0, &b);
+	rig_free(r);
+	free(q);
+}
+
+/* A killed server may bring acknowledged deletes back. They go again, and nobody sees them. */
+static void server_killed(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q, *away;
+	char *reply;
+
+	(void)state;
+	r->same_stream = true;
+	q = rig_open(r, "ann", 0, 0);
+	away = rig_open(r, "bob", 0, 0);
+	rig_send_many(r, "ann", 0, 200);
+	rig_send_many(r, "bob", 0, 10);
+	rig_until(r, q->n == 200 && away->n == 10);
+	broker_queue_confirm(q->q, q->seq[149]);
+	rig_until(r, rig_stored(r) == 60);
+	rig_disconnect(r);
+	rig_server_kill(&r->server, SIGKILL);
+	rig_until(r, r->losts == 1);
+	assert_false(broker_connected(r->broker));
+	broker_queue_confirm(away->q, away->seq[9]); /* while nobody hears it */
+	broker_queue_confirm(q->q, q->seq[159]);
+	rig_server_start(&r->server);
+	rig_until(r, r->connects == 2);
+	rig_connect(r);
+	rig_until(r, rig_stored(r) == 40);
+	assert_int_equal(q->n, 200);
+	rig_send_many(r, "ann", 200, 10);
+	rig_until(r, q->n == 210);
+	check_texts(q, 0, 210);
+	/* What a predecessor did not get to delete. */
+	broker_queue_confirm(q->q, q->seq[209]);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	rig_close(away);
+	reply = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
+	assert_non_null(strstr(reply, "\"messages\":0"));
+	free(reply);
+	rig_free(r);
+}
+
+/* A successor knows the marks, not the sequences: what lies at or below them goes, what was given is not given again. */
+static void successor(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+	uint64_t confirmed, head;
+
+	(void)state;
+	r->same_stream = true;
+	rig_send_many(r, "ann", 0, 30);
+	q = rig_open(r, "ann", 0, 0);
+	rig_until(r, q->n == 30);
+	confirmed = q->seq[9];
+	head = q->seq[19];
+	rig_stop(r);
+	free(q);
+	rig_start(r);
+	q = rig_open(r, "ann", confirmed, head);
+	rig_until(r, q->n == 10);
+	check_texts(q, 20, 10);
+	rig_until(r, rig_stored(r) == 20);
+	broker_queue_confirm(q->q, head);
+	rig_until(r, rig_stored(r) == 10);
+	broker_queue_confirm(q->q, q->seq[9]);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	rig_free(r);
+}
+
+/* A stream that was emptied and made again: new messages look old to the marks, if nobody says so. */
+static void stream_made_again(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+
+	(void)state;
+	r->same_stream = true;
+	rig_send_many(r, "ann", 0, 50);
+	rig_until(r, q->n == 50);
+	rig_disconnect(r);
+	rig_server_kill(&r->server, SIGKILL);
+	rig_until(r, r->losts == 1);
+	broker_queue_confirm(q->q, q->seq[49]); /* must not delete in the new stream */
+	snprintf(r->server.extra, sizeof(r->server.extra), "# another store\n");
+	strcpy(r->server.dir + strlen(r->server.dir), "");
+	assert_int_equal(rename(r->server.dir, r->server.dir), 0);
+	{
+		char cmd[160];
+
+		snprintf(cmd, sizeof(cmd), "rm -rf %s/js", r->server.dir);
+		assert_int_equal(system(cmd), 0);
+	}
+	rig_server_start(&r->server);
+	rig_until(r, r->connects == 2);
+	q->n = 0;
+	rig_connect(r);
+	rig_send_many(r, "ann", 0, 50);
+	rig_until(r, q->n == 50);
+	check_texts(q, 0, 50);
+	assert_int_equal(q->seq[0], 1);
+	rig_quiet(r, 100);
+	assert_int_equal(rig_stored(r), 50);
+	rig_close(q);
+	rig_free(r);
+}
+
+static void publishing(void **state)
+{
+	struct rig *r = up("max_payload: 65536\n"
+			   "authorization { users = [ { user: admin, password: pw },\n"
+			   "{ user: gw, password: pw, permissions: { publish: { deny: [\"ws.send.svc.bad.>\", "
+			   "\"ws.send.svc.bad\"] } } } ] }\n"
+			   "no_auth_user: gw\n");
+	char *big = calloc(1, 65536);
+	natsSubscription *sub;
+	natsMsg *m;
+
+	(void)state;
+	assert_non_null(big);
+	assert_int_equal(r->max_payload, 65536);
+	assert_int_equal(natsConnection_SubscribeSync(&sub, r->nc, "ws.send.>"), NATS_OK);
+	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
+	assert_int_equal(rig_publish(r, "ann", "id-1", "hello", 5), BROKER_STORED);
+	assert_int_equal(natsSubscription_NextMsg(&m, sub, 2000), NATS_OK);
+	{
+		const char *v;
+
+		assert_string_equal(natsMsg_GetSubject(m), "ws.send.svc.ann");
+		assert_int_equal(natsMsgHeader_Get(m, "Ws-Type", &v), NATS_OK);
+		assert_string_equal(v, "text");
+		assert_int_equal(natsMsgHeader_Get(m, "Ws-Conn", &v), NATS_OK);
+		assert_string_equal(v, "c-1");
+	}
+	natsMsg_Destroy(m);
+	natsSubscription_Destroy(sub);
+	assert_int_equal(rig_publish(r, "ann", "id-1", "hello", 5), BROKER_DUPLICATE);
+	assert_int_equal(rig_publish(r, "ann", "id-2", big, 65536), BROKER_TOO_LARGE);
+	assert_int_equal(rig_publish(r, "ann", "id-3", big, 65536 - 200), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "bad", "id-4", "x", 1), BROKER_FORBIDDEN);
+	assert_int_equal(rig_publish(r, "ann", "id-5", "", 0), BROKER_STORED);
+	assert_true(rig_logged("does not let this user"));
+	rig_server_kill(&r->server, SIGKILL);
+	assert_int_equal(rig_publish(r, "ann", "id-6", "x", 1), BROKER_AGAIN);
+	rig_until(r, r->losts == 1);
+	assert_int_equal(rig_publish(r, "ann", "id-6", "x", 1), BROKER_AGAIN);
+	free(big);
+	rig_free(r);
+}
+
+/* Services answer where they should not; the stream has the word. */
+static void answer(natsConnection *nc, natsSubscription *sub, natsMsg *m, void *arg)
+{
+	(void)sub;
+	(void)arg;
+	natsConnection_PublishString(nc, natsMsg_GetReply(m), "thanks!");
+	natsConnection_PublishString(nc, natsMsg_GetReply(m), "{\"seq\":7}");
+	natsConnection_Flush(nc);
+	natsMsg_Destroy(m);
+}
+
+static void service_answers(void **state)
+{
+	struct rig *r = up(NULL);
+	natsSubscription *sub;
+
+	(void)state;
+	assert_int_equal(natsConnection_Subscribe(&sub, r->nc, "ws.send.>", answer, NULL), NATS_OK);
+	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
+	for (int i = 0; i < 20; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "id-%d", i);
+		assert_int_equal(rig_publish(r, "ann", id, "x", 1), BROKER_STORED);
+	}
+	assert_int_equal(rig_stored(r), 20);
+	natsSubscription_Destroy(sub);
+	rig_free(r);
+}
+
+#define CONFIG_OF_OURS                                                                             \
+	"{\"name\":\"websockets\",\"subjects\":[\"ws.>\"],\"retention\":\"workqueue\",\"storage\":\"file\"," \
+	"\"num_replicas\":1,\"discard\":\"new\",\"allow_direct\":true,"                            \
+	"\"republish\":{\"src\":\"ws.recv.>\",\"dest\":\"wslive.>\"}"
+
+static void stream_full(void **state)
+{
+	struct rig *r = rig_new(NULL);
+	char *reply;
+
+	(void)state;
+	rig_connect(r);
+	free(rig_api(r, "$JS.API.STREAM.CREATE.websockets", CONFIG_OF_OURS ",\"max_msgs\":3,\"max_msg_size\":1000}"));
+	rig_start(r);
+	rig_until(r, r->connects == 1);
+	{
+		char big[2000] = { 0 };
+
+		assert_int_equal(rig_publish(r, "ann", "big", big, sizeof(big)), BROKER_TOO_LARGE);
+	}
+	assert_int_equal(rig_publish(r, "ann", "1", "x", 1), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "ann", "2", "x", 1), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "ann", "3", "x", 1), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "ann", "4", "x", 1), BROKER_FULL);
+	rig_purge(r);
+	assert_int_equal(rig_publish(r, "ann", "4", "x", 1), BROKER_STORED);
+	/* The limit that was there stays, and what was there was not taken for nothing. */
+	reply = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
+	assert_non_null(strstr(reply, "\"max_msgs\":3"));
+	free(reply);
+	rig_free(r);
+}
+
+static void full_for_one_user(void **state)
+{
+	struct rig *r = rig_new(NULL);
+
+	(void)state;
+	r->config.stream.max_messages_per_user = 2;
+	rig_start(r);
+	rig_until(r, r->connects == 1);
+	rig_connect(r);
+	assert_int_equal(rig_publish(r, "ann", "1", "x", 1), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "ann", "2", "x", 1), BROKER_STORED);
+	assert_int_equal(rig_publish(r, "ann", "3", "x", 1), BROKER_FULL);
+	assert_int_equal(rig_publish(r, "bob", "4", "x", 1), BROKER_STORED);
+	rig_free(r);
+}
+
+static void server_comes_late(void **state)
+{
+	struct rig *r = rig_new(NULL);
+	struct rig_queue *q;
+	uint64_t since;
+
+	(void)state;
+	rig_server_kill(&r->server, SIGKILL);
+	rig_start(r);
+	q = rig_open(r, "ann", 0, 0);
+	rig_until(r, rig_logged("cannot connect to the broker"));
+	assert_int_equal(rig_publish(r, "ann", "1", "x", 1), BROKER_AGAIN);
+	rig_server_start(&r->server);
+	rig_connect(r);
+	since = rig_now();
+	rig_until(r, r->connects == 1);
+	assert_true(rig_now() - since < 2000);
+	rig_send(r, "ann", "0", NULL);
+	rig_until(r, q->n == 1);
+	rig_close(q);
+	rig_free(r);
+}
+
+static void no_jetstream(void **state)
+{
+	struct rig *r = rig_new(NULL);
+
+	(void)state;
+	rig_server_kill(&r->server, SIGKILL);
+	r->server.no_jetstream = true;
+	rig_server_start(&r->server);
+	rig_start(r);
+	rig_until(r, rig_logged("no JetStream"));
+	assert_int_equal(r->connects, 0);
+	rig_server_kill(&r->server, SIGKILL);
+	r->server.no_jetstream = false;
+	rig_server_start(&r->server);
+	rig_until(r, r->connects == 1);
+	assert_int_equal(r->refusals, 0);
+	rig_free(r);
+}
+
+static void refuse(struct rig *r, const char *config, const char *why)
+{
+	int before = r->refusals;
+
+	free(rig_api(r, "$JS.API.STREAM.CREATE.websockets", config));
+	rig_start(r);
+	rig_until(r, r->refusals > before);
+	if (!strstr(r->refused, why))
+		fail_msg("%s: not in: %s", why, r->refused);
+	assert_int_equal(r->connects, 0);
+	rig_stop(r);
+	free(rig_api(r, "$JS.API.STREAM.DELETE.websockets", ""));
+}
+
+static void foreign_streams_are_refused(void **state)
+{
+	struct rig *r = rig_new(NULL);
+
+	(void)state;
+	rig_connect(r);
+	refuse(r, "{\"name\":\"websockets\",\"subjects\":[\"ws.>\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+		  "\"num_replicas\":1}",
+		"no republish");
+	refuse(r, "{\"name\":\"websockets\",\"subjects\":[\"ws.>\"],\"retention\":\"limits\",\"storage\":\"file\","
+		  "\"num_replicas\":1}",
+		"no work queue");
+	refuse(r, "{\"name\":\"websockets\",\"subjects\":[\"orders.>\"],\"retention\":\"workqueue\","
+		  "\"storage\":\"file\",\"num_replicas\":1}",
+		"does not have the subjects");
+	refuse(r, "{\"name\":\"websockets\",\"subjects\":[\"ws.>\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+		  "\"num_replicas\":1,\"republish\":{\"src\":\"ws.>\",\"dest\":\"copy.>\"}}",
+		"republishes something else");
+	free(rig_api(r, "$JS.API.STREAM.CREATE.other",
+		"{\"name\":\"other\",\"subjects\":[\"ws.>\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+		"\"num_replicas\":1}"));
+	rig_start(r);
+	rig_until(r, strstr(r->refused, "another stream"));
+	rig_free(r);
+}
+
+static void stream_is_brought_up_to_date(void **state)
+{
+	struct rig *r = rig_new(NULL);
+	char *reply;
+
+	(void)state;
+	rig_connect(r);
+	free(rig_api(r, "$JS.API.STREAM.CREATE.websockets",
+		"{\"name\":\"websockets\",\"subjects\":[\"ws.>\",\"more.>\"],\"retention\":\"workqueue\","
+		"\"storage\":\"file\",\"num_replicas\":1,\"description\":\"mine\",\"max_age\":3600000000000,"
+		"\"duplicate_window\":1000000000,\"max_bytes\":5000000,"
+		"\"republish\":{\"src\":\"ws.recv.>\",\"dest\":\"wslive.>\"}}"));
+	free(rig_api(r, "$JS.API.CONSUMER.DURABLE.CREATE.websockets.thief",
+		"{\"stream_name\":\"websockets\",\"config\":{\"durable_name\":\"thief\",\"ack_policy\":\"explicit\","
+		"\"filter_subject\":\"ws.recv.svc.>\"}}"));
+	r->config.stream.max_bytes = 1000000;
+	rig_start(r);
+	rig_until(r, r->connects == 1);
+	reply = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
+	assert_non_null(strstr(reply, "\"allow_direct\":true"));
+	assert_non_null(strstr(reply, "\"discard\":\"new\""));
+	assert_non_null(strstr(reply, "\"more.\\u003e\""));
+	assert_non_null(strstr(reply, "\"description\":\"mine\""));
+	assert_non_null(strstr(reply, "\"max_bytes\":5000000"));
+	assert_non_null(strstr(reply, "\"max_age\":604800000000000"));
+	assert_non_null(strstr(reply, "\"duplicate_window\":60000000000"));
+	free(reply);
+	assert_true(rig_logged("thief"));
+	rig_free(r);
+}
+
+static void set_aside(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+	natsSubscription *sub;
+	natsMsg *m;
+	const char *v;
+
+	(void)state;
+	/* Nobody listens. */
+	q = rig_open(r, "ann", 0, 0);
+	q->aside = true;
+	rig_send(r, "ann", "first", "Ws-Type: text");
+	rig_until(r, q->n == 1 && rig_stored(r) == 0);
+	/* A stream of the operator's. */
+	free(rig_api(r, "$JS.API.STREAM.CREATE.dead",
+		"{\"name\":\"dead\",\"subjects\":[\"wsdead.>\"],\"retention\":\"limits\",\"storage\":\"file\","
+		"\"num_replicas\":1}"));
+	assert_int_equal(natsConnection_SubscribeSync(&sub, r->nc, "wsdead.>"), NATS_OK);
+	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
+	rig_send(r, "ann", "second", "Ws-Type: text");
+	rig_until(r, q->n == 2 && rig_stored(r) == 0);
+	assert_int_equal(natsSubscription_NextMsg(&m, sub, 2000), NATS_OK);
+	assert_string_equal(natsMsg_GetSubject(m), "wsdead.svc.ann");
+	assert_string_equal(natsMsg_GetData(m), "second");
+	assert_int_equal(natsMsgHeader_Get(m, "Ws-Reason", &v), NATS_OK);
+	assert_string_equal(v, "no client can??get it");
+	assert_int_equal(natsMsgHeader_Get(m, "Ws-Sequence", &v), NATS_OK);
+	assert_string_equal(v, "2");
+	assert_int_equal(natsMsgHeader_Get(m, "Ws-Type", &v), NATS_OK);
+	assert_string_equal(v, "text");
+	natsMsg_Destroy(m);
+	natsSubscription_Destroy(sub);
+	rig_close(q);
+	rig_free(r);
+}
+
+/* A publisher's own Nats-* headers come first; the server's come last and count. */
+static void forged_headers(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+
+	(void)state;
+	rig_send(r, "ann", "0", "Nats-Sequence: 999999");
+	rig_until(r, q->n == 1);
+	rig_send(r, "ann", "1", "Nats-Last-Sequence: 999999");
+	rig_send(r, "ann", "2", "Status: 404");
+	rig_until(r, q->n == 3);
+	broker_queue_want(q->q, false);
+	rig_send(r, "ann", "3", "Nats-Sequence: 999999");
+	rig_send(r, "ann", "4", "Status: 404");
+	rig_quiet(r, 50);
+	broker_queue_want(q->q, true);
+	rig_send(r, "ann", "5", NULL);
+	rig_until(r, q->n == 6);
+	check_texts(q, 0, 6);
+	assert_int_equal(q->seq[5], 6);
+	rig_close(q);
+	rig_free(r);
+}
+
+static void close_and_reopen(void **state)
+{
+	struct rig *r = up(NULL);
+	struct rig_queue *q;
+
+	(void)state;
+	q = rig_open(r, "ann", 0, 0);
+	rig_send_many(r, "ann", 0, 10);
+	rig_until(r, q->n == 10);
+	broker_queue_confirm(q->q, q->seq[4]);
+	broker_queue_close(q->q);
+	broker_queue_reopen(q->q, q->seq[4]); /* the rest was never confirmed: once more */
+	rig_until(r, q->n == 15 && rig_stored(r) == 5);
+	assert_string_equal(q->text[10], "5");
+	broker_queue_confirm(q->q, q->seq[14]);
+	rig_close(q);
+	assert_int_equal(rig_stored(r), 0);
+	/* Closed while the broker is away: what was confirmed goes when it is back. */
+	q = rig_open(r, "ann", 0, 0);
+	rig_send_many(r, "ann", 0, 10);
+	rig_until(r, q->n == 10);
+	r->marks_valid = true;
+	rig_server_kill(&r->server, SIGTERM);
+	rig_disconnect(r);
+	rig_until(r, r->losts == 1);
+	broker_queue_confirm(q->q, q->seq[9]);
+	broker_queue_close(q->q);
+	rig_quiet(r, 50);
+	assert_false(q->closed);
+	rig_server_start(&r->server);
+	rig_until(r, q->closed);
+	free(q);
+	rig_connect(r);
+	assert_int_equal(rig_stored(r), 0);
+	rig_free(r);
+}
+
+/* Many at once: more than may be in flight, of gets and of removals. */
+static void many_queues(void **state)
+{
+	enum { N = 1500 };
+	struct rig *r = up(NULL);
+	struct rig_queue **q = calloc(N, sizeof(*q));
+	char user[16];
+	int n = 0;
+
+	(void)state;
+	assert_non_null(q);
+	for (int i = 0; i < N; i++) {
+		snprintf(user, sizeof(user), "u%d", i);
+		rig_send_many(r, user, 0, 2);
+	}
+	for (int i = 0; i < N; i++) {
+		snprintf(user, sizeof(user), "u%d", i);
+		q[i] = rig_open(r, user, 0, 0);
+		q[i]->confirm = true;
+	}
+	for (int i = 0; i < N; i++) {
+		rig_until(r, q[i]->n == 2);
+		n += q[i]->n;
+	}
+	assert_int_equal(n, 2 * N);
+	rig_until(r, rig_stored(r) == 0);
+	for (int i = 0; i < N; i++)
+		broker_queue_close(q[i]->q);
+	for (int i = 0; i < N; i++) {
+		rig_until(r, q[i]->closed);
+		free(q[i]);
+	}
+	free(q);
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(backlog_then_live, rig_teardown),
+		cmocka_unit_test_teardown(text_and_names, rig_teardown),
+		cmocka_unit_test_teardown(gap_is_read, rig_teardown),
+		cmocka_unit_test_teardown(credit, rig_teardown),
+		cmocka_unit_test_teardown(reread, rig_teardown),
+		cmocka_unit_test_teardown(server_killed, rig_teardown),
+		cmocka_unit_test_teardown(successor, rig_teardown),
+		cmocka_unit_test_teardown(stream_made_again, rig_teardown),
+		cmocka_unit_test_teardown(publishing, rig_teardown),
+		cmocka_unit_test_teardown(service_answers, rig_teardown),
+		cmocka_unit_test_teardown(stream_full, rig_teardown),
+		cmocka_unit_test_teardown(full_for_one_user, rig_teardown),
+		cmocka_unit_test_teardown(server_comes_late, rig_teardown),
+		cmocka_unit_test_teardown(no_jetstream, rig_teardown),
+		cmocka_unit_test_teardown(foreign_streams_are_refused, rig_teardown),
+		cmocka_unit_test_teardown(stream_is_brought_up_to_date, rig_teardown),
+		cmocka_unit_test_teardown(set_aside, rig_teardown),
+		cmocka_unit_test_teardown(forged_headers, rig_teardown),
+		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
+		cmocka_unit_test_teardown(many_queues, rig_teardown),
+	};
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
