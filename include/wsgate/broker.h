@@ -4,7 +4,7 @@
  * A queue holds one user's messages in order; each has a sequence above the one before. The bridge opens the queue of each
  * connected user, gets its messages in order and without gaps, confirms up to a sequence (which
  * removes for good), and may read again from an earlier one. How live copies, gaps, rescans and removals work
- * is the implementation's affair (src/broker).
+ * is the implementation's affair (src/broker). Room: broker.
  *
  * One event loop, one thread: every function is called on the loop, every event is delivered on it.
  * Nothing here blocks. Events may be delivered from within no function but the loop itself, so a

@@ -1,5 +1,6 @@
 /*
  * heritage: all that a child receives over fork, on one page. Every other descriptor is closed.
+ * Room: ipc.
  */
 #ifndef WSGATE_HERITAGE_H
 #define WSGATE_HERITAGE_H

@@ -123,6 +123,22 @@ static void child_close_others(const struct heritage *h)
 	close_between(next, INT_MAX);
 }
 
+/*
+ * In the background the master keeps standard error until the start is over. A child must not:
+ * whoever started us may wait for the end of a pipe there. Its reasons reach the screen through
+ * PROTO_FATAL.
+ */
+static void child_leave_terminal(void)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	log_echo(0);
+	if (null < 0)
+		return;
+	(void)dup2(null, STDERR_FILENO);
+	close(null);
+}
+
 static int child_fatal(int control, const char *what, const char *arg)
 {
 	struct proto_text text = {""};
@@ -149,6 +165,8 @@ static int child_run(struct child *c, struct heritage *h)
 
 	c->family->forget(c->family->arg);
 	child_signals();
+	if (c->family->background)
+		child_leave_terminal();
 	log_set_process(c->name);
 	daemon_title("wsgated: %s", c->name);
 	h->segment = child_open_segment(h->segment);

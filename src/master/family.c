@@ -26,6 +26,7 @@
 #define HURRY_MS 1000
 #define KILLED_MS 5000 /* a process that SIGKILL does not end hangs in the kernel */
 #define RETRY_MS 50
+#define HANG_MIN_MS 3000 /* three beats: below that a child would die of a hiccup */
 
 static uint64_t family_clock(void)
 {
@@ -284,9 +285,16 @@ static void family_kill(struct child *c)
 	c->kill_ms = 0;
 }
 
-static void family_check(struct family *f, struct child *c, uint64_t now)
+static uint64_t family_hang(const struct family *f)
 {
 	uint64_t hang = f->config->hang_timeout;
+
+	return hang && hang < HANG_MIN_MS ? HANG_MIN_MS : hang;
+}
+
+static void family_check(struct family *f, struct child *c, uint64_t now)
+{
+	uint64_t hang = family_hang(f);
 
 	if (c->exited && !c->chan) {
 		family_bury(f, c, now);
@@ -450,8 +458,8 @@ static void family_arm(struct family *f, uint64_t now)
 			sooner(&at, c->waits ? 0 : c->start_ms);
 		else if (!c->killed && !c->exited)
 			sooner(&at, c->kill_ms);
-		if (c->pid && !c->killed && !c->exited && f->config->hang_timeout)
-			sooner(&at, c->beat_ms + f->config->hang_timeout);
+		if (c->pid && !c->killed && !c->exited && family_hang(f))
+			sooner(&at, c->beat_ms + family_hang(f));
 	}
 	if (family_stopping(f))
 		sooner(&at, f->deadline_ms);

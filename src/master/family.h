@@ -34,6 +34,7 @@ struct family {
 	void (*ready)(void *arg); /* once: all serve */
 	void (*ended)(void *arg); /* once: no child is left */
 	void *arg;
+	bool background; /* children give up standard error */
 
 	unsigned nslots;
 	struct child bridge;

@@ -276,7 +276,8 @@ static int master_start(struct master *m, bool foreground)
 		.forget = master_forget,
 		.ready = master_ready,
 		.ended = master_ended,
-		.arg = m};
+		.arg = m,
+		.background = !foreground};
 	if (family_start(&m->family, m->listeners.nslots) < 0)
 		return master_fail(
 			"no channels: %s; raise the limit of open files", strerror(errno));

@@ -21,6 +21,7 @@
 #include <wsgate/chan.h>
 #include <wsgate/heritage.h>
 #include <wsgate/log.h>
+#include <wsgate/shm.h>
 
 #include "../../src/master/master.h"
 #include "fakes.h"
@@ -109,6 +110,28 @@ static void puppet_descriptors(const struct puppet *p)
 	say(p, "extra %d", extra);
 }
 
+/* A message of a client that nobody stores. */
+static void puppet_write(const struct puppet *p)
+{
+	unsigned up = shm_up_ring(p->h->generation);
+	struct ring ring;
+	struct shm shm;
+	void *room;
+
+	if (shm_map(&shm, p->h->segment, true) < 0) {
+		say(p, "error %d", errno);
+		return;
+	}
+	ring_attach_writer(&ring, &shm_slot(&shm, p->h->slot)->up[up],
+		shm_up_data(&shm, p->h->slot, up), shm.header->sizes.up_size);
+	room = ring_reserve(&ring, 1, 5);
+	if (room)
+		memcpy(room, "hello", 5);
+	ring_commit(&ring);
+	say(p, "written %d", room ? 5 : 0);
+	shm_unmap(&shm);
+}
+
 /* True: it ends, with *status. */
 static bool puppet_obey(struct puppet *p, const char *order, int *status)
 {
@@ -130,6 +153,8 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 		say(p, "pong");
 	} else if (strcmp(order, "descriptors") == 0) {
 		puppet_descriptors(p);
+	} else if (strcmp(order, "write") == 0) {
+		puppet_write(p);
 	} else if (strcmp(order, "ring") == 0) {
 		say(p, "rang %d", chan_send_fd(p->h->bell, PROTO_DOORBELL, NULL, 0, -1));
 	} else if (sscanf(order, "heard %u", &n) == 1) {

@@ -293,6 +293,56 @@ static void test_orphans_and_stale_segment(void **state)
 	assert_int_equal(access(name, F_OK), 0);
 }
 
+/* What is in a ring and not stored survives every way to stop; the next start hands it to its
+ * bridge. */
+static void test_full_ring_stays(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		started();
+		assert_int_equal(bridge.nstale, round);
+		fakes_order(&workers[round], "write");
+		fakes_expect(&workers[round], "written 5");
+		finish();
+		fakes_log("messages of clients are not stored yet");
+		assert_int_equal(segments(), round + 1); /* and no link */
+	}
+	started();
+	assert_int_equal(bridge.nstale, 2);
+	fakes_order(&bridge, "stale 1");
+	fakes_log("removed an older segment");
+	assert_int_equal(segments(), 3);
+	/* a new bridge is given the one that is left */
+	kill(bridge.pid, SIGKILL);
+	fakes_expect(&bridge, "end");
+	bridge = fakes_accept();
+	assert_int_equal(bridge.nstale, 1);
+	fakes_order(&bridge, "stale 0");
+	fakes_log("received peer=bridge type=STALE_DRAINED");
+	finish();
+	assert_int_equal(segments(), 0);
+}
+
+static void test_sizes(void **state)
+{
+	static const uint64_t messages[] = {1, 1024, 1 << 19, 1 << 20, (1 << 20) + 1, 64 << 20};
+	struct config c = {.max_workers = 4, .max_connections = 1000};
+	struct shm_sizes s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+		c.max_message = messages[i];
+		segment_sizes(&c, 3, &s);
+		assert_true(ring_max_record(s.up_size) >= messages[i] + 1024);
+		assert_true(ring_max_record(s.down_size) >= messages[i] + 1024);
+		assert_true(s.up_size >= 1 << 20 && s.down_size >= 4 << 20);
+		assert_int_equal(s.up_size & (s.up_size - 1), 0);
+		assert_int_equal(s.down_size & (s.down_size - 1), 0);
+		assert_int_equal(s.max_workers, 4);
+		assert_true(3 * s.routes >= 1250 + 3 * 256);
+	}
+}
+
 static void test_second_instance_is_refused(void **state)
 {
 	pid_t first;
@@ -438,6 +488,8 @@ int main(void)
 		WITH_FAKES(test_second_term_hurries),
 		WITH_FAKES(test_no_restart_while_stopping),
 		WITH_FAKES(test_signals_of_children),
+		WITH_FAKES(test_full_ring_stays),
+		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_deaf_bridge),
 	};
 
