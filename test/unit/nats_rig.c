@@ -26,7 +26,7 @@
 
 #define SERVICE "svc"
 
-int rig_deaf;
+_Atomic int rig_deaf;
 static char log_path[64];
 static struct rig *present;
 
@@ -34,7 +34,7 @@ void __real_wire_post(struct wire_event *e);
 void __wrap_wire_post(struct wire_event *e);
 void __wrap_wire_post(struct wire_event *e)
 {
-	if (e->kind == WIRE_LIVE && __atomic_load_n(&rig_deaf, __ATOMIC_RELAXED))
+	if (e->kind == WIRE_LIVE && rig_deaf)
 		wire_event_free(e);
 	else
 		__real_wire_post(e);

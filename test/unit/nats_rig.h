@@ -97,7 +97,7 @@ void rig_purge(struct rig *r);
 enum broker_result rig_publish(struct rig *r, const char *user, const char *id, const void *data, size_t len);
 
 /* Live copies that the broker does not see, as long as this is set. */
-extern int rig_deaf;
+extern _Atomic int rig_deaf;
 /* Set: a copy of what the log said goes here. */
 bool rig_logged(const char *text);
 

@@ -111,9 +111,11 @@ test_child_SRC = \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/segment.c
+
 # Starts nats-servers of its own.
 UNIT_TESTS += test_broker
 $(B)/test/unit/test_broker: LDFLAGS_ALL += -Wl,--wrap=wire_post
 test_broker_SRC = \
 	test/unit/nats_rig.c \
+	$(BASE_SRC) \
 	$(BROKER_SRC)
