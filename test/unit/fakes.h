@@ -43,5 +43,6 @@ void fakes_expect(const struct fake *f, const char *fmt, ...) __attribute__((for
 void fakes_expect_both(const struct fake *f, const char *one, const char *other);
 /* Reads the log of the master until a line holds this; fails when none does in time. */
 void fakes_log(const char *part);
+void fakes_forget_log(void); /* what was logged so far does not count any more */
 
 #endif
