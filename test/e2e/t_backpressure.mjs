@@ -34,7 +34,7 @@ await test('20,000 messages to a service while the broker stalls', async (t) => 
 	const sent = Promise.all(numbers(N).map((i) => c.send(`${i} ${pad}`)));
 	for (let i = 1; i <= 3; i++) {
 		await until('progress', () => got.length >= (N / 5) * i);
-		nats.pause();
+		await nats.pause();
 		await sleep(300); // a stall as such
 		nats.resume();
 	}

@@ -7,7 +7,7 @@ await test('no Close while the broker stands still; then the message is in the s
 	const { nats, gw, bus } = await t.pair();
 	const r = await t.raw(gw);
 	await r.open('/ws/chat/alice/');
-	nats.pause();
+	await nats.pause();
 	await r.write(Buffer.concat([frame(TEXT, 'last words'), closeFrame(1000)]));
 	await stays('no Close', () => !r.frames.some((f) => f.opcode === CLOSE) && !r.finished, 1500);
 	nats.resume();

@@ -91,7 +91,7 @@ await test('kill -9 of everything: what was taken and not yet stored is stored b
 	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
 	await Promise.all(clients.map((c) => c.send('before')));
 	for (const u of users) await bus.storedAll(send('chat', u), 1);
-	nats.pause();
+	await nats.pause();
 	for (let i = 0; i < 50; i++) await Promise.all(clients.map((c) => c.send(String(i))));
 	await Promise.all(clients.map((c) => c.ping())); // the Pong comes behind them: all are taken
 	await gw.massacre();

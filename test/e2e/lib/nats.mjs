@@ -57,8 +57,18 @@ export class Nats {
 		});
 	}
 
-	pause() {
+	// Stands still: a signal alone is only a wish, each thread has to follow it.
+	async pause() {
 		this.proc.signal('SIGSTOP');
+		const tasks = `/proc/${this.proc.pid}/task`;
+		await until('nats-server to stand still', () => fs.readdirSync(tasks).every((id) => {
+			try {
+				const stat = fs.readFileSync(`${tasks}/${id}/stat`, 'utf8');
+				return stat[stat.lastIndexOf(')') + 2] === 'T';
+			} catch {
+				return true; // a thread that has ended meanwhile
+			}
+		}));
 	}
 
 	resume() {
