@@ -34,6 +34,8 @@ enum down_type {
 	DOWN_FLUSHED = 4, /* answer to UP_FLUSH */
 	DOWN_CLOSE = 5,	  /* end this connection with code and reason */
 };
+/* How a message goes out: what the service said, or the configuration's delivery.text. */
+enum down_text { DOWN_TEXT_AUTO, DOWN_TEXT_TEXT, DOWN_TEXT_BINARY }; /* auto: text if it is UTF-8 */
 struct down_ref {
 	uint64_t generation;
 	uint32_t index;
@@ -44,7 +46,7 @@ struct down_message {
 	uint32_t epoch;
 	uint32_t len;	/* payload bytes */
 	uint32_t nrefs; /* connections of this worker that get it, 1 … DOWN_REFS_MAX */
-	uint8_t text;	/* enum broker_text, after delivery.text */
+	uint8_t text;	/* enum down_text */
 	uint8_t reserved[3];
 	/* then: nrefs struct down_ref, payload */
 };

@@ -97,9 +97,23 @@ static void user_confirm(struct buser *u)
 
 static uint8_t message_text(const struct bridge *b, const struct broker_message *m)
 {
-	if (m->text != BROKER_TEXT_UNMARKED || b->c->delivery.text == TEXT_AUTO)
-		return (uint8_t)m->text;
-	return b->c->delivery.text == TEXT_TEXT ? BROKER_TEXT_TEXT : BROKER_TEXT_BINARY;
+	switch (m->text) {
+	case BROKER_TEXT_TEXT:
+		return DOWN_TEXT_TEXT;
+	case BROKER_TEXT_BINARY:
+		return DOWN_TEXT_BINARY;
+	case BROKER_TEXT_UNMARKED:
+		break;
+	}
+	switch (b->c->delivery.text) {
+	case TEXT_TEXT:
+		return DOWN_TEXT_TEXT;
+	case TEXT_BINARY:
+		return DOWN_TEXT_BINARY;
+	case TEXT_AUTO:
+		break;
+	}
+	return DOWN_TEXT_AUTO;
 }
 
 /* False: it waits (no room in the ring, or no memory for the window). */

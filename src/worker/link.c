@@ -321,12 +321,12 @@ static void link_write_batch(struct worker *w)
 
 static uint8_t link_opcode(const struct down_view *v)
 {
-	if (v->m->text == BROKER_TEXT_BINARY)
+	if (v->m->text == DOWN_TEXT_BINARY)
 		return WS_BINARY;
 	if (utf8_valid(v->data, v->m->len))
 		return WS_TEXT;
 	/* Marked as text and not UTF-8: a client would have to fail the connection (8.1). */
-	if (v->m->text == BROKER_TEXT_TEXT && log_allow(&text_faults, 5, 10000))
+	if (v->m->text == DOWN_TEXT_TEXT && log_allow(&text_faults, 5, 10000))
 		log_warn("message marked as text is not UTF-8: sent as binary", kv_uint("seq", v->m->seq));
 	return WS_BINARY;
 }

@@ -263,7 +263,8 @@ static void worker_on_doorbell(void *arg, const void *body, int fd)
 static void worker_bell_gone(void *arg)
 {
 	(void)arg;
-	log_error("doorbell channel is broken: this worker ends");
+	/* The master holds both ends: they close only when it and the bridge are gone. */
+	log_info("the family is gone: this worker ends");
 	_exit(1);
 }
 

@@ -15,7 +15,6 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
-#include <wsgate/broker.h>
 #include <wsgate/chan.h>
 #include <wsgate/config.h>
 #include <wsgate/handshake.h>

@@ -1,9 +1,9 @@
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include "handshake_parts.h"
 
 #define KEY_BYTES 24 /* base64 of 16 bytes */
