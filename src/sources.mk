@@ -44,6 +44,7 @@ BROKER_SRC = \
 	src/broker/reread.c \
 	src/broker/settings.c \
 	src/broker/stream.c \
+	src/broker/stream_edit.c \
 	src/broker/watch.c \
 	src/broker/wire.c
 

@@ -1,6 +1,6 @@
 /*
- * table: see table.h. Linear probing; a removal moves its followers back, so there are no tombstones and
- * a table that saw many users come and go is as fast as a new one.
+ * table: see table.h. Linear probing; a removal moves its followers back, so there are no
+ * tombstones and a table that saw many users come and go is as fast as a new one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -86,14 +86,14 @@ uint64_t table_hash(const void *key, size_t len)
 
 int table_init(struct table *t)
 {
-	*t = (struct table){ 0 };
+	*t = (struct table){0};
 	return 0;
 }
 
 void table_free(struct table *t)
 {
 	free(t->slots);
-	*t = (struct table){ 0 };
+	*t = (struct table){0};
 }
 
 size_t table_count(const struct table *t)
@@ -122,7 +122,7 @@ void *table_get(const struct table *t, const void *key, size_t len)
 
 static int grow(struct table *t)
 {
-	struct table bigger = { .size = t->size > 0 ? t->size * 2 : SIZE_MIN, .count = t->count };
+	struct table bigger = {.size = t->size > 0 ? t->size * 2 : SIZE_MIN, .count = t->count};
 	size_t i, j;
 
 	bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
@@ -155,7 +155,7 @@ int table_put(struct table *t, const void *key, size_t len, void *value)
 	i = find(t, hash, key, len);
 	if (!t->slots[i].value)
 		t->count++;
-	t->slots[i] = (struct table_slot){ hash, (uint32_t)len, key, value };
+	t->slots[i] = (struct table_slot){hash, (uint32_t)len, key, value};
 	return 0;
 }
 
@@ -179,7 +179,7 @@ void *table_del(struct table *t, const void *key, size_t len)
 		t->slots[i] = t->slots[j];
 		i = j;
 	}
-	t->slots[i] = (struct table_slot){ 0 };
+	t->slots[i] = (struct table_slot){0};
 	return value;
 }
 
@@ -192,8 +192,8 @@ void table_each(const struct table *t, bool (*fn)(void *value, void *arg), void 
 	while (t->slots[end].value)
 		end++;
 	/*
-	 * Downwards, from an empty slot round to it: a removal of the present one moves only such as
-	 * come after it in the array, which had their turn.
+	 * Downwards, from an empty slot round to it: a removal of the present one moves only such
+	 * as come after it in the array, which had their turn.
 	 */
 	for (i = (end - 1) & mask; i != end; i = (i - 1) & mask)
 		if (t->slots[i].value && !fn(t->slots[i].value, arg))

@@ -1,8 +1,9 @@
 /*
- * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's may keep it, and then
- * out of its queue. With "stored" or "nobody listens there" it is removed; what cannot be told after some tries
- * stays in the stream (until max_age, or until the next connection's queue tries again). Nothing waits for it.
- * Where payload and headers together are more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's
+ * may keep it, and then out of its queue. With "stored" or "nobody listens there" it is removed;
+ * what cannot be told after some tries stays in the stream (until max_age, or until the next
+ * connection's queue tries again). Nothing waits for it. Where payload and headers together are
+ * more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ struct aside {
 	TAILQ_ENTRY(aside) link;
 	struct broker_queue *q;
 	struct broker_message *m; /* a reference */
-	uint64_t due;		  /* the next try; 0: one is under way */
+	uint64_t due;             /* the next try; 0: one is under way */
 	unsigned tries;
 	bool bare; /* without payload */
 	char reason[REASON_MAX];
@@ -41,8 +42,8 @@ static void finish(struct aside *a, bool done, const char *why)
 	uint64_t seq = a->m->seq;
 
 	if (!done && log_allow(&q->b->say_aside, 5, 10000))
-		log_error("a message could not be set aside: it stays in the stream", kv_str("queue", q->name),
-			kv_uint("seq", seq), kv_str("why", why));
+		log_error("a message could not be set aside: it stays in the stream",
+			kv_str("queue", q->name), kv_uint("seq", seq), kv_str("why", why));
 	aside_free(a);
 	if (done)
 		removal_doom(q, seq);
@@ -54,7 +55,8 @@ static void finish(struct aside *a, bool done, const char *why)
 static size_t headers_size(const struct aside *a, const char *seq, const char *dropped)
 {
 	return HEADERS_FRAME + npublish_header_size("Ws-Reason", a->reason) +
-	       npublish_header_size("Ws-Sequence", seq) + npublish_header_size("Ws-Type", "binary") +
+	       npublish_header_size("Ws-Sequence", seq) +
+	       npublish_header_size("Ws-Type", "binary") +
 	       npublish_header_size("Ws-Dropped", dropped);
 }
 
@@ -70,13 +72,15 @@ static natsMsg *make_message(struct aside *a, const char *subject, uint64_t toke
 	if (max > 0 && headers_size(a, seq, bytes) + a->m->len > max)
 		a->bare = true;
 	wire_inbox(a->q->b->wire, token, reply);
-	s = natsMsg_Create(&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
+	s = natsMsg_Create(
+		&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Ws-Reason", a->reason);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Ws-Sequence", seq);
 	if (s == NATS_OK && a->m->text != BROKER_TEXT_UNMARKED)
-		s = natsMsgHeader_Set(m, "Ws-Type", a->m->text == BROKER_TEXT_TEXT ? "text" : "binary");
+		s = natsMsgHeader_Set(
+			m, "Ws-Type", a->m->text == BROKER_TEXT_TEXT ? "text" : "binary");
 	if (s == NATS_OK && a->bare)
 		s = natsMsgHeader_Set(m, "Ws-Dropped", bytes);
 	if (s == NATS_OK)
@@ -132,7 +136,7 @@ void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
-	struct json why = { "", 0 };
+	struct json why = {"", 0};
 	bool nobody = e && e->status == 503;
 
 	if (e && !npublish_result(broker_doc(e), e->status, NULL, &r, &why)) {
@@ -161,7 +165,8 @@ void aside_denied(struct broker *b, const char *subject, size_t len)
 	char ours[SUBJECT_MAX];
 	struct aside *a;
 
-	TAILQ_FOREACH(a, &b->asides, link) {
+	TAILQ_FOREACH(a, &b->asides, link)
+	{
 		format_subject(a, ours);
 		if (strlen(ours) == len && memcmp(ours, subject, len) == 0) {
 			finish(a, false, "no permission to publish there");

@@ -1,5 +1,6 @@
 /*
- * broker_nats: broker.h over NATS JetStream. Puts the parts together: the life of the session, the events, the clock.
+ * broker_nats: broker.h over NATS JetStream. Puts the parts together: the life of the session, the
+ * events, the clock.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -24,7 +25,7 @@ static uint64_t clock_ms(void)
 
 static void set_timer(struct broker *b, bool fast)
 {
-	const struct timeval tv = { 0, (fast ? FAST_MS : SLOW_MS) * 1000 };
+	const struct timeval tv = {0, (fast ? FAST_MS : SLOW_MS) * 1000};
 
 	b->timer_fast = fast;
 	(void)event_add(b->timer, &tv);
@@ -41,7 +42,8 @@ void broker_defer(struct broker *b)
 	event_active(b->deferred, EV_TIMEOUT, 0);
 }
 
-static void answer(struct broker *b, struct request *r, enum request_kind kind, struct wire_event *e)
+static void answer(
+	struct broker *b, struct request *r, enum request_kind kind, struct wire_event *e)
 {
 	switch (kind) {
 	case REQUEST_GET:
@@ -156,10 +158,11 @@ static void denied(struct broker *b, const char *text)
 		aside_denied(b, from + 1, (size_t)(to - from - 1));
 	}
 	if (log_allow(&b->say_denied, 5, 10000))
-		log_error(from && strncmp(from + 1, ours, strlen(ours)) == 0 ?
-				  "the broker does not let this user publish messages of clients" :
-				  "the broker does not let this user do what the gateway needs: see PERMISSIONS "
-				  "in wsgate(7)",
+		log_error(from && strncmp(from + 1, ours, strlen(ours)) == 0
+				  ? "the broker does not let this user publish messages of clients"
+				  : "the broker does not let this user do what the gateway needs: "
+				    "see PERMISSIONS "
+				    "in wsgate(7)",
 			kv_str("why", text));
 }
 
@@ -212,6 +215,10 @@ static void on_event(void *arg, struct wire_event *e)
 		log_warn("live copies were lost: every queue is read again");
 		queue_rescan_all(b);
 		break;
+	case WIRE_ELECTED:
+		log_info("the stream has a new leader: every queue is read again");
+		queue_rescan_all(b);
+		break;
 	}
 	wire_event_free(e);
 }
@@ -237,7 +244,8 @@ static void broker_destroy(struct broker *b)
 	free(b);
 }
 
-struct broker *broker_new(struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg)
+struct broker *broker_new(
+	struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg)
 {
 	struct broker *b = calloc(1, sizeof(*b));
 	int saved;

@@ -16,7 +16,7 @@ static struct {
 	pthread_cond_t cond;
 	struct carrier *carrier;
 	uint64_t attempts; /* never the same number twice in a process */
-} desk = { .mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+} desk = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
 void carrier_on_closed(natsConnection *nc, void *closure)
 {
@@ -146,8 +146,10 @@ struct carrier *carrier_start(const struct config *c, const char *inbox)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	k->seed = (unsigned)now.tv_nsec;
 	snprintf(k->inbox, sizeof(k->inbox), "%s", inbox);
-	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s", k->settings.stream);
-	snprintf(k->delete_subject, sizeof(k->delete_subject), "$JS.API.STREAM.MSG.DELETE.%s", k->settings.stream);
+	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s",
+		k->settings.stream);
+	snprintf(k->delete_subject, sizeof(k->delete_subject), "$JS.API.STREAM.MSG.DELETE.%s",
+		k->settings.stream);
 	set_carrier(k);
 	err = pthread_create(&k->thread, NULL, carrier_main, k);
 	if (err != 0) {

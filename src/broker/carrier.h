@@ -1,6 +1,7 @@
 /*
- * carrier: the broker thread. Every call of nats.c that can block is made on it: connect, publish, subscribe, close. It owns the
- * connections, makes new ones again and again, and executes the commands of the loop in order.
+ * carrier: the broker thread. Every call of nats.c that can block is made on it: connect, publish,
+ * subscribe, close. It owns the connections, makes new ones again and again, and executes the
+ * commands of the loop in order.
  */
 #ifndef WSGATE_CARRIER_H
 #define WSGATE_CARRIER_H
@@ -13,12 +14,12 @@ enum command_kind { CMD_SUBSCRIBE, CMD_UNSUBSCRIBE, CMD_GET, CMD_DELETE, CMD_REQ
 
 struct command {
 	struct command *next;
-	natsMsg *msg;	  /* PUBLISH: owned */
+	natsMsg *msg;     /* PUBLISH: owned */
 	uint64_t session; /* it is dropped in any other one */
-	uint64_t key;	  /* of the subscription, or token of the reply */
+	uint64_t key;     /* of the subscription, or token of the reply */
 	uint8_t kind;
-	uint16_t body;	  /* offset into text */
-	char text[];	  /* subject, NUL, body, NUL */
+	uint16_t body; /* offset into text */
+	char text[];   /* subject, NUL, body, NUL */
 };
 
 struct carrier;

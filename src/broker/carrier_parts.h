@@ -16,7 +16,7 @@ enum { MAIN, REMOVAL, NCONN };
 
 struct sub {
 	natsSubscription *sub; /* owned */
-	uint32_t tag;	       /* low half of its key; the high half is the place */
+	uint32_t tag;          /* low half of its key; the high half is the place */
 };
 
 struct carrier {
@@ -29,17 +29,18 @@ struct carrier {
 	uint64_t attempt; /* the pair of connections whose end counts */
 	/* Broker thread's own. */
 	natsConnection *nc[NCONN];
-	natsSubscription *replies[NCONN];
+	natsSubscription *replies[NCONN], *elections;
 	struct sub *subs;
 	size_t nsubs;
 	struct wire_event *down; /* made with the session, so that its end can always be told */
 	uint64_t session, known_stream;
-	unsigned flush_pause, seed;
+	unsigned flush_pause, flush_late, seed;
 	struct log_limit say_connect, say_ready;
 	_Atomic uint64_t rtt_us;
 };
 
-/* carrier.c: a number for the next pair of connections, and the callback (closure: that number) for when one of them is closed. */
+/* carrier.c: a number for the next pair of connections, and the callback (closure: that number) for
+ * when one of them is closed. */
 uint64_t carrier_new_attempt(struct carrier *k);
 void carrier_on_closed(natsConnection *nc, void *closure);
 

@@ -7,8 +7,8 @@
 #include <time.h>
 #include "carrier_parts.h"
 
-#define FLUSH_MS 1 /* natsConnection_FlushTimeout() waits at most so long for its pong */
-#define FLUSH_PAUSE 64
+#define FLUSH_MS 1         /* natsConnection_FlushTimeout() waits at most so long for its pong */
+#define FLUSH_PAUSE_MAX 64 /* batches that do without, after pongs that came too late */
 
 void command_free(struct command *cmd)
 {
@@ -53,7 +53,8 @@ static natsStatus run_subscribe(struct carrier *k, const struct command *cmd)
 		return NATS_NO_MEMORY;
 	natsSubscription_Destroy(p->sub);
 	p->sub = NULL;
-	s = natsConnection_Subscribe(&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, (void *)(uintptr_t)cmd->key);
+	s = natsConnection_Subscribe(
+		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, (void *)(uintptr_t)cmd->key);
 	p->tag = (uint32_t)cmd->key;
 	if (s == NATS_OK)
 		s = natsSubscription_SetPendingLimits(p->sub, -1, -1);
@@ -70,7 +71,8 @@ static void run_unsubscribe(struct carrier *k, const struct command *cmd)
 	k->subs[i].sub = NULL;
 }
 
-static natsStatus run_ask(struct carrier *k, const struct command *cmd, int which, const char *subject)
+static natsStatus run_ask(
+	struct carrier *k, const struct command *cmd, int which, const char *subject)
 {
 	char inbox[WIRE_INBOX_MAX];
 	const char *body = cmd->text + cmd->body;
@@ -142,10 +144,16 @@ static void push_out(struct carrier *k)
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	s = natsConnection_FlushTimeout(k->nc[MAIN], FLUSH_MS);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	if (s == NATS_OK)
-		atomic_store(&k->rtt_us, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));
-	else
-		k->flush_pause = FLUSH_PAUSE;
+	if (s == NATS_OK) {
+		k->flush_late = 0;
+		atomic_store(&k->rtt_us, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000 +
+						    (b.tv_nsec - a.tv_nsec) / 1000));
+		return;
+	}
+	k->flush_late = k->flush_late > 0 ? k->flush_late * 2 : 1;
+	if (k->flush_late > FLUSH_PAUSE_MAX)
+		k->flush_late = FLUSH_PAUSE_MAX;
+	k->flush_pause = k->flush_late;
 }
 
 bool errand_run(struct carrier *k, struct command *cmd)
@@ -162,7 +170,8 @@ bool errand_run(struct carrier *k, struct command *cmd)
 	}
 	errand_drop(cmd);
 	if (s != NATS_OK) {
-		log_debug("the connection to the broker failed", kv_str("why", natsStatus_GetText(s)));
+		log_debug("the connection to the broker failed",
+			kv_str("why", natsStatus_GetText(s)));
 		return false;
 	}
 	if (urgent)

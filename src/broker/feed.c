@@ -1,13 +1,14 @@
 /*
- * feed: reads the queues. Live copies come by subscription; what they miss is read by direct gets ("the next message of
- * this subject from that sequence on").
+ * feed: reads the queues. Live copies come by subscription; what they miss is read by direct gets
+ * ("the next message of this subject from that sequence on").
  *
  *   swept: deleted below | confirmed | given, to be confirmed | head | not read yet | high
  *
- * Trap: Nats-Last-Sequence is 0 when the user's earlier messages are gone, and also when only the newest one was
- * deleted. So 0 proves nothing before the queue was read to its end once; a number above 0 proves
- * that nothing lies between. Trap: a 404 right after the message was stored may come from a replica that lags (8 % in
- * a cluster of three): it is believed only when nothing is known above.
+ * Trap: Nats-Last-Sequence is 0 when the user's earlier messages are gone, and also when only the
+ * newest one was deleted. So 0 proves nothing before the queue was read to its end once; a number
+ * above 0 proves that nothing lies between. Trap: a 404 right after the message was stored may come
+ * from a replica that lags (8 % in a cluster of three): it is believed only when nothing is known
+ * above.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +60,10 @@ static bool hoard_push(struct broker_queue *q, struct wire_event *e)
 	struct broker *b = q->b;
 
 	if (e->last == 0 || !e->m.data || q->hoard_n >= HOARD_MESSAGES ||
-		q->hoard_bytes + e->m.len > HOARD_BYTES || b->hoard_bytes + e->m.len > HOARD_TOTAL ||
-		(q->hoard_last && (e->last > q->hoard_last->m.seq || e->m.seq <= q->hoard_last->m.seq)))
+		q->hoard_bytes + e->m.len > HOARD_BYTES ||
+		b->hoard_bytes + e->m.len > HOARD_TOTAL ||
+		(q->hoard_last &&
+			(e->last > q->hoard_last->m.seq || e->m.seq <= q->hoard_last->m.seq)))
 		return false;
 	e->next = NULL;
 	if (q->hoard_last)
@@ -242,7 +245,8 @@ static bool start_get(struct broker *b, struct job *j)
 
 static struct job *next_job(struct broker *b)
 {
-	struct job *urgent = TAILQ_FIRST(&b->jobs[JOB_URGENT]), *ready = TAILQ_FIRST(&b->jobs[JOB_READY]);
+	struct job *urgent = TAILQ_FIRST(&b->jobs[JOB_URGENT]),
+		   *ready = TAILQ_FIRST(&b->jobs[JOB_READY]);
 
 	if (urgent && ready)
 		return ++b->turn % TURNS == 0 ? ready : urgent;
@@ -282,7 +286,8 @@ static void found_none(struct broker_queue *q, bool sweep)
 		q->unknown = 0;
 		sweep_done(q);
 	}
-	/* It is gone: removed by somebody else, or too old. Should it come all the same, the mark still lies below. */
+	/* It is gone: removed by somebody else, or too old. Should it come all the same, the mark
+	 * still lies below. */
 	q->high = q->head;
 	q->job.tries = 0;
 	q->check = false;
@@ -328,8 +333,8 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 		found_none(q, sweep);
 	} else {
 		if (e->status != 503 && log_allow(&b->say_get, 1, 10000))
-			log_warn("the broker refuses a direct get: tried again", kv_uint("status", e->status),
-				kv_str("queue", q->name));
+			log_warn("the broker refuses a direct get: tried again",
+				kv_uint("status", e->status), kv_str("queue", q->name));
 		broker_message_unref(&e->m);
 		job_move(b, &q->job, JOB_LATER);
 	}

@@ -1,7 +1,7 @@
 /*
- * headers: see headers.h. A publisher's own headers come first and the server appends its own: the LAST value of
- * each Nats-* header counts, the others may be forged. "Status" may be forged too, but an answer that
- * has a status of the server's has no Nats-Sequence.
+ * headers: see headers.h. A publisher's own headers come first and the server appends its own: the
+ * LAST value of each Nats-* header counts, the others may be forged. "Status" may be forged too,
+ * but an answer that has a status of the server's has no Nats-Sequence.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,8 @@ static bool line_value(const char *line, size_t n, const char *key, const char *
 
 /*
  * nats.c refuses to read headers with one broken line, which any publisher can send and the server
- * stores: such a message must not block its queue. The block lies between the message's subjects and its payload
- * (3.4; checked by its first line).
+ * stores: such a message must not block its queue. The block lies between the message's subjects
+ * and its payload (3.4; checked by its first line).
  */
 static void read_raw(natsMsg *msg, struct wire_event *e)
 {

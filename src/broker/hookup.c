@@ -1,6 +1,6 @@
 /*
- * hookup: makes a session: two connections, the stream checked, the reply subjects subscribed; and what nats.c's own
- * threads bring from it.
+ * hookup: makes a session: two connections, the stream checked, the reply subjects subscribed; and
+ * what nats.c's own threads bring from it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@
 
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
 {
-	/* nats.c 3.4 sets its thread's last error to the server's text around this call; that of the connection may be a later one's. */
+	/* nats.c 3.4 sets its thread's last error to the server's text around this call; that of
+	 * the connection may be a later one's. */
 	const char *text = nats_GetLastError(NULL);
 	struct wire_event *e;
 
@@ -69,6 +70,18 @@ static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, vo
 	post_message(WIRE_REPLY, msg, token ? strtoull(token + 1, NULL, 16) : 0);
 }
 
+static void on_elected(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+{
+	struct wire_event *e = wire_event_new(WIRE_ELECTED, NULL);
+
+	(void)nc;
+	(void)sub;
+	(void)closure;
+	natsMsg_Destroy(msg);
+	if (e)
+		wire_post(e);
+}
+
 /* ---- making a session ---- */
 
 static natsStatus make_options(struct carrier *k, natsOptions *o, const char *name, void *closure)
@@ -105,7 +118,8 @@ static natsStatus connect_one(struct carrier *k, int which, uint64_t attempt)
 	natsStatus s = natsOptions_Create(&o);
 
 	if (s == NATS_OK)
-		s = make_options(k, o, which == MAIN ? "wsgate" : "wsgate removals", (void *)(uintptr_t)attempt);
+		s = make_options(k, o, which == MAIN ? "wsgate" : "wsgate removals",
+			(void *)(uintptr_t)attempt);
 	if (s == NATS_OK)
 		s = natsConnection_Connect(&k->nc[which], o);
 	natsOptions_Destroy(o);
@@ -124,6 +138,15 @@ static natsStatus subscribe_replies(struct carrier *k, int which)
 	if (s == NATS_OK)
 		s = natsConnection_FlushTimeout(k->nc[which], CONNECT_TIMEOUT_MS);
 	return s;
+}
+
+static natsStatus subscribe_elections(struct carrier *k)
+{
+	char subject[320];
+
+	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.%s",
+		k->settings.stream);
+	return natsConnection_Subscribe(&k->elections, k->nc[MAIN], subject, on_elected, NULL);
 }
 
 static void learn_servers(struct carrier *k)
@@ -208,14 +231,17 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 		return false;
 	if (s == NATS_OK)
 		s = connect_one(k, REMOVAL, attempt);
+	if (s == NATS_OK)
+		s = subscribe_elections(k);
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
 		s = subscribe_replies(k, i);
 	if (s != NATS_OK) {
-		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s), &k->say_connect);
+		say_failure(
+			k, "cannot connect to the broker", natsStatus_GetText(s), &k->say_connect);
 		return false;
 	}
 	learn_servers(k);
-	k->say_connect = k->say_ready = (struct log_limit){ 0 };
+	k->say_connect = k->say_ready = (struct log_limit){0};
 	return post_up(k, &st);
 }
 
@@ -226,6 +252,8 @@ void hookup_close(struct carrier *k)
 	free(k->subs);
 	k->subs = NULL;
 	k->nsubs = 0;
+	natsSubscription_Destroy(k->elections);
+	k->elections = NULL;
 	for (int i = 0; i < NCONN; i++) {
 		natsSubscription_Destroy(k->replies[i]);
 		natsConnection_Destroy(k->nc[i]);

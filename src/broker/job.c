@@ -1,6 +1,6 @@
 /*
- * job: who wants a direct get, and whose turn it is. Queues that have something new to read come before those
- * that are only looked at, but not always: one in TURNS is the others'.
+ * job: who wants a direct get, and whose turn it is. Queues that have something new to read come
+ * before those that are only looked at, but not always: one in TURNS is the others'.
  */
 #include "parts.h"
 

@@ -48,7 +48,8 @@ static size_t value_end(struct json d, size_t i)
 				return i;
 			if (--depth == 0)
 				return i + 1;
-		} else if (depth == 0 && (c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t')) {
+		} else if (depth == 0 &&
+			   (c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t')) {
 			return i;
 		}
 		i++;
@@ -58,7 +59,7 @@ static size_t value_end(struct json d, size_t i)
 
 static struct json piece(struct json d, size_t from, size_t to)
 {
-	return (struct json){ d.p + from, to - from };
+	return (struct json){d.p + from, to - from};
 }
 
 bool json_next(struct json d, size_t *pos, struct json *key, struct json *value)
@@ -74,7 +75,7 @@ bool json_next(struct json d, size_t *pos, struct json *key, struct json *value)
 	}
 	object = d.n > 0 && d.p[skip_space(d, 0)] == '{';
 	i = skip_space(d, i + 1);
-	*key = (struct json){ "", 0 };
+	*key = (struct json){"", 0};
 	if (object) {
 		if (i >= d.n || d.p[i] != '"')
 			return false;
@@ -149,7 +150,7 @@ bool json_true(struct json v)
 struct json json_inside(struct json v)
 {
 	if (v.n < 2 || v.p[0] != '"')
-		return (struct json){ "", 0 };
+		return (struct json){"", 0};
 	return piece(v, 1, v.n - 1);
 }
 
@@ -160,7 +161,8 @@ static int hex(char c)
 	return p ? (int)(p - digits) : -1;
 }
 
-/* One byte of a string, its escape taken off; -1: the end, or an escape that is no ASCII. Go escapes '>', '<' and '&': "ws.\u003e". */
+/* One byte of a string, its escape taken off; -1: the end, or an escape that is no ASCII. Go
+ * escapes '>', '<' and '&': "ws.\u003e". */
 static int string_byte(struct json in, size_t *i)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";

@@ -1,8 +1,9 @@
 /*
  * npublish: clients' messages into the stream, and what its answer means.
  *
- * Traps: a publish without permission is answered by nothing but a line on the connection; and a service that
- * subscribes plainly to the same subject may answer on our reply subject before the stream does.
+ * Traps: a publish without permission is answered by nothing but a line on the connection; and a
+ * service that subscribes plainly to the same subject may answer on our reply subject before the
+ * stream does.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 struct pub {
 	struct request request; /* first */
-	TAILQ_ENTRY(pub) link;	/* publishing or published */
+	TAILQ_ENTRY(pub) link;  /* publishing or published */
 	struct broker_publish *p;
 	enum broker_result result;
 	bool over;
@@ -76,7 +77,8 @@ static natsMsg *make_message(const struct broker *b, const struct pub *p, uint64
 static bool too_large(const struct broker *b, const struct broker_publish *bp)
 {
 	size_t n = HEADERS_FRAME + npublish_header_size("Ws-Type", bp->text ? "text" : "binary") +
-		   npublish_header_size("Ws-Conn", bp->conn) + npublish_header_size("Nats-Msg-Id", bp->msg_id);
+		   npublish_header_size("Ws-Conn", bp->conn) +
+		   npublish_header_size("Nats-Msg-Id", bp->msg_id);
 
 	return bp->len > INT32_MAX || (b->max_payload > 0 && n + bp->len > b->max_payload);
 }
@@ -84,13 +86,15 @@ static bool too_large(const struct broker *b, const struct broker_publish *bp)
 void broker_publish(struct broker *b, struct broker_publish *bp)
 {
 	char subject[SUBJECT_MAX];
-	int len = subject_format(SUBJECT_SEND, b->settings.prefix, &bp->id, subject, sizeof(subject));
+	int len =
+		subject_format(SUBJECT_SEND, b->settings.prefix, &bp->id, subject, sizeof(subject));
 	struct pub *p = calloc(1, sizeof(*p) + (len > 0 ? (size_t)len : 0) + 1);
 	natsMsg *m = NULL;
 	uint64_t token;
 
 	if (!p) {
-		/* No result could be told: the process cannot go on honestly. Its successor publishes again. */
+		/* No result could be told: the process cannot go on honestly. Its successor
+		 * publishes again. */
 		log_error("no memory for a publish");
 		abort();
 	}
@@ -145,19 +149,23 @@ static enum broker_result result_of_error(int64_t code, int64_t err)
 	case 10109: /* sealed */
 		return BROKER_FULL;
 	default:
-		/* 5xx: no leader, store not ready, a peer gone. 4xx: it will never be taken as it is. */
+		/* 5xx: no leader, store not ready, a peer gone. 4xx: it will never be taken as it
+		 * is. */
 		return code >= 400 && code < 500 && err != 10009 ? BROKER_FORBIDDEN : BROKER_AGAIN;
 	}
 }
 
-bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r, struct json *why)
+bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r,
+	struct json *why)
 {
 	struct json name;
 	int64_t code;
 
-	*why = (struct json){ "", 0 };
+	*why = (struct json){"", 0};
 	if (status != 0) { /* 413 and 400 are the library's own */
-		*r = status == 413 ? BROKER_TOO_LARGE : status == 400 ? BROKER_FORBIDDEN : BROKER_AGAIN;
+		*r = status == 413   ? BROKER_TOO_LARGE
+		     : status == 400 ? BROKER_FORBIDDEN
+				     : BROKER_AGAIN;
 		return true;
 	}
 	if (!json_get(doc, "stream", &name) || (stream && !json_is(name, stream)))
@@ -178,7 +186,7 @@ bool npublish_result(struct json doc, unsigned status, const char *stream, enum 
 void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
-	struct json why = { "", 0 };
+	struct json why = {"", 0};
 
 	if (e && !npublish_result(broker_doc(e), e->status, b->settings.stream, &r, &why)) {
 		/* Somebody else's answer: the stream's is still to come. */
@@ -197,7 +205,8 @@ void npublish_denied(struct broker *b, const char *subject, size_t len)
 {
 	struct pub *p;
 
-	TAILQ_FOREACH(p, &b->publishing, link) {
+	TAILQ_FOREACH(p, &b->publishing, link)
+	{
 		if (strlen(p->subject) == len && memcmp(p->subject, subject, len) == 0) {
 			finish(b, p, BROKER_FORBIDDEN);
 			return;

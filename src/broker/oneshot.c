@@ -9,7 +9,8 @@
 #define TIMEOUT_MS 5000
 #define LOOK_MS 200 /* how often a tail looks whether it is to stop */
 
-__attribute__((format(printf, 3, 4))) static int fail(char *err, size_t errlen, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int fail(
+	char *err, size_t errlen, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -37,16 +38,18 @@ static int connect_to(const struct settings *s, natsConnection **nc, char *err, 
 	if (st == NATS_OK)
 		return 0;
 	settings_redact(s->nservers > 0 ? s->servers[0] : "", url, sizeof(url));
-	return fail(err, errlen, "cannot connect to the broker %s: %s", url, natsStatus_GetText(st));
+	return fail(
+		err, errlen, "cannot connect to the broker %s: %s", url, natsStatus_GetText(st));
 }
 
 static int take_ack(natsMsg *ack, const struct settings *s, uint64_t *seq, char *err, size_t errlen)
 {
-	struct json doc = { natsMsg_GetData(ack), (size_t)natsMsg_GetDataLength(ack) }, why;
+	struct json doc = {natsMsg_GetData(ack), (size_t)natsMsg_GetDataLength(ack)}, why;
 	enum broker_result r;
 
 	if (!npublish_result(doc, 0, s->stream, &r, &why))
-		return fail(err, errlen, "something else than stream %s answered: is stream.name right?", s->stream);
+		return fail(err, errlen,
+			"something else than stream %s answered: is stream.name right?", s->stream);
 	if (r != BROKER_STORED && r != BROKER_DUPLICATE)
 		return fail(err, errlen, "stream %s refuses: %.*s", s->stream, (int)why.n, why.p);
 	if (seq)
@@ -54,8 +57,9 @@ static int take_ack(natsMsg *ack, const struct settings *s, uint64_t *seq, char 
 	return 0;
 }
 
-static int send_on(natsConnection *nc, const struct settings *s, const char *subject, enum broker_text text,
-	const void *data, size_t len, uint64_t *seq, char *err, size_t errlen)
+static int send_on(natsConnection *nc, const struct settings *s, const char *subject,
+	enum broker_text text, const void *data, size_t len, uint64_t *seq, char *err,
+	size_t errlen)
 {
 	natsMsg *m = NULL, *ack = NULL;
 	natsStatus st;
@@ -70,16 +74,18 @@ static int send_on(natsConnection *nc, const struct settings *s, const char *sub
 		st = natsConnection_RequestMsg(&ack, nc, m, TIMEOUT_MS);
 	natsMsg_Destroy(m);
 	if (st == NATS_NO_RESPONDERS)
-		return fail(err, errlen, "no stream takes %s: has wsgated made stream %s?", subject, s->stream);
+		return fail(err, errlen, "no stream takes %s: has wsgated made stream %s?", subject,
+			s->stream);
 	if (st != NATS_OK)
-		return fail(err, errlen, "cannot publish on %s: %s", subject, natsStatus_GetText(st));
+		return fail(
+			err, errlen, "cannot publish on %s: %s", subject, natsStatus_GetText(st));
 	r = take_ack(ack, s, seq, err, errlen);
 	natsMsg_Destroy(ack);
 	return r;
 }
 
-int broker_send(const struct config *c, const struct identity *id, enum broker_text text, const void *data, size_t len,
-	uint64_t *seq, char *err, size_t errlen)
+int broker_send(const struct config *c, const struct identity *id, enum broker_text text,
+	const void *data, size_t len, uint64_t *seq, char *err, size_t errlen)
 {
 	char subject[SUBJECT_MAX];
 	natsConnection *nc = NULL;
@@ -102,10 +108,11 @@ static int show(natsMsg *msg, const struct settings *s,
 	int (*fn)(const struct broker_tail_message *m, void *arg), void *arg)
 {
 	char service[TOKEN_MAX], user[TOKEN_MAX];
-	struct broker_tail_message m = { 0 };
+	struct broker_tail_message m = {0};
 	const char *type = NULL;
 
-	if (subject_parse(SUBJECT_SEND, s->prefix, natsMsg_GetSubject(msg), service, user, &m.id) < 0)
+	if (subject_parse(SUBJECT_SEND, s->prefix, natsMsg_GetSubject(msg), service, user, &m.id) <
+		0)
 		return 0; /* not of a gateway */
 	if (natsMsgHeader_Get(msg, "Ws-Conn", &m.conn) != NATS_OK)
 		m.conn = "";
@@ -115,9 +122,9 @@ static int show(natsMsg *msg, const struct settings *s,
 	return fn(&m, arg);
 }
 
-static int tail_on(natsConnection *nc, natsSubscription *sub, const struct settings *s, void (*ready)(void *arg),
-	int (*fn)(const struct broker_tail_message *m, void *arg), void *arg, const volatile int *stop, char *err,
-	size_t errlen)
+static int tail_on(natsConnection *nc, natsSubscription *sub, const struct settings *s,
+	void (*ready)(void *arg), int (*fn)(const struct broker_tail_message *m, void *arg),
+	void *arg, const volatile int *stop, char *err, size_t errlen)
 {
 	natsStatus st = natsConnection_FlushTimeout(nc, TIMEOUT_MS);
 	natsMsg *msg;
@@ -135,13 +142,14 @@ static int tail_on(natsConnection *nc, natsSubscription *sub, const struct setti
 		}
 	}
 	if (st != NATS_OK)
-		return fail(err, errlen, "the connection to the broker ended: %s", natsStatus_GetText(st));
+		return fail(err, errlen, "the connection to the broker ended: %s",
+			natsStatus_GetText(st));
 	return 0;
 }
 
-int broker_tail(const struct config *c, const char *service, size_t service_len, void (*ready)(void *arg),
-	int (*fn)(const struct broker_tail_message *m, void *arg), void *arg, const volatile int *stop, char *err,
-	size_t errlen)
+int broker_tail(const struct config *c, const char *service, size_t service_len,
+	void (*ready)(void *arg), int (*fn)(const struct broker_tail_message *m, void *arg),
+	void *arg, const volatile int *stop, char *err, size_t errlen)
 {
 	char token[TOKEN_ENCODED_MAX + 1], subject[SUBJECT_MAX];
 	natsConnection *nc = NULL;
@@ -160,8 +168,9 @@ int broker_tail(const struct config *c, const char *service, size_t service_len,
 		st = natsConnection_SubscribeSync(&sub, nc, subject);
 		if (st == NATS_OK)
 			st = natsSubscription_SetPendingLimits(sub, -1, -1);
-		r = st == NATS_OK ? tail_on(nc, sub, &s, ready, fn, arg, stop, err, errlen) :
-				    fail(err, errlen, "cannot subscribe to %s: %s", subject, natsStatus_GetText(st));
+		r = st == NATS_OK ? tail_on(nc, sub, &s, ready, fn, arg, stop, err, errlen)
+				  : fail(err, errlen, "cannot subscribe to %s: %s", subject,
+					    natsStatus_GetText(st));
 	}
 	natsSubscription_Destroy(sub);
 	natsConnection_Destroy(nc);

@@ -1,6 +1,6 @@
 /*
- * parts: what the files of this room share: the broker, its queues, and the calls from one file to another.
- * All of it belongs to the loop's thread.
+ * parts: what the files of this room share: the broker, its queues, and the calls from one file to
+ * another. All of it belongs to the loop's thread.
  */
 #ifndef WSGATE_BROKER_PARTS_H
 #define WSGATE_BROKER_PARTS_H
@@ -16,13 +16,21 @@
 
 /* ---- request.c: what waits for a reply ---- */
 
-enum request_kind { REQUEST_NONE, REQUEST_GET, REQUEST_DELETE, REQUEST_PUBLISH, REQUEST_ASIDE, REQUEST_INFO, REQUEST_KINDS };
+enum request_kind {
+	REQUEST_NONE,
+	REQUEST_GET,
+	REQUEST_DELETE,
+	REQUEST_PUBLISH,
+	REQUEST_ASIDE,
+	REQUEST_INFO,
+	REQUEST_KINDS
+};
 
-struct request { /* part of what waits */
+struct request {                   /* part of what waits */
 	TAILQ_ENTRY(request) link; /* of its kind, oldest first */
 	uint64_t due;
 	uint32_t slot, generation; /* both make the token */
-	uint8_t kind;		   /* NONE: waits for nothing */
+	uint8_t kind;              /* NONE: waits for nothing */
 };
 TAILQ_HEAD(request_list, request);
 
@@ -49,7 +57,16 @@ bool request_any(const struct requests *rs);
 
 /* ---- feed.c: reading ---- */
 
-enum job_state { JOB_IDLE, JOB_URGENT, JOB_READY, JOB_SOON, JOB_LATER, JOB_FAILED, JOB_LISTS, JOB_FLYING = JOB_LISTS };
+enum job_state {
+	JOB_IDLE,
+	JOB_URGENT,
+	JOB_READY,
+	JOB_SOON,
+	JOB_LATER,
+	JOB_FAILED,
+	JOB_LISTS,
+	JOB_FLYING = JOB_LISTS
+};
 
 struct job { /* somebody who wants a direct get; on one list at most */
 	TAILQ_ENTRY(job) link;
@@ -72,12 +89,13 @@ struct reread {
 struct get {
 	struct request request;
 	struct broker_queue *q; /* NULL: nobody waits any more */
-	struct reread *reread;	/* NULL: the queue's own reading */
+	struct reread *reread;  /* NULL: the queue's own reading */
 	uint64_t from;
 	bool sweep;
 };
 
-/* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits for its confirmation. */
+/* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits
+ * for its confirmation. */
 struct seqs {
 	uint32_t n, doomed, cap;
 	uint64_t v[];
@@ -91,22 +109,23 @@ struct broker_queue {
 	TAILQ_ENTRY(broker_queue) removals; /* has something to remove */
 	uint64_t recheck_due;
 	uint64_t confirmed; /* done with up to here */
-	uint64_t head;	    /* given up to here */
-	uint64_t high;	    /* seen up to here: above head, there is something to read */
+	uint64_t head;      /* given up to here */
+	uint64_t high;      /* seen up to here: above head, there is something to read */
 	uint64_t sweep_pos; /* nothing is stored below, as far as this sweep went */
 	uint64_t unknown;   /* up to here there may be messages that are not in seqs */
 	struct seqs *seqs;
-	struct wire_event *hoard, *hoard_last; /* live copies that wait for the reading to catch up */
+	struct wire_event *hoard,
+		*hoard_last; /* live copies that wait for the reading to catch up */
 	struct reread *rereads;
 	uint32_t index, tag;
 	uint32_t hoard_bytes;
 	uint16_t removing, asides; /* in flight */
 	uint8_t hoard_n;
 	bool want : 1;
-	bool synced : 1;     /* a live copy that follows head is the next one */
-	bool check : 1;	     /* what is above head is to be looked at all the same */
-	bool sweep : 1;	     /* what is left at or below the confirmed mark is to be looked for, */
-	bool sweeping : 1;   /* and that has begun */
+	bool synced : 1;   /* a live copy that follows head is the next one */
+	bool check : 1;    /* what is above head is to be looked at all the same */
+	bool sweep : 1;    /* what is left at or below the confirmed mark is to be looked for, */
+	bool sweeping : 1; /* and that has begun */
 	bool closing : 1;
 	bool subscribed : 1;
 	bool on_recheck : 1, on_removals : 1, on_closed : 1;
@@ -176,7 +195,7 @@ void broker_hurry(struct broker *b);
 /* An answer of the API: its document. */
 static inline struct json broker_doc(const struct wire_event *e)
 {
-	return (struct json){ (const char *)e->m.data, e->m.data ? e->m.len : 0 };
+	return (struct json){(const char *)e->m.data, e->m.data ? e->m.len : 0};
 }
 
 /* ---- queue.c ---- */
@@ -199,7 +218,8 @@ void feed_kick(struct broker_queue *q);
 void feed_rescan(struct broker_queue *q);
 void feed_stop(struct broker_queue *q);
 void feed_live(struct broker_queue *q, struct wire_event *e); /* takes e */
-void feed_reply(struct broker *b, struct get *g, struct wire_event *e); /* takes e; NULL: no answer */
+void feed_reply(
+	struct broker *b, struct get *g, struct wire_event *e); /* takes e; NULL: no answer */
 void feed_drop_hoard(struct broker_queue *q);
 void feed_tick(struct broker *b);
 void feed_pump(struct broker *b);
@@ -225,22 +245,27 @@ bool removal_room(const struct broker_queue *q);
 void removal_take(struct broker_queue *q, uint64_t seq);
 void removal_forget(struct broker_queue *q, bool confirmed_too);
 bool removal_idle(const struct broker_queue *q);
-void removal_reply(struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */
+void removal_reply(
+	struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */
 void removal_pump(struct broker *b);
 
 /* ---- npublish.c ---- */
-void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e); /* takes e; NULL: no answer */
+void npublish_reply(
+	struct broker *b, struct pub *p, struct wire_event *e); /* takes e; NULL: no answer */
 void npublish_denied(struct broker *b, const char *subject, size_t len);
 void npublish_run_results(struct broker *b);
 void npublish_free_all(struct broker *b);
-/* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered on the reply subject). */
-bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r, struct json *why);
+/* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered
+ * on the reply subject). */
+bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r,
+	struct json *why);
 /* Bytes of a header line, with its end; and of the first and last lines. */
 size_t npublish_header_size(const char *key, const char *value);
 #define HEADERS_FRAME (sizeof("NATS/1.0\r\n\r\n") - 1)
 
 /* ---- aside.c ---- */
-void aside_reply(struct broker *b, struct aside *a, struct wire_event *e); /* takes e; NULL: no answer */
+void aside_reply(
+	struct broker *b, struct aside *a, struct wire_event *e); /* takes e; NULL: no answer */
 void aside_denied(struct broker *b, const char *subject, size_t len);
 void aside_tick(struct broker *b);
 void aside_drop_all(struct broker *b);

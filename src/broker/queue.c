@@ -7,10 +7,10 @@
 #include "parts.h"
 
 #define NO_SLOT UINT32_MAX
-#define RECHECK_MS 500	   /* after opening: a lagging replica's first "none" is known better then */
+#define RECHECK_MS 500 /* after opening: a lagging replica's first "none" is known better then */
 #define WALK_MS 1000
-#define WALK_SECONDS 60	   /* each queue is looked at once in so long, */
-#define WALK_MAX 300	   /* but not more than so many a second */
+#define WALK_SECONDS 60 /* each queue is looked at once in so long, */
+#define WALK_MAX 300    /* but not more than so many a second */
 
 /* Never used twice in a process, so that a live copy for a subscription of old finds nobody. */
 static uint32_t last_tag;
@@ -34,7 +34,7 @@ static bool slots_grow(struct broker *b)
 	if (b->nslots == 0)
 		b->free_slot = NO_SLOT;
 	for (uint32_t i = n; i > b->nslots; i--) {
-		slots[i - 1] = (struct queue_slot){ NULL, b->free_slot };
+		slots[i - 1] = (struct queue_slot){NULL, b->free_slot};
 		b->free_slot = i - 1;
 	}
 	b->slots = slots;
@@ -84,7 +84,8 @@ static void recheck_not(struct broker_queue *q)
 	q->on_recheck = false;
 }
 
-/* Reading begins, or begins again. The subscription goes out before the first get on the same connection, so the server knows it first. */
+/* Reading begins, or begins again. The subscription goes out before the first get on the same
+ * connection, so the server knows it first. */
 static void start(struct broker_queue *q)
 {
 	q->high = q->head;
@@ -97,8 +98,8 @@ static void start(struct broker_queue *q)
 		recheck_later(q);
 }
 
-struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head,
-	void *owner)
+struct broker_queue *broker_queue_open(
+	struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner)
 {
 	char subject[SUBJECT_MAX];
 	size_t skip = strlen(b->settings.prefix) + sizeof(".recv.") - 1;
@@ -187,7 +188,7 @@ static void queue_free(struct broker_queue *q)
 	struct broker *b = q->b;
 
 	feed_drop_hoard(q);
-	b->slots[q->index] = (struct queue_slot){ NULL, b->free_slot };
+	b->slots[q->index] = (struct queue_slot){NULL, b->free_slot};
 	b->free_slot = q->index;
 	b->nqueues--;
 	free(q->seqs);
@@ -289,7 +290,8 @@ void queue_rescan_all(struct broker *b)
 	}
 }
 
-/* Slowly round all queues: the last message of a user whose live copy was lost shows in no other way. */
+/* Slowly round all queues: the last message of a user whose live copy was lost shows in no other
+ * way. */
 static void walk(struct broker *b)
 {
 	uint32_t n = b->nqueues / WALK_SECONDS + 1, seen;

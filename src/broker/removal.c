@@ -1,8 +1,10 @@
 /*
- * removal: takes out of the stream what was confirmed: MSG.DELETE without erasing, a few hundred in flight.
+ * removal: takes out of the stream what was confirmed: MSG.DELETE without erasing, a few hundred in
+ * flight.
  *
- * Within what is confirmed, the newest goes first: only the removal of a user's oldest message makes the server look for
- * the next one (32-37 µs against 200, tried). It is safe: all of it lies at or below the confirmed mark, with no gap under it.
+ * Within what is confirmed, the newest goes first: only the removal of a user's oldest message
+ * makes the server look for the next one (32-37 µs against 200, tried). It is safe: all of it lies
+ * at or below the confirmed mark, with no gap under it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +12,9 @@
 #include "parts.h"
 
 #define IN_FLIGHT 256
-#define AT_ONCE 32	  /* of one queue, before the next one's turn */
-#define REMEMBERED 1024   /* given, not confirmed; beyond it a sweep finds them */
-#define DOOMED_ROOM 64	  /* a sweep waits at so many */
+#define AT_ONCE 32      /* of one queue, before the next one's turn */
+#define REMEMBERED 1024 /* given, not confirmed; beyond it a sweep finds them */
+#define DOOMED_ROOM 64  /* a sweep waits at so many */
 #define PAUSE_MS 250
 
 struct removal {
@@ -170,7 +172,8 @@ static bool send_one(struct broker_queue *q)
 	memmove(s->v + s->doomed, s->v + s->doomed + 1, (s->n - s->doomed) * sizeof(s->v[0]));
 	q->removing++;
 	b->removing++;
-	snprintf(body, sizeof(body), "{\"seq\":%llu,\"no_erase\":true}", (unsigned long long)r->seq);
+	snprintf(
+		body, sizeof(body), "{\"seq\":%llu,\"no_erase\":true}", (unsigned long long)r->seq);
 	(void)wire_delete(b->wire, token, body); /* not sent: it times out and comes again */
 	return true;
 }
@@ -184,7 +187,8 @@ void removal_pump(struct broker *b)
 	while (b->removing < IN_FLIGHT && (q = TAILQ_FIRST(&b->removals))) {
 		TAILQ_REMOVE(&b->removals, q, removals);
 		q->on_removals = false;
-		for (int n = 0; n < AT_ONCE && q->seqs->doomed > 0 && b->removing < IN_FLIGHT; n++) {
+		for (int n = 0; n < AT_ONCE && q->seqs->doomed > 0 && b->removing < IN_FLIGHT;
+			n++) {
 			if (!send_one(q)) {
 				b->removal_pause = b->now_ms + PAUSE_MS;
 				enqueue(q);
@@ -199,22 +203,24 @@ void removal_pump(struct broker *b)
 /* Done, or nothing there to be done. */
 static bool is_removed(struct broker *b, const struct wire_event *e)
 {
-	struct json doc = broker_doc(e), why = { "", 0 };
+	struct json doc = broker_doc(e), why = {"", 0};
 	int64_t err = json_get_int(doc, "error.err_code", 0);
 
 	if (json_get_true(doc, "success"))
 		return true;
 	(void)json_get(doc, "error.description", &why);
 	why = json_inside(why);
-	/* 10037 no message found, 10043 sequence not found; 2.9 puts both into 10057, which has other reasons too. */
+	/* 10037 no message found, 10043 sequence not found; 2.9 puts both into 10057, which has
+	 * other reasons too. */
 	if (err == 10037 || err == 10043)
 		return true;
 	if (err == 10057 && (memmem(why.p, why.n, "no message found", 16) ||
 				    memmem(why.p, why.n, "not found", 9)))
 		return true;
 	if (log_allow(&b->say_delete, 1, 10000))
-		log_warn("the broker does not remove a message: tried again", kv_uint("status", e->status),
-			kv_int("code", err), kv_mem("why", why.p, why.n));
+		log_warn("the broker does not remove a message: tried again",
+			kv_uint("status", e->status), kv_int("code", err),
+			kv_mem("why", why.p, why.n));
 	return false;
 }
 

@@ -36,7 +36,7 @@ static bool grow(struct requests *rs)
 	if (!slots)
 		return false;
 	for (uint32_t i = n; i > rs->nslots; i--) {
-		slots[i - 1] = (struct request_slot){ NULL, 1, rs->free };
+		slots[i - 1] = (struct request_slot){NULL, 1, rs->free};
 		rs->free = i - 1;
 	}
 	rs->slots = slots;
@@ -83,7 +83,8 @@ struct request *request_find(struct broker *b, uint64_t token)
 {
 	uint32_t slot = (uint32_t)token;
 
-	if (slot >= b->requests.nslots || b->requests.slots[slot].generation != (uint32_t)(token >> 32))
+	if (slot >= b->requests.nslots ||
+		b->requests.slots[slot].generation != (uint32_t)(token >> 32))
 		return NULL;
 	return b->requests.slots[slot].r;
 }

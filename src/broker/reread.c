@@ -1,5 +1,6 @@
 /*
- * reread: one message from an earlier mark, for a connection that has fallen behind the others of its user.
+ * reread: one message from an earlier mark, for a connection that has fallen behind the others of
+ * its user.
  */
 #include <stdlib.h>
 #include "parts.h"
@@ -38,7 +39,8 @@ static void finish(struct reread *r, struct broker_message *m, bool failed)
 	q->b->ev->reread(q->owner, tag, m, failed);
 }
 
-/* Something that was given, and is not confirmed by all, lies above: "none" may be a lagging replica's. */
+/* Something that was given, and is not confirmed by all, lies above: "none" may be a lagging
+ * replica's. */
 static bool none_is_doubtful(const struct broker_queue *q, const struct reread *r)
 {
 	const struct seqs *s = q->seqs;
@@ -111,7 +113,8 @@ void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag)
 	struct reread *r = calloc(1, sizeof(*r));
 
 	if (!r) {
-		/* Without memory there is nothing to remember the tag by: the process cannot go on honestly. */
+		/* Without memory there is nothing to remember the tag by: the process cannot go on
+		 * honestly. */
 		log_error("no memory for a reread");
 		abort();
 	}

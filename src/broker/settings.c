@@ -82,7 +82,7 @@ void settings_free(struct settings *s)
 	free(s->servers);
 	free(s->stream);
 	free(s->prefix);
-	*s = (struct settings){ 0 };
+	*s = (struct settings){0};
 }
 
 static bool same_host(const char *a, const char *b)

@@ -10,7 +10,7 @@
 
 struct settings {
 	char *stream, *prefix; /* owned */
-	char **servers;	       /* URLs, owned */
+	char **servers;        /* URLs, owned */
 	int nservers;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
 	uint32_t replicas;
@@ -19,7 +19,8 @@ struct settings {
 /* 0, or -1 with errno; then there is nothing to free. */
 int settings_copy(struct settings *s, const struct config *c);
 void settings_free(struct settings *s);
-/* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes with it. No memory: it is not learned. */
+/* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes
+ * with it. No memory: it is not learned. */
 void settings_add_server(struct settings *s, const char *url);
 /* For logs: without user and password. */
 void settings_redact(const char *url, char *out, size_t outlen);

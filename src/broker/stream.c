@@ -1,7 +1,6 @@
 /*
  * stream: see stream.h.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +9,9 @@
 #include <wsgate/subject.h>
 #include "json.h"
 #include "stream.h"
+#include "stream_edit.h"
 
 #define API_TIMEOUT_MS 3000
-#define NS_PER_MS INT64_C(1000000)
 
 enum { /* err_code of the JetStream API */
 	ERR_NO_ACCOUNT = 10035,
@@ -34,40 +33,29 @@ struct answer {
 	int64_t code, err; /* 0: no error */
 };
 
-__attribute__((format(printf, 3, 4))) static enum stream_result say(struct stream_state *out,
-	enum stream_result r, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(out->text, sizeof(out->text), fmt, ap);
-	va_end(ap);
-	return r;
-}
-
 static enum stream_result no_jetstream(struct stream_state *out)
 {
-	return say(out, STREAM_RETRY,
+	return stream_say(out, STREAM_RETRY,
 		"this server (or account) has no JetStream: start it with \"nats-server -js\", or "
 		"enable JetStream in its configuration and for the account");
 }
 
 /* STREAM_OK: there is an answer, which may be an error. */
-static enum stream_result ask(natsConnection *nc, const char *verb, const struct settings *s, const char *body,
-	struct answer *a, struct stream_state *out)
+static enum stream_result ask(natsConnection *nc, const char *verb, const struct settings *s,
+	const char *body, struct answer *a, struct stream_state *out)
 {
 	char subject[512];
 	natsStatus st;
 
-	*a = (struct answer){ 0 };
+	*a = (struct answer){0};
 	snprintf(subject, sizeof(subject), "$JS.API.%s.%s", verb, s->stream);
 	st = natsConnection_Request(&a->msg, nc, subject, body, (int)strlen(body), API_TIMEOUT_MS);
 	if (st == NATS_NO_RESPONDERS)
 		return no_jetstream(out);
 	if (st != NATS_OK)
-		return say(out, STREAM_RETRY, "no answer about stream %s: %s", s->stream,
+		return stream_say(out, STREAM_RETRY, "no answer about stream %s: %s", s->stream,
 			natsStatus_GetText(st));
-	a->doc = (struct json){ natsMsg_GetData(a->msg), (size_t)natsMsg_GetDataLength(a->msg) };
+	a->doc = (struct json){natsMsg_GetData(a->msg), (size_t)natsMsg_GetDataLength(a->msg)};
 	a->code = json_get_int(a->doc, "error.code", 0);
 	a->err = json_get_int(a->doc, "error.err_code", 0);
 	if (a->err == ERR_NO_ACCOUNT || a->err == ERR_NOT_FOR_ACCOUNT || a->err == ERR_NOT_ENABLED)
@@ -83,37 +71,43 @@ static void answer_free(struct answer *a)
 
 static struct json error_text(const struct answer *a)
 {
-	struct json v = { "", 0 };
+	struct json v = {"", 0};
 
 	(void)json_get(a->doc, "error.description", &v);
 	return json_inside(v);
 }
 
 /* An error of CREATE or UPDATE, in words. */
-static enum stream_result explain(const struct answer *a, const struct settings *s, struct stream_state *out)
+static enum stream_result explain(
+	const struct answer *a, const struct settings *s, struct stream_state *out)
 {
 	struct json e = error_text(a);
 	int n = (int)e.n;
 
 	switch (a->err) {
 	case ERR_OVERLAP:
-		return say(out, STREAM_REFUSED,
-			"another stream of this account has subjects under \"%s.\" already: name it in "
+		return stream_say(out, STREAM_REFUSED,
+			"another stream of this account has subjects under \"%s.\" already: name "
+			"it in "
 			"stream.name, or choose another subject_prefix",
 			s->prefix);
 	case ERR_NOT_CLUSTERED:
-		return say(out, STREAM_REFUSED,
-			"stream.replicas is %u, but the server is no cluster: set it to 1", s->replicas);
+		return stream_say(out, STREAM_REFUSED,
+			"stream.replicas is %u, but the server is no cluster: set it to 1",
+			s->replicas);
 	case ERR_MAX_BYTES_REQUIRED:
-		return say(out, STREAM_REFUSED, "this account demands a limit: set stream.max_bytes");
+		return stream_say(
+			out, STREAM_REFUSED, "this account demands a limit: set stream.max_bytes");
 	case ERR_MAX_STREAMS:
 	case ERR_INVALID_CONFIG:
 	case ERR_UPDATE:
-		return say(out, STREAM_REFUSED,
-			"the server refuses the configuration of stream %s: %.*s; see the keys of section stream",
+		return stream_say(out, STREAM_REFUSED,
+			"the server refuses the configuration of stream %s: %.*s; see the keys of "
+			"section stream",
 			s->stream, n, e.p);
 	default:
-		return say(out, STREAM_RETRY, "stream %s: %.*s (error %lld)", s->stream, n, e.p, (long long)a->err);
+		return stream_say(out, STREAM_RETRY, "stream %s: %.*s (error %lld)", s->stream, n,
+			e.p, (long long)a->err);
 	}
 }
 
@@ -123,7 +117,7 @@ static uint64_t time_of(struct json v)
 	struct json in = json_inside(v);
 	unsigned y, mo, d, h, mi, sec;
 	uint64_t frac = 0, unit = 1000000000;
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	char buf[40];
 	size_t i;
 
@@ -133,7 +127,8 @@ static uint64_t time_of(struct json v)
 	buf[in.n] = '\0';
 	if (sscanf(buf, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6)
 		return 0;
-	for (i = 20; in.n > 19 && buf[19] == '.' && buf[i] >= '0' && buf[i] <= '9' && unit > 1; i++) {
+	for (i = 20; in.n > 19 && buf[19] == '.' && buf[i] >= '0' && buf[i] <= '9' && unit > 1;
+		i++) {
 		frac = frac * 10 + (uint64_t)(buf[i] - '0');
 		unit /= 10;
 	}
@@ -146,185 +141,34 @@ static uint64_t time_of(struct json v)
 	return (uint64_t)timegm(&tm) * 1000000000u + frac * unit;
 }
 
-/* ---- what we want ---- */
-
-static int64_t wanted_age(const struct settings *s)
-{
-	return (int64_t)s->max_age * NS_PER_MS;
-}
-
-/* The server refuses a max_age below the duplicate window. */
-static int64_t duplicates_for(const struct settings *s, int64_t age)
-{
-	int64_t d = (int64_t)s->duplicate_window * NS_PER_MS;
-
-	return age > 0 && d > age ? age : d;
-}
-
-static void format_republish(const struct settings *s, char *out, size_t len)
-{
-	snprintf(out, len, "{\"src\":\"%s.recv.>\",\"dest\":\"%slive.>\"}", s->prefix, s->prefix);
-}
-
-static enum stream_result create(natsConnection *nc, const struct settings *s, struct answer *a,
-	struct stream_state *out)
+static enum stream_result create(
+	natsConnection *nc, const struct settings *s, struct answer *a, struct stream_state *out)
 {
 	char body[2048], republish[160];
-	int64_t age = wanted_age(s);
+	int64_t age = stream_edit_age(s);
 	enum stream_result r;
 
-	format_republish(s, republish, sizeof(republish));
+	stream_edit_republish(s, republish, sizeof(republish));
 	snprintf(body, sizeof(body),
-		"{\"name\":\"%s\",\"description\":\"Queues of WebSocket users\",\"subjects\":[\"%s.>\"],"
+		"{\"name\":\"%s\",\"description\":\"Queues of WebSocket "
+		"users\",\"subjects\":[\"%s.>\"],"
 		"\"retention\":\"workqueue\",\"storage\":\"file\",\"discard\":\"new\","
 		"\"discard_new_per_subject\":%s,\"max_msgs_per_subject\":%lld,\"max_age\":%lld,"
 		"\"max_bytes\":%lld,\"max_msgs\":-1,\"max_consumers\":-1,\"max_msg_size\":-1,"
-		"\"num_replicas\":%u,\"duplicate_window\":%lld,\"allow_direct\":true,\"republish\":%s}",
+		"\"num_replicas\":%u,\"duplicate_window\":%lld,\"allow_direct\":true,\"republish\":"
+		"%s}",
 		s->stream, s->prefix, s->max_per_user > 0 ? "true" : "false",
 		s->max_per_user > 0 ? (long long)s->max_per_user : -1, (long long)age,
 		s->max_bytes > 0 ? (long long)s->max_bytes : -1, s->replicas,
-		(long long)duplicates_for(s, age), republish);
+		(long long)stream_edit_duplicates(s, age), republish);
 	r = ask(nc, "STREAM.CREATE", s, body, a, out);
 	if (r == STREAM_OK && a->err == 0)
 		log_info("stream created", kv_str("stream", s->stream));
 	return r;
 }
 
-/* ---- is the one that is there what we need? ---- */
-
-static bool covers(struct json config, const struct settings *s, const char *kind)
-{
-	struct json subjects, k, v;
-	char all[64], ours[64];
-	size_t pos = 0;
-
-	snprintf(all, sizeof(all), "%s.>", s->prefix);
-	snprintf(ours, sizeof(ours), "%s.%s.>", s->prefix, kind);
-	if (!json_get(config, "subjects", &subjects))
-		return false;
-	while (json_next(subjects, &pos, &k, &v))
-		if (json_is(v, all) || json_is(v, ours) || json_is(v, ">"))
-			return true;
-	return false;
-}
-
-static bool key_is(struct json config, const char *key, const char *value)
-{
-	struct json v;
-
-	return json_get(config, key, &v) && json_is(v, value);
-}
-
-/* Republish as we need it? *there: there is one at all. */
-static bool republishes(struct json config, const struct settings *s, bool *there)
-{
-	char src[64], dest[64];
-	struct json v;
-
-	snprintf(src, sizeof(src), "%s.recv.>", s->prefix);
-	snprintf(dest, sizeof(dest), "%slive.>", s->prefix);
-	*there = json_get(config, "republish", &v) && v.n > 0 && v.p[0] == '{';
-	return *there && key_is(v, "src", src) && key_is(v, "dest", dest) && !json_get_true(v, "headers_only");
-}
-
-static enum stream_result check_purpose(struct json config, const struct settings *s, struct stream_state *out)
-{
-	static const char mend[] = "name another one in stream.name (it is made if it does not exist)";
-	struct json v;
-	bool there;
-
-	if (!key_is(config, "retention", "workqueue"))
-		return say(out, STREAM_REFUSED, "stream %s is no work queue, so it serves another purpose: %s",
-			s->stream, mend);
-	if (json_get(config, "mirror", &v) && v.p[0] == '{')
-		return say(out, STREAM_REFUSED, "stream %s is a mirror: %s", s->stream, mend);
-	if (!covers(config, s, "send") || !covers(config, s, "recv"))
-		return say(out, STREAM_REFUSED,
-			"stream %s does not have the subjects %s.>: add them to it, or %s", s->stream, s->prefix,
-			mend);
-	if (json_get_true(config, "sealed") || json_get_true(config, "deny_delete"))
-		return say(out, STREAM_REFUSED,
-			"stream %s forbids that messages are deleted (sealed or deny_delete): %s", s->stream, mend);
-	if (!republishes(config, s, &there) && there)
-		return say(out, STREAM_REFUSED,
-			"stream %s republishes something else than %s.recv.> to %slive.>: change that, or %s",
-			s->stream, s->prefix, s->prefix, mend);
-	return STREAM_OK;
-}
-
-/* ---- bringing it up to date ---- */
-
-struct edit {
-	char *text;   /* owned; NULL: out of memory */
-	bool changed;
-};
-
-static void edit_set(struct edit *e, const char *key, const char *value)
-{
-	char *next;
-
-	if (!e->text)
-		return;
-	next = json_set((struct json){ e->text, strlen(e->text) }, key, value);
-	free(e->text);
-	e->text = next;
-	e->changed = true;
-}
-
-static void edit_int(struct edit *e, const char *key, int64_t value)
-{
-	char num[24];
-
-	snprintf(num, sizeof(num), "%lld", (long long)value);
-	edit_set(e, key, num);
-}
-
-/* Without these it does not work, or it loses messages. */
-static void edit_needed(struct edit *e, struct json config, const struct settings *s)
-{
-	char republish[160];
-	bool there;
-
-	if (!json_get_true(config, "allow_direct"))
-		edit_set(e, "allow_direct", "true");
-	if (!key_is(config, "discard", "new"))
-		edit_set(e, "discard", "\"new\"");
-	if (json_get_int(config, "max_msgs_per_subject", -1) > 0 &&
-		!json_get_true(config, "discard_new_per_subject"))
-		edit_set(e, "discard_new_per_subject", "true");
-	if (!republishes(config, s, &there)) {
-		format_republish(s, republish, sizeof(republish));
-		edit_set(e, "republish", republish);
-	}
-}
-
-/* Raises a limit that is there and is lower than the one configured. 0: no limit. */
-static void edit_limit(struct edit *e, struct json config, const char *key, int64_t wanted)
-{
-	int64_t now = json_get_int(config, key, -1);
-
-	if (now > 0 && wanted > now)
-		edit_int(e, key, wanted);
-}
-
-static void edit_limits(struct edit *e, struct json config, const struct settings *s)
-{
-	int64_t age = json_get_int(config, "max_age", 0), d = json_get_int(config, "duplicate_window", 0);
-
-	edit_limit(e, config, "max_bytes", (int64_t)s->max_bytes);
-	edit_limit(e, config, "max_msgs_per_subject", (int64_t)s->max_per_user);
-	if (age > 0 && (s->max_age == 0 || wanted_age(s) > age)) {
-		age = wanted_age(s);
-		edit_int(e, "max_age", age);
-	}
-	if (duplicates_for(s, age) > d)
-		edit_int(e, "duplicate_window", duplicates_for(s, age));
-	if (json_get_int(config, "num_replicas", 1) < s->replicas)
-		edit_int(e, "num_replicas", s->replicas);
-}
-
-static enum stream_result update(natsConnection *nc, const struct settings *s, const char *body, struct answer *a,
-	struct stream_state *out)
+static enum stream_result update(natsConnection *nc, const struct settings *s, const char *body,
+	struct answer *a, struct stream_state *out)
 {
 	enum stream_result r = ask(nc, "STREAM.UPDATE", s, body, a, out);
 
@@ -333,39 +177,41 @@ static enum stream_result update(natsConnection *nc, const struct settings *s, c
 	return r;
 }
 
-static enum stream_result cannot_update(const struct answer *a, struct json config, const struct settings *s,
-	struct stream_state *out)
+static enum stream_result cannot_update(const struct answer *a, struct json config,
+	const struct settings *s, struct stream_state *out)
 {
 	struct json e = error_text(a);
 	bool there;
 
-	(void)republishes(config, s, &there);
+	(void)stream_edit_republishes(config, s, &there);
 	if (there || a->code >= 503)
 		return explain(a, s, out);
 	/* nats-server 2.9 refuses to add it to a stream that exists; 2.10 does not. */
-	return say(out, STREAM_REFUSED,
-		"stream %s has no republish %s.recv.> to %slive.>, and this server does not add it (%.*s): "
-		"use nats-server 2.10 or later, name a new stream and another subject_prefix, or delete stream %s "
+	return stream_say(out, STREAM_REFUSED,
+		"stream %s has no republish %s.recv.> to %slive.>, and this server does not add it "
+		"(%.*s): "
+		"use nats-server 2.10 or later, name a new stream and another subject_prefix, or "
+		"delete stream %s "
 		"when its messages are no longer needed",
 		s->stream, s->prefix, s->prefix, (int)e.n, e.p, s->stream);
 }
 
-static enum stream_result bring_up_to_date(natsConnection *nc, const struct settings *s, struct json config,
-	struct stream_state *out)
+static enum stream_result bring_up_to_date(
+	natsConnection *nc, const struct settings *s, struct json config, struct stream_state *out)
 {
-	struct edit e = { strndup(config.p, config.n), false };
-	struct answer a = { 0 };
+	struct stream_edit e = {strndup(config.p, config.n), false};
+	struct answer a = {0};
 	enum stream_result r = STREAM_OK;
 	char *needed = NULL;
 	bool must;
 
-	edit_needed(&e, config, s);
+	stream_edit_needed(&e, config, s);
 	must = e.changed;
 	if (e.text)
 		needed = strdup(e.text);
-	edit_limits(&e, config, s);
+	stream_edit_limits(&e, config, s);
 	if (!e.text || !needed)
-		r = say(out, STREAM_RETRY, "no memory");
+		r = stream_say(out, STREAM_RETRY, "no memory");
 	else if (e.changed)
 		r = update(nc, s, e.text, &a, out);
 	if (r == STREAM_OK && a.err != 0 && strcmp(needed, e.text) != 0) {
@@ -375,7 +221,7 @@ static enum stream_result bring_up_to_date(natsConnection *nc, const struct sett
 		log_warn("the stream's limits cannot be raised", kv_str("stream", s->stream),
 			kv_mem("why", d.p, d.n));
 		answer_free(&a);
-		a = (struct answer){ 0 };
+		a = (struct answer){0};
 		if (must)
 			r = update(nc, s, needed, &a, out);
 	}
@@ -388,29 +234,35 @@ static enum stream_result bring_up_to_date(natsConnection *nc, const struct sett
 }
 
 /* A server that does not know a field answers without it: what it really does is what it says. */
-static enum stream_result check_made(const struct answer *a, const struct settings *s, struct stream_state *out)
+static enum stream_result check_made(
+	const struct answer *a, const struct settings *s, struct stream_state *out)
 {
 	struct json config, created;
 	bool there;
 
 	if (!json_get(a->doc, "config", &config) || !json_get(a->doc, "created", &created))
-		return say(out, STREAM_RETRY, "stream %s: an answer that makes no sense", s->stream);
-	if (!json_get_true(config, "allow_direct") || !republishes(config, s, &there))
-		return say(out, STREAM_REFUSED,
-			"this server knows no direct gets or no republish: use nats-server 2.9 or later");
+		return stream_say(
+			out, STREAM_RETRY, "stream %s: an answer that makes no sense", s->stream);
+	if (!json_get_true(config, "allow_direct") || !stream_edit_republishes(config, s, &there))
+		return stream_say(out, STREAM_REFUSED,
+			"this server knows no direct gets or no republish: use nats-server 2.9 or "
+			"later");
 	if (json_get_int(config, "max_msgs_per_subject", -1) > 0 &&
 		!json_get_true(config, "discard_new_per_subject"))
-		return say(out, STREAM_REFUSED,
-			"this server drops a user's oldest messages at stream.max_messages_per_user instead of "
+		return stream_say(out, STREAM_REFUSED,
+			"this server drops a user's oldest messages at "
+			"stream.max_messages_per_user instead of "
 			"refusing new ones: set it to 0, or use a later nats-server");
 	out->created = time_of(created);
 	out->last = (uint64_t)json_get_int(a->doc, "state.last_seq", 0);
 	if (out->created == 0)
-		return say(out, STREAM_RETRY, "stream %s: a time of creation that makes no sense", s->stream);
+		return stream_say(out, STREAM_RETRY,
+			"stream %s: a time of creation that makes no sense", s->stream);
 	return STREAM_OK;
 }
 
-static enum stream_result check_once(natsConnection *nc, const struct settings *s, struct stream_state *out)
+static enum stream_result check_once(
+	natsConnection *nc, const struct settings *s, struct stream_state *out)
 {
 	struct answer a;
 	struct json config;
@@ -420,12 +272,14 @@ static enum stream_result check_once(natsConnection *nc, const struct settings *
 		answer_free(&a);
 		r = create(nc, s, &a, out);
 		if (r == STREAM_OK && a.err != 0)
-			r = a.err == ERR_NAME_EXISTS ? say(out, STREAM_RETRY, "somebody else made stream %s", s->stream) :
-						       explain(&a, s, out);
+			r = a.err == ERR_NAME_EXISTS
+				    ? stream_say(out, STREAM_RETRY, "somebody else made stream %s",
+					      s->stream)
+				    : explain(&a, s, out);
 	} else if (r == STREAM_OK && a.err != 0) {
 		r = explain(&a, s, out);
 	} else if (r == STREAM_OK && json_get(a.doc, "config", &config)) {
-		r = check_purpose(config, s, out);
+		r = stream_edit_check(config, s, out);
 		if (r == STREAM_OK)
 			r = bring_up_to_date(nc, s, config, out);
 		answer_free(&a);
@@ -440,7 +294,8 @@ static enum stream_result check_once(natsConnection *nc, const struct settings *
 	return r;
 }
 
-enum stream_result stream_check(natsConnection *nc, const struct settings *s, struct stream_state *out)
+enum stream_result stream_check(
+	natsConnection *nc, const struct settings *s, struct stream_state *out)
 {
 	out->text[0] = '\0';
 	return check_once(nc, s, out);
@@ -462,7 +317,7 @@ static bool takes_ours(struct json filter, const struct settings *s)
 
 static void warn_consumer(struct json consumer, const struct settings *s)
 {
-	struct json name = { "", 0 }, filter, filters, k, v;
+	struct json name = {"", 0}, filter, filters, k, v;
 	bool takes = true;
 	size_t pos = 0;
 
@@ -487,8 +342,8 @@ void stream_warn_consumers(natsConnection *nc, const struct settings *s)
 	size_t pos = 0;
 
 	/* The first page (256) is enough to know that there are some. */
-	if (ask(nc, "CONSUMER.LIST", s, "{\"offset\":0}", &a, &ignored) == STREAM_OK && a.err == 0 &&
-		json_get(a.doc, "consumers", &list))
+	if (ask(nc, "CONSUMER.LIST", s, "{\"offset\":0}", &a, &ignored) == STREAM_OK &&
+		a.err == 0 && json_get(a.doc, "consumers", &list))
 		while (json_next(list, &pos, &k, &v))
 			warn_consumer(v, s);
 	answer_free(&a);

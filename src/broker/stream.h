@@ -1,5 +1,6 @@
 /*
- * stream: makes or checks the stream. Blocking: on the broker thread, after every connect and before any get or delete.
+ * stream: makes or checks the stream. Blocking: on the broker thread, after every connect and
+ * before any get or delete.
  */
 #ifndef WSGATE_STREAM_H
 #define WSGATE_STREAM_H
@@ -9,17 +10,18 @@
 
 enum stream_result {
 	STREAM_OK,
-	STREAM_RETRY,	/* text says why; later it may work */
+	STREAM_RETRY,   /* text says why; later it may work */
 	STREAM_REFUSED, /* text says why not, and how to mend it */
 };
 
 struct stream_state {
 	uint64_t created; /* ns since 1970 */
-	uint64_t last;	  /* sequence */
+	uint64_t last;    /* sequence */
 	char text[640];
 };
 
-enum stream_result stream_check(natsConnection *nc, const struct settings *s, struct stream_state *out);
+enum stream_result stream_check(
+	natsConnection *nc, const struct settings *s, struct stream_state *out);
 /* Warns of consumers that take messages away from the clients. */
 void stream_warn_consumers(natsConnection *nc, const struct settings *s);
 

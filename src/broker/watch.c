@@ -1,5 +1,6 @@
 /*
- * watch: now and then, how full the stream is. A full one refuses, so the operator must hear of it before.
+ * watch: now and then, how full the stream is. A full one refuses, so the operator must hear of it
+ * before.
  */
 #include "parts.h"
 
@@ -17,14 +18,16 @@ static void ask(struct broker *b, bool names)
 		return;
 	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
 	if (names)
-		snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.send.>\"}", b->settings.prefix);
+		snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.send.>\"}",
+			b->settings.prefix);
 	b->watch.names = names;
 	(void)wire_request(b->wire, token, subject, body);
 }
 
 void watch_tick(struct broker *b)
 {
-	if (b->state != BROKER_LIVE || b->now_ms < b->watch.next_ms || b->watch.request.kind != REQUEST_NONE)
+	if (b->state != BROKER_LIVE || b->now_ms < b->watch.next_ms ||
+		b->watch.request.kind != REQUEST_NONE)
 		return;
 	b->watch.next_ms = b->now_ms + EVERY_MS;
 	ask(b, false);
@@ -32,7 +35,7 @@ void watch_tick(struct broker *b)
 
 static bool fuller_than(int64_t used, int64_t max)
 {
-	return max > 0 && used > max / 100 * WARN_PERCENT;
+	return max > 0 && (double)used * 100 > (double)max * WARN_PERCENT;
 }
 
 /* Messages of clients that no service reads. */
@@ -41,7 +44,7 @@ static void name_unread(struct broker *b, struct json doc)
 	struct {
 		struct json subject;
 		int64_t n;
-	} top[NAMED + 1] = { 0 };
+	} top[NAMED + 1] = {0};
 	struct json subjects, k, v;
 	size_t pos = 0;
 	int64_t n;
@@ -60,20 +63,24 @@ static void name_unread(struct broker *b, struct json doc)
 	}
 	for (int i = 0; i < NAMED && top[i].n > 0; i++)
 		log_warn("messages of clients that no service reads fill the stream",
-			kv_str("stream", b->settings.stream), kv_mem("subject", top[i].subject.p, top[i].subject.n),
+			kv_str("stream", b->settings.stream),
+			kv_mem("subject", top[i].subject.p, top[i].subject.n),
 			kv_int("messages", top[i].n));
 }
 
 static void look(struct broker *b, struct json doc)
 {
-	int64_t bytes = json_get_int(doc, "state.bytes", 0), max_bytes = json_get_int(doc, "config.max_bytes", -1);
-	int64_t msgs = json_get_int(doc, "state.messages", 0), max_msgs = json_get_int(doc, "config.max_msgs", -1);
+	int64_t bytes = json_get_int(doc, "state.bytes", 0),
+		max_bytes = json_get_int(doc, "config.max_bytes", -1);
+	int64_t msgs = json_get_int(doc, "state.messages", 0),
+		max_msgs = json_get_int(doc, "config.max_msgs", -1);
 
 	if (!fuller_than(bytes, max_bytes) && !fuller_than(msgs, max_msgs))
 		return;
 	log_warn("the stream is filling up: when it is full, messages are refused",
-		kv_str("stream", b->settings.stream), kv_int("bytes", bytes), kv_int("max_bytes", max_bytes),
-		kv_int("messages", msgs), kv_int("max_msgs", max_msgs));
+		kv_str("stream", b->settings.stream), kv_int("bytes", bytes),
+		kv_int("max_bytes", max_bytes), kv_int("messages", msgs),
+		kv_int("max_msgs", max_msgs));
 	if (b->watch.named_ms == 0 || b->now_ms - b->watch.named_ms > NAME_EVERY_MS) {
 		b->watch.named_ms = b->now_ms;
 		ask(b, true);

@@ -39,7 +39,7 @@ struct wire {
 static struct {
 	pthread_mutex_t mu;
 	struct wire *wire; /* NULL: nobody listens */
-} hub = { PTHREAD_MUTEX_INITIALIZER, NULL };
+} hub = {PTHREAD_MUTEX_INITIALIZER, NULL};
 
 struct wire_event *wire_event_new(enum wire_kind kind, const char *text)
 {
@@ -84,7 +84,8 @@ static void wake(const struct wire *w)
 		;
 }
 
-/* Over the budget a live copy loses its payload: a gap, which is read again. Returns what is to be freed. */
+/* Over the budget a live copy loses its payload: a gap, which is read again. Returns what is to be
+ * freed. */
 static natsMsg *charge(struct wire *w, struct wire_event *e)
 {
 	natsMsg *drop = NULL;
@@ -183,8 +184,8 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- commands ---- */
 
-static bool command(struct wire *w, enum command_kind kind, uint64_t key, const char *subject, const char *body,
-	natsMsg *msg)
+static bool command(struct wire *w, enum command_kind kind, uint64_t key, const char *subject,
+	const char *body, natsMsg *msg)
 {
 	size_t slen = strlen(subject) + 1, blen = strlen(body) + 1;
 	struct command *cmd = malloc(sizeof(*cmd) + slen + blen);
@@ -314,8 +315,8 @@ static bool make_events(struct wire *w, struct event_base *base)
 	return true;
 }
 
-struct wire *wire_start(struct event_base *base, const struct config *c, void (*fn)(void *arg, struct wire_event *e),
-	void *arg)
+struct wire *wire_start(struct event_base *base, const struct config *c,
+	void (*fn)(void *arg, struct wire_event *e), void *arg)
 {
 	struct wire *w = calloc(1, sizeof(*w));
 	uint64_t id[2];

@@ -1,9 +1,9 @@
 /*
- * wire: nats.c behind two queues. Commands go from the loop to the broker thread (carrier.h), events come
- * from nats.c's threads to the loop, with one wakeup a batch. Nothing here blocks.
+ * wire: nats.c behind two queues. Commands go from the loop to the broker thread (carrier.h),
+ * events come from nats.c's threads to the loop, with one wakeup a batch. Nothing here blocks.
  *
- * A session is one pair of TCP connections, never reconnected by nats.c: what was meant for one session
- * cannot reach the server in the next, where the stream may be another one.
+ * A session is one pair of TCP connections, never reconnected by nats.c: what was meant for one
+ * session cannot reach the server in the next, where the stream may be another one.
  *
  * One wire a process at a time: nats.c may call back after everything was closed, so its
  * callbacks are given numbers, and find the wire (or find it gone) in one place.
@@ -18,13 +18,14 @@
 #include <wsgate/broker.h>
 
 enum wire_kind {
-	WIRE_UP,	/* connected and checked: text is empty; up */
-	WIRE_DOWN,	/* the session is over */
-	WIRE_REFUSED,	/* it will not work: text */
-	WIRE_DENIED,	/* permission violation: text as the server sent it */
-	WIRE_LIVE,	/* key: the subscription; m, last */
-	WIRE_REPLY,	/* key: the token; m, last, status */
-	WIRE_OVERFLOW,	/* live copies were lost without a trace */
+	WIRE_UP,       /* connected and checked: text is empty; up */
+	WIRE_DOWN,     /* the session is over */
+	WIRE_REFUSED,  /* it will not work: text */
+	WIRE_DENIED,   /* permission violation: text as the server sent it */
+	WIRE_LIVE,     /* key: the subscription; m, last */
+	WIRE_REPLY,    /* key: the token; m, last, status */
+	WIRE_OVERFLOW, /* live copies were lost without a trace */
+	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
 };
 
 /*
@@ -34,7 +35,7 @@ enum wire_kind {
 struct wire_event {
 	struct broker_message m; /* first; data NULL: left out for the budget's sake */
 	struct wire_event *next;
-	natsMsg *msg;		 /* owned */
+	natsMsg *msg; /* owned */
 	union {
 		struct {
 			uint64_t key;
@@ -46,7 +47,7 @@ struct wire_event {
 		} up;
 	};
 	uint32_t refs;
-	uint16_t status;  /* of a reply without a message: 404, 503, …; 0: none */
+	uint16_t status; /* of a reply without a message: 404, 503, …; 0: none */
 	uint8_t kind;
 	char text[];
 };
@@ -54,9 +55,10 @@ struct wire_event {
 struct wire;
 struct event_base;
 
-/* The handler owns the event. NULL: no memory, a thread that did not start, or EBUSY (another one in this process). */
-struct wire *wire_start(struct event_base *base, const struct config *c, void (*fn)(void *arg, struct wire_event *e),
-	void *arg);
+/* The handler owns the event. NULL: no memory, a thread that did not start, or EBUSY (another one
+ * in this process). */
+struct wire *wire_start(struct event_base *base, const struct config *c,
+	void (*fn)(void *arg, struct wire_event *e), void *arg);
 /* Stops at once; joins the broker thread. */
 void wire_stop(struct wire *w);
 
@@ -72,8 +74,8 @@ static inline struct wire_event *wire_event_of(struct broker_message *m)
 }
 
 /*
- * Commands, good for the present session only; a session that ends drops them. No memory: false, and nothing is sent: a request then
- * runs into its timeout.
+ * Commands, good for the present session only; a session that ends drops them. No memory: false,
+ * and nothing is sent: a request then runs into its timeout.
  */
 bool wire_subscribe(struct wire *w, uint64_t key, const char *subject);
 bool wire_unsubscribe(struct wire *w, uint64_t key);

@@ -52,7 +52,7 @@ uint64_t rig_now(void)
 
 static int free_port(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct sockaddr_in a = {.sin_family = AF_INET};
 	socklen_t len = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -262,8 +262,8 @@ void rig_connect(struct rig *r)
 	char url[64];
 
 	rig_disconnect(r);
-	snprintf(url, sizeof(url), "nats://%s127.0.0.1:%d", strstr(r->server.extra, "admin") ? "admin:pw@" : "",
-		r->server.port);
+	snprintf(url, sizeof(url), "nats://%s127.0.0.1:%d",
+		strstr(r->server.extra, "admin") ? "admin:pw@" : "", r->server.port);
 	do {
 		s = natsConnection_ConnectTo(&r->nc, url);
 		if (s != NATS_OK && r->broker)
@@ -282,7 +282,7 @@ void rig_disconnect(struct rig *r)
 
 void rig_turn(struct rig *r)
 {
-	const struct timeval tv = { 0, 10000 };
+	const struct timeval tv = {0, 10000};
 
 	event_base_loopexit(r->base, &tv);
 	event_base_loop(r->base, EVLOOP_ONCE);
@@ -296,9 +296,19 @@ void rig_quiet(struct rig *r, unsigned ms)
 		rig_turn(r);
 }
 
+struct rig *rig_up(const char *extra)
+{
+	struct rig *r = rig_new(extra);
+
+	rig_start(r);
+	rig_connect(r);
+	rig_until(r, r->connects == 1);
+	return r;
+}
+
 struct rig_queue *rig_open(struct rig *r, const char *user, uint64_t confirmed, uint64_t head)
 {
-	struct identity id = { SERVICE, user, strlen(SERVICE), strlen(user) };
+	struct identity id = {SERVICE, user, strlen(SERVICE), strlen(user)};
 	struct rig_queue *q = calloc(1, sizeof(*q));
 
 	assert_non_null(q);
@@ -344,10 +354,33 @@ uint64_t rig_send(struct rig *r, const char *user, const char *text, const char 
 	}
 	reply = request(r, m);
 	seq = (uint64_t)json_get_int(
-		(struct json){ natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply) }, "seq", 0);
+		(struct json){natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply)}, "seq",
+		0);
 	natsMsg_Destroy(reply);
 	assert_true(seq > 0);
 	return seq;
+}
+
+void rig_raw(struct rig *r, const char *lines)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)r->server.port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char all[4096], answer[8192];
+	size_t have = 0;
+	ssize_t n;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_true(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	n = snprintf(all, sizeof(all), "CONNECT {\"verbose\":false,\"headers\":true}\r\n%sPING\r\n",
+		lines);
+	assert_int_equal(write(fd, all, (size_t)n), n);
+	do {
+		n = read(fd, answer + have, sizeof(answer) - 1 - have);
+		assert_true(n > 0);
+		have += (size_t)n;
+		answer[have] = '\0';
+	} while (!strstr(answer, "PONG\r\n"));
+	close(fd);
 }
 
 void rig_send_many(struct rig *r, const char *user, int from, int n)
@@ -379,7 +412,7 @@ char *rig_api(struct rig *r, const char *subject, const char *body)
 int64_t rig_stored(struct rig *r)
 {
 	char *info = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
-	int64_t n = json_get_int((struct json){ info, strlen(info) }, "state.messages", -1);
+	int64_t n = json_get_int((struct json){info, strlen(info)}, "state.messages", -1);
 
 	free(info);
 	return n;
@@ -390,10 +423,11 @@ void rig_purge(struct rig *r)
 	free(rig_api(r, "$JS.API.STREAM.PURGE.websockets", ""));
 }
 
-enum broker_result rig_publish(struct rig *r, const char *user, const char *id, const void *data, size_t len)
+enum broker_result rig_publish(
+	struct rig *r, const char *user, const char *id, const void *data, size_t len)
 {
 	struct broker_publish p = {
-		.id = { SERVICE, user, strlen(SERVICE), strlen(user) },
+		.id = {SERVICE, user, strlen(SERVICE), strlen(user)},
 		.text = true,
 		.conn = "c-1",
 		.msg_id = id,

@@ -27,9 +27,9 @@ struct rig_queue {
 	enum broker_text kind[4096];
 	size_t len[4096];
 	int n;
-	int stop_after;	    /* says no after so many; 0: never */
-	bool aside;	    /* sets everything aside */
-	bool confirm;	    /* confirms everything at once */
+	int stop_after; /* says no after so many; 0: never */
+	bool aside;     /* sets everything aside */
+	bool confirm;   /* confirms everything at once */
 	bool closed;
 	int rereads, reread_failed;
 	uint64_t reread_seq; /* 0: none */
@@ -45,8 +45,8 @@ struct rig {
 	int connects, losts, refusals;
 	uint64_t created, last;
 	size_t max_payload;
-	bool marks_valid;  /* the answer to the next `connected` */
-	bool same_stream;  /* answer by comparing `created` instead */
+	bool marks_valid; /* the answer to the next `connected` */
+	bool same_stream; /* answer by comparing `created` instead */
 	char refused[640];
 	int published;
 	enum broker_result result;
@@ -62,6 +62,8 @@ void rig_free(struct rig *r);
 int rig_teardown(void **state);
 void rig_start(struct rig *r);
 void rig_stop(struct rig *r);
+/* All of it: a server, a service's connection, the broker connected. */
+struct rig *rig_up(const char *server_extra);
 /* A service's connection; waits until the server listens. */
 void rig_connect(struct rig *r);
 void rig_disconnect(struct rig *r);
@@ -87,6 +89,9 @@ void rig_close(struct rig_queue *q);
 
 /* A service's publish on ws.recv.svc.USER, stored; its sequence. Headers: "Key: value" or NULL. */
 uint64_t rig_send(struct rig *r, const char *user, const char *text, const char *header);
+/* Says lines of the NATS protocol on a connection of its own, and waits until the server took them.
+ */
+void rig_raw(struct rig *r, const char *lines);
 /* So many, "0", "1", … */
 void rig_send_many(struct rig *r, const char *user, int from, int n);
 /* What the API answers, and numbers in it. The caller frees. */
@@ -94,7 +99,8 @@ char *rig_api(struct rig *r, const char *subject, const char *body);
 int64_t rig_stored(struct rig *r);
 void rig_purge(struct rig *r);
 /* One publish of a client, to its end. */
-enum broker_result rig_publish(struct rig *r, const char *user, const char *id, const void *data, size_t len);
+enum broker_result rig_publish(
+	struct rig *r, const char *user, const char *id, const void *data, size_t len);
 
 /* Live copies that the broker does not see, as long as this is set. */
 extern _Atomic int rig_deaf;

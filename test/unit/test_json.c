@@ -1,6 +1,6 @@
 /*
- * What the server answers is found, what is broken is not, and a changed configuration keeps what we
- * do not know.
+ * What the server answers is found, what is broken is not, and a changed configuration keeps what
+ * we do not know.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 static struct json text(const char *s)
 {
-	return (struct json){ s, strlen(s) };
+	return (struct json){s, strlen(s)};
 }
 
 static void finds(void **state)
@@ -67,8 +67,9 @@ static void escapes(void **state)
 
 static void broken_is_not_found(void **state)
 {
-	const char *const bad[] = { "", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a", "{a:1}", "\"a\"",
-		"{\"b\":{\"a\":1}", "{\"b\":\"\\", "{,\"a\":1}", "nonsense", "{\"b\":1 \"a\":1}" };
+	const char *const bad[] = {"", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a", "{a:1}",
+		"\"a\"", "{\"b\":{\"a\":1}", "{\"b\":\"\\", "{,\"a\":1}", "nonsense",
+		"{\"b\":1 \"a\":1}"};
 	struct json v;
 
 	(void)state;
@@ -88,7 +89,7 @@ static void any_cut_is_safe(void **state)
 	(void)state;
 	for (size_t n = 0; n <= strlen(s); n++) {
 		char *copy = malloc(n ? n : 1);
-		struct json d = { copy, n };
+		struct json d = {copy, n};
 
 		assert_non_null(copy);
 		memcpy(copy, s, n);

@@ -43,7 +43,8 @@ static void check_all(const struct table *t)
 	size_t n = 0;
 
 	for (int i = 0; i < N; i++) {
-		assert_ptr_equal(table_get(t, items[i].key, items[i].len), items[i].in ? &items[i] : NULL);
+		assert_ptr_equal(
+			table_get(t, items[i].key, items[i].len), items[i].in ? &items[i] : NULL);
 		n += items[i].in;
 	}
 	assert_int_equal(table_count(t), n);
@@ -132,14 +133,14 @@ static bool first_only(void *value, void *arg)
 static void each_sees_all_once(void **state)
 {
 	struct table t;
-	int rates[] = { 0, 3, 2, 1 }, calls = 0;
+	int rates[] = {0, 3, 2, 1}, calls = 0;
 
 	(void)state;
 	fill();
 	srand(2);
 	table_init(&t);
 	for (size_t r = 0; r < sizeof(rates) / sizeof(rates[0]); r++) {
-		struct walk w = { &t, rates[r] };
+		struct walk w = {&t, rates[r]};
 
 		for (int i = 0; i < N; i++)
 			if (!items[i].in)
@@ -159,7 +160,7 @@ static void each_sees_all_once(void **state)
 
 static void hash_uses_every_byte(void **state)
 {
-	char key[40] = { 0 };
+	char key[40] = {0};
 	uint64_t zero;
 
 	(void)state;

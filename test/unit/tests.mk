@@ -112,10 +112,12 @@ test_child_SRC = \
 	src/master/master.c \
 	src/master/segment.c
 
-# Starts nats-servers of its own.
-UNIT_TESTS += test_broker
-$(B)/test/unit/test_broker: LDFLAGS_ALL += -Wl,--wrap=wire_post
-test_broker_SRC = \
+# They start nats-servers of their own.
+UNIT_TESTS += test_broker test_broker_stream
+$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream: LDFLAGS_ALL += -Wl,--wrap=wire_post
+NATS_RIG_SRC = \
 	test/unit/nats_rig.c \
 	$(BASE_SRC) \
 	$(BROKER_SRC)
+test_broker_SRC = $(NATS_RIG_SRC)
+test_broker_stream_SRC = $(NATS_RIG_SRC)

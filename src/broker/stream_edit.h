@@ -1,0 +1,38 @@
+/*
+ * stream_edit: what a stream of ours looks like, and what is to be changed in one that is there.
+ * Pure: JSON in, JSON out.
+ */
+#ifndef WSGATE_STREAM_EDIT_H
+#define WSGATE_STREAM_EDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "json.h"
+#include "stream.h"
+
+/* Writes out->text; returns r. */
+enum stream_result stream_say(struct stream_state *out, enum stream_result r, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+int64_t stream_edit_age(const struct settings *s); /* ns; 0: for ever */
+/* The window for duplicates of a stream with that max_age. */
+int64_t stream_edit_duplicates(const struct settings *s, int64_t age);
+void stream_edit_republish(const struct settings *s, char *out, size_t len);
+/* Republish as we need it? *there: there is one at all. */
+bool stream_edit_republishes(struct json config, const struct settings *s, bool *there);
+
+/* Whether this stream can be ours; REFUSED says why not. */
+enum stream_result stream_edit_check(
+	struct json config, const struct settings *s, struct stream_state *out);
+
+struct stream_edit {
+	char *text; /* owned; NULL: out of memory */
+	bool changed;
+};
+/* Without these it does not work, or it loses messages. */
+void stream_edit_needed(struct stream_edit *e, struct json config, const struct settings *s);
+/* Limits are raised where the configuration has a higher one, never lowered. */
+void stream_edit_limits(struct stream_edit *e, struct json config, const struct settings *s);
+
+#endif
