@@ -168,7 +168,6 @@ static void bridge_orphaned(void *arg)
 	log_warn("the master is gone: the bridge stores what it has and ends");
 	chan_free(b->master);
 	b->master = NULL;
-	b->orphan = true;
 	bridge_flush(b, ORPHAN_FLUSH_MS);
 }
 

@@ -137,7 +137,8 @@ struct bridge {
 	struct event *again, *tick, *beat, *flush_end;
 	uint32_t epoch; /* of the stream as it is now; 0: not known */
 	size_t max_message;
-	bool connected, stopping, orphan, more, check_empty;
+	bool connected, stopping, more;
+	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
 	uint64_t now_ms;
 

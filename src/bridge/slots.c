@@ -16,7 +16,7 @@
 static void slot_ring(struct slot *s)
 {
 	/* EAGAIN: doorbells lie there unread already. A dead worker's successor looks by itself. */
-	if (bell_must_ring(&s->words->bell, &s->rung) &&
+	if (s->bell && bell_must_ring(&s->words->bell, &s->rung) &&
 		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN)
 		log_debug("doorbell not heard", kv_uint("slot", s->n), kv_errno(errno));
 }
@@ -251,8 +251,6 @@ void slots_released(struct up_source *src)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&s->words->want_space, memory_order_relaxed))
 		slot_ring(s);
-	if (src->drained_generation)
-		src->b->check_empty = true;
 }
 
 static bool slot_idle(const struct slot *s)
@@ -261,7 +259,7 @@ static bool slot_idle(const struct slot *s)
 
 	if (changes != atomic_load_explicit(&s->changes.words->tail, memory_order_relaxed))
 		return false;
-	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+	for (unsigned i = 0; s->b->stale_read && i < SHM_UP_RINGS; i++)
 		if (atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
 			return false;
 	return true;
@@ -275,6 +273,8 @@ static void slots_round(struct bridge *b)
 		if (!s->used)
 			continue;
 		slot_changes(s);
+		if (!b->stale_read)
+			continue; /* the same user's older messages go first */
 		/* A dead worker's ring first: the same user may be back. */
 		source_read(&s->up[shm_up_ring(s->generation + 1)]);
 		source_read(&s->up[shm_up_ring(s->generation)]);
@@ -370,14 +370,32 @@ static void stale_try(struct bridge *b, unsigned i)
 	stale_check(b, i);
 }
 
+static void stales_try(struct bridge *b)
+{
+	b->stale_read = true;
+	for (unsigned i = 0; i < b->h->nstale && b->stale_read; i++) {
+		stale_try(b, i); /* in order of age, for the same reason */
+		b->stale_read = b->stales[i].mapped || b->stales[i].done;
+	}
+}
+
 void slots_tick(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nstale; i++)
-		stale_try(b, i);
-	for (unsigned i = 0; i < b->h->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
-			source_check_empty(&b->slots[i].up[r]);
-	b->check_empty = false;
+	bool before = b->stale_read;
+
+	stales_try(b);
+	if (!before && b->stale_read)
+		event_active(b->again, EV_TIMEOUT, 0);
+	for (unsigned i = 0; i < b->h->nslots; i++) {
+		struct slot *s = &b->slots[i];
+
+		if (s->used && !s->bell && b->master) {
+			log_error("doorbell channel is broken: the bridge begins anew", kv_uint("slot", i));
+			_exit(1);
+		}
+		for (unsigned r = 0; s->used && r < SHM_UP_RINGS; r++)
+			source_check_empty(&s->up[r]);
+	}
 }
 
 /* ---- workers come and go ---- */
@@ -497,8 +515,10 @@ static void slots_bell_gone(void *arg)
 {
 	struct slot *s = arg;
 
-	log_error("doorbell channel is broken: the bridge begins anew", kv_uint("slot", s->n));
-	_exit(1);
+	/* Most likely the master is dead and the worker too: then we are told by the other channel before the
+	 * next tick, and store what the ring holds. */
+	chan_free(s->bell);
+	s->bell = NULL;
 }
 
 static const struct chan_handler bell_handlers[] = {
@@ -521,8 +541,7 @@ int slots_start(struct bridge *b)
 		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
 			slot_start(b, i, bell_handlers, slots_bell_gone) < 0)
 			return -1;
-	for (unsigned i = 0; i < b->h->nstale; i++)
-		stale_try(b, i);
+	stales_try(b);
 	b->scanning = true;
 	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
 	for (unsigned i = 0; i < b->h->nslots; i++) {

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -143,6 +144,7 @@ static int segment_open_stale(const struct segment *s, const char *name)
 static void segment_add_stale(struct segment *s, const char *name)
 {
 	struct segment_stale *st = &s->stale[s->nstale];
+	struct shm_header h;
 	int fd;
 
 	if (s->nstale == HERITAGE_STALE_MAX || strlen(name) >= sizeof(st->name)) {
@@ -161,9 +163,18 @@ static void segment_add_stale(struct segment *s, const char *name)
 	if (fd < 0)
 		return;
 	st->fd = fd;
+	st->created_ms = shm_read_header(fd, &h) < 0 ? 0 : h.created_ms;
 	strcpy(st->name, name);
 	s->nstale++;
 	log_info("found the segment of a gateway that did not end well", kv_str("file", name));
+}
+
+static int segment_older(const void *a, const void *b)
+{
+	uint64_t x = ((const struct segment_stale *)a)->created_ms;
+	uint64_t y = ((const struct segment_stale *)b)->created_ms;
+
+	return (x > y) - (x < y);
 }
 
 static int segment_find_stale(struct segment *s)
@@ -186,6 +197,7 @@ static int segment_find_stale(struct segment *s)
 	}
 	fd = errno;
 	closedir(d);
+	qsort(s->stale, s->nstale, sizeof(s->stale[0]), segment_older);
 	errno = fd;
 	return fd ? -1 : 0;
 }

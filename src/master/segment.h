@@ -21,6 +21,7 @@
 
 struct segment_stale {
 	int fd; /* owned; -1: drained, and gone */
+	uint64_t created_ms;
 	char name[SEGMENT_NAME_MAX];
 };
 
@@ -31,7 +32,7 @@ struct segment {
 	unsigned nslots;
 	struct shm_sizes sizes;
 	size_t nstale;
-	struct segment_stale stale[HERITAGE_STALE_MAX];
+	struct segment_stale stale[HERITAGE_STALE_MAX]; /* oldest first: so are their messages published */
 };
 
 /* What the configuration asks for. */

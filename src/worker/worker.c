@@ -242,7 +242,6 @@ static void worker_orphaned(void *arg)
 	struct worker *w = arg;
 
 	log_warn("the master is gone: this worker ends");
-	w->orphan = true;
 	chan_free(w->master);
 	w->master = NULL;
 	event_base_loopexit(w->base, NULL);

@@ -58,10 +58,7 @@ export class Raw {
 		this.taken = 0;
 		this.upgraded = false;
 		this.finished = false; // the server ended its side
-		socket.on('data', (d) => {
-			this.buf = this.buf.length ? Buffer.concat([this.buf, d]) : d;
-			if (this.upgraded) this.parse();
-		});
+		socket.on('data', (d) => this.take(d));
 		socket.on('end', () => (this.finished = 'end'));
 		socket.on('error', () => (this.finished = 'reset'));
 		socket.on('close', () => (this.finished ||= 'close'));
@@ -106,6 +103,11 @@ export class Raw {
 		const r = await this.response();
 		if (r.status !== 101) throw new Error(`no upgrade: ${r.status} ${r.body}`);
 		return r;
+	}
+
+	take(d) {
+		this.buf = this.buf.length ? Buffer.concat([this.buf, d]) : d;
+		if (this.upgraded) this.parse();
 	}
 
 	parse() {

@@ -1,0 +1,79 @@
+// Clients that read little or nothing: bounded, not taken for dead while they make progress, and nobody else waits.
+import { test, assert, until, sleep } from './lib/scenario.mjs';
+import { recv } from './lib/nats.mjs';
+import { numbers } from './lib/client.mjs';
+import { TEXT, BINARY, PING, PONG } from './lib/raw.mjs';
+
+await test('a tab that reads nothing falls behind, the other gets all, then it catches up', async (t) => {
+	const N = 3000, pad = 'y'.repeat(1000);
+	const { bus, gw } = await t.pair({ pong_timeout: '60s', delivery: { window: '64k', user_buffer: '64k' } });
+	const slow = await t.client(gw, 'chat/alice');
+	const quick = await t.client(gw, 'chat/alice');
+	slow.ws.pause();
+	await bus.publishAll(N, (i) => [recv('chat', 'alice'), `${i} ${pad}`], 300);
+	assert.deepEqual((await quick.take(N)).map((m) => m.text.split(' ')[0]), numbers(N));
+	assert.ok((await bus.count(recv('chat', 'alice'))) > N / 2, 'what the slow one lacks is kept');
+	const { out } = await gw.ctl('status');
+	const buffered = Number(/(\d+) bytes buffered/.exec(out)[1]);
+	assert.ok(buffered <= 128 * 1024, `${buffered} bytes buffered`);
+	slow.ws.resume();
+	assert.deepEqual((await slow.take(N, 60000)).map((m) => m.text.split(' ')[0]), numbers(N));
+	await bus.empty(recv('chat', 'alice'), 60000);
+	assert.equal(quick.got.length, N, 'no doubles for the quick one');
+}, { ms: 150000 });
+
+await test('a slow link is not a dead one: the time for a Pong begins anew while bytes go out', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '1s', delivery: { window: '8m' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	const big = Buffer.alloc(900000, 'z');
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
+	const start = performance.now();
+	// A little every 100 ms: far slower than pong_timeout for the whole, never still for so long.
+	r.socket.on('data', () => r.socket.pause()); // one chunk a turn
+	const trickle = setInterval(() => r.socket.resume(), 100);
+	await until('four seconds of a slow link', () => r.finished || performance.now() - start > 4000);
+	clearInterval(trickle);
+	assert.equal(r.finished, false, 'closed although it made progress');
+	assert.ok(r.frames.length < 8, 'the link was not slow');
+	r.socket.removeAllListeners('data');
+	r.socket.on('data', (d) => r.take(d));
+	r.socket.resume();
+	await until('all of it', () => r.frames.filter((f) => f.opcode === BINARY || f.opcode === TEXT).length === 8);
+	await r.send(PONG, (await r.next(PING)).data);
+	await r.send(PONG, (await r.next(PING)).data);
+	await bus.empty(recv('chat', 'alice'));
+});
+
+await test('a client that takes nothing at all is closed for its missing Pong', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '1s', delivery: { window: '8m' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	const big = Buffer.alloc(900000, 'z');
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
+	await until('the timeout', () => gw.ctl('sessions').then(({ out }) => out.trim() === ''));
+	assert.equal(await bus.count(recv('chat', 'alice')), 8, 'nothing is lost for it');
+});
+
+await test('a client that floods while the stream refuses it holds up nobody else', async (t) => {
+	const { bus, gw } = await t.pair({ workers: 1, broker: { full_timeout: '60s' } });
+	const jsm = await bus.jsm();
+	const flood = await t.raw(gw);
+	await flood.open('/ws/chat/flood/');
+	const other = await t.client(gw, 'chat/other');
+	await flood.send(TEXT, 'first');
+	await bus.storedAll('ws.send.chat.flood', 1);
+	// One message per subject from now on: the flooder's next ones are refused, others' first ones are not.
+	const info = await jsm.streams.info('websockets');
+	await jsm.streams.update('websockets', { ...info.config, max_msgs_per_subject: 1, discard_new_per_subject: true });
+	const body = 'f'.repeat(30000);
+	let sent = 0;
+	for (; sent < 400 && !flood.socket.writableNeedDrain; sent++) flood.send(TEXT, body);
+	await other.send('still here');
+	await bus.storedAll('ws.send.chat.other', 1);
+	assert.deepEqual(await other.close(), { code: 1000, reason: '' }, "another user's Close waits for its own messages alone");
+	await sleep(0);
+	assert.equal(await bus.count('ws.send.chat.flood'), 1);
+});
