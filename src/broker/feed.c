@@ -326,7 +326,9 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 			job_move(b, &q->job, JOB_LATER);
 		return;
 	}
-	if (e->m.seq >= from) {
+	if (from > q->head + 1) { /* closed and opened again from an earlier mark meanwhile */
+		broker_message_unref(&e->m);
+	} else if (e->m.seq >= from) {
 		found(q, e, sweep);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);

@@ -11,7 +11,8 @@
 #include "stream.h"
 #include "stream_edit.h"
 
-#define API_TIMEOUT_MS 3000
+#define INFO_TIMEOUT_MS 1500 /* without a leader nobody answers: ask again soon */
+#define CHANGE_TIMEOUT_MS 5000
 
 enum { /* err_code of the JetStream API */
 	ERR_NO_ACCOUNT = 10035,
@@ -45,11 +46,13 @@ static enum stream_result ask(natsConnection *nc, const char *verb, const struct
 	const char *body, struct answer *a, struct stream_state *out)
 {
 	char subject[512];
+	bool info = strcmp(verb, "STREAM.INFO") == 0;
 	natsStatus st;
 
 	*a = (struct answer){0};
 	snprintf(subject, sizeof(subject), "$JS.API.%s.%s", verb, s->stream);
-	st = natsConnection_Request(&a->msg, nc, subject, body, (int)strlen(body), API_TIMEOUT_MS);
+	st = natsConnection_Request(&a->msg, nc, subject, body, (int)strlen(body),
+		info ? INFO_TIMEOUT_MS : CHANGE_TIMEOUT_MS);
 	if (st == NATS_NO_RESPONDERS)
 		return no_jetstream(out);
 	if (st != NATS_OK)

@@ -389,6 +389,22 @@ static void close_and_reopen(void **state)
 	broker_queue_confirm(q->q, q->seq[14]);
 	rig_close(q);
 	assert_int_equal(rig_stored(r), 0);
+	/* A get is under way that began above the new mark: what it finds says nothing. */
+	q = rig_open(r, "bob", 0, 0);
+	rig_send_many(r, "bob", 0, 10);
+	rig_until(r, q->n == 10);
+	rig_quiet(r, 50);
+	broker_queue_close(q->q);
+	rig_send(r, "bob", "10", NULL);
+	broker_queue_reopen(q->q, q->seq[9]);
+	broker_queue_close(q->q);
+	broker_queue_reopen(q->q, 0);
+	rig_until(r, q->n == 21);
+	for (int i = 0; i < 11; i++)
+		assert_int_equal(atoi(q->text[10 + i]), i);
+	broker_queue_confirm(q->q, q->seq[20]);
+	rig_close(q);
+	assert_int_equal(rig_stored(r), 0);
 	/* Closed while the broker is away: what was confirmed goes when it is back. */
 	q = rig_open(r, "ann", 0, 0);
 	rig_send_many(r, "ann", 0, 10);

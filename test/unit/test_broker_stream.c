@@ -315,6 +315,35 @@ static void permissions(void **state)
 	rig_free(r);
 }
 
+/* What wsgate(7) asks for is enough. */
+static void least_permissions(void **state)
+{
+	struct rig *r = rig_up(
+		"authorization { users = [ { user: admin, password: pw },\n"
+		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\",\n"
+		"\"$JS.API.STREAM.INFO.websockets\", \"$JS.API.STREAM.CREATE.websockets\",\n"
+		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
+		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.CONSUMER.LIST.websockets\" ],\n"
+		"subscribe: [ \"wslive.>\", \"_INBOX.>\",\n"
+		"\"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.websockets\" ] } } ] }\n"
+		"no_auth_user: gw\n");
+	struct rig_queue *q;
+
+	(void)state;
+	rig_send(r, "ann", "0", NULL);
+	q = rig_open(r, "ann", 0, 0);
+	rig_until(r, q->n == 1);
+	q->aside = true;
+	rig_send(r, "ann", "1", NULL);
+	rig_until(r, q->n == 2);
+	broker_queue_confirm(q->q, q->seq[0]);
+	rig_until(r, rig_stored(r) == 0);
+	assert_int_equal(rig_publish(r, "ann", "id-1", "x", 1), BROKER_STORED);
+	rig_close(q);
+	assert_false(rig_logged("does not let"));
+	rig_free(r);
+}
+
 struct tail {
 	struct rig *r;
 	pthread_t thread;
@@ -395,6 +424,7 @@ int main(void)
 		cmocka_unit_test_teardown(foreign_streams_are_refused, rig_teardown),
 		cmocka_unit_test_teardown(stream_is_brought_up_to_date, rig_teardown),
 		cmocka_unit_test_teardown(permissions, rig_teardown),
+		cmocka_unit_test_teardown(least_permissions, rig_teardown),
 		cmocka_unit_test_teardown(send_and_tail, rig_teardown),
 	};
 
