@@ -1,0 +1,174 @@
+/*
+ * load: WebSocket clients by the thousand, for measuring. Shared by the files load*.c alone.
+ *
+ *	load.c		processes, what is printed
+ *	load_setup.c	options
+ *	load_child.c	one process: its epoll loop, opening, ending
+ *	load_open.c	one connection until it is open
+ *	load_conn.c	one connection: reading, writing, what its mode wants
+ *	load_frame.c	frames as a client sees them
+ */
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum load_mode { LOAD_IDLE, LOAD_RECV, LOAD_SEND };
+
+/* Made by load_setup before the first fork, not changed afterwards. */
+struct load_setup {
+	enum load_mode mode;
+	struct sockaddr_in target;
+	const char *host; /* borrowed: as it was given, for the Host header */
+	const char *service;
+	uint32_t source;     /* first source address, host order */
+	unsigned per_source; /* connections from one source address */
+	unsigned count;      /* of connections */
+	unsigned seconds;    /* limit for all of it */
+	unsigned opening;    /* handshakes at a time, in one process */
+	unsigned window;     /* send: messages between a Ping and its Pong; 0: no Pings */
+	uint32_t messages;   /* per connection */
+	size_t size;         /* of a message */
+	char key[25], accept[29];
+};
+
+/* Written by one child, read by the parent after the child's report. Times: monotonic ns. */
+struct load_tally {
+	uint64_t opened, failed, lost; /* lost: ended without having been asked to */
+	uint64_t sent, received, gaps, repeats, bad;
+	uint64_t pings;          /* answered */
+	uint64_t clean, unclean; /* how connections ended that had been open */
+	uint64_t opened_from, opened_to;
+	uint64_t first, last; /* recv: message; send: last clean Close */
+	int error;            /* errno of the last one that failed */
+	int status;           /* HTTP status of the last one that was refused */
+	int close_code;       /* of the last Close that was not 1000 */
+};
+
+/* One byte in the report pipe: */
+#define LOAD_READY 'r' /* every connection is open or has failed */
+#define LOAD_DONE 'd'  /* all was received, or sent and closed */
+
+uint64_t load_now(void);
+
+/* ---- load_setup ---- */
+
+void load_options(struct load_setup *s, int argc, char **argv);
+void load_usage(const char *why) __attribute__((noreturn));
+
+/* ---- load_child ---- */
+
+/* What a child is given. The far ends of start and stop are closed to give the signal. */
+struct load_share {
+	const struct load_setup *setup;
+	struct load_tally *tally;
+	unsigned first, count; /* users */
+	int start, stop, report;
+};
+
+/* Returns when it was stopped, or has nothing more to do. */
+void load_child(const struct load_share *share);
+
+/* ---- load_frame ---- */
+
+#define LOAD_NUMBER 20 /* a message begins with its number, so many characters */
+
+enum load_opcode { LOAD_TEXT = 1, LOAD_BINARY = 2, LOAD_CLOSE = 8, LOAD_PING = 9, LOAD_PONG = 10 };
+
+/* All zero: at the start. */
+struct load_parser {
+	uint64_t left;  /* of this frame's payload */
+	uint64_t total; /* of this message so far */
+	uint8_t head[10];
+	uint8_t have;   /* bytes of head */
+	bool body;      /* the head is complete */
+	bool middle;    /* of a message in fragments */
+	uint8_t opcode; /* of the message */
+	uint8_t kept, numbered;
+	uint8_t keep[125]; /* a control frame's payload */
+	char number[LOAD_NUMBER];
+};
+
+/* A control frame, or a message that is complete. */
+struct load_event {
+	enum load_opcode opcode;
+	uint64_t length;
+	const uint8_t *payload; /* control frames: all of it; into the parser */
+};
+
+/* 1: an event; 0: all is eaten; -1: no server may send that. Moves *data and *len. */
+int load_parse(struct load_parser *p, const uint8_t **data, size_t *len, struct load_event *ev);
+
+#define LOAD_HEAD 14 /* the longest head of a frame */
+/* Writes a masked frame; returns its length, at most LOAD_HEAD more than len. */
+size_t load_frame(uint8_t *to, enum load_opcode op, const void *payload, size_t len);
+/* The message `number` of a connection, size bytes. */
+void load_message(char *to, size_t size, uint64_t number);
+
+/* ---- load_conn ---- */
+
+enum load_state {
+	LOAD_NEW,
+	LOAD_CONNECTING,
+	LOAD_HANDSHAKE,
+	LOAD_OPEN,
+	LOAD_CLOSING, /* our Close is sent, nothing may follow it */
+	LOAD_GONE,
+};
+
+struct load_loop;
+
+struct load_conn {
+	struct load_loop *loop;
+	int fd;
+	enum load_state state;
+	uint32_t user;
+	uint32_t next;     /* recv: number expected; send: number to be sent */
+	uint32_t unponged; /* send: messages since the last Ping */
+	bool pinged;       /* that Ping has no Pong yet */
+	bool finished;     /* recv: had its last message */
+	bool out_wanted;
+	uint8_t *out; /* owned: what the socket did not take, from out_at on */
+	size_t out_at, out_len;
+	char *answer; /* owned: the start of the answer to the handshake */
+	size_t answered;
+	uint64_t since; /* of the handshake */
+	struct load_parser in;
+};
+
+struct load_loop {
+	const struct load_setup *setup;
+	struct load_tally *tally;
+	int epoll;
+	bool started, stopping;
+	unsigned opening;  /* now */
+	unsigned alive;    /* now open or closing */
+	unsigned finished; /* recv: connections that had their last message */
+	uint8_t *batch;    /* owned: send's frames before they are written */
+	size_t batch_size;
+};
+
+void load_conn_event(struct load_conn *c, uint32_t events);
+/* send: fills what the window and the socket take. */
+void load_conn_fill(struct load_conn *c);
+void load_conn_close(struct load_conn *c);
+/* Gives it up, whatever its state. */
+void load_conn_drop(struct load_conn *c, int error);
+/* -1: the connection is gone. */
+int load_conn_put(struct load_conn *c, const uint8_t *data, size_t len);
+void load_conn_take(struct load_conn *c, const uint8_t *data, size_t len, uint64_t now);
+void load_conn_want(struct load_conn *c, bool out);
+
+/* ---- load_open ---- */
+
+void load_open(struct load_conn *c);
+/* Its socket is connected, or could not be. */
+void load_open_connected(struct load_conn *c);
+/* Bytes of the answer to the handshake. */
+void load_open_answer(struct load_conn *c, const uint8_t *data, size_t len, uint64_t now);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * yard: the yardstick, a bare nats.c program. Shared by the files yard*.c alone.
+ *
+ *	yard.c		options, modes
+ *	yard_link.c	connection, stream, waiting, clock
+ *	yard_pub.c	publishing with acknowledgements in flight
+ *	yard_live.c	receiving: live copies that are then removed; what clients sent
+ */
+#ifndef BENCH_YARD_H
+#define BENCH_YARD_H
+
+#include <nats/nats.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct yard {
+	const char *url, *service, *stream, *prefix;
+	unsigned users, messages; /* messages: per user */
+	unsigned window;          /* requests in flight */
+	size_t size;
+	unsigned seconds;  /* limit for all of it */
+	bool await_empty;  /* pub: wait until the stream is empty */
+	bool newest_first; /* live: remove in that order, as far as there is a choice */
+	bool one_per_user; /* in flight: pub sets it for messages of clients */
+	natsConnection *nc;
+	jsCtx *js;
+	double deadline;
+};
+
+#define YARD_NUMBER 20 /* a message begins with its number, so many characters */
+
+/* ---- yard_link ---- */
+
+double yard_now(void);
+void yard_fatal(const char *what, natsStatus s) __attribute__((noreturn));
+void yard_connect(struct yard *y);
+void yard_disconnect(struct yard *y);
+/* Messages in the stream; -1 and a line on standard error: no answer. */
+int64_t yard_waiting(struct yard *y);
+int yard_purge(struct yard *y);
+/* 0: it became empty; the time is in *at. */
+int yard_await_empty(struct yard *y, double *at);
+/* Waits for the end of standard input, or the deadline. */
+void yard_await_input(struct yard *y);
+/* A line of it; false: the end, or the deadline. */
+bool yard_await_line(struct yard *y);
+void yard_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- modes: what main returns ---- */
+
+/* kind: "recv", what a service sends; "send", what a gateway publishes for its clients. */
+int yard_pub(struct yard *y, const char *kind);
+int yard_live(struct yard *y);
+int yard_drain(struct yard *y);
+
+#endif

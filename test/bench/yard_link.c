@@ -1,0 +1,130 @@
+/*
+ * yard_link: see yard.h.
+ */
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "yard.h"
+
+#define LOOK_MS 10 /* between two looks at the stream */
+
+double yard_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+void yard_fatal(const char *what, natsStatus s)
+{
+	const char *more = nats_GetLastError(NULL);
+
+	fprintf(stderr, "yard: %s: %s%s%s\n", what, natsStatus_GetText(s), more ? ": " : "",
+		more ? more : "");
+	exit(2);
+}
+
+void yard_say(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	fflush(stdout);
+}
+
+/* All callbacks run on one thread: without that, nats.c makes one for each subscription. */
+void yard_connect(struct yard *y)
+{
+	natsOptions *opts = NULL;
+	natsStatus s = natsOptions_Create(&opts);
+
+	if (s == NATS_OK)
+		s = natsOptions_SetURL(opts, y->url);
+	if (s == NATS_OK)
+		s = natsOptions_UseGlobalMessageDelivery(opts, true);
+	if (s == NATS_OK)
+		s = natsOptions_SetAllowReconnect(opts, false);
+	if (s == NATS_OK)
+		s = natsConnection_Connect(&y->nc, opts);
+	if (s == NATS_OK)
+		s = natsConnection_JetStream(&y->js, y->nc, NULL);
+	if (s != NATS_OK)
+		yard_fatal(y->url, s);
+	natsOptions_Destroy(opts);
+}
+
+void yard_disconnect(struct yard *y)
+{
+	jsCtx_Destroy(y->js);
+	natsConnection_Destroy(y->nc);
+	nats_Close();
+}
+
+int64_t yard_waiting(struct yard *y)
+{
+	jsStreamInfo *si = NULL;
+	natsStatus s = js_GetStreamInfo(&si, y->js, y->stream, NULL, NULL);
+	int64_t n = -1;
+
+	if (s == NATS_OK)
+		n = (int64_t)si->State.Msgs;
+	else
+		fprintf(stderr, "yard: stream %s: %s\n", y->stream, natsStatus_GetText(s));
+	jsStreamInfo_Destroy(si);
+	return n;
+}
+
+int yard_purge(struct yard *y)
+{
+	natsStatus s = js_PurgeStream(y->js, y->stream, NULL, NULL);
+
+	if (s == NATS_OK)
+		return 0;
+	fprintf(stderr, "yard: purge of %s: %s\n", y->stream, natsStatus_GetText(s));
+	return -1;
+}
+
+/* Nothing tells when a stream becomes empty: one has to look. */
+int yard_await_empty(struct yard *y, double *at)
+{
+	int64_t n;
+
+	while ((n = yard_waiting(y)) > 0 && yard_now() < y->deadline)
+		nats_Sleep(LOOK_MS);
+	*at = yard_now();
+	if (!n)
+		return 0;
+	fprintf(stderr, "yard: %lld messages are still in the stream\n", (long long)n);
+	return -1;
+}
+
+/* What was read: 0 at the end of standard input and at the deadline. */
+static size_t some_input(struct yard *y)
+{
+	struct pollfd fd = {STDIN_FILENO, POLLIN, 0};
+	double left = y->deadline - yard_now();
+	char text[256];
+	ssize_t n = 0;
+
+	if (left > 0 && poll(&fd, 1, (int)(left * 1000) + 1) > 0)
+		n = read(STDIN_FILENO, text, sizeof(text));
+	return n > 0 ? (size_t)n : 0;
+}
+
+void yard_await_input(struct yard *y)
+{
+	while (some_input(y))
+		;
+}
+
+bool yard_await_line(struct yard *y)
+{
+	return some_input(y) > 0;
+}
