@@ -49,7 +49,7 @@ HARDEN_CC := $(shell $(CC) -fstack-clash-protection -fcf-protection -E -x c /dev
 HARDEN_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 OPT ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Iinclude -DWSGATE_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(HARDEN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(LLHTTP_CFLAGS) $(PKG_CFLAGS) -MMD -MP $(CFLAGS)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(filter thread,$(SAN)),-Wno-tsan) $(LLHTTP_CFLAGS) $(PKG_CFLAGS) -MMD -MP $(CFLAGS)
 LDFLAGS_ALL = $(HARDEN_LD) $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS = $(LLHTTP_LIBS) $(PKG_LIBS) -lpthread
 
@@ -108,7 +108,11 @@ run:
 fuzz:
 	$(Q)scripts/fuzz $(SECONDS)
 
+include test/bench/bench.mk
+
 bench:
+	$(Q)scripts/deps build run
+	$(Q)$(MAKE) --no-print-directory all bench-build
 	$(Q)BUILD=$(B) scripts/bench
 
 format:

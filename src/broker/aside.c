@@ -1,9 +1,10 @@
 /*
  * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's
- * may keep it, and then out of its queue. With "stored" or "nobody listens there" it is removed;
- * what cannot be told after some tries stays in the stream (until max_age, or until the next
- * connection's queue tries again). Nothing waits for it. Where payload and headers together are
- * more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ * may keep it, and then out of its queue. With "stored", or "nobody listens there", or no answer
+ * and no stream there that owes one (plain subscribers give none), it is removed. What cannot be
+ * told after some tries stays in the stream (until max_age, or until the next connection's queue
+ * tries again). Nothing waits for it. Where payload and headers together are more than the server
+ * takes, the payload is left out and Ws-Dropped says how many bytes it had.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@ struct aside {
 	struct broker_message *m; /* a reference */
 	uint64_t due;             /* the next try; 0: one is under way */
 	unsigned tries;
-	bool bare; /* without payload */
+	bool bare;   /* without payload */
+	bool asking; /* whether a stream keeps that subject */
 	char reason[REASON_MAX];
 };
 
@@ -111,6 +113,41 @@ static void send(struct aside *a)
 	a->due = b->now_ms + AGAIN_MS;
 }
 
+/* No acknowledgement came: does any stream keep that subject? */
+static void ask(struct aside *a)
+{
+	struct broker *b = a->q->b;
+	char subject[SUBJECT_MAX], body[2 * SUBJECT_MAX];
+	uint64_t token = request_start(b, &a->request, REQUEST_ASIDE);
+	size_t n = (size_t)snprintf(body, sizeof(body), "{\"subject\":\"");
+
+	format_subject(a, subject);
+	for (const char *p = subject; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			body[n++] = '\\';
+		body[n++] = *p;
+	}
+	memcpy(body + n, "\"}", 3);
+	a->asking = token != 0;
+	a->due = token ? 0 : b->now_ms + AGAIN_MS;
+	if (token)
+		(void)wire_request(b->wire, token, "$JS.API.STREAM.NAMES", body);
+}
+
+static void asked(struct broker *b, struct aside *a, struct wire_event *e)
+{
+	int64_t total = e ? json_get_int(broker_doc(e), "total", -1) : -1;
+
+	if (e)
+		broker_message_unref(&e->m);
+	request_end(b, &a->request);
+	a->asking = false;
+	if (total == 0)
+		finish(a, true, NULL);
+	else
+		a->due = b->now_ms + AGAIN_MS;
+}
+
 void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
 {
 	struct broker *b = q->b;
@@ -137,8 +174,12 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
 	struct json why = {"", 0};
-	bool nobody = e && e->status == 503;
+	bool nobody = e && e->status == 503, silent = !e;
 
+	if (a->asking) {
+		asked(b, a, e);
+		return;
+	}
 	if (e && !npublish_result(broker_doc(e), e->status, NULL, &r, &why)) {
 		broker_message_unref(&e->m);
 		return;
@@ -155,6 +196,8 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 		a->due = b->now_ms; /* with the next session */
 	} else if (++a->tries >= TRIES) {
 		finish(a, false, "no stream took it, and nobody said that there is none");
+	} else if (silent) {
+		ask(a);
 	} else {
 		a->due = b->now_ms + AGAIN_MS;
 	}

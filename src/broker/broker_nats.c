@@ -123,6 +123,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->ever = true;
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
+	b->created = e->up.created;
 	b->ev->connected(b->arg, e->up.created, e->up.last_seq, e->up.max_payload);
 }
 
@@ -214,6 +215,9 @@ static void on_event(void *arg, struct wire_event *e)
 	case WIRE_OVERFLOW:
 		log_warn("live copies were lost: every queue is read again");
 		queue_rescan_all(b);
+		break;
+	case WIRE_CHANGED:
+		watch_now(b);
 		break;
 	case WIRE_ELECTED:
 		log_info("the stream has a new leader: every queue is read again");

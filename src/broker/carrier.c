@@ -119,6 +119,14 @@ void carrier_send(struct carrier *k, struct command *first, struct command *last
 	pthread_mutex_unlock(&desk.mu);
 }
 
+void carrier_break(struct carrier *k)
+{
+	pthread_mutex_lock(&desk.mu);
+	k->lost = true;
+	pthread_cond_broadcast(&desk.cond);
+	pthread_mutex_unlock(&desk.mu);
+}
+
 uint64_t carrier_rtt(const struct carrier *k)
 {
 	return atomic_load(&k->rtt_us);

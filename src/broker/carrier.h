@@ -29,6 +29,8 @@ struct carrier *carrier_start(const struct config *c, const char *inbox);
 void carrier_stop(struct carrier *k);
 /* Takes a list of commands. */
 void carrier_send(struct carrier *k, struct command *first, struct command *last);
+/* Ends the session, if one is there; a new one checks everything again. */
+void carrier_break(struct carrier *k);
 uint64_t carrier_rtt(const struct carrier *k);
 void command_free(struct command *cmd);
 

@@ -70,9 +70,16 @@ static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, vo
 	post_message(WIRE_REPLY, msg, token ? strtoull(token + 1, NULL, 16) : 0);
 }
 
-static void on_elected(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+/* $JS.EVENT.ADVISORY.STREAM.<what>.<stream> */
+static void on_advisory(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
-	struct wire_event *e = wire_event_new(WIRE_ELECTED, NULL);
+	const char *subject = natsMsg_GetSubject(msg);
+	struct wire_event *e = NULL;
+
+	if (strstr(subject, ".LEADER_ELECTED."))
+		e = wire_event_new(WIRE_ELECTED, NULL);
+	else if (strstr(subject, ".CREATED.") || strstr(subject, ".DELETED."))
+		e = wire_event_new(WIRE_CHANGED, NULL);
 
 	(void)nc;
 	(void)sub;
@@ -140,13 +147,12 @@ static natsStatus subscribe_replies(struct carrier *k, int which)
 	return s;
 }
 
-static natsStatus subscribe_elections(struct carrier *k)
+static natsStatus subscribe_advisories(struct carrier *k)
 {
 	char subject[320];
 
-	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.%s",
-		k->settings.stream);
-	return natsConnection_Subscribe(&k->elections, k->nc[MAIN], subject, on_elected, NULL);
+	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.*.%s", k->settings.stream);
+	return natsConnection_Subscribe(&k->advisories, k->nc[MAIN], subject, on_advisory, NULL);
 }
 
 static void learn_servers(struct carrier *k)
@@ -232,7 +238,7 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	if (s == NATS_OK)
 		s = connect_one(k, REMOVAL, attempt);
 	if (s == NATS_OK)
-		s = subscribe_elections(k);
+		s = subscribe_advisories(k);
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
 		s = subscribe_replies(k, i);
 	if (s != NATS_OK) {
@@ -252,8 +258,8 @@ void hookup_close(struct carrier *k)
 	free(k->subs);
 	k->subs = NULL;
 	k->nsubs = 0;
-	natsSubscription_Destroy(k->elections);
-	k->elections = NULL;
+	natsSubscription_Destroy(k->advisories);
+	k->advisories = NULL;
 	for (int i = 0; i < NCONN; i++) {
 		natsSubscription_Destroy(k->replies[i]);
 		natsConnection_Destroy(k->nc[i]);

@@ -149,6 +149,7 @@ struct watch {
 	struct request request;
 	uint64_t next_ms, named_ms;
 	bool names; /* the request asked for subjects */
+	bool again; /* asked to look while a look was under way */
 };
 
 struct event;
@@ -162,6 +163,7 @@ struct broker {
 	enum broker_state state;
 	bool ever, timer_fast, in_background;
 	uint64_t now_ms, last_seq;
+	uint64_t created; /* of the stream, in this session */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -272,6 +274,8 @@ void aside_drop_all(struct broker *b);
 
 /* ---- watch.c ---- */
 void watch_tick(struct broker *b);
+/* Is it still the same stream? */
+void watch_now(struct broker *b);
 void watch_reply(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 
 #endif

@@ -115,7 +115,7 @@ static enum stream_result explain(
 }
 
 /* "2022-12-01T10:11:12.123456789Z", the form in which the server sends UTC. 0: not that. */
-static uint64_t time_of(struct json v)
+uint64_t stream_time(struct json v)
 {
 	struct json in = json_inside(v);
 	unsigned y, mo, d, h, mi, sec;
@@ -256,7 +256,7 @@ static enum stream_result check_made(
 			"this server drops a user's oldest messages at "
 			"stream.max_messages_per_user instead of "
 			"refusing new ones: set it to 0, or use a later nats-server");
-	out->created = time_of(created);
+	out->created = stream_time(created);
 	out->last = (uint64_t)json_get_int(a->doc, "state.last_seq", 0);
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,

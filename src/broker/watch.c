@@ -1,8 +1,12 @@
 /*
- * watch: now and then, how full the stream is. A full one refuses, so the operator must hear of it
- * before.
+ * watch: now and then, and when the server says that the stream was made or deleted: is it still
+ * the same one? The first sequences of another would look like old ones. And how full is it? A full
+ * one refuses, so the operator must hear of it before.
  */
 #include "parts.h"
+#include "stream.h"
+
+#define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
 
 #define EVERY_MS 30000
 #define NAME_EVERY_MS 300000
@@ -31,6 +35,30 @@ void watch_tick(struct broker *b)
 		return;
 	b->watch.next_ms = b->now_ms + EVERY_MS;
 	ask(b, false);
+}
+
+void watch_now(struct broker *b)
+{
+	if (b->state != BROKER_LIVE)
+		return;
+	if (b->watch.request.kind != REQUEST_NONE)
+		b->watch.again = true;
+	else
+		ask(b, false);
+}
+
+/* False: it is another one, or none. The session ends; the next one makes or checks it. */
+static bool same_stream(struct broker *b, struct json doc)
+{
+	struct json created;
+
+	if (json_get_int(doc, "error.err_code", 0) != ERR_STREAM_NOT_FOUND &&
+		(!json_get(doc, "created", &created) || stream_time(created) == b->created))
+		return true;
+	log_warn("the stream was deleted or made again: everything is checked anew",
+		kv_str("stream", b->settings.stream));
+	wire_break(b->wire);
+	return false;
 }
 
 static bool fuller_than(int64_t used, int64_t max)
@@ -89,11 +117,17 @@ static void look(struct broker *b, struct json doc)
 
 void watch_reply(struct broker *b, struct wire_event *e)
 {
-	if (!e)
-		return;
-	if (b->watch.names)
-		name_unread(b, broker_doc(e));
-	else
-		look(b, broker_doc(e));
-	broker_message_unref(&e->m);
+	bool again = b->watch.again;
+
+	b->watch.again = false;
+	if (e && same_stream(b, broker_doc(e))) {
+		if (b->watch.names)
+			name_unread(b, broker_doc(e));
+		else
+			look(b, broker_doc(e));
+	}
+	if (e)
+		broker_message_unref(&e->m);
+	if (again)
+		watch_now(b);
 }

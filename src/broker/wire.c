@@ -247,6 +247,11 @@ void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX])
 	snprintf(out, WIRE_INBOX_MAX, "%s.m.%016llx", w->inbox, (unsigned long long)token);
 }
 
+void wire_break(struct wire *w)
+{
+	carrier_break(w->carrier);
+}
+
 uint64_t wire_rtt(const struct wire *w)
 {
 	return carrier_rtt(w->carrier);

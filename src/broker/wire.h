@@ -25,6 +25,7 @@ enum wire_kind {
 	WIRE_LIVE,     /* key: the subscription; m, last */
 	WIRE_REPLY,    /* key: the token; m, last, status */
 	WIRE_OVERFLOW, /* live copies were lost without a trace */
+	WIRE_CHANGED,  /* the stream was made or deleted */
 	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
 };
 
@@ -87,6 +88,8 @@ bool wire_request(struct wire *w, uint64_t token, const char *subject, const cha
 bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
 #define WIRE_INBOX_MAX 80
 void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX]);
+/* Ends the session: the stream is not the one that it began with. */
+void wire_break(struct wire *w);
 /* Of the last answered ping, microseconds. */
 uint64_t wire_rtt(const struct wire *w);
 

@@ -325,7 +325,7 @@ static void least_permissions(void **state)
 		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
 		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.CONSUMER.LIST.websockets\" ],\n"
 		"subscribe: [ \"wslive.>\", \"_INBOX.>\",\n"
-		"\"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.websockets\" ] } } ] }\n"
+		"\"$JS.EVENT.ADVISORY.STREAM.*.websockets\" ] } } ] }\n"
 		"no_auth_user: gw\n");
 	struct rig_queue *q;
 
