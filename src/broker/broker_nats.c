@@ -12,6 +12,7 @@
 
 #define FAST_MS 5
 #define SLOW_MS 50
+#define CHANGED_MS 1000 /* by then it is known which stream this is */
 
 static uint64_t clock_ms(void)
 {
@@ -217,6 +218,8 @@ static void on_event(void *arg, struct wire_event *e)
 		queue_rescan_all(b);
 		break;
 	case WIRE_CHANGED:
+		/* What is to be removed must not be looked for in another stream. */
+		b->removal_pause = b->now_ms + CHANGED_MS;
 		watch_now(b);
 		break;
 	case WIRE_ELECTED:
