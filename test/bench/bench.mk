@@ -1,4 +1,4 @@
-# The benchmarks' own programs: WebSocket clients, and the bare nats.c program that is the yardstick.
+# The benchmarks' own programs: WebSocket clients, and the yardstick, a bare nats.c program.
 BENCH_LOAD_SRC = \
 	test/bench/load.c \
 	test/bench/load_child.c \

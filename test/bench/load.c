@@ -10,6 +10,7 @@
  *	-n messages  per connection (100)
  *	-b bytes     of a message, at least 20 (100)
  *	-w window    send: messages between a Ping and its Pong; 0: what the sockets take (0)
+ *	-k           send: keeps connections until the end of input, there is no "done" then
  *	-o opening   handshakes at a time (256)
  *	-t seconds   limit for all of it (120)
  *

@@ -31,6 +31,7 @@ struct load_setup {
 	unsigned seconds;    /* limit for all of it */
 	unsigned opening;    /* handshakes at a time, in one process */
 	unsigned window;     /* send: messages between a Ping and its Pong; 0: no Pings */
+	bool keep;           /* send: no Close before the end of input */
 	uint32_t messages;   /* per connection */
 	size_t size;         /* of a message */
 	char key[25], accept[29];

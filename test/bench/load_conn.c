@@ -170,7 +170,7 @@ void load_conn_fill(struct load_conn *c)
 	}
 	if (n && load_conn_put(c, c->loop->batch, n))
 		return;
-	if (c->next == setup->messages)
+	if (c->next == setup->messages && !setup->keep)
 		load_conn_close(c);
 	if (c->state != LOAD_GONE)
 		load_conn_want(c, c->out || (c->next < setup->messages && !c->pinged));

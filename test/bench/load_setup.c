@@ -18,7 +18,8 @@ void load_usage(const char *why)
 {
 	fprintf(stderr,
 		"load: %s\n"
-		"usage: load [-p port] [-a address] [-s service] [-c connections] [-n messages]\n"
+		"usage: load [-k] [-p port] [-a address] [-s service] [-c connections] [-n "
+		"messages]\n"
 		"            [-b bytes] [-w window] [-o opening] [-t seconds] idle|recv|send\n",
 		why);
 	exit(2);
@@ -93,8 +94,11 @@ void load_options(struct load_setup *s, int argc, char **argv)
 		.messages = 100,
 		.size = 100,
 		.seconds = 120};
-	while ((o = getopt(argc, argv, "p:a:s:c:n:b:w:o:t:")) != -1) {
+	while ((o = getopt(argc, argv, "kp:a:s:c:n:b:w:o:t:")) != -1) {
 		switch (o) {
+		case 'k':
+			s->keep = true;
+			break;
 		case 'p':
 			port = number(optarg, 1, 65535);
 			break;

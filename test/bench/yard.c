@@ -7,7 +7,7 @@
  *	                        removal of each message
  *	yard [options] send     what a gateway does with clients' messages: publishes them, of each
  *	                        user one unacknowledged at a time
- *	yard [options] drain    receives what clients sent, until the end of standard input
+ *	yard [options] drain    receives what clients sent, and sees that it is in the stream
  *	yard [options] purge    empties the stream
  *	yard [options] waiting  prints how many messages it holds
  *
@@ -18,8 +18,9 @@
  *	-t seconds   limit for all of it (120)                live: 512)
  *	-N           live: newest first, as far as there is a choice
  *
- * pub and send wait for a line on standard input; live stays until its end. Prints lines of JSON
- * as load does. Exit: 0; 1 when not all went well; 2 could not run.
+ * pub and send wait for a line on standard input; all that prints "done" stays until its end, so
+ * that its CPU time can be taken. Prints lines of JSON as load does. Exit: 0; 1 when not all went
+ *well; 2 could not run.
  */
 #include <stdio.h>
 #include <stdlib.h>

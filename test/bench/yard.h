@@ -39,8 +39,8 @@ void yard_disconnect(struct yard *y);
 /* Messages in the stream; -1 and a line on standard error: no answer. */
 int64_t yard_waiting(struct yard *y);
 int yard_purge(struct yard *y);
-/* 0: it became empty; the time is in *at. */
-int yard_await_empty(struct yard *y, double *at);
+/* Until it holds so many, or is emptied when that is 0. 0: it does, and did at *at. */
+int yard_await_count(struct yard *y, uint64_t count, double *at);
 /* Waits for the end of standard input, or the deadline. */
 void yard_await_input(struct yard *y);
 /* A line of it; false: the end, or the deadline. */

@@ -91,17 +91,19 @@ int yard_purge(struct yard *y)
 	return -1;
 }
 
-/* Nothing tells when a stream becomes empty: one has to look. */
-int yard_await_empty(struct yard *y, double *at)
+/* Nothing tells how many messages a stream has: one has to look. */
+int yard_await_count(struct yard *y, uint64_t count, double *at)
 {
 	int64_t n;
 
-	while ((n = yard_waiting(y)) > 0 && yard_now() < y->deadline)
+	while ((n = yard_waiting(y)) >= 0 && (count ? (uint64_t)n < count : n > 0) &&
+		yard_now() < y->deadline)
 		nats_Sleep(LOOK_MS);
 	*at = yard_now();
-	if (!n)
+	if (n >= 0 && (uint64_t)n == count)
 		return 0;
-	fprintf(stderr, "yard: %lld messages are still in the stream\n", (long long)n);
+	fprintf(stderr, "yard: %lld messages are in the stream, not %llu\n", (long long)n,
+		(unsigned long long)count);
 	return -1;
 }
 

@@ -6,13 +6,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "yard.h"
 
 #define SUBJECT_MAX 256
 
+/* How a callback tells the main thread that it has had all. */
+struct ending {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool come;
+};
+
+static void ending_init(struct ending *e)
+{
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->changed, NULL);
+	e->come = false;
+}
+
+static void ending_tell(struct ending *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->come = true;
+	pthread_cond_signal(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Returns at the deadline, too. */
+static void ending_await(struct ending *e, const struct yard *y)
+{
+	struct timespec until;
+	double left = y->deadline - yard_now();
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += left > 0 ? (time_t)left + 1 : 0;
+	pthread_mutex_lock(&e->lock);
+	while (!e->come && !pthread_cond_timedwait(&e->changed, &e->lock, &until))
+		;
+	pthread_mutex_unlock(&e->lock);
+}
+
 /*
- * Callbacks have all but `ended` to themselves, as they run on one thread. The sequences to be
+ * Callbacks have all but `ending` to themselves, as they run on one thread. The sequences to be
  * removed: from at to end in seqs, taken at either side.
  */
 struct live {
@@ -22,18 +59,8 @@ struct live {
 	unsigned flying;
 	char request[SUBJECT_MAX], reply[SUBJECT_MAX];
 	double first, last, last_removed;
-	pthread_mutex_t lock;
-	pthread_cond_t ended;
-	bool is_ended;
+	struct ending ending;
 };
-
-static void live_end(struct live *l)
-{
-	pthread_mutex_lock(&l->lock);
-	l->is_ended = true;
-	pthread_cond_signal(&l->ended);
-	pthread_mutex_unlock(&l->lock);
-}
 
 static void remove_some(struct live *l)
 {
@@ -83,7 +110,7 @@ static void on_removed(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 	remove_some(l);
 	if (l->removed + l->refused == l->total) {
 		l->last_removed = yard_now();
-		live_end(l);
+		ending_tell(&l->ending);
 	}
 }
 
@@ -118,19 +145,6 @@ static void flushed(struct yard *y)
 	yard_say("{\"event\": \"ready\"}\n");
 }
 
-static void live_await(struct live *l)
-{
-	struct timespec until;
-	double left = l->y->deadline - yard_now();
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += left > 0 ? (time_t)left + 1 : 0;
-	pthread_mutex_lock(&l->lock);
-	while (!l->is_ended && !pthread_cond_timedwait(&l->ended, &l->lock, &until))
-		;
-	pthread_mutex_unlock(&l->lock);
-}
-
 int yard_live(struct yard *y)
 {
 	struct live l = {.y = y, .total = (uint64_t)y->users * y->messages};
@@ -139,8 +153,7 @@ int yard_live(struct yard *y)
 	char subject[SUBJECT_MAX];
 	unsigned u;
 
-	pthread_mutex_init(&l.lock, NULL);
-	pthread_cond_init(&l.ended, NULL);
+	ending_init(&l.ending);
 	l.seqs = calloc(l.total, sizeof(*l.seqs));
 	if (!subs || !l.seqs || natsInbox_Create(&inbox) != NATS_OK)
 		yard_fatal("memory", NATS_NO_MEMORY);
@@ -153,7 +166,7 @@ int yard_live(struct yard *y)
 		subs[u] = subscribe(y, subject, on_copy, &l);
 	}
 	flushed(y);
-	live_await(&l);
+	ending_await(&l.ending, y);
 	yard_say("{\"event\": \"done\", \"received\": %" PRIu64 ", \"removed\": %" PRIu64
 		 ", \"refused\": %" PRIu64 ", \"first\": %.6f, \"last\": %.6f, "
 		 "\"last_removed\": %.6f}\n",
@@ -170,6 +183,7 @@ int yard_live(struct yard *y)
 struct drain {
 	uint64_t received, total;
 	double first, last;
+	struct ending ending;
 };
 
 static void on_sent(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *arg)
@@ -183,9 +197,14 @@ static void on_sent(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 		d->first = d->last;
 	natsMsg_Destroy(msg);
 	if (d->received == d->total)
-		yard_say("{\"event\": \"done\", \"received\": %" PRIu64
-			 ", \"first\": %.6f, \"last\": %.6f}\n",
-			d->received, d->first, d->last);
+		ending_tell(&d->ending);
+}
+
+static void drain_say(const struct drain *d, const char *event, double stored)
+{
+	yard_say("{\"event\": \"%s\", \"received\": %" PRIu64
+		 ", \"first\": %.6f, \"last\": %.6f, \"stored\": %.6f}\n",
+		event, d->received, d->first, d->last, stored);
 }
 
 int yard_drain(struct yard *y)
@@ -193,15 +212,19 @@ int yard_drain(struct yard *y)
 	struct drain d = {.total = (uint64_t)y->users * y->messages};
 	natsSubscription *sub;
 	char subject[SUBJECT_MAX];
+	double stored = 0;
+	int rc;
 
+	ending_init(&d.ending);
 	snprintf(subject, sizeof(subject), "%s.send.%s.>", y->prefix, y->service);
 	sub = subscribe(y, subject, on_sent, &d);
 	flushed(y);
+	ending_await(&d.ending, y);
+	rc = yard_await_count(y, d.total, &stored);
+	drain_say(&d, "done", stored);
 	yard_await_input(y);
 	natsConnection_Close(y->nc); /* no callback after this */
 	natsSubscription_Destroy(sub);
-	yard_say("{\"event\": \"end\", \"received\": %" PRIu64
-		 ", \"first\": %.6f, \"last\": %.6f}\n",
-		d.received, d.first, d.last);
-	return d.received >= d.total ? 0 : 1;
+	drain_say(&d, "end", stored);
+	return rc ? 1 : 0;
 }

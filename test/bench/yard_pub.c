@@ -135,9 +135,9 @@ static int report(struct pub *p)
 	double empty = 0;
 	int rc = p->refused || p->stored != p->published ? 1 : 0;
 
-	if (y->await_empty && yard_await_empty(y, &empty))
+	if (y->await_empty && yard_await_count(y, 0, &empty))
 		rc = 1;
-	yard_say("{\"event\": \"end\", \"published\": %" PRIu64 ", \"stored\": %" PRIu64
+	yard_say("{\"event\": \"done\", \"published\": %" PRIu64 ", \"stored\": %" PRIu64
 		 ", \"refused\": %" PRIu64 ", \"first\": %.6f, \"last\": %.6f, \"empty\": %.6f}\n",
 		p->published, p->stored, p->refused, p->first, p->last, rc ? 0 : empty);
 	return rc;
@@ -174,6 +174,7 @@ int yard_pub(struct yard *y, const char *kind)
 	}
 	p.last = yard_now();
 	rc = report(&p);
+	yard_await_input(y);
 	forget(&p);
 	return rc;
 }
