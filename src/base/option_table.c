@@ -38,7 +38,7 @@ const struct option option_table[] = {
 	  .help = "file with the master's pid, locked while it runs" },
 	{ .key = "runtime_dir", .type = OPTION_STRING, .def = "/run/wsgate",
 	  .apply = OPTION_RESTART, .offset = AT(runtime_dir), .check = value_check_filled,
-	  .help = "directory of the control socket and the shared-memory file" },
+	  .help = "directory of the shared-memory file, which wsgatectl reads" },
 	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000", .min = 1,
 	  .max = 32, .offset = AT(listen), .check = value_check_address,
 	  .help = "addresses for clients, host:port or [v6]:port" },

@@ -93,6 +93,11 @@ static void bridge_refused(void *arg, const char *text)
 	struct bridge *b = arg;
 	struct proto_text fatal;
 
+	if (atomic_load(&b->shm.bridge->broker_state) != SHM_BROKER_NEVER) {
+		/* It served once: clients stay, and somebody may mend the stream. Tried again. */
+		log_error("the stream does not serve any more: tried again", kv_str("why", text));
+		return;
+	}
 	log_error("the broker refuses this configuration", kv_str("why", text));
 	memset(&fatal, 0, sizeof(fatal));
 	strncpy(fatal.text, text, sizeof(fatal.text) - 1);

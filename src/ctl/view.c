@@ -38,6 +38,19 @@ static uint64_t real_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* The master of the segment: it holds the lock of its pidfile as long as it lives. */
+static bool master_runs(const struct config *c, const struct shm *shm)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open(c->pidfile, O_RDWR | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return false;
+	r = fcntl(fd, F_GETLK, &lock);
+	close(fd);
+	return r == 0 && lock.l_type != F_UNLCK && (uint32_t)lock.l_pid == shm->header->master_pid;
+}
+
 static void print_age(uint64_t since_ms)
 {
 	uint64_t now = real_ms(), s = now > since_ms ? (now - since_ms) / 1000 : 0;
@@ -122,7 +135,7 @@ int view_status(const struct config *c)
 		return CTL_FAILED;
 	printf("wsgated  %.31s, master pid %u, up ", shm.header->version, shm.header->master_pid);
 	print_age(shm.header->created_ms);
-	printf(", %" PRIu64 " connections%s\n", connections(&shm), alive(shm.header->master_pid));
+	printf(", %" PRIu64 " connections%s\n", connections(&shm), master_runs(c, &shm) ? "" : "  (not running)");
 	status_bridge(&shm);
 	for (unsigned i = 0; shm_slot_used(&shm, i); i++)
 		status_worker(&shm, i);
@@ -195,9 +208,9 @@ int view_check(const struct config *c, const char *file)
 	printf("configuration  good (%s)\n", access(file, R_OK) == 0 ? file : "defaults");
 	if (view_open(&shm, c) < 0)
 		return CTL_FAILED;
-	ok = !*alive(shm.header->master_pid);
+	ok = master_runs(c, &shm);
 	printf("wsgated        %s, pid %u\n", ok ? "running" : "not running", shm.header->master_pid);
-	printf("broker         %s\n", broker_state(&shm));
+	printf("broker         %s\n", ok ? broker_state(&shm) : "unknown");
 	ok = ok && atomic_load(&shm.bridge->broker_state) == SHM_BROKER_CONNECTED;
 	shm_unmap(&shm);
 	return ok ? CTL_OK : CTL_FAILED;

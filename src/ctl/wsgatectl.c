@@ -128,7 +128,20 @@ static void tail_ready(void *arg)
 	fprintf(stderr, "listening to what clients of %s send; end with ^C\n", (const char *)arg);
 }
 
-/* Clients' bytes reach the terminal escaped. */
+/* Clients' bytes reach the terminal escaped: controls, and in UTF-8 the C1 controls too (U+0080 to U+009F). */
+static void print_escaped(const uint8_t *data, size_t len, bool text)
+{
+	for (size_t i = 0; i < len; i++) {
+		uint8_t b = data[i];
+		bool c1 = (i && data[i - 1] == 0xc2 && b < 0xa0) || (b == 0xc2 && i + 1 < len && data[i + 1] < 0xa0);
+
+		if (b < 0x20 || b == 0x7f || b == '\\' || (b >= 0x80 && (!text || c1)))
+			printf("\\x%02x", b);
+		else
+			putchar(b);
+	}
+}
+
 static int tail_message(const struct broker_tail_message *m, void *arg)
 {
 	char user[TOKEN_ENCODED_MAX + 1];
@@ -137,14 +150,7 @@ static int tail_message(const struct broker_tail_message *m, void *arg)
 	if (token_encode(m->id.user, m->id.user_len, user, sizeof(user)) < 0)
 		user[0] = '\0';
 	printf("%s ", user);
-	for (size_t i = 0; i < m->len; i++) {
-		uint8_t b = m->data[i];
-
-		if (b < 0x20 || b == 0x7f || b == '\\' || (b >= 0x80 && !m->text))
-			printf("\\x%02x", b);
-		else
-			putchar(b);
-	}
+	print_escaped(m->data, m->len, m->text);
 	putchar('\n');
 	return fflush(stdout) == 0 ? 0 : 1;
 }

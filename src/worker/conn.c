@@ -78,8 +78,7 @@ void conn_free(struct conn *c)
 	free(c->stash);
 	free(c->pending);
 	free(c->out.buf);
-	if (c->close_owned)
-		free((void *)(uintptr_t)c->close_reason);
+	free(c->close_reason);
 	if (c->prev)
 		c->prev->next = c->next;
 	else

@@ -401,7 +401,7 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 	} else if (type == DOWN_CLOSE) {
 		memcpy(reason, v->reason, n);
 		reason[n] = '\0';
-		(void)!session_close(c, v->n->code, reason);
+		(void)!session_refused(c, v->n->code, reason);
 	}
 }
 

@@ -106,7 +106,7 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 static bool session_send_close(struct conn *c)
 {
 	uint8_t frame[WS_HEADER_MAX + WS_CONTROL_MAX], payload[WS_CONTROL_MAX];
-	size_t len = ws_close_payload(payload, c->close_code, c->close_reason);
+	size_t len = ws_close_payload(payload, c->close_code, c->close_reason ? c->close_reason : "");
 	size_t n = ws_frame_header(frame, WS_CLOSE, true, false, len);
 
 	memcpy(frame + n, payload, len);
@@ -169,17 +169,32 @@ bool session_step(struct conn *c)
 	return true;
 }
 
+static void session_set_close(struct conn *c, uint16_t code, const char *reason)
+{
+	c->close_code = code;
+	free(c->close_reason);
+	c->close_reason = reason ? strdup(reason) : NULL; /* without memory: a Close without a reason */
+}
+
 bool session_close(struct conn *c, uint16_t code, const char *reason)
 {
 	if (c->state != CONN_OPEN)
 		return true;
-	c->close_code = code;
-	if (c->close_owned)
-		free((void *)(uintptr_t)c->close_reason);
-	c->close_reason = strdup(reason);
-	c->close_owned = c->close_reason != NULL; /* without memory: a Close without a reason */
+	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
 	return session_step(c);
+}
+
+/* A message of this client was not stored: no Close may say that all was well. */
+bool session_refused(struct conn *c, uint16_t code, const char *reason)
+{
+	if ((c->state == CONN_STORING || c->state == CONN_PARTING) && !c->close_sent) {
+		session_set_close(c, code, reason);
+		return true; /* it goes out in its turn */
+	}
+	if (c->close_sent && c->state != CONN_LINGER)
+		return session_end(c, "a message behind our Close was refused");
+	return session_close(c, code, reason);
 }
 
 /* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
@@ -205,11 +220,7 @@ static bool session_peer_close(struct conn *c, uint16_t code)
 {
 	c->peer_closed = 1;
 	if (!c->close_sent) {
-		c->close_code = code; /* 5.5.1: echoed; 1005 goes back as an empty Close */
-		if (c->close_owned)
-			free((void *)(uintptr_t)c->close_reason);
-		c->close_owned = 0;
-		c->close_reason = "";
+		session_set_close(c, code, NULL); /* 5.5.1: echoed; 1005 goes back as an empty Close */
 	}
 	conn_set_state(c, CONN_STORING);
 	return session_step(c);

@@ -109,7 +109,8 @@ static bool upgrade_request(struct conn *c)
 	bad = handshake_check(c->hs);
 	if (bad.status || a.status)
 		return upgrade_answer(c, bad.status ? &bad : &a, 0);
-	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n, 0);
+	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
+		-1); /* what a proxy before us speaks is not known */
 	if (a.status)
 		return upgrade_answer(c, &a, 0);
 	if (!echo)

@@ -12,6 +12,8 @@
 #include "worker.h"
 
 #define ACCEPT_BATCH 64
+#define SHED_MIN 50
+#define SHED_SECONDS 20
 #define DRAIN_STEP_US 10000u /* at the slowest: a hundred closes a second */
 
 uint64_t worker_clock(void)
@@ -89,21 +91,16 @@ static void worker_no_descriptor(struct worker *w, int listener)
 		worker_listen(w, true);
 }
 
-static void worker_acceptable(evutil_socket_t listener, short what, void *arg)
+static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 {
-	struct listener *l = arg;
-	struct worker *w = l->w;
-
-	(void)what;
-	w->now_ms = worker_clock();
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
+	for (size_t i = 0; i < max; i++) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);
 		struct route_peer peer;
-		int fd = accept4(listener, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-			worker_no_descriptor(w, listener);
+			worker_no_descriptor(w, l->fd);
 			return;
 		}
 		if (fd < 0)
@@ -115,6 +112,16 @@ static void worker_acceptable(evutil_socket_t listener, short what, void *arg)
 		if (l->admin)
 			return; /* one shared socket: the other workers have their turn */
 	}
+}
+
+static void worker_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)fd;
+	(void)what;
+	l->w->now_ms = worker_clock();
+	worker_accept_some(l->w, l, ACCEPT_BATCH);
 }
 
 void worker_listen(struct worker *w, bool on)
@@ -156,6 +163,9 @@ static void worker_stop_listening(struct worker *w)
 			continue; /* /readyz says that we are draining */
 		event_free(l->ev);
 		l->ev = NULL;
+		worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
+		/* The master holds this socket too: from here on a connect is refused at once. */
+		shutdown(l->fd, SHUT_RD);
 		close(l->fd);
 	}
 }
@@ -228,9 +238,9 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		w->drain_step_us = DRAIN_STEP_US;
 	if (!w->drain_step_us)
 		w->drain_step_us = 1;
-	event_free(w->accept_pause);
-	w->accept_pause = event_new(w->base, -1, EV_PERSIST, worker_drain_tick, w);
-	if (!w->accept_pause || event_add(w->accept_pause, &tick) < 0 || !stop->drain_ms)
+	if (!w->drain_tick)
+		w->drain_tick = event_new(w->base, -1, EV_PERSIST, worker_drain_tick, w);
+	if (!w->drain_tick || event_add(w->drain_tick, &tick) < 0 || !stop->drain_ms)
 		event_base_loopexit(w->base, NULL);
 	else
 		worker_drain_tick(-1, 0, w);
@@ -276,12 +286,34 @@ static const struct chan_handler bell_handlers[] = {
 	{ 0, 0, NULL },
 };
 
+/*
+ * The broker has been away for longer than the grace: clients are told to try again later, perhaps
+ * through another gateway. Some each second, so that they do not all come at once.
+ */
+static void worker_shed(struct worker *w)
+{
+	size_t n = w->nconns / SHED_SECONDS + SHED_MIN;
+	struct conn *c, *next;
+
+	if (w->draining || link_broker(w) != LINK_BROKER_AWAY)
+		return;
+	for (c = w->conns; c && n; c = next) {
+		next = c->next;
+		if (c->state != CONN_OPEN || c->echo)
+			continue;
+		n--;
+		(void)!session_close(c, WS_CODE_TRY_LATER, "the broker is away");
+	}
+}
+
 static void worker_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd;
 	(void)what;
+	w->now_ms = worker_clock();
+	worker_shed(w);
 	/* EAGAIN: the master has not read the last ones; it will. */
 	if (w->master && chan_send(w->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
 		log_debug("beat not sent", kv_errno(errno));
@@ -322,6 +354,8 @@ static void worker_free(struct worker *w)
 			event_free(w->listeners[i].ev);
 	if (w->accept_pause)
 		event_free(w->accept_pause);
+	if (w->drain_tick)
+		event_free(w->drain_tick);
 	if (w->beat)
 		event_free(w->beat);
 	chan_free(w->master);

@@ -80,7 +80,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
 	uint64_t up_bytes;    /* of its records in the up ring, not released */
-	const char *close_reason; /* static, or owned if close_owned */
+	char *close_reason;   /* owned; NULL: none */
 	uint32_t route;
 	uint32_t control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
 	int fd;
@@ -88,7 +88,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1, flushing : 1,
-		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1, close_owned : 1;
+		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
 	bool pending_text : 1; /* of the message that waits */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
@@ -121,6 +121,7 @@ struct worker {
 	struct listener listeners[HERITAGE_LISTEN_MAX + 1];
 	size_t nlisteners;
 	struct event *accept_pause; /* owned: after EMFILE */
+	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
 	struct wheel wheel;
 	struct conn *conns; /* all of them */
@@ -184,6 +185,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used);
 bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
 bool session_close(struct conn *c, uint16_t code, const char *reason);
+bool session_refused(struct conn *c, uint16_t code, const char *reason);
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);

@@ -23,8 +23,10 @@ await test('broker absent at start: not ready, 503; when it comes, all works', a
 
 await test('broker away for longer than the grace: 503, then well again', async (t) => {
 	const { nats, gw, bus } = await t.pair({ broker: { grace: '500ms' } });
+	const before = await t.client(gw, 'chat/before');
 	await nats.stop();
 	await until('/readyz 503', async () => (await gw.status('/readyz')) === 503);
+	assert.equal((await before.ended()).code, 1013, 'who is there is told to try again later');
 	const no = await Client.refused(gw.wsUrl('chat/alice'));
 	assert.equal(no.status, 503);
 	assert.match(no.headers['retry-after'] ?? '', /^\d+$/);

@@ -16,6 +16,8 @@ await test('origin same (the default)', async (t) => {
 	assert.equal(await status(t, gw, 'http://127.0.0.1'), 403);
 	assert.equal(await status(t, gw, 'http://example.org', 'example.org'), 101, 'default port on both sides');
 	assert.equal(await status(t, gw, 'http://EXAMPLE.org', 'example.org'), 101, 'case does not matter');
+	assert.equal(await status(t, gw, 'https://example.org', 'example.org'), 101, 'a proxy before us speaks TLS');
+	assert.equal(await status(t, gw, 'https://example.org', 'example.com'), 403);
 	assert.equal(await status(t, gw, ''), 403, 'an empty one');
 });
 

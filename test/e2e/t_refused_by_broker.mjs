@@ -66,3 +66,18 @@ await test('stream full for a while: the message is stored once there is room', 
 	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].data.length, 10000);
 	await until('still open', () => c.open);
 });
+
+await test('a refused message is never followed by an answer that says all was well', async (t) => {
+	const { bus, gw } = await t.pair();
+	const jsm = await bus.jsm();
+	const info = await jsm.streams.info('websockets');
+	await jsm.streams.update('websockets', { ...info.config, max_msg_size: 2000 });
+	for (let i = 0; i < 20; i++) {
+		const c = await t.client(gw, `chat/u${i}`);
+		c.send('fine');
+		c.send('x'.repeat(3000));
+		c.send('behind');
+		assert.equal((await c.close(1000)).code, 1009);
+		assert.deepEqual((await bus.storedAll(send('chat', `u${i}`), 1)).map((m) => m.text), ['fine']);
+	}
+});

@@ -1,5 +1,5 @@
 // An emptied or remade stream starts to count again: new messages must not look old.
-import { test, assert } from './lib/scenario.mjs';
+import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send, STREAM } from './lib/nats.mjs';
 
 await test('the stream is deleted and made again while a user is connected', async (t) => {
@@ -51,3 +51,22 @@ await test('the broker comes back with an empty store', async (t) => {
 	assert.equal((await c.next(40000)).text, 'new life');
 	assert.equal(c.closed, null);
 }, { ms: 120000 });
+
+await test('a stream that does not serve any more ends nobody; when it is mended all goes on', async (t) => {
+	const { bus, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice');
+	const jsm = await bus.jsm();
+	const { config } = await jsm.streams.info(STREAM);
+	await jsm.streams.delete(STREAM);
+	await jsm.streams.add({ name: STREAM, subjects: ['other.>'] }).catch(() => {}); // or the gateway was first
+	if ((await jsm.streams.info(STREAM)).config.subjects[0] === 'other.>') {
+		await until('the error', () => gw.log().includes('does not serve any more'));
+		await jsm.streams.delete(STREAM);
+		await jsm.streams.add(config).catch(() => {});
+	}
+	assert.equal(c.closed, null);
+	await until('a message', async () => {
+		await bus.publish(recv('chat', 'alice'), 'x').catch(() => {});
+		return c.got.length > 0;
+	}, 30000);
+}, { ms: 90000 });

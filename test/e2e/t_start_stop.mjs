@@ -35,6 +35,20 @@ await test('a draining gateway is not ready and takes nobody', async (t) => {
 	assert.equal((await gw.exited()).code, 0);
 });
 
+await test('a draining gateway refuses connects at once', async (t) => {
+	const { bus, gw } = await t.pair({ drain_timeout: '10s', pong_timeout: '60s' });
+	const r = await t.raw(gw); // answers no Ping: the drain takes its time
+	await r.open('/ws/chat/alice/');
+	await bus.publish('ws.recv.chat.alice', 'x');
+	await r.next(9);
+	gw.signal('SIGTERM');
+	await until('a refused connect', () => t.raw(gw).then((s) => s.destroy(), (e) => e.code === 'ECONNREFUSED'));
+	assert.equal(gw.proc.exit, null, 'still draining');
+	assert.equal(await gw.status('/readyz'), 503);
+	r.destroy();
+	assert.equal((await gw.exited()).code, 0);
+});
+
 await test('a second TERM ends at once', async (t) => {
 	const { gw } = await t.pair({ drain_timeout: '60s' });
 	await Promise.all(Array.from({ length: 10 }, (_, i) => t.client(gw, `chat/u${i}`)));
