@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
+#include <wsgate/record.h>
 
 #include "segment.h"
 
@@ -37,11 +38,15 @@ __attribute__((format(printf, 3, 4))) static int complain(
 
 /* ---- sizes ---- */
 
+/* Beside the message a record holds names, or as many references as fit into one. */
+#define SEGMENT_RECORD_MORE (sizeof(struct down_message) + DOWN_REFS_MAX * sizeof(struct down_ref))
+_Static_assert(sizeof(struct up_record) + 2 * TOKEN_MAX <= SEGMENT_RECORD_MORE, "the larger one");
+
 static uint64_t segment_ring_size(uint64_t max_message, uint64_t least)
 {
 	uint64_t size = least;
 
-	while (size < 2 * (max_message + 1024) || ring_max_record(size) < max_message + 1024)
+	while (ring_max_record(size) < max_message + SEGMENT_RECORD_MORE)
 		size *= 2;
 	return size;
 }
