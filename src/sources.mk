@@ -35,7 +35,6 @@ BROKER_SRC = \
 	src/broker/headers.c \
 	src/broker/hookup.c \
 	src/broker/job.c \
-	src/broker/json.c \
 	src/broker/npublish.c \
 	src/broker/oneshot.c \
 	src/broker/queue.c \

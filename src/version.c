@@ -3,6 +3,7 @@
  */
 #include <confuse.h>
 #include <event2/event.h>
+#include <jansson.h>
 #include <llhttp.h>
 #include <nats/nats.h>
 #include <openssl/crypto.h>
@@ -20,6 +21,7 @@ int version_print(FILE *out)
 	fprintf(out, "nats.c %s\n", nats_GetVersion());
 	fprintf(out, "OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
 	fprintf(out, "libconfuse %s\n", confuse_version);
+	fprintf(out, "jansson %s\n", jansson_version_str());
 	fprintf(out, "zlib %s\n", zlibVersion());
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }

@@ -117,32 +117,34 @@ static void send(struct aside *a)
 static void ask(struct aside *a)
 {
 	struct broker *b = a->q->b;
-	char subject[SUBJECT_MAX], body[2 * SUBJECT_MAX];
-	uint64_t token = request_start(b, &a->request, REQUEST_ASIDE);
-	size_t n = (size_t)snprintf(body, sizeof(body), "{\"subject\":\"");
+	char subject[SUBJECT_MAX], *body;
+	uint64_t token;
+	json_t *doc;
 
 	format_subject(a, subject);
-	for (const char *p = subject; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			body[n++] = '\\';
-		body[n++] = *p;
-	}
-	memcpy(body + n, "\"}", 3);
+	doc = json_pack("{s:s}", "subject", subject);
+	body = json_dumps(doc, JSON_COMPACT);
+	json_decref(doc);
+	token = body ? request_start(b, &a->request, REQUEST_ASIDE) : 0;
 	a->asking = token != 0;
 	a->due = token ? 0 : b->now_ms + AGAIN_MS;
 	if (token)
 		(void)wire_request(b->wire, token, "$JS.API.STREAM.NAMES", body);
+	free(body);
 }
 
 static void asked(struct broker *b, struct aside *a, struct wire_event *e)
 {
-	int64_t total = e ? json_get_int(broker_doc(e), "total", -1) : -1;
+	json_t *doc = e ? broker_doc(e) : NULL;
+	const json_t *total = json_object_get(doc, "total");
+	bool none = json_is_integer(total) && json_integer_value(total) == 0;
 
+	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);
 	request_end(b, &a->request);
 	a->asking = false;
-	if (total == 0)
+	if (none)
 		finish(a, true, NULL);
 	else
 		a->due = b->now_ms + AGAIN_MS;
@@ -173,19 +175,22 @@ void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
-	struct json why = {"", 0};
-	bool nobody = e && e->status == 503, silent = !e;
+	bool nobody = e && e->status == 503, silent = !e, ours;
+	const char *why;
+	json_t *doc;
 
 	if (a->asking) {
 		asked(b, a, e);
 		return;
 	}
-	if (e && !npublish_result(broker_doc(e), e->status, NULL, &r, &why)) {
+	if (e) {
+		doc = broker_doc(e);
+		ours = npublish_result(doc, e->status, NULL, &r, &why);
+		json_decref(doc);
 		broker_message_unref(&e->m);
-		return;
+		if (!ours)
+			return;
 	}
-	if (e)
-		broker_message_unref(&e->m);
 	request_end(b, &a->request);
 	if (nobody || r == BROKER_STORED || r == BROKER_DUPLICATE) {
 		finish(a, true, NULL);

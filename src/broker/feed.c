@@ -190,28 +190,25 @@ void feed_stop(struct broker_queue *q)
 
 /* ---- gets ---- */
 
-static void format_body(const struct broker_queue *q, uint64_t from, char *out, size_t len)
+/* The caller's; NULL: no memory. */
+static char *format_body(const struct broker_queue *q, uint64_t from)
 {
-	size_t n = (size_t)snprintf(out, len, "{\"seq\":%llu,\"next_by_subj\":\"%s.recv.",
-		(unsigned long long)from, q->b->settings.prefix);
-	const char *p;
+	json_t *doc = json_pack("{s:I,s:s++}", "seq", (json_int_t)from, "next_by_subj",
+		q->b->settings.prefix, ".recv.", q->name);
+	char *text = json_dumps(doc, JSON_COMPACT);
 
-	for (p = q->name; *p && n + 4 < len; p++) {
-		if (*p == '"' || *p == '\\')
-			out[n++] = '\\';
-		out[n++] = *p;
-	}
-	memcpy(out + n, "\"}", 3);
+	json_decref(doc);
+	return text;
 }
 
 static bool start_get(struct broker *b, struct job *j)
 {
 	struct broker_queue *q = job_queue(j);
 	struct reread *r = j->reread ? (struct reread *)(void *)j : NULL;
-	char body[2 * SUBJECT_MAX + 64];
 	struct get *g;
 	uint64_t token, from;
 	bool sweep = false;
+	char *body;
 
 	if (r) {
 		from = r->after + 1;
@@ -221,8 +218,10 @@ static bool start_get(struct broker *b, struct job *j)
 		return true;
 	}
 	g = calloc(1, sizeof(*g));
-	token = g ? request_start(b, &g->request, REQUEST_GET) : 0;
+	body = g ? format_body(q, from) : NULL;
+	token = body ? request_start(b, &g->request, REQUEST_GET) : 0;
 	if (token == 0) {
+		free(body);
 		free(g);
 		job_move(b, j, JOB_LATER);
 		return false;
@@ -238,8 +237,8 @@ static bool start_get(struct broker *b, struct job *j)
 	job_move(b, j, JOB_FLYING);
 	b->flying++;
 	b->stats.gets++;
-	format_body(q, from, body, sizeof(body));
 	(void)wire_get(b->wire, token, body); /* not sent: it times out and comes again */
+	free(body);
 	return true;
 }
 

@@ -155,47 +155,49 @@ static enum broker_result result_of_error(int64_t code, int64_t err)
 	}
 }
 
-bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r,
-	struct json *why)
+bool npublish_result(const json_t *doc, unsigned status, const char *stream, enum broker_result *r,
+	const char **why)
 {
-	struct json name;
-	int64_t code;
+	const char *name = json_string_value(json_object_get(doc, "stream"));
+	const json_t *error = json_object_get(doc, "error");
+	int64_t code = json_integer_value(json_object_get(error, "code"));
 
-	*why = (struct json){"", 0};
+	*why = NULL;
 	if (status != 0) { /* 413 and 400 are the library's own */
 		*r = status == 413   ? BROKER_TOO_LARGE
 		     : status == 400 ? BROKER_FORBIDDEN
 				     : BROKER_AGAIN;
 		return true;
 	}
-	if (!json_get(doc, "stream", &name) || (stream && !json_is(name, stream)))
+	if (!name || (stream && strcmp(name, stream) != 0))
 		return false;
-	code = json_get_int(doc, "error.code", 0);
 	if (code != 0) {
-		*r = result_of_error(code, json_get_int(doc, "error.err_code", 0));
-		if (json_get(doc, "error.description", why))
-			*why = json_inside(*why);
+		*r = result_of_error(code, json_integer_value(json_object_get(error, "err_code")));
+		*why = json_string_value(json_object_get(error, "description"));
 		return true;
 	}
-	if (json_get_int(doc, "seq", 0) <= 0)
+	if (json_integer_value(json_object_get(doc, "seq")) <= 0)
 		return false;
-	*r = json_get_true(doc, "duplicate") ? BROKER_DUPLICATE : BROKER_STORED;
+	*r = json_is_true(json_object_get(doc, "duplicate")) ? BROKER_DUPLICATE : BROKER_STORED;
 	return true;
 }
 
 void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
-	struct json why = {"", 0};
+	json_t *doc = e ? broker_doc(e) : NULL;
+	const char *why = NULL;
 
-	if (e && !npublish_result(broker_doc(e), e->status, b->settings.stream, &r, &why)) {
+	if (e && !npublish_result(doc, e->status, b->settings.stream, &r, &why)) {
 		/* Somebody else's answer: the stream's is still to come. */
+		json_decref(doc);
 		broker_message_unref(&e->m);
 		return;
 	}
 	if (e && r > BROKER_DUPLICATE && r != BROKER_AGAIN && log_allow(&b->say_publish, 5, 10000))
 		log_warn("the broker does not take a message", kv_str("subject", p->subject),
-			kv_uint("bytes", p->p->len), kv_mem("why", why.p, why.n));
+			kv_uint("bytes", p->p->len), kv_str("why", why));
+	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);
 	finish(b, p, r);

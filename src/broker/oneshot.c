@@ -44,17 +44,20 @@ static int connect_to(const struct settings *s, natsConnection **nc, char *err, 
 
 static int take_ack(natsMsg *ack, const struct settings *s, uint64_t *seq, char *err, size_t errlen)
 {
-	struct json doc = {natsMsg_GetData(ack), (size_t)natsMsg_GetDataLength(ack)}, why;
+	json_t *doc = json_loadb(natsMsg_GetData(ack), (size_t)natsMsg_GetDataLength(ack), 0, NULL);
 	enum broker_result r;
+	const char *why;
+	int rc = 0;
 
 	if (!npublish_result(doc, 0, s->stream, &r, &why))
-		return fail(err, errlen,
+		rc = fail(err, errlen,
 			"something else than stream %s answered: is stream.name right?", s->stream);
-	if (r != BROKER_STORED && r != BROKER_DUPLICATE)
-		return fail(err, errlen, "stream %s refuses: %.*s", s->stream, (int)why.n, why.p);
-	if (seq)
-		*seq = (uint64_t)json_get_int(doc, "seq", 0);
-	return 0;
+	else if (r != BROKER_STORED && r != BROKER_DUPLICATE)
+		rc = fail(err, errlen, "stream %s refuses: %s", s->stream, why ? why : "");
+	else if (seq)
+		*seq = (uint64_t)json_integer_value(json_object_get(doc, "seq"));
+	json_decref(doc);
+	return rc;
 }
 
 static int send_on(natsConnection *nc, const struct settings *s, const char *subject,

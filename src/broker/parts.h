@@ -5,12 +5,12 @@
 #ifndef WSGATE_BROKER_PARTS_H
 #define WSGATE_BROKER_PARTS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <wsgate/broker.h>
 #include <wsgate/log.h>
-#include "json.h"
 #include "settings.h"
 #include "wire.h"
 
@@ -194,10 +194,11 @@ struct broker {
 void broker_defer(struct broker *b);
 /* Something waits for a time that is milliseconds away. */
 void broker_hurry(struct broker *b);
-/* An answer of the API: its document. */
-static inline struct json broker_doc(const struct wire_event *e)
+/* An answer of the API: its document, a new reference. NULL, in which nothing is found: it is none,
+ * or no memory. */
+static inline json_t *broker_doc(const struct wire_event *e)
 {
-	return (struct json){(const char *)e->m.data, e->m.data ? e->m.len : 0};
+	return json_loadb((const char *)e->m.data, e->m.len, 0, NULL);
 }
 
 /* ---- queue.c ---- */
@@ -258,9 +259,9 @@ void npublish_denied(struct broker *b, const char *subject, size_t len);
 void npublish_run_results(struct broker *b);
 void npublish_free_all(struct broker *b);
 /* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered
- * on the reply subject). */
-bool npublish_result(struct json doc, unsigned status, const char *stream, enum broker_result *r,
-	struct json *why);
+ * on the reply subject). `why` lives as long as doc. */
+bool npublish_result(const json_t *doc, unsigned status, const char *stream, enum broker_result *r,
+	const char **why);
 /* Bytes of a header line, with its end; and of the first and last lines. */
 size_t npublish_header_size(const char *key, const char *value);
 #define HEADERS_FRAME (sizeof("NATS/1.0\r\n\r\n") - 1)

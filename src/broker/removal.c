@@ -201,37 +201,35 @@ void removal_pump(struct broker *b)
 }
 
 /* Done, or nothing there to be done. */
-static bool is_removed(struct broker *b, const struct wire_event *e)
+static bool is_removed(struct broker *b, const json_t *doc, unsigned status)
 {
-	struct json doc = broker_doc(e), why = {"", 0};
-	int64_t err = json_get_int(doc, "error.err_code", 0);
+	const json_t *error = json_object_get(doc, "error");
+	int64_t err = json_integer_value(json_object_get(error, "err_code"));
+	const char *why = json_string_value(json_object_get(error, "description"));
 
-	if (json_get_true(doc, "success"))
+	if (json_is_true(json_object_get(doc, "success")))
 		return true;
-	(void)json_get(doc, "error.description", &why);
-	why = json_inside(why);
 	/* 10037 no message found, 10043 sequence not found; 2.9 puts both into 10057, which has
 	 * other reasons too. */
 	if (err == 10037 || err == 10043)
 		return true;
-	if (err == 10057 && (memmem(why.p, why.n, "no message found", 16) ||
-				    memmem(why.p, why.n, "not found", 9)))
+	if (err == 10057 && why && (strstr(why, "no message found") || strstr(why, "not found")))
 		return true;
 	if (log_allow(&b->say_delete, 1, 10000))
 		log_warn("the broker does not remove a message: tried again",
-			kv_uint("status", e->status), kv_int("code", err),
-			kv_mem("why", why.p, why.n));
+			kv_uint("status", status), kv_int("code", err), kv_str("why", why));
 	return false;
 }
 
 void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 {
 	struct broker_queue *q = r->q;
+	json_t *doc = e ? broker_doc(e) : NULL;
 
 	q->removing--;
 	b->removing--;
 	b->stats.removals_pending--;
-	if (e && is_removed(b, e)) {
+	if (e && is_removed(b, doc, e->status)) {
 		b->stats.removals++;
 	} else {
 		/* Of no use before the session is back, or the leader is there. */
@@ -239,6 +237,7 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 			b->removal_pause = b->now_ms + PAUSE_MS;
 		removal_doom(q, r->seq);
 	}
+	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);
 	free(r);

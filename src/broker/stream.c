@@ -1,13 +1,13 @@
 /*
  * stream: see stream.h.
  */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <wsgate/log.h>
 #include <wsgate/subject.h>
-#include "json.h"
 #include "stream.h"
 #include "stream_edit.h"
 
@@ -29,8 +29,7 @@ enum { /* err_code of the JetStream API */
 };
 
 struct answer {
-	natsMsg *msg; /* owned; NULL when there was none */
-	struct json doc;
+	json_t *doc;       /* owned; NULL: there was none, or it makes no sense */
 	int64_t code, err; /* 0: no error */
 };
 
@@ -47,20 +46,25 @@ static enum stream_result ask(natsConnection *nc, const char *verb, const struct
 {
 	char subject[512];
 	bool info = strcmp(verb, "STREAM.INFO") == 0;
+	natsMsg *msg = NULL;
+	const json_t *error;
 	natsStatus st;
 
 	*a = (struct answer){0};
 	snprintf(subject, sizeof(subject), "$JS.API.%s.%s", verb, s->stream);
-	st = natsConnection_Request(&a->msg, nc, subject, body, (int)strlen(body),
+	st = natsConnection_Request(&msg, nc, subject, body, (int)strlen(body),
 		info ? INFO_TIMEOUT_MS : CHANGE_TIMEOUT_MS);
 	if (st == NATS_NO_RESPONDERS)
 		return no_jetstream(out);
 	if (st != NATS_OK)
 		return stream_say(out, STREAM_RETRY, "no answer about stream %s: %s", s->stream,
 			natsStatus_GetText(st));
-	a->doc = (struct json){natsMsg_GetData(a->msg), (size_t)natsMsg_GetDataLength(a->msg)};
-	a->code = json_get_int(a->doc, "error.code", 0);
-	a->err = json_get_int(a->doc, "error.err_code", 0);
+	/* A number above INT64_MAX (the lag of a replica, from some servers) spoils all of it. */
+	a->doc = json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+	natsMsg_Destroy(msg);
+	error = json_object_get(a->doc, "error");
+	a->code = json_integer_value(json_object_get(error, "code"));
+	a->err = json_integer_value(json_object_get(error, "err_code"));
 	if (a->err == ERR_NO_ACCOUNT || a->err == ERR_NOT_FOR_ACCOUNT || a->err == ERR_NOT_ENABLED)
 		return no_jetstream(out);
 	return STREAM_OK;
@@ -68,24 +72,23 @@ static enum stream_result ask(natsConnection *nc, const char *verb, const struct
 
 static void answer_free(struct answer *a)
 {
-	natsMsg_Destroy(a->msg);
-	a->msg = NULL;
+	json_decref(a->doc);
+	*a = (struct answer){0};
 }
 
-static struct json error_text(const struct answer *a)
+static const char *error_text(const struct answer *a)
 {
-	struct json v = {"", 0};
+	const json_t *error = json_object_get(a->doc, "error");
+	const char *text = json_string_value(json_object_get(error, "description"));
 
-	(void)json_get(a->doc, "error.description", &v);
-	return json_inside(v);
+	return text ? text : "";
 }
 
 /* An error of CREATE or UPDATE, in words. */
 static enum stream_result explain(
 	const struct answer *a, const struct settings *s, struct stream_state *out)
 {
-	struct json e = error_text(a);
-	int n = (int)e.n;
+	const char *e = error_text(a);
 
 	switch (a->err) {
 	case ERR_OVERLAP:
@@ -105,34 +108,28 @@ static enum stream_result explain(
 	case ERR_INVALID_CONFIG:
 	case ERR_UPDATE:
 		return stream_say(out, STREAM_REFUSED,
-			"the server refuses the configuration of stream %s: %.*s; see the keys of "
+			"the server refuses the configuration of stream %s: %s; see the keys of "
 			"section stream",
-			s->stream, n, e.p);
+			s->stream, e);
 	default:
-		return stream_say(out, STREAM_RETRY, "stream %s: %.*s (error %lld)", s->stream, n,
-			e.p, (long long)a->err);
+		return stream_say(out, STREAM_RETRY, "stream %s: %s (error %lld)", s->stream, e,
+			(long long)a->err);
 	}
 }
 
 /* "2022-12-01T10:11:12.123456789Z", the form in which the server sends UTC. 0: not that. */
-uint64_t stream_time(struct json v)
+uint64_t stream_time(const char *text)
 {
-	struct json in = json_inside(v);
+	size_t i, len = text ? strlen(text) : 0;
 	unsigned y, mo, d, h, mi, sec;
 	uint64_t frac = 0, unit = 1000000000;
 	struct tm tm = {0};
-	char buf[40];
-	size_t i;
 
-	if (in.n >= sizeof(buf))
+	if (len == 0 || sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6)
 		return 0;
-	memcpy(buf, in.p, in.n);
-	buf[in.n] = '\0';
-	if (sscanf(buf, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6)
-		return 0;
-	for (i = 20; in.n > 19 && buf[19] == '.' && buf[i] >= '0' && buf[i] <= '9' && unit > 1;
+	for (i = 20; len > 19 && text[19] == '.' && text[i] >= '0' && text[i] <= '9' && unit > 1;
 		i++) {
-		frac = frac * 10 + (uint64_t)(buf[i] - '0');
+		frac = frac * 10 + (uint64_t)(text[i] - '0');
 		unit /= 10;
 	}
 	tm.tm_year = (int)y - 1900;
@@ -144,27 +141,36 @@ uint64_t stream_time(struct json v)
 	return (uint64_t)timegm(&tm) * 1000000000u + frac * unit;
 }
 
+/* Owned by the caller; NULL: no memory. */
+static char *new_config(const struct settings *s)
+{
+	int64_t age = stream_edit_age(s);
+	json_t *doc = json_pack("{s:s, s:s, s:[s+], s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i, s:i, "
+				"s:i, s:i, s:I, s:b, s:o}",
+		"name", s->stream, "description", "Queues of WebSocket users", "subjects",
+		s->prefix, ".>", "retention", "workqueue", "storage", "file", "discard", "new",
+		"discard_new_per_subject", s->max_per_user > 0, "max_msgs_per_subject",
+		s->max_per_user > 0 ? (json_int_t)s->max_per_user : -1, "max_age", (json_int_t)age,
+		"max_bytes", s->max_bytes > 0 ? (json_int_t)s->max_bytes : -1, "max_msgs", -1,
+		"max_consumers", -1, "max_msg_size", -1, "num_replicas", (int)s->replicas,
+		"duplicate_window", (json_int_t)stream_edit_duplicates(s, age), "allow_direct",
+		true, "republish", stream_edit_republish(s));
+	char *text = json_dumps(doc, JSON_COMPACT);
+
+	json_decref(doc);
+	return text;
+}
+
 static enum stream_result create(
 	natsConnection *nc, const struct settings *s, struct answer *a, struct stream_state *out)
 {
-	char body[2048], republish[160];
-	int64_t age = stream_edit_age(s);
+	char *body = new_config(s);
 	enum stream_result r;
 
-	stream_edit_republish(s, republish, sizeof(republish));
-	snprintf(body, sizeof(body),
-		"{\"name\":\"%s\",\"description\":\"Queues of WebSocket "
-		"users\",\"subjects\":[\"%s.>\"],"
-		"\"retention\":\"workqueue\",\"storage\":\"file\",\"discard\":\"new\","
-		"\"discard_new_per_subject\":%s,\"max_msgs_per_subject\":%lld,\"max_age\":%lld,"
-		"\"max_bytes\":%lld,\"max_msgs\":-1,\"max_consumers\":-1,\"max_msg_size\":-1,"
-		"\"num_replicas\":%u,\"duplicate_window\":%lld,\"allow_direct\":true,\"republish\":"
-		"%s}",
-		s->stream, s->prefix, s->max_per_user > 0 ? "true" : "false",
-		s->max_per_user > 0 ? (long long)s->max_per_user : -1, (long long)age,
-		s->max_bytes > 0 ? (long long)s->max_bytes : -1, s->replicas,
-		(long long)stream_edit_duplicates(s, age), republish);
+	if (!body)
+		return stream_say(out, STREAM_RETRY, "no memory");
 	r = ask(nc, "STREAM.CREATE", s, body, a, out);
+	free(body);
 	if (r == STREAM_OK && a->err == 0)
 		log_info("stream created", kv_str("stream", s->stream));
 	return r;
@@ -180,10 +186,9 @@ static enum stream_result update(natsConnection *nc, const struct settings *s, c
 	return r;
 }
 
-static enum stream_result cannot_update(const struct answer *a, struct json config,
+static enum stream_result cannot_update(const struct answer *a, const json_t *config,
 	const struct settings *s, struct stream_state *out)
 {
-	struct json e = error_text(a);
 	bool there;
 
 	(void)stream_edit_republishes(config, s, &there);
@@ -192,47 +197,54 @@ static enum stream_result cannot_update(const struct answer *a, struct json conf
 	/* nats-server 2.9 refuses to add it to a stream that exists; 2.10 does not. */
 	return stream_say(out, STREAM_REFUSED,
 		"stream %s has no republish %s.recv.> to %slive.>, and this server does not add it "
-		"(%.*s): "
+		"(%s): "
 		"use nats-server 2.10 or later, name a new stream and another subject_prefix, or "
 		"delete stream %s "
 		"when its messages are no longer needed",
-		s->stream, s->prefix, s->prefix, (int)e.n, e.p, s->stream);
+		s->stream, s->prefix, s->prefix, error_text(a), s->stream);
+}
+
+/* The whole configuration; where that is refused, without the limits. needed: NULL when there is
+ * nothing else to change. */
+static enum stream_result try_updates(natsConnection *nc, const struct settings *s,
+	const char *whole, const char *needed, struct answer *a, struct stream_state *out)
+{
+	enum stream_result r = update(nc, s, whole, a, out);
+
+	if (r != STREAM_OK || a->err == 0 || (needed && strcmp(needed, whole) == 0))
+		return r;
+	/* The limits alone may be the reason: then the stream keeps those that it has. */
+	log_warn("the stream's limits cannot be raised", kv_str("stream", s->stream),
+		kv_str("why", error_text(a)));
+	answer_free(a);
+	return needed ? update(nc, s, needed, a, out) : STREAM_OK;
 }
 
 static enum stream_result bring_up_to_date(
-	natsConnection *nc, const struct settings *s, struct json config, struct stream_state *out)
+	natsConnection *nc, const struct settings *s, json_t *config, struct stream_state *out)
 {
-	struct stream_edit e = {strndup(config.p, config.n), false};
-	struct answer a = {0};
+	/* One level deep is what the edit changes: what is below is shared. */
+	struct stream_edit e = {.config = json_copy(config)};
 	enum stream_result r = STREAM_OK;
-	char *needed = NULL;
+	char *needed, *whole;
+	struct answer a = {0};
 	bool must;
 
-	stream_edit_needed(&e, config, s);
+	stream_edit_needed(&e, s);
 	must = e.changed;
-	if (e.text)
-		needed = strdup(e.text);
-	stream_edit_limits(&e, config, s);
-	if (!e.text || !needed)
+	needed = json_dumps(e.config, JSON_COMPACT);
+	stream_edit_limits(&e, s);
+	whole = json_dumps(e.config, JSON_COMPACT);
+	if (e.failed || !needed || !whole)
 		r = stream_say(out, STREAM_RETRY, "no memory");
 	else if (e.changed)
-		r = update(nc, s, e.text, &a, out);
-	if (r == STREAM_OK && a.err != 0 && strcmp(needed, e.text) != 0) {
-		struct json d = error_text(&a);
-
-		/* The limits alone may be the reason: then the stream keeps those that it has. */
-		log_warn("the stream's limits cannot be raised", kv_str("stream", s->stream),
-			kv_mem("why", d.p, d.n));
-		answer_free(&a);
-		a = (struct answer){0};
-		if (must)
-			r = update(nc, s, needed, &a, out);
-	}
+		r = try_updates(nc, s, whole, must ? needed : NULL, &a, out);
 	if (r == STREAM_OK && a.err != 0)
 		r = cannot_update(&a, config, s, out);
 	answer_free(&a);
 	free(needed);
-	free(e.text);
+	free(whole);
+	json_decref(e.config);
 	return r;
 }
 
@@ -240,24 +252,27 @@ static enum stream_result bring_up_to_date(
 static enum stream_result check_made(
 	const struct answer *a, const struct settings *s, struct stream_state *out)
 {
-	struct json config, created;
+	const json_t *config = json_object_get(a->doc, "config"),
+		     *created = json_object_get(a->doc, "created"),
+		     *state = json_object_get(a->doc, "state");
 	bool there;
 
-	if (!json_get(a->doc, "config", &config) || !json_get(a->doc, "created", &created))
+	if (!config || !created)
 		return stream_say(
 			out, STREAM_RETRY, "stream %s: an answer that makes no sense", s->stream);
-	if (!json_get_true(config, "allow_direct") || !stream_edit_republishes(config, s, &there))
+	if (!json_is_true(json_object_get(config, "allow_direct")) ||
+		!stream_edit_republishes(config, s, &there))
 		return stream_say(out, STREAM_REFUSED,
 			"this server knows no direct gets or no republish: use nats-server 2.9 or "
 			"later");
-	if (json_get_int(config, "max_msgs_per_subject", -1) > 0 &&
-		!json_get_true(config, "discard_new_per_subject"))
+	if (json_integer_value(json_object_get(config, "max_msgs_per_subject")) > 0 &&
+		!json_is_true(json_object_get(config, "discard_new_per_subject")))
 		return stream_say(out, STREAM_REFUSED,
 			"this server drops a user's oldest messages at "
 			"stream.max_messages_per_user instead of "
 			"refusing new ones: set it to 0, or use a later nats-server");
-	out->created = stream_time(created);
-	out->last = (uint64_t)json_get_int(a->doc, "state.last_seq", 0);
+	out->created = stream_time(json_string_value(created));
+	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,
 			"stream %s: a time of creation that makes no sense", s->stream);
@@ -268,8 +283,8 @@ static enum stream_result check_once(
 	natsConnection *nc, const struct settings *s, struct stream_state *out)
 {
 	struct answer a;
-	struct json config;
 	enum stream_result r = ask(nc, "STREAM.INFO", s, "", &a, out);
+	json_t *config = json_object_get(a.doc, "config");
 
 	if (r == STREAM_OK && a.err == ERR_NOT_FOUND) {
 		answer_free(&a);
@@ -281,7 +296,7 @@ static enum stream_result check_once(
 				    : explain(&a, s, out);
 	} else if (r == STREAM_OK && a.err != 0) {
 		r = explain(&a, s, out);
-	} else if (r == STREAM_OK && json_get(a.doc, "config", &config)) {
+	} else if (r == STREAM_OK && config) {
 		r = stream_edit_check(config, s, out);
 		if (r == STREAM_OK)
 			r = bring_up_to_date(nc, s, config, out);
@@ -306,48 +321,51 @@ enum stream_result stream_check(
 
 /* ---- consumers ---- */
 
-static bool takes_ours(struct json filter, const struct settings *s)
+static bool takes_ours(const char *filter, const struct settings *s)
 {
-	char ours[64], f[SUBJECT_MAX];
+	char ours[64];
 	size_t n;
 
+	if (!filter)
+		return true;
 	/* Good enough for a warning: what comes before the first wildcard, against "ws.recv.". */
-	json_text(filter, f, sizeof(f));
-	n = strcspn(f, "*>");
+	n = strcspn(filter, "*>");
 	snprintf(ours, sizeof(ours), "%s.recv.", s->prefix);
-	return strncmp(f, ours, n < strlen(ours) ? n : strlen(ours)) == 0;
+	return strncmp(filter, ours, n < strlen(ours) ? n : strlen(ours)) == 0;
 }
 
-static void warn_consumer(struct json consumer, const struct settings *s)
+static void warn_consumer(const json_t *consumer, const struct settings *s)
 {
-	struct json name = {"", 0}, filter, filters, k, v;
+	const char *name = json_string_value(json_object_get(consumer, "name")), *filter;
+	const json_t *config = json_object_get(consumer, "config"), *filters, *v;
 	bool takes = true;
-	size_t pos = 0;
 
-	(void)json_get(consumer, "name", &name);
-	if (json_get(consumer, "config.filter_subject", &filter) && json_inside(filter).n > 0) {
+	filter = json_string_value(json_object_get(config, "filter_subject"));
+	filters = json_object_get(config, "filter_subjects");
+	if (filter && *filter) {
 		takes = takes_ours(filter, s);
-	} else if (json_get(consumer, "config.filter_subjects", &filters)) {
-		for (takes = false; json_next(filters, &pos, &k, &v);)
-			takes |= takes_ours(v, s);
+	} else if (filters) {
+		takes = false;
+		for (size_t i = 0; (v = json_array_get(filters, i)); i++)
+			takes |= takes_ours(json_string_value(v), s);
 	}
-	name = json_inside(name);
 	if (takes)
 		log_warn("a consumer of somebody else takes messages for clients away: delete it",
-			kv_str("stream", s->stream), kv_mem("consumer", name.p, name.n));
+			kv_str("stream", s->stream), kv_str("consumer", name));
 }
 
 void stream_warn_consumers(natsConnection *nc, const struct settings *s)
 {
 	struct stream_state ignored;
-	struct json list, k, v;
+	const json_t *list, *consumer;
 	struct answer a;
-	size_t pos = 0;
 
 	/* The first page (256) is enough to know that there are some. */
 	if (ask(nc, "CONSUMER.LIST", s, "{\"offset\":0}", &a, &ignored) == STREAM_OK &&
-		a.err == 0 && json_get(a.doc, "consumers", &list))
-		while (json_next(list, &pos, &k, &v))
-			warn_consumer(v, s);
+		a.err == 0) {
+		list = json_object_get(a.doc, "consumers");
+		for (size_t i = 0; (consumer = json_array_get(list, i)); i++)
+			warn_consumer(consumer, s);
+	}
 	answer_free(&a);
 }

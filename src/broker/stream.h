@@ -6,7 +6,6 @@
 #define WSGATE_STREAM_H
 
 #include <nats/nats.h>
-#include "json.h"
 #include "settings.h"
 
 enum stream_result {
@@ -23,8 +22,9 @@ struct stream_state {
 
 enum stream_result stream_check(
 	natsConnection *nc, const struct settings *s, struct stream_state *out);
-/* A stream's time of creation as the server writes it, in ns since 1970; 0: not that. Pure. */
-uint64_t stream_time(struct json v);
+/* A stream's time of creation as the server writes it, in ns since 1970; 0: not that (or NULL).
+ * Pure. */
+uint64_t stream_time(const char *text);
 /* Warns of consumers that take messages away from the clients. */
 void stream_warn_consumers(natsConnection *nc, const struct settings *s);
 

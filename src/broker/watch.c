@@ -48,12 +48,13 @@ void watch_now(struct broker *b)
 }
 
 /* False: it is another one, or none. The session ends; the next one makes or checks it. */
-static bool same_stream(struct broker *b, struct json doc)
+static bool same_stream(struct broker *b, const json_t *doc)
 {
-	struct json created;
+	const json_t *created = json_object_get(doc, "created"),
+		     *err = json_object_get(json_object_get(doc, "error"), "err_code");
 
-	if (json_get_int(doc, "error.err_code", 0) != ERR_STREAM_NOT_FOUND &&
-		(!json_get(doc, "created", &created) || stream_time(created) == b->created))
+	if (json_integer_value(err) != ERR_STREAM_NOT_FOUND &&
+		(!created || stream_time(json_string_value(created)) == b->created))
 		return true;
 	log_warn("the stream was deleted or made again: everything is checked anew",
 		kv_str("stream", b->settings.stream));
@@ -67,41 +68,41 @@ static bool fuller_than(int64_t used, int64_t max)
 }
 
 /* Messages of clients that no service reads. */
-static void name_unread(struct broker *b, struct json doc)
+static void name_unread(struct broker *b, const json_t *doc)
 {
 	struct {
-		struct json subject;
+		const char *subject;
 		int64_t n;
 	} top[NAMED + 1] = {0};
-	struct json subjects, k, v;
-	size_t pos = 0;
-	int64_t n;
+	json_t *subjects = json_object_get(json_object_get(doc, "state"), "subjects"), *value;
+	const char *subject;
 
-	if (!json_get(doc, "state.subjects", &subjects))
-		return;
-	while (json_next(subjects, &pos, &k, &v)) {
+	json_object_foreach(subjects, subject, value)
+	{
+		int64_t n = json_integer_value(value);
 		int i = NAMED;
 
-		if (!json_int(v, &n) || n <= top[NAMED - 1].n)
+		if (n <= top[NAMED - 1].n)
 			continue;
 		for (; i > 0 && top[i - 1].n < n; i--)
 			top[i] = top[i - 1];
-		top[i].subject = k;
+		top[i].subject = subject;
 		top[i].n = n;
 	}
 	for (int i = 0; i < NAMED && top[i].n > 0; i++)
 		log_warn("messages of clients that no service reads fill the stream",
-			kv_str("stream", b->settings.stream),
-			kv_mem("subject", top[i].subject.p, top[i].subject.n),
+			kv_str("stream", b->settings.stream), kv_str("subject", top[i].subject),
 			kv_int("messages", top[i].n));
 }
 
-static void look(struct broker *b, struct json doc)
+static void look(struct broker *b, const json_t *doc)
 {
-	int64_t bytes = json_get_int(doc, "state.bytes", 0),
-		max_bytes = json_get_int(doc, "config.max_bytes", -1);
-	int64_t msgs = json_get_int(doc, "state.messages", 0),
-		max_msgs = json_get_int(doc, "config.max_msgs", -1);
+	const json_t *state = json_object_get(doc, "state"),
+		     *config = json_object_get(doc, "config");
+	int64_t bytes = json_integer_value(json_object_get(state, "bytes")),
+		max_bytes = json_integer_value(json_object_get(config, "max_bytes"));
+	int64_t msgs = json_integer_value(json_object_get(state, "messages")),
+		max_msgs = json_integer_value(json_object_get(config, "max_msgs"));
 
 	if (!fuller_than(bytes, max_bytes) && !fuller_than(msgs, max_msgs))
 		return;
@@ -118,14 +119,16 @@ static void look(struct broker *b, struct json doc)
 void watch_reply(struct broker *b, struct wire_event *e)
 {
 	bool again = b->watch.again;
+	json_t *doc = e ? broker_doc(e) : NULL;
 
 	b->watch.again = false;
-	if (e && same_stream(b, broker_doc(e))) {
+	if (e && same_stream(b, doc)) {
 		if (b->watch.names)
-			name_unread(b, broker_doc(e));
+			name_unread(b, doc);
 		else
-			look(b, broker_doc(e));
+			look(b, doc);
 	}
+	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);
 	if (again)

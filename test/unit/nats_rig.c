@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,7 +21,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <wsgate/log.h>
-#include "../../src/broker/json.h"
 #include "../../src/broker/wire.h"
 #include "nats_rig.h"
 
@@ -343,6 +343,7 @@ uint64_t rig_send(struct rig *r, const char *user, const char *text, const char 
 	char subject[600], key[64], *colon;
 	natsMsg *m, *reply;
 	uint64_t seq;
+	json_t *ack;
 
 	snprintf(subject, sizeof(subject), "ws.recv.%s.%s", SERVICE, user);
 	assert_int_equal(natsMsg_Create(&m, subject, NULL, text, (int)strlen(text)), NATS_OK);
@@ -353,9 +354,9 @@ uint64_t rig_send(struct rig *r, const char *user, const char *text, const char 
 		assert_int_equal(natsMsgHeader_Set(m, key, colon + 2), NATS_OK);
 	}
 	reply = request(r, m);
-	seq = (uint64_t)json_get_int(
-		(struct json){natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply)}, "seq",
-		0);
+	ack = json_loadb(natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply), 0, NULL);
+	seq = (uint64_t)json_integer_value(json_object_get(ack, "seq"));
+	json_decref(ack);
 	natsMsg_Destroy(reply);
 	assert_true(seq > 0);
 	return seq;
@@ -412,8 +413,11 @@ char *rig_api(struct rig *r, const char *subject, const char *body)
 int64_t rig_stored(struct rig *r)
 {
 	char *info = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
-	int64_t n = json_get_int((struct json){info, strlen(info)}, "state.messages", -1);
+	json_t *doc = json_loads(info, 0, NULL);
+	const json_t *messages = json_object_get(json_object_get(doc, "state"), "messages");
+	int64_t n = messages ? json_integer_value(messages) : -1;
 
+	json_decref(doc);
 	free(info);
 	return n;
 }

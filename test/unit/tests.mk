@@ -77,9 +77,10 @@ UNIT_TESTS += test_route
 test_route_SRC = \
 	src/ipc/record.c \
 	src/ipc/route.c
-UNIT_TESTS += test_json
-test_json_SRC = \
-	src/broker/json.c
+
+UNIT_TESTS += test_stream_edit
+test_stream_edit_SRC = \
+	src/broker/stream_edit.c
 
 # Plays a host without IPv6.
 UNIT_TESTS += test_listen

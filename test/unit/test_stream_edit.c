@@ -1,0 +1,152 @@
+/*
+ * A stream that is there is brought up to date, and keeps all that we do not know.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include "../../src/broker/stream_edit.h"
+
+static char prefix[] = "ws", name[] = "websockets";
+static const struct settings ours = {.stream = name,
+	.prefix = prefix,
+	.max_age = 604800000,
+	.duplicate_window = 60000,
+	.replicas = 1};
+
+/* With single quotes for double ones. */
+static json_t *parse(const char *s)
+{
+	char *text = strdup(s);
+	json_t *doc;
+
+	assert_non_null(text);
+	for (char *p = text; (p = strchr(p, '\''));)
+		*p = '"';
+	doc = json_loads(text, 0, NULL);
+	free(text);
+	assert_non_null(doc);
+	return doc;
+}
+
+static void edited(const char *before, const struct settings *s, const char *after)
+{
+	json_t *config = parse(before), *want = parse(after), *again;
+	struct stream_edit e = {.config = config};
+	char *text;
+
+	stream_edit_needed(&e, s);
+	stream_edit_limits(&e, s);
+	assert_false(e.failed);
+	assert_int_equal(e.changed, strcmp(before, after) != 0);
+	text = json_dumps(config, JSON_COMPACT);
+	assert_non_null(text);
+	again = parse(text);
+	if (!json_equal(again, want))
+		fail_msg("%s", text);
+	free(text);
+	json_decref(again);
+	json_decref(want);
+	json_decref(config);
+}
+
+#define GOOD                                                                                       \
+	"'subjects':['ws.>'],'retention':'workqueue','allow_direct':true,'discard':'new',"         \
+	"'republish':{'src':'ws.recv.\\u003e','dest':'wslive.>'},'num_replicas':1,"                \
+	"'duplicate_window':60000000000"
+
+static void good_stays(void **state)
+{
+	(void)state;
+	edited("{" GOOD ",'max_age':0}", &ours, "{" GOOD ",'max_age':0}");
+	edited("{" GOOD ",'max_bytes':-1}", &ours, "{" GOOD ",'max_bytes':-1}");
+}
+
+static void unknown_stays(void **state)
+{
+	static const char later[] = "'later':{'list':[1,null,{'x':'\\u00e9\\n'}],'max':"
+				    "9223372036854775807,'min':-9223372036854775808},"
+				    "'odd':9007199254740993,'half':0.5";
+	char before[600], after[900];
+
+	(void)state;
+	snprintf(before, sizeof(before), "{'num_replicas':1,'duplicate_window':60000000000,%s}",
+		later);
+	snprintf(after, sizeof(after),
+		"{%s,'num_replicas':1,'duplicate_window':60000000000,'allow_direct':true,"
+		"'discard':'new','republish':{'src':'ws.recv.>','dest':'wslive.>'}}",
+		later);
+	edited(before, &ours, after);
+}
+
+static void limits_are_raised_only(void **state)
+{
+	struct settings s = ours;
+
+	(void)state;
+	s.max_bytes = 9007199254740993;
+	s.max_per_user = 10;
+	s.replicas = 3;
+	edited("{" GOOD ",'max_bytes':5,'max_msgs_per_subject':2,'max_age':1000000000}", &s,
+		"{'subjects':['ws.>'],'retention':'workqueue','allow_direct':true,'discard':'new',"
+		"'republish':{'src':'ws.recv.>','dest':'wslive.>'},'num_replicas':3,"
+		"'duplicate_window':60000000000,'max_bytes':9007199254740993,"
+		"'max_msgs_per_subject':10,'max_age':604800000000000,"
+		"'discard_new_per_subject':true}");
+	s.replicas = 1;
+	edited("{" GOOD ",'max_bytes':9223372036854775807,'max_age':604800000000001}", &s,
+		"{" GOOD ",'max_bytes':9223372036854775807,'max_age':604800000000001}");
+}
+
+static void says(const char *config, enum stream_result want)
+{
+	struct stream_state st;
+	json_t *doc = parse(config);
+
+	assert_int_equal(stream_edit_check(doc, &ours, &st), want);
+	json_decref(doc);
+}
+
+static void is_it_ours(void **state)
+{
+	(void)state;
+	says("{" GOOD "}", STREAM_OK);
+	says("{" GOOD ",'mirror':null,'sealed':false}", STREAM_OK);
+	says("{'retention':'workqueue','subjects':['ws.send.\\u003e','ws.recv.>']}", STREAM_OK);
+	says("{'retention':'workqueue','subjects':['ws.send.>',7]}", STREAM_REFUSED);
+	says("{'retention':'workqueue','subjects':'ws.>'}", STREAM_REFUSED);
+	says("{'retention':true,'subjects':['ws.>']}", STREAM_REFUSED);
+	says("{" GOOD ",'mirror':{}}", STREAM_REFUSED);
+	says("{" GOOD ",'deny_delete':true}", STREAM_REFUSED);
+	says("{'retention':'workqueue','subjects':['>'],'republish':{'src':'>','dest':'x'}}",
+		STREAM_REFUSED);
+	says("[]", STREAM_REFUSED);
+}
+
+/* Without memory for the copy. */
+static void no_memory_is_told(void **state)
+{
+	struct stream_edit e = {.config = NULL};
+
+	(void)state;
+	stream_edit_needed(&e, &ours);
+	assert_true(e.failed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_stays),
+		cmocka_unit_test(unknown_stays),
+		cmocka_unit_test(limits_are_raised_only),
+		cmocka_unit_test(is_it_ours),
+		cmocka_unit_test(no_memory_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
