@@ -126,9 +126,9 @@ lint:
 	$(Q)scripts/lint
 
 # Paths in what is installed are the package's: /usr/sbin, /etc, /var; here they become ours.
-INSTALLED_PATHS = sed -e 's|/usr/sbin/wsgated|$(PREFIX)/sbin/wsgated|g' \
-	-e 's|/etc/\(default\|init.d\|wsgate\)/|$(SYSCONFDIR)/\1/|g' \
-	-e 's|/var/log/wsgate|$(LOCALSTATEDIR)/log/wsgate|g'
+INSTALLED_PATHS = sed -e 's,/usr/sbin/wsgated,$(PREFIX)/sbin/wsgated,g' \
+	-e 's,/etc/\(default\|init.d\|wsgate\)/,$(SYSCONFDIR)/\1/,g' \
+	-e 's,/var/log/wsgate,$(LOCALSTATEDIR)/log/wsgate,g'
 # $(call place,mode,file,where)
 place = install -d $(DESTDIR)$(3) && $(INSTALLED_PATHS) $(2) >$(DESTDIR)$(3)/$(notdir $(2)) && \
 	chmod $(1) $(DESTDIR)$(3)/$(notdir $(2))
