@@ -161,6 +161,7 @@ deb:
 	$(Q)VERSION=$(VERSION) scripts/deb
 
 check-deb: deb
+	$(Q)scripts/deps run
 	$(Q)VERSION=$(VERSION) scripts/check-deb
 
 clean:
