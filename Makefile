@@ -6,8 +6,9 @@
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
 #   make fuzz         fuzz the parsers (SECONDS=60 each)
 #   make bench        benchmarks against a bare nats.c program
-#   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
+#   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables
+#   make deb          a Debian package in build/deb/    make check-deb  tries it with dpkg, on this machine
 #   make format       clang-format over the tree  make lint    layering, includes, man pages, scripts
 #   make clean
 #
@@ -17,6 +18,9 @@ VERSION = 0.1.0
 CC ?= gcc
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
+LOCALSTATEDIR ?= /var
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SAN ?=
 B = build$(if $(SAN),-$(SAN))
 Q = $(if $(V),,@)
@@ -121,19 +125,44 @@ format:
 lint:
 	$(Q)scripts/lint
 
+# Paths in what is installed are the package's: /usr/sbin, /etc, /var; here they become ours.
+INSTALLED_PATHS = sed -e 's,/usr/sbin/wsgated,$(PREFIX)/sbin/wsgated,g' \
+	-e 's,/etc/\(default\|init.d\|wsgate\)/,$(SYSCONFDIR)/\1/,g' \
+	-e 's,/var/log/wsgate,$(LOCALSTATEDIR)/log/wsgate,g'
+# $(call place,mode,file,where)
+place = install -d $(DESTDIR)$(3) && $(INSTALLED_PATHS) $(2) >$(DESTDIR)$(3)/$(notdir $(2)) && \
+	chmod $(1) $(DESTDIR)$(3)/$(notdir $(2))
+# The same, but what an operator may have changed stays.
+place_once = test -e $(DESTDIR)$(3)/$(notdir $(2)) || { $(place); }
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/wsgate
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LOCALSTATEDIR)/log/wsgate
 	install -m 755 $(B)/wsgated $(DESTDIR)$(PREFIX)/sbin/wsgated
 	install -m 755 $(B)/wsgatectl $(DESTDIR)$(PREFIX)/bin/wsgatectl
-	test -e $(DESTDIR)$(SYSCONFDIR)/wsgate/wsgate.conf || \
-		install -m 644 etc/wsgate.conf $(DESTDIR)$(SYSCONFDIR)/wsgate/wsgate.conf
+	$(call place,755,etc/init.d/wsgated,$(SYSCONFDIR)/init.d)
+	$(call place_once,644,etc/default/wsgated,$(SYSCONFDIR)/default)
+	$(call place_once,644,etc/logrotate.d/wsgate,$(SYSCONFDIR)/logrotate.d)
+	$(call place_once,644,etc/wsgate.conf,$(SYSCONFDIR)/wsgate)
+	$(call place,644,etc/systemd/wsgated.service,$(UNITDIR))
+	$(call place,644,etc/sysusers.d/wsgate.conf,$(SYSUSERSDIR))
 	for p in man/*.[0-9]; do s=$${p##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
 		install -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$s/ || exit 1; done
 
+# What an operator may have changed stays: the configuration, /etc/default, the logrotate rule, the log.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/wsgated $(DESTDIR)$(PREFIX)/bin/wsgatectl
+	rm -f $(DESTDIR)$(PREFIX)/sbin/wsgated $(DESTDIR)$(PREFIX)/bin/wsgatectl \
+		$(DESTDIR)$(SYSCONFDIR)/init.d/wsgated $(DESTDIR)$(UNITDIR)/wsgated.service \
+		$(DESTDIR)$(SYSUSERSDIR)/wsgate.conf
 	for p in man/*.[0-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$${p##*/}; done
+
+deb:
+	$(Q)scripts/deps build deb
+	$(Q)VERSION=$(VERSION) scripts/deb
+
+check-deb: deb
+	$(Q)scripts/deps run
+	$(Q)VERSION=$(VERSION) scripts/check-deb
 
 clean:
 	rm -rf build build-address build-undefined build-thread build-fuzz
@@ -141,6 +170,6 @@ clean:
 help:
 	@sed -n 's/^#//p;/^VERSION/q' Makefile
 
-.PHONY: all deps check run unit unit-build e2e fuzz bench format lint install uninstall clean help
+.PHONY: all deps check run unit unit-build e2e fuzz bench format lint install uninstall deb check-deb clean help
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

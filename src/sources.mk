@@ -64,6 +64,7 @@ WSGATED_SRC = \
 	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
+	src/master/notify.c \
 	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/conn.c \

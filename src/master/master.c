@@ -18,10 +18,12 @@
 #include "family.h"
 #include "listen.h"
 #include "master.h"
+#include "notify.h"
 #include "segment.h"
 
 #define ORPHANS_MS 3000   /* patience with those of a dead master, who still hold the port */
 #define FILES_RESERVED 64 /* descriptors of a worker that are no connections */
+#define STOP_MS 15000     /* a stop takes less than this beyond drain_timeout: see family.c */
 
 static const int master_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
 #define NSIGNALS (sizeof(master_signals) / sizeof(master_signals[0]))
@@ -82,11 +84,13 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		break;
 	case SIGTERM:
 	case SIGINT:
+		notify_stopping(m->config->drain_timeout + STOP_MS);
 		log_info(again ? "asked again to stop: at once" : "asked to stop",
 			kv_str("signal", sig == SIGTERM ? "TERM" : "INT"));
 		family_stop(&m->family, m->config->drain_timeout, again);
 		break;
 	case SIGQUIT:
+		notify_stopping(STOP_MS);
 		log_info("asked to stop at once", kv_str("signal", "QUIT"));
 		family_stop(&m->family, 0, true);
 		break;
@@ -94,8 +98,10 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		master_reopen_log(m);
 		break;
 	case SIGHUP:
+		notify_reloading();
 		log_warn("reload is not there yet: nothing has changed; restart to apply a new "
 			 "configuration");
+		notify_ready(getpid());
 		break;
 	case SIGUSR2:
 		log_warn("replacing the running program is not there yet: nothing has changed");
@@ -167,6 +173,7 @@ static void master_ready(void *arg)
 	}
 	log_info("ready", kv_int("pid", getpid()), kv_uint("workers", m->family.nslots));
 	daemon_started(0);
+	notify_ready(getpid());
 }
 
 static void master_ended(void *arg)

@@ -89,6 +89,11 @@ test_listen_SRC = \
 	src/base/log.c \
 	src/master/listen.c
 
+UNIT_TESTS += test_notify
+test_notify_SRC = \
+	src/base/log.c \
+	src/master/notify.c
+
 UNIT_TESTS += test_shm
 test_shm_SRC = \
 	src/ipc/ring.c \
@@ -111,6 +116,7 @@ test_child_SRC = \
 	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
+	src/master/notify.c \
 	src/master/segment.c
 
 # They start nats-servers of their own.
