@@ -54,10 +54,12 @@ WSGATED_SRC = \
 	$(IPC_SRC) \
 	$(WS_SRC) \
 	$(BROKER_SRC) \
+	src/bridge/bconn.c \
 	src/bridge/bridge.c \
 	src/bridge/dispatch.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \
+	src/bridge/stale.c \
 	src/bridge/window.c \
 	src/master/brief.c \
 	src/master/child.c \

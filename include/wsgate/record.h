@@ -17,6 +17,7 @@ enum up_type {
 };
 struct up_record {
 	uint64_t generation; /* of the route */
+	uint64_t stamp;	     /* CLOCK_MONOTONIC, ns: the order over all rings of a segment; names a flush */
 	uint32_t index;	     /* of the route */
 	uint32_t len;	     /* payload bytes */
 	uint8_t text;	     /* 1 text, 0 binary */
@@ -24,7 +25,7 @@ struct up_record {
 	uint8_t reserved[5];
 	/* then: service, user, payload */
 };
-_Static_assert(sizeof(struct up_record) == 24, "layout");
+_Static_assert(sizeof(struct up_record) == 32, "layout");
 
 /* bridge → worker */
 enum down_type {
@@ -53,7 +54,7 @@ struct down_message {
 #define DOWN_REFS_MAX 64
 struct down_notice { /* OPENED, ENDED, FLUSHED, CLOSE */
 	struct down_ref ref;
-	uint64_t seq; /* OPENED: the start mark */
+	uint64_t seq; /* OPENED: the start mark; FLUSHED: the stamp of the flush */
 	uint32_t epoch;
 	uint16_t code; /* CLOSE */
 	uint16_t reason_len;

@@ -21,7 +21,7 @@
 #include <wsgate/route.h>
 
 #define SHM_MAGIC "wsgateSM"
-#define SHM_LAYOUT 1
+#define SHM_LAYOUT 2
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
 struct shm_sizes {

@@ -3,7 +3,9 @@
  *
  *   bridge.c    start, stop, the broker's state, the incarnation of the stream
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
+ *   stale.c     segments of dead masters: what they had taken and not stored
  *   dispatch.c  service → client: users, their connections, windows, buffers
+ *   bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
  *
@@ -40,12 +42,13 @@ struct bnode {
 /* A connection, as the bridge knows it. Owned by its slot's array; freed in dispatch_end(). */
 struct bconn {
 	struct buser *user;
-	struct bconn *next;	    /* of the same user */
+	struct bconn *next, *prev;  /* of the same user */
 	struct bconn *blocked_next; /* of the same slot: waits for room in the down ring */
 	struct bnode *cursor;	    /* next buffered message to give; NULL: none */
 	struct given *out;	    /* owned ring of what is in the window; NULL while it is empty */
 	uint32_t out_first, out_n, out_cap;
 	size_t out_bytes;
+	size_t need; /* of the message that found the window too small */
 	uint64_t generation;
 	uint64_t pos; /* given up to here */
 	uint64_t confirmed;
@@ -72,7 +75,8 @@ struct buser {
 	uint64_t mark;	/* confirmed by all connections */
 	uint64_t floor; /* nothing above it and at most head is missing in the buffer */
 	uint64_t head;	/* last message that came from the broker */
-	bool wanted, closing;
+	struct buser *dirty_next;
+	bool wanted, closing, dirty;
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
 };
@@ -138,6 +142,7 @@ struct bridge {
 	uint32_t epoch; /* of the stream as it is now; 0: not known */
 	size_t max_message;
 	bool connected, stopping, more;
+	bool starved;	 /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
 	uint64_t now_ms;
@@ -145,6 +150,7 @@ struct bridge {
 	/* dispatch.c */
 	struct table users;
 	size_t buffered;
+	struct buser *dirty; /* to be settled */
 	size_t retries; /* since the last tick */
 	bool scanning;	/* a new bridge reads the sections */
 	/* publish.c */
@@ -176,8 +182,13 @@ void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */
 void slots_tick(struct bridge *b);
+void slots_read(struct up_source *src);
 /* The workers are gone: so are all connections. */
 void slots_end_all(struct bridge *b);
+
+/* stale.c: sets b->stale_read when all older segments are read */
+void stale_read_all(struct bridge *b);
+void stale_free_all(struct bridge *b);
 
 /* dispatch.c */
 int dispatch_start(struct bridge *b);
@@ -191,6 +202,8 @@ void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
 void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
 void dispatch_tick(struct bridge *b);
+/* What the last round of changes means for their users: once, however many connections a user has. */
+void dispatch_settle(struct bridge *b);
 void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
@@ -202,11 +215,24 @@ bool window_reserve(struct bconn *c); /* room to note one more; false: no memory
 void window_given(struct bconn *c, const struct broker_message *m);
 void window_forget(struct bconn *c, uint64_t upto);
 
+/* bconn.c: giving messages to one connection */
+uint8_t bconn_text(const struct bridge *b, const struct broker_message *m); /* enum down_text */
+/* False: it waits for room in the ring (or for memory). */
+bool bconn_give(struct bconn *c, const struct broker_message *m);
+/* Lets it read from the buffer when nothing that it lacks lies before that. */
+void bconn_sync(struct bconn *c);
+void bconn_fall_behind(struct bconn *c);
+/* Gives what there is and the window allows; reads again from its mark if it is behind. */
+void bconn_run(struct bconn *c);
+bool bconn_caught_up(const struct bconn *c);
+
 /* publish.c */
 int publish_start(struct bridge *b);
 void publish_stop(struct bridge *b);
 /* Reads what is new in a ring. False: the ring is damaged. */
 bool publish_read(struct up_source *src);
+/* The same for several, in the order of their stamps. */
+void publish_read_merged(struct up_source **sources, size_t n);
 /* Forgets what was read and not released (at the end of the process). */
 void publish_drop(struct up_source *src);
 void publish_run(struct bridge *b);

@@ -64,6 +64,13 @@ static void user_free(struct buser *u)
 {
 	struct bridge *b = u->b;
 
+	if (u->dirty) {
+		struct buser **at = &b->dirty;
+
+		while (*at != u)
+			at = &(*at)->dirty_next;
+		*at = u->dirty_next;
+	}
 	user_drop_buffer(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
@@ -95,90 +102,7 @@ static void user_confirm(struct buser *u)
 
 /* ---- one connection ---- */
 
-static uint8_t message_text(const struct bridge *b, const struct broker_message *m)
-{
-	switch (m->text) {
-	case BROKER_TEXT_TEXT:
-		return DOWN_TEXT_TEXT;
-	case BROKER_TEXT_BINARY:
-		return DOWN_TEXT_BINARY;
-	case BROKER_TEXT_UNMARKED:
-		break;
-	}
-	switch (b->c->delivery.text) {
-	case TEXT_TEXT:
-		return DOWN_TEXT_TEXT;
-	case TEXT_BINARY:
-		return DOWN_TEXT_BINARY;
-	case TEXT_AUTO:
-		break;
-	}
-	return DOWN_TEXT_AUTO;
-}
-
-/* False: it waits (no room in the ring, or no memory for the window). */
-static bool conn_give(struct bconn *c, const struct broker_message *m)
-{
-	struct bridge *b = c->user->b;
-	struct down_ref ref = { c->generation, c->index, 0 };
-
-	if (c->blocked)
-		return false;
-	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
-					    message_text(b, m), &ref, 1)) {
-		slots_block(&b->slots[c->slot], c);
-		return false;
-	}
-	window_given(c, m);
-	return true;
-}
-
-/* Is everything that it lacks in the buffer, or still to come? Then it reads there. */
-static void conn_sync(struct bconn *c)
-{
-	struct buser *u = c->user;
-	struct bnode *n = u->first;
-
-	if (c->synced || c->pos < u->floor)
-		return;
-	while (n && n->m->seq <= c->pos)
-		n = n->next;
-	c->synced = true;
-	c->cursor = n;
-}
-
-static void conn_fall_behind(struct bconn *c)
-{
-	if (c->synced)
-		stat_add(c->user->b->shm.bridge->stats.behind, 1);
-	c->synced = false;
-	c->cursor = NULL;
-}
-
-static void conn_run(struct bconn *c)
-{
-	struct buser *u = c->user;
-
-	conn_sync(c);
-	while (c->synced && c->cursor && window_open(c, c->cursor->m->len)) {
-		if (!conn_give(c, c->cursor->m))
-			return;
-		c->cursor = c->cursor->next;
-	}
-	if (c->synced || c->rereading || c->retry || c->blocked || !u->q || u->closing ||
-		!u->b->connected || !window_open(c, 0))
-		return;
-	c->rereading = true;
-	stat_add(u->b->shm.bridge->stats.reread, 1);
-	broker_queue_reread(u->q, c->pos, c);
-}
-
 /* ---- the buffer ---- */
-
-static bool conn_caught_up(const struct bconn *c)
-{
-	return c->synced && !c->cursor && !c->blocked && window_open(c, 0);
-}
 
 static void user_trim(struct buser *u)
 {
@@ -205,17 +129,27 @@ static void user_budget(struct buser *u)
 	bool ready = false, synced = false;
 
 	for (struct bconn *c = u->conns; c; c = c->next) {
-		ready |= conn_caught_up(c);
+		ready |= bconn_caught_up(c);
 		synced |= c->synced;
 	}
 	if (over && ready) {
 		for (struct bconn *c = u->conns; c; c = c->next)
 			if (c->cursor)
-				conn_fall_behind(c);
+				bconn_fall_behind(c);
 		user_drop_buffer(u);
 		for (struct bconn *c = u->conns; c; c = c->next)
-			conn_run(c);
+			bconn_run(c);
 		over = false;
+	}
+	if (over && u->b->buffered > cf->delivery.total_buffer) {
+		/* Too much for all together: this user's part stays in the stream. */
+		synced = false;
+		for (struct bconn *c = u->conns; c; c = c->next) {
+			if (c->cursor)
+				bconn_fall_behind(c);
+			synced |= c->synced;
+		}
+		user_drop_buffer(u);
 	}
 	if (over || !synced)
 		user_want(u, false);
@@ -231,14 +165,40 @@ static void user_settle(struct buser *u)
 	stat_set(u->b->shm.bridge->stats.buffered_bytes, u->b->buffered);
 }
 
+static void user_dirty(struct buser *u)
+{
+	if (u->dirty)
+		return;
+	u->dirty = true;
+	u->dirty_next = u->b->dirty;
+	u->b->dirty = u;
+}
+
+void dispatch_settle(struct bridge *b)
+{
+	while (b->dirty) {
+		struct buser *u = b->dirty;
+
+		b->dirty = u->dirty_next;
+		u->dirty = false;
+		user_confirm(u);
+		user_settle(u);
+	}
+}
+
 void dispatch_pump(struct bridge *b, struct bconn *c)
 {
 	(void)b;
-	conn_run(c);
+	bconn_run(c);
 	user_settle(c->user);
 }
 
 /* ---- events of the broker ---- */
+
+static bool conn_takes_node(struct bconn *c, const struct bnode *n)
+{
+	return c->cursor == n && !c->blocked && window_open(c, n->m->len) && window_reserve(c);
+}
 
 /* Several connections in one worker get one record. */
 static void user_fan_out(struct buser *u, struct bnode *n)
@@ -250,18 +210,17 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		uint32_t k = 0;
 
-		if (c->cursor != n)
-			continue;
+		if (!conn_takes_node(c, n))
+			continue; /* so that each scan below serves somebody */
 		for (struct bconn *d = c; d && k < DOWN_REFS_MAX; d = d->next) {
-			if (d->cursor != n || d->slot != c->slot || d->blocked ||
-				!window_open(d, n->m->len) || !window_reserve(d))
+			if (d->slot != c->slot || !conn_takes_node(d, n))
 				continue;
 			refs[k] = (struct down_ref){ d->generation, d->index, 0 };
 			who[k++] = d;
 		}
 		if (!k)
 			continue;
-		if (!slots_put_message(&b->slots[c->slot], n->m, b->epoch, message_text(b, n->m), refs, k)) {
+		if (!slots_put_message(&b->slots[c->slot], n->m, b->epoch, bconn_text(b, n->m), refs, k)) {
 			for (uint32_t i = 0; i < k; i++)
 				slots_block(&b->slots[c->slot], who[i]);
 			continue;
@@ -289,7 +248,7 @@ static bool user_buffer(struct buser *u, struct broker_message *m)
 	u->bytes += m->len;
 	u->b->buffered += m->len;
 	for (struct bconn *c = u->conns; c; c = c->next) {
-		conn_sync(c);
+		bconn_sync(c);
 		if (c->synced && !c->cursor)
 			c->cursor = n;
 	}
@@ -315,8 +274,10 @@ void dispatch_message(void *owner, struct broker_message *m)
 	if (!too_large(u, m) && !user_buffer(u, m)) {
 		log_error("no memory for a message: it is read again later");
 		for (struct bconn *c = u->conns; c; c = c->next)
-			conn_fall_behind(c);
+			bconn_fall_behind(c);
 		user_drop_buffer(u);
+		for (struct bconn *c = u->conns; c; c = c->next)
+			bconn_run(c);
 	}
 	if (u->last && u->last->m == m)
 		user_fan_out(u, u->last);
@@ -341,8 +302,12 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 	} else if (!u->first || m->seq < u->first->m->seq) {
 		if (too_large(u, m))
 			c->pos = m->seq;
-		else if (window_open(c, m->len) && !conn_give(c, m))
+		else if (!window_open(c, m->len))
+			c->need = m->len;
+		else if (!bconn_give(c, m))
 			return; /* blocked: read again when there is room */
+		else
+			c->need = 0;
 	} else if (c->pos < u->floor) {
 		c->pos = u->floor;
 	}
@@ -374,17 +339,21 @@ static void conn_link(struct bconn *c, struct buser *u)
 {
 	c->user = u;
 	c->next = u->conns;
+	c->prev = NULL;
+	if (c->next)
+		c->next->prev = c;
 	u->conns = c;
 	u->b->slots[c->slot].conns[c->index] = c;
 }
 
 static void conn_unlink(struct bconn *c)
 {
-	struct bconn **at = &c->user->conns;
-
-	while (*at != c)
-		at = &(*at)->next;
-	*at = c->next;
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		c->user->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
 	c->user->b->slots[c->slot].conns[c->index] = NULL;
 }
 
@@ -417,7 +386,7 @@ static bool user_open_each(void *value, void *arg)
 		return true;
 	}
 	for (struct bconn *c = u->conns; c; c = c->next)
-		conn_run(c);
+		bconn_run(c);
 	user_settle(u);
 	return true;
 }
@@ -464,12 +433,14 @@ void dispatch_opened_all(struct bridge *b)
 
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v)
 {
-	if (v->epoch != b->epoch || v->confirmed <= c->confirmed)
+	uint64_t confirmed = v->confirmed < c->pos ? v->confirmed : c->pos;
+
+	if (v->epoch != b->epoch || confirmed <= c->confirmed)
 		return;
-	c->confirmed = v->confirmed;
-	window_forget(c, v->confirmed);
-	user_confirm(c->user);
-	dispatch_pump(b, c);
+	c->confirmed = confirmed;
+	window_forget(c, confirmed);
+	bconn_run(c);
+	user_dirty(c->user);
 }
 
 void dispatch_end(struct bridge *b, struct bconn *c)
@@ -485,8 +456,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	free(c->out);
 	free(c);
 	if (u->conns) {
-		user_confirm(u);
-		user_settle(u);
+		user_dirty(u);
 		return;
 	}
 	user_drop_buffer(u);

@@ -17,7 +17,7 @@ struct pub {
 	struct pub_user *user;
 	uint64_t end; /* position behind the record */
 	uint64_t generation;
-	uint64_t first_try_ms; /* of a full stream */
+	uint64_t stamp;
 	uint32_t index;
 	uint16_t type;
 	bool final, seen; /* seen: it may have been published before */
@@ -31,6 +31,7 @@ struct pub_user {
 	struct bridge *b;
 	struct pub *first, *last;
 	struct pub_user *next; /* in the ready or the later list */
+	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
 	bool in_flight, listed, later;
 	uint16_t key_len;
 	char key[];
@@ -189,7 +190,7 @@ static void publish_flush(struct pub *p)
 
 	/* The answer before the release: a bridge killed between the two says it twice, never not at all. */
 	if (publish_conn(p))
-		slots_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref, 0, 0, NULL);
+		slots_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref, p->stamp, 0, NULL);
 	publish_final(p);
 }
 
@@ -234,6 +235,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
 	stat_add(st->stored, 1);
+	p->user->full_since_ms = 0;
 	if (duplicate) {
 		stat_add(st->duplicates, 1);
 		if (!p->seen && log_allow(&duplicate_limit, 5, 10000))
@@ -273,9 +275,10 @@ void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 		publish_refuse(p, 1008, "not allowed by the broker");
 		break;
 	case BROKER_FULL:
-		if (!p->first_try_ms)
-			p->first_try_ms = b->now_ms;
-		if (b->now_ms - p->first_try_ms >= b->c->broker.full_timeout)
+		if (!p->user->full_since_ms)
+			p->user->full_since_ms = b->now_ms;
+		if (b->now_ms - p->user->full_since_ms >= b->c->broker.full_timeout ||
+			(p == p->src->first && ring_used(p->src->ring.words) > p->src->ring.size / 2))
 			publish_refuse(p, 1013, "the stream is full");
 		else
 			publish_again(p, "the stream is full");
@@ -347,6 +350,7 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	p->src = src;
 	p->end = src->ring.pos;
 	p->generation = v->r->generation;
+	p->stamp = v->r->stamp;
 	p->index = v->r->index;
 	p->type = type;
 	p->seen = pos < src->retry_below;
@@ -367,30 +371,68 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	return true;
 }
 
+/* One record. RING_EMPTY also when there is no memory for it: it stays where it is. */
+static enum ring_read publish_read_one(struct up_source *src)
+{
+	uint64_t before = src->ring.pos, pos;
+	const void *payload;
+	struct up_view v;
+	uint16_t type;
+	size_t size;
+	enum ring_read r = ring_next(&src->ring, &type, &payload, &size, &pos);
+
+	if (r != RING_RECORD)
+		return r;
+	if ((type != UP_MESSAGE && type != UP_FLUSH) || !up_parse(payload, size, &v))
+		return RING_CORRUPT;
+	if (publish_take(src, type, &v, pos))
+		return RING_RECORD;
+	src->ring.pos = before;
+	src->b->starved = true;
+	log_error("no memory for a client's message: it waits");
+	return RING_EMPTY;
+}
+
 bool publish_read(struct up_source *src)
 {
+	enum ring_read r;
+
+	while ((r = publish_read_one(src)) == RING_RECORD)
+		;
+	return r == RING_EMPTY;
+}
+
+/* The stamp of the next record. False: there is none, or none that can be read. */
+static bool publish_peek(const struct up_source *src, uint64_t *stamp)
+{
+	struct ring ring = src->ring;
 	const void *payload;
 	struct up_view v;
 	uint16_t type;
 	uint64_t pos;
 	size_t size;
 
-	for (;;) {
-		uint64_t before = src->ring.pos;
-		enum ring_read r = ring_next(&src->ring, &type, &payload, &size, &pos);
+	if (ring_next(&ring, &type, &payload, &size, &pos) != RING_RECORD || !up_parse(payload, size, &v))
+		return false;
+	*stamp = v.r->stamp;
+	return true;
+}
 
-		if (r == RING_EMPTY)
-			return true;
-		if (r == RING_CORRUPT || (type != UP_MESSAGE && type != UP_FLUSH) ||
-			!up_parse(payload, size, &v))
-			return false;
-		if (!publish_take(src, type, &v, pos)) {
-			/* It stays where it is; the next wakeup or tick reads it again. */
-			src->ring.pos = before;
-			log_error("no memory for a client's message: it waits");
-			return true;
+void publish_read_merged(struct up_source **sources, size_t n)
+{
+	struct up_source *oldest;
+
+	do {
+		uint64_t least = UINT64_MAX, stamp;
+
+		oldest = NULL;
+		for (size_t i = 0; i < n; i++) {
+			if (publish_peek(sources[i], &stamp) && stamp < least) {
+				least = stamp;
+				oldest = sources[i];
+			}
 		}
-	}
+	} while (oldest && publish_read_one(oldest) == RING_RECORD);
 }
 
 void publish_drop(struct up_source *src)

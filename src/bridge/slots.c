@@ -17,8 +17,10 @@ static void slot_ring(struct slot *s)
 {
 	/* EAGAIN: doorbells lie there unread already. A dead worker's successor looks by itself. */
 	if (s->bell && bell_must_ring(&s->words->bell, &s->rung) &&
-		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN)
+		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN) {
+		s->rung = 0; /* again with the next record */
 		log_debug("doorbell not heard", kv_uint("slot", s->n), kv_errno(errno));
+	}
 }
 
 /* Room in the down ring; when there is none, the worker will ring after its next release. */
@@ -171,6 +173,12 @@ static void slot_serve_blocked(struct slot *s)
 
 /* ---- up: changes and records of a worker ---- */
 
+/* The worker writes it first of all: routes of other generations are a dead one's. */
+static uint64_t slot_generation(const struct slot *s)
+{
+	return atomic_load_explicit(&s->words->generation, memory_order_acquire);
+}
+
 static void slot_change(struct slot *s, uint32_t index)
 {
 	struct bridge *b = s->b;
@@ -185,7 +193,10 @@ static void slot_change(struct slot *s, uint32_t index)
 		dispatch_end(b, c); /* its worker is dead; the place is a successor's now */
 		c = NULL;
 	}
-	if (v.state == ROUTE_ENDED) {
+	if (v.generation >> 32 != slot_generation(s)) {
+		if (c)
+			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
+	} else if (v.state == ROUTE_ENDED) {
 		ref = (struct down_ref){ v.generation, index, 0 };
 		if (c) {
 			dispatch_marks(b, c, &v);
@@ -224,7 +235,7 @@ static void source_check_empty(struct up_source *src)
 	src->drained_generation = 0;
 }
 
-static void source_read(struct up_source *src)
+void slots_read(struct up_source *src)
 {
 	if (!publish_read(src)) {
 		uint32_t pid = src->stale < 0 ? atomic_load(&src->b->slots[src->slot].words->pid) : 0;
@@ -259,6 +270,10 @@ static bool slot_idle(const struct slot *s)
 
 	if (changes != atomic_load_explicit(&s->changes.words->tail, memory_order_relaxed))
 		return false;
+	/* Somebody waits for room, and there is some. */
+	if ((s->notice_first || s->blocked_first) &&
+		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
+		return false;
 	for (unsigned i = 0; s->b->stale_read && i < SHM_UP_RINGS; i++)
 		if (atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
 			return false;
@@ -276,8 +291,8 @@ static void slots_round(struct bridge *b)
 		if (!b->stale_read)
 			continue; /* the same user's older messages go first */
 		/* A dead worker's ring first: the same user may be back. */
-		source_read(&s->up[shm_up_ring(s->generation + 1)]);
-		source_read(&s->up[shm_up_ring(s->generation)]);
+		slots_read(&s->up[shm_up_ring(slot_generation(s) + 1)]);
+		slots_read(&s->up[shm_up_ring(slot_generation(s))]);
 		if (s->notice_first || s->blocked_first)
 			slot_serve_blocked(s);
 	}
@@ -286,104 +301,26 @@ static void slots_round(struct bridge *b)
 void slots_wakeup(struct bridge *b)
 {
 	b->now_ms = bridge_clock();
-	b->more = false;
+	b->more = b->starved = false;
 	bell_awake(&b->shm.bridge->bell);
 	slots_round(b);
+	dispatch_settle(b);
 	publish_run(b);
 	if (!b->more) {
 		bell_sleep(&b->shm.bridge->bell);
 		for (unsigned i = 0; i < b->h->nslots; i++)
 			b->more |= b->slots[i].used && !slot_idle(&b->slots[i]);
+		b->more = b->more && !b->starved; /* without memory: with the next tick */
 	}
 	if (b->more)
 		event_active(b->again, EV_TIMEOUT, 0);
-}
-
-/* ---- stale segments: what a dead family had taken and not stored ---- */
-
-static void stale_check(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	struct proto_stale done = { i, 0 };
-
-	if (!st->mapped || st->done)
-		return;
-	for (size_t k = 0; k < st->nsources; k++)
-		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
-			return;
-	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
-		return;
-	st->done = true;
-	log_info("all messages of an older segment are stored");
-}
-
-static int stale_map(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	uint32_t n;
-
-	if (shm_map(&st->shm, b->h->stale[i], true) < 0)
-		return -1;
-	n = st->shm.header->sizes.max_workers;
-	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
-	if (!st->sources) {
-		shm_unmap(&st->shm);
-		return -1;
-	}
-	for (unsigned slot = 0; slot < n; slot++) {
-		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < SHM_UP_RINGS; r++) {
-			struct up_source *src = &st->sources[st->nsources++];
-
-			src->b = b;
-			src->stale = (int)i;
-			src->slot = (uint16_t)slot;
-			src->which = (uint8_t)r;
-			src->segment_id = st->shm.header->id;
-			src->retry_below = UINT64_MAX;
-			ring_attach_reader(&src->ring, &shm_slot(&st->shm, slot)->up[r],
-				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
-			source_read(src);
-		}
-	}
-	st->mapped = true;
-	return 0;
-}
-
-/* The bridge of a dead master may still be at work on it: it holds a lock while it lives. */
-static void stale_try(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (st->done)
-		return;
-	if (!st->mapped) {
-		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
-			return;
-		if (stale_map(b, i) < 0) {
-			log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
-			st->done = true;
-			return;
-		}
-		log_info("an older segment was found: what it holds is published first");
-	}
-	stale_check(b, i);
-}
-
-static void stales_try(struct bridge *b)
-{
-	b->stale_read = true;
-	for (unsigned i = 0; i < b->h->nstale && b->stale_read; i++) {
-		stale_try(b, i); /* in order of age, for the same reason */
-		b->stale_read = b->stales[i].mapped || b->stales[i].done;
-	}
 }
 
 void slots_tick(struct bridge *b)
 {
 	bool before = b->stale_read;
 
-	stales_try(b);
+	stale_read_all(b);
 	if (!before && b->stale_read)
 		event_active(b->again, EV_TIMEOUT, 0);
 	for (unsigned i = 0; i < b->h->nslots; i++) {
@@ -399,6 +336,17 @@ void slots_tick(struct bridge *b)
 }
 
 /* ---- workers come and go ---- */
+
+/* The last that its client confirmed counts. */
+static void slot_conn_dead(struct slot *s, uint32_t index)
+{
+	struct bconn *c = s->conns[index];
+	struct route_view v;
+
+	if (route_read_marks(&s->routes, index, c->generation, &v))
+		dispatch_marks(s->b, c, &v);
+	dispatch_end(s->b, c);
+}
 
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 {
@@ -419,7 +367,8 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 	slots_wakeup(b); /* its last changes and records */
 	for (uint32_t i = 0; i < s->routes.n; i++)
 		if (s->conns[i] && s->conns[i]->generation >> 32 <= generation)
-			dispatch_end(b, s->conns[i]);
+			slot_conn_dead(s, i);
+	dispatch_settle(b);
 	src = &s->up[shm_up_ring(generation)];
 	src->drained_generation = generation;
 	source_check_empty(src);
@@ -430,7 +379,8 @@ void slots_end_all(struct bridge *b)
 	for (unsigned i = 0; i < b->h->nslots; i++)
 		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
 			if (b->slots[i].conns[k])
-				dispatch_end(b, b->slots[i].conns[k]);
+				slot_conn_dead(&b->slots[i], k);
+	dispatch_settle(b);
 }
 
 bool slots_empty(const struct bridge *b)
@@ -453,7 +403,9 @@ static void slot_scan(struct slot *s, enum route_state state)
 		struct down_ref ref;
 
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v) ||
-			v.generation >> 32 != s->generation || v.state != state)
+			v.generation >> 32 != slot_generation(s))
+			continue;
+		if (v.state != state && (state != ROUTE_OPENING || v.state != ROUTE_OPEN || s->conns[i]))
 			continue;
 		ref = (struct down_ref){ v.generation, i, 0 };
 		if (state == ROUTE_ENDED)
@@ -534,6 +486,19 @@ static void slots_lock(const struct bridge *b)
 		log_warn("the segment is locked by another process", kv_errno(errno));
 }
 
+/* What waits in all rings, in the order in which it came: a user may have changed workers in between. */
+static void slots_read_first(struct bridge *b)
+{
+	struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_RINGS];
+	size_t n = 0;
+
+	for (unsigned i = 0; i < b->h->nslots; i++)
+		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+			list[n++] = &b->slots[i].up[r];
+	if (b->stale_read)
+		publish_read_merged(list, n);
+}
+
 int slots_start(struct bridge *b)
 {
 	slots_lock(b);
@@ -541,7 +506,7 @@ int slots_start(struct bridge *b)
 		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
 			slot_start(b, i, bell_handlers, slots_bell_gone) < 0)
 			return -1;
-	stales_try(b);
+	stale_read_all(b);
 	b->scanning = true;
 	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
 	for (unsigned i = 0; i < b->h->nslots; i++) {
@@ -560,6 +525,7 @@ int slots_start(struct bridge *b)
 		slot_scan(&b->slots[i], ROUTE_ENDED);
 	}
 	b->scanning = false;
+	slots_read_first(b);
 	dispatch_opened_all(b);
 	slots_wakeup(b);
 	return 0;
@@ -581,10 +547,5 @@ void slots_stop(struct bridge *b)
 		chan_free(s->bell);
 		free(s->conns);
 	}
-	for (unsigned i = 0; i < b->h->nstale; i++) {
-		for (size_t k = 0; k < b->stales[i].nsources; k++)
-			publish_drop(&b->stales[i].sources[k]);
-		free(b->stales[i].sources);
-		shm_unmap(&b->stales[i].shm);
-	}
+	stale_free_all(b);
 }

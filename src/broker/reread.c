@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include "parts.h"
 
-#define TRIES 4 /* of an answer "none" that may be stale */
+#define SOON_TRIES 16
+#define TRIES 24 /* of an answer "none" that may be stale */
 
 static void unlink_from_queue(struct reread *r)
 {
@@ -45,7 +46,7 @@ static bool none_is_doubtful(const struct broker_queue *q, const struct reread *
 {
 	const struct seqs *s = q->seqs;
 
-	return s && s->n > s->doomed && s->v[s->n - 1] > r->after;
+	return q->unknown > r->after || (s && s->n > s->doomed && s->v[s->n - 1] > r->after);
 }
 
 void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e, uint64_t from)
@@ -64,7 +65,7 @@ void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e
 		job_move(b, &r->job, JOB_URGENT);
 	} else if (e && e->status == 404) {
 		if (none_is_doubtful(q, r) && ++r->job.tries < TRIES)
-			job_move(b, &r->job, JOB_SOON);
+			job_move(b, &r->job, r->job.tries < SOON_TRIES ? JOB_SOON : JOB_LATER);
 		else
 			finish(r, NULL, false);
 	} else {

@@ -116,6 +116,15 @@ uint64_t conn_unsent(const struct conn *c)
 	return (uint64_t)n + (c->out.len - c->out.off);
 }
 
+bool conn_progress(struct conn *c)
+{
+	uint64_t unsent = conn_unsent(c);
+	bool fewer = unsent && unsent < c->unsent_last;
+
+	c->unsent_last = unsent;
+	return fewer;
+}
+
 static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
 {
 	struct outbuf *o = &c->out;
@@ -237,8 +246,10 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 /* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its side. */
 void conn_shut(struct conn *c, enum conn_state state)
 {
-	if (c->state != state)
+	if (c->state != state) {
 		conn_set_state(c, state);
+		c->unsent_last = UINT64_MAX;
+	}
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	c->stash = NULL;
@@ -368,7 +379,10 @@ void conn_expired(void *arg, struct wheel_node *n)
 		break;
 	case CONN_LINGER:
 	case CONN_REFUSED:
-		conn_gone(c, "peer did not end");
+		if (conn_progress(c))
+			conn_deadline(c, c->w->now_ms + LINGER_MS);
+		else
+			conn_gone(c, "peer did not end");
 		break;
 	default:
 		(void)!session_timeout(c);

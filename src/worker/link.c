@@ -18,8 +18,10 @@ static void link_ring_bridge(struct worker *w)
 {
 	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its successor looks by itself. */
 	if (bell_must_ring(&w->shm.bridge->bell, &w->bell_rung) &&
-		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN)
+		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN) {
+		w->bell_rung = 0; /* again with the next record */
 		log_debug("doorbell not heard", kv_errno(errno));
+	}
 }
 
 static void link_changed(struct worker *w, uint32_t index)
@@ -141,6 +143,7 @@ static enum link_put link_put(struct conn *c, uint16_t type, bool text, const ui
 	struct worker *w = c->w;
 	struct identity id;
 	struct up_record *r;
+	struct timespec now;
 	char *p;
 
 	link_reclaim(w);
@@ -148,7 +151,11 @@ static enum link_put link_put(struct conn *c, uint16_t type, bool text, const ui
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	r->generation = c->generation;
+	r->stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	if (type == UP_FLUSH)
+		c->flush_stamp = r->stamp;
 	r->index = c->route;
 	r->len = (uint32_t)len;
 	r->text = text;
@@ -196,7 +203,8 @@ void link_wait(struct conn *c)
 	else
 		w->wait_first = c;
 	w->wait_last = c;
-	atomic_store_explicit(&w->slot->want_space, 1, memory_order_seq_cst);
+	atomic_store_explicit(&w->slot->want_space, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
 	/* Room that was given back before the bridge could see the flag. */
 	if (atomic_load_explicit(&w->up.words->tail, memory_order_acquire) != w->up_reclaimed)
 		event_active(w->again, EV_TIMEOUT, 0);
@@ -344,6 +352,8 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 	}
 	if (v->m->seq <= stat_get(r->given)) {
 		stat_add(w->slot->stats.repeated, 1); /* a bridge's successor cannot know */
+		if (v->m->seq <= stat_get(r->confirmed))
+			link_changed(w, c->route);
 		return;
 	}
 	if (c->state != CONN_OPEN)
@@ -394,8 +404,9 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		route_set_given(&w->routes, c->route, v->n->seq);
 		route_set_confirmed(&w->routes, c->route, v->n->seq);
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
+		link_changed(w, c->route); /* its marks may be above those of a bridge's successor */
 		upgrade_opened(c);
-	} else if (type == DOWN_FLUSHED && c->flushing) {
+	} else if (type == DOWN_FLUSHED && c->flushing && v->n->seq == c->flush_stamp) {
 		c->flushed = 1;
 		(void)!session_step(c);
 	} else if (type == DOWN_CLOSE) {
@@ -449,7 +460,8 @@ void link_wakeup(struct worker *w)
 		link_serve_waiting(w);
 	if (!more) {
 		bell_sleep(&w->slot->bell);
-		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos;
+		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos ||
+		       (w->wait_first && atomic_load_explicit(&w->up.words->tail, memory_order_acquire) != w->up_reclaimed);
 	}
 	if (more)
 		event_active(w->again, EV_TIMEOUT, 0);
@@ -490,13 +502,10 @@ int link_start(struct worker *w)
 		return -1;
 	}
 	w->slot = shm_slot(&w->shm, w->h->slot);
-	/* First of all: from here on nothing of the predecessor's routes is valid. */
+	/* First of all: routes of other generations are a dead worker's from here on. Their marks stay readable. */
 	atomic_store_explicit(&w->slot->generation, w->h->generation, memory_order_seq_cst);
 	w->routes = shm_routes(&w->shm, w->h->slot);
 	shm_changes(&w->shm, w->h->slot, &w->changes);
-	for (uint32_t i = 0; w->h->generation > 1 && i < w->routes.n; i++)
-		if (stat_get(w->routes.routes[i].generation))
-			route_clear(&w->routes, i);
 	ring_attach_writer(&w->up, &w->slot->up[up], shm_up_data(&w->shm, w->h->slot, up),
 		w->shm.header->sizes.up_size);
 	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),

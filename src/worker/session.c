@@ -120,7 +120,9 @@ static bool session_stored(struct conn *c)
 	if (c->flushed || c->echo || c->route == NO_ROUTE)
 		return true;
 	link_reclaim(c->w);
-	if (!c->flushing && !c->pending && !c->up_bytes)
+	/* A refusal was put into the down ring before the record was released. */
+	if (!c->flushing && !c->pending && !c->up_bytes &&
+		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) == c->w->down.pos)
 		return true;
 	if (c->flushing)
 		return false;
@@ -151,6 +153,7 @@ static bool session_part(struct conn *c)
 		return true;
 	}
 	conn_set_state(c, CONN_CLOSING);
+	c->unsent_last = UINT64_MAX;
 	c->flushing = c->flushed = 0;
 	conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 	return conn_resume(c);
@@ -219,7 +222,7 @@ static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 static bool session_peer_close(struct conn *c, uint16_t code)
 {
 	c->peer_closed = 1;
-	if (!c->close_sent) {
+	if (!c->close_sent && c->state != CONN_PARTING) {
 		session_set_close(c, code, NULL); /* 5.5.1: echoed; 1005 goes back as an empty Close */
 	}
 	conn_set_state(c, CONN_STORING);
@@ -306,11 +309,11 @@ static bool session_pong_late(struct conn *c)
 		conn_deadline(c, c->ping_ms + c->w->c->pong_timeout);
 		return true;
 	}
-	if (unsent < c->unsent_last || c->waiting || c->pending || !c->reading) {
+	if (unsent < c->unsent_last || c->waiting || c->pending) {
 		bool first_look = c->unsent_last == UINT64_MAX;
 
 		c->unsent_last = unsent;
-		if (!first_look || unsent || c->waiting || c->pending || !c->reading) {
+		if (!first_look || unsent || c->waiting || c->pending) {
 			c->ping_ms = now;
 			conn_deadline(c, now + c->w->c->pong_timeout);
 			return true;
@@ -345,6 +348,10 @@ bool session_timeout(struct conn *c)
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:
+		if (conn_progress(c)) {
+			conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
+			return true;
+		}
 		return session_end(c, "no answer to our Close");
 	}
 }

@@ -314,6 +314,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	w->now_ms = worker_clock();
 	worker_shed(w);
+	link_wakeup(w); /* a doorbell may have been lost */
 	/* EAGAIN: the master has not read the last ones; it will. */
 	if (w->master && chan_send(w->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
 		log_debug("beat not sent", kv_errno(errno));

@@ -79,6 +79,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
+	uint64_t flush_stamp; /* of the UP_FLUSH that is not answered */
 	uint64_t up_bytes;    /* of its records in the up ring, not released */
 	char *close_reason;   /* owned; NULL: none */
 	uint32_t route;
@@ -170,6 +171,8 @@ void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
 void conn_shut(struct conn *c, enum conn_state state);
 uint64_t conn_unsent(const struct conn *c);
+/* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
+bool conn_progress(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state state);
 void conn_expired(void *arg, struct wheel_node *n);
 void conn_deadline(struct conn *c, uint64_t at_ms);

@@ -118,6 +118,7 @@ if (root) {
 	await test('stop waits longer than drain_timeout, with clients', async (t) => {
 		const s = await installed(t, { drain_timeout: '3s', pong_timeout: '60s' });
 		await s.init('start', 0);
+		await until('ready', async () => (await s.gw.status('/readyz')) === 200);
 		await s.gw.nats.connect().then((bus) => bus.publish('ws.recv.chat.alice', 'x'));
 		const r = await t.raw(s.gw); // answers no Ping: the drain takes its time
 		await r.open('/ws/chat/alice/');

@@ -203,7 +203,7 @@ static void test_records(void **state)
 	struct {
 		struct up_record r;
 		char rest[16];
-	} up = { { 1, 2, 3, 1, 1, 4, { 0 } }, "suserabc" };
+	} up = { { 1, 9, 2, 3, 1, 1, 4, { 0 } }, "suserabc" };
 	struct up_view v;
 	struct {
 		struct down_message m;

@@ -1,0 +1,84 @@
+#include "bridge.h"
+
+uint8_t bconn_text(const struct bridge *b, const struct broker_message *m)
+{
+	switch (m->text) {
+	case BROKER_TEXT_TEXT:
+		return DOWN_TEXT_TEXT;
+	case BROKER_TEXT_BINARY:
+		return DOWN_TEXT_BINARY;
+	case BROKER_TEXT_UNMARKED:
+		break;
+	}
+	switch (b->c->delivery.text) {
+	case TEXT_TEXT:
+		return DOWN_TEXT_TEXT;
+	case TEXT_BINARY:
+		return DOWN_TEXT_BINARY;
+	case TEXT_AUTO:
+		break;
+	}
+	return DOWN_TEXT_AUTO;
+}
+
+/* False: it waits (no room in the ring, or no memory for the window). */
+bool bconn_give(struct bconn *c, const struct broker_message *m)
+{
+	struct bridge *b = c->user->b;
+	struct down_ref ref = { c->generation, c->index, 0 };
+
+	if (c->blocked)
+		return false;
+	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
+					    bconn_text(b, m), &ref, 1)) {
+		slots_block(&b->slots[c->slot], c);
+		return false;
+	}
+	window_given(c, m);
+	return true;
+}
+
+/* Is everything that it lacks in the buffer, or still to come? Then it reads there. */
+void bconn_sync(struct bconn *c)
+{
+	struct buser *u = c->user;
+	struct bnode *n = u->first;
+
+	if (c->synced || c->pos < u->floor)
+		return;
+	while (n && n->m->seq <= c->pos)
+		n = n->next;
+	c->synced = true;
+	c->cursor = n;
+}
+
+void bconn_fall_behind(struct bconn *c)
+{
+	if (c->synced)
+		stat_add(c->user->b->shm.bridge->stats.behind, 1);
+	c->synced = false;
+	c->cursor = NULL;
+}
+
+void bconn_run(struct bconn *c)
+{
+	struct buser *u = c->user;
+
+	bconn_sync(c);
+	while (c->synced && c->cursor && window_open(c, c->cursor->m->len)) {
+		if (!bconn_give(c, c->cursor->m))
+			return;
+		c->cursor = c->cursor->next;
+	}
+	if (c->synced || c->rereading || c->retry || c->blocked || !u->q || u->closing ||
+		!u->b->connected || !window_open(c, c->need))
+		return;
+	c->rereading = true;
+	stat_add(u->b->shm.bridge->stats.reread, 1);
+	broker_queue_reread(u->q, c->pos, c);
+}
+
+bool bconn_caught_up(const struct bconn *c)
+{
+	return c->synced && !c->cursor && !c->blocked && window_open(c, 0);
+}
