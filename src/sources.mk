@@ -57,8 +57,10 @@ WSGATED_SRC = \
 	$(BROKER_SRC) \
 	src/bridge/bridge.c \
 	src/bridge/dispatch.c \
+	src/bridge/orders.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \
+	src/bridge/stale.c \
 	src/bridge/window.c \
 	src/master/brief.c \
 	src/master/child.c \
@@ -69,6 +71,7 @@ WSGATED_SRC = \
 	src/worker/admin.c \
 	src/worker/conn.c \
 	src/worker/link.c \
+	src/worker/reconf.c \
 	src/worker/session.c \
 	src/worker/upgrade.c \
 	src/worker/wheel.c \

@@ -224,7 +224,7 @@ static void source_check_empty(struct up_source *src)
 	src->drained_generation = 0;
 }
 
-static void source_read(struct up_source *src)
+void slots_read(struct up_source *src)
 {
 	if (!publish_read(src)) {
 		uint32_t pid = src->stale < 0 ? atomic_load(&src->b->slots[src->slot].words->pid) : 0;
@@ -267,7 +267,7 @@ static bool slot_idle(const struct slot *s)
 
 static void slots_round(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		if (!s->used)
@@ -276,8 +276,8 @@ static void slots_round(struct bridge *b)
 		if (!b->stale_read)
 			continue; /* the same user's older messages go first */
 		/* A dead worker's ring first: the same user may be back. */
-		source_read(&s->up[shm_up_ring(s->generation + 1)]);
-		source_read(&s->up[shm_up_ring(s->generation)]);
+		slots_read(&s->up[shm_up_ring(s->generation + 1)]);
+		slots_read(&s->up[shm_up_ring(s->generation)]);
 		if (s->notice_first || s->blocked_first)
 			slot_serve_blocked(s);
 	}
@@ -292,101 +292,23 @@ void slots_wakeup(struct bridge *b)
 	publish_run(b);
 	if (!b->more) {
 		bell_sleep(&b->shm.bridge->bell);
-		for (unsigned i = 0; i < b->h->nslots; i++)
+		for (unsigned i = 0; i < b->nslots; i++)
 			b->more |= b->slots[i].used && !slot_idle(&b->slots[i]);
 	}
 	if (b->more)
 		event_active(b->again, EV_TIMEOUT, 0);
 }
 
-/* ---- stale segments: what a dead family had taken and not stored ---- */
-
-static void stale_check(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	struct proto_stale done = { i, 0 };
-
-	if (!st->mapped || st->done)
-		return;
-	for (size_t k = 0; k < st->nsources; k++)
-		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
-			return;
-	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
-		return;
-	st->done = true;
-	log_info("all messages of an older segment are stored");
-}
-
-static int stale_map(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	uint32_t n;
-
-	if (shm_map(&st->shm, b->h->stale[i], true) < 0)
-		return -1;
-	n = st->shm.header->sizes.max_workers;
-	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
-	if (!st->sources) {
-		shm_unmap(&st->shm);
-		return -1;
-	}
-	for (unsigned slot = 0; slot < n; slot++) {
-		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < SHM_UP_RINGS; r++) {
-			struct up_source *src = &st->sources[st->nsources++];
-
-			src->b = b;
-			src->stale = (int)i;
-			src->slot = (uint16_t)slot;
-			src->which = (uint8_t)r;
-			src->segment_id = st->shm.header->id;
-			src->retry_below = UINT64_MAX;
-			ring_attach_reader(&src->ring, &shm_slot(&st->shm, slot)->up[r],
-				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
-			source_read(src);
-		}
-	}
-	st->mapped = true;
-	return 0;
-}
-
-/* The bridge of a dead master may still be at work on it: it holds a lock while it lives. */
-static void stale_try(struct bridge *b, unsigned i)
-{
-	struct stale *st = &b->stales[i];
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (st->done)
-		return;
-	if (!st->mapped) {
-		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
-			return;
-		if (stale_map(b, i) < 0) {
-			log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
-			st->done = true;
-			return;
-		}
-		log_info("an older segment was found: what it holds is published first");
-	}
-	stale_check(b, i);
-}
-
-static void stales_try(struct bridge *b)
-{
-	b->stale_read = true;
-	for (unsigned i = 0; i < b->h->nstale && b->stale_read; i++) {
-		stale_try(b, i); /* in order of age, for the same reason */
-		b->stale_read = b->stales[i].mapped || b->stales[i].done;
-	}
-}
+/* ---- the clock ---- */
 
 void slots_tick(struct bridge *b)
 {
 	bool before = b->stale_read;
 
-	stales_try(b);
+	stale_try_all(b);
 	if (!before && b->stale_read)
 		event_active(b->again, EV_TIMEOUT, 0);
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		if (s->used && !s->bell && b->master) {
@@ -402,7 +324,7 @@ void slots_tick(struct bridge *b)
 
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 {
-	if (slot >= b->h->nslots || !b->slots[slot].used)
+	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	b->slots[slot].generation = generation;
 	slots_wakeup(b);
@@ -413,7 +335,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 	struct up_source *src;
 	struct slot *s;
 
-	if (slot >= b->h->nslots || !b->slots[slot].used)
+	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	s = &b->slots[slot];
 	slots_wakeup(b); /* its last changes and records */
@@ -427,7 +349,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 
 void slots_end_all(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
 			if (b->slots[i].conns[k])
 				dispatch_end(b, b->slots[i].conns[k]);
@@ -435,7 +357,7 @@ void slots_end_all(struct bridge *b)
 
 bool slots_empty(const struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
 			if (b->slots[i].up[r].first || ring_used(b->slots[i].up[r].ring.words))
 				return false;
@@ -477,30 +399,6 @@ static void slot_attach_up(struct slot *s, unsigned r)
 	src->retry_below = atomic_load_explicit(&s->words->up[r].head, memory_order_acquire);
 }
 
-static int slot_start(struct bridge *b, unsigned n, const struct chan_handler *handlers, void (*gone)(void *))
-{
-	struct slot *s = &b->slots[n];
-
-	s->b = b;
-	s->n = n;
-	s->generation = b->h->generations[n];
-	s->words = shm_slot(&b->shm, n);
-	s->routes = shm_routes(&b->shm, n);
-	shm_changes(&b->shm, n, &s->changes);
-	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
-		b->shm.header->sizes.down_size);
-	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
-		slot_attach_up(s, r);
-	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
-	if (!s->conns)
-		return -1;
-	s->bell = chan_new(b->base, b->h->bells[n], "worker", handlers, gone, s);
-	if (!s->bell)
-		return -1;
-	s->used = true;
-	return 0;
-}
-
 static void slots_doorbell(void *arg, const void *body, int fd)
 {
 	struct slot *s = arg;
@@ -526,6 +424,35 @@ static const struct chan_handler bell_handlers[] = {
 	{ 0, 0, NULL },
 };
 
+/* Takes bell, also when it fails. */
+int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
+{
+	struct slot *s = &b->slots[n];
+
+	s->b = b;
+	s->n = n;
+	s->generation = generation;
+	s->words = shm_slot(&b->shm, n);
+	s->routes = shm_routes(&b->shm, n);
+	shm_changes(&b->shm, n, &s->changes);
+	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
+		b->shm.header->sizes.down_size);
+	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+		slot_attach_up(s, r);
+	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
+	s->bell = s->conns ? chan_new(b->base, bell, "worker", bell_handlers, slots_bell_gone, s) : NULL;
+	if (!s->bell) {
+		free(s->conns);
+		s->conns = NULL;
+		close(bell);
+		return -1;
+	}
+	s->used = true;
+	if (n >= b->nslots)
+		b->nslots = n + 1;
+	return 0;
+}
+
 static void slots_lock(const struct bridge *b)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -537,23 +464,24 @@ static void slots_lock(const struct bridge *b)
 int slots_start(struct bridge *b)
 {
 	slots_lock(b);
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	b->nslots = b->h->nslots;
+	for (unsigned i = 0; i < b->nslots; i++)
 		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
-			slot_start(b, i, bell_handlers, slots_bell_gone) < 0)
+			slots_attach(b, i, b->h->bells[i], b->h->generations[i]) < 0)
 			return -1;
-	stales_try(b);
+	stale_try_all(b);
 	b->scanning = true;
 	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		uint32_t list[CHANGES_BATCH];
 
 		while (b->slots[i].used && changes_take(&b->slots[i].changes, list, CHANGES_BATCH))
 			;
 	}
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		if (b->slots[i].used)
 			slot_scan(&b->slots[i], ROUTE_OPEN);
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		if (!b->slots[i].used)
 			continue;
 		slot_scan(&b->slots[i], ROUTE_OPENING);
@@ -567,7 +495,7 @@ int slots_start(struct bridge *b)
 
 void slots_stop(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		while (s->notice_first) {
@@ -581,10 +509,5 @@ void slots_stop(struct bridge *b)
 		chan_free(s->bell);
 		free(s->conns);
 	}
-	for (unsigned i = 0; i < b->h->nstale; i++) {
-		for (size_t k = 0; k < b->stales[i].nsources; k++)
-			publish_drop(&b->stales[i].sources[k]);
-		free(b->stales[i].sources);
-		shm_unmap(&b->stales[i].shm);
-	}
+	stale_stop(b);
 }

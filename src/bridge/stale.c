@@ -1,0 +1,95 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+static void stale_check(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	struct proto_stale done = { i, 0 };
+
+	if (!st->mapped || st->done)
+		return;
+	for (size_t k = 0; k < st->nsources; k++)
+		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
+			return;
+	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
+		return;
+	st->done = true;
+	log_info("all messages of an older segment are stored");
+}
+
+static int stale_map(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	uint32_t n;
+
+	if (shm_map(&st->shm, b->h->stale[i], true) < 0)
+		return -1;
+	n = st->shm.header->sizes.max_workers;
+	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
+	if (!st->sources) {
+		shm_unmap(&st->shm);
+		return -1;
+	}
+	for (unsigned slot = 0; slot < n; slot++) {
+		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < SHM_UP_RINGS; r++) {
+			struct up_source *src = &st->sources[st->nsources++];
+
+			src->b = b;
+			src->stale = (int)i;
+			src->slot = (uint16_t)slot;
+			src->which = (uint8_t)r;
+			src->segment_id = st->shm.header->id;
+			src->retry_below = UINT64_MAX;
+			ring_attach_reader(&src->ring, &shm_slot(&st->shm, slot)->up[r],
+				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
+			slots_read(src);
+		}
+	}
+	st->mapped = true;
+	return 0;
+}
+
+/* The bridge of a dead master may still be at work on it: it holds a lock while it lives. */
+static void stale_try(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (st->done)
+		return;
+	if (!st->mapped) {
+		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
+			return;
+		if (stale_map(b, i) < 0) {
+			log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
+			st->done = true;
+			return;
+		}
+		log_info("an older segment was found: what it holds is published first");
+	}
+	stale_check(b, i);
+}
+
+void stale_try_all(struct bridge *b)
+{
+	b->stale_read = true;
+	for (unsigned i = 0; i < b->h->nstale && b->stale_read; i++) {
+		stale_try(b, i); /* in order of age, for the same reason */
+		b->stale_read = b->stales[i].mapped || b->stales[i].done;
+	}
+}
+
+void stale_stop(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->h->nstale; i++) {
+		for (size_t k = 0; k < b->stales[i].nsources; k++)
+			publish_drop(&b->stales[i].sources[k]);
+		free(b->stales[i].sources);
+		shm_unmap(&b->stales[i].shm);
+	}
+}
