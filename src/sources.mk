@@ -64,9 +64,12 @@ WSGATED_SRC = \
 	src/bridge/window.c \
 	src/master/brief.c \
 	src/master/child.c \
+	src/master/control.c \
 	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
+	src/master/news.c \
+	src/master/reload.c \
 	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/conn.c \
@@ -78,6 +81,7 @@ WSGATED_SRC = \
 	src/worker/worker.c
 
 WSGATECTL_SRC = \
+	src/ctl/order.c \
 	src/ctl/view.c \
 	src/ctl/wsgatectl.c \
 	$(BASE_SRC) \
