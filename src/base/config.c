@@ -231,6 +231,10 @@ struct config *config_load_fd(int fd, char *err, size_t errlen)
 	char path[40];
 	struct loading l = {.path = path, .err = err, .errlen = errlen, .trusted = true};
 
+	if (fd < 0) {
+		snprintf(err, errlen, "no file descriptor left for it");
+		return NULL;
+	}
 	/* Opened again: the offset of the writer's descriptor is everybody's. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return load_new(&l, NULL);

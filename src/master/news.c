@@ -12,6 +12,12 @@
 
 #include "family.h"
 
+#ifdef MFD_NOEXEC_SEAL
+#define NOEXEC_SEAL MFD_NOEXEC_SEAL
+#else
+#define NOEXEC_SEAL 8u
+#endif
+
 void news_init(struct news *n)
 {
 	*n = (struct news){.text = -1};
@@ -26,9 +32,18 @@ void news_free(struct news *n)
 
 /* ---- the configuration ---- */
 
+static int news_file(void)
+{
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = memfd_create("wsgate configuration", flags | NOEXEC_SEAL);
+
+	/* Kernels before 6.3 do not know it; later ones may demand it (vm.memfd_noexec). */
+	return fd < 0 && errno == EINVAL ? memfd_create("wsgate configuration", flags) : fd;
+}
+
 int news_write(const struct config *c)
 {
-	int saved, copy, fd = memfd_create("wsgate configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int saved, copy, fd = news_file();
 	FILE *out = NULL;
 
 	if (fd < 0)

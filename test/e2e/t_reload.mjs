@@ -318,7 +318,14 @@ await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, a
 	await underLoad(t, gw, bus, 5, async () => {
 		for (let i = 0; i < 20; i++) await round(i);
 		const before = holdings(gw);
+		let going = true, came = 0;
+		const visitors = (async () => { // none is turned away
+			for (; going; came++) (await Client.connect(gw.wsUrl(`chat/visitor${came % 9}`))).terminate();
+		})();
 		for (let i = 0; i < HOW_OFTEN; i++) await round(i);
+		going = false;
+		await visitors;
+		assert.ok(came > HOW_OFTEN / 10, `${came} visitors`);
 		// descriptors of callers and of a message on its way are there for a moment
 		await until('as many descriptors', () => holdings(gw).every((h, i) => h.fds <= before[i].fds));
 		for (const [i, h] of holdings(gw).entries()) {
@@ -327,6 +334,17 @@ await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, a
 		}
 	});
 }, { ms: 200000 });
+
+await test('status answers also while the master stands still', async (t) => {
+	const { gw } = await t.pair();
+	process.kill(gw.proc.pid, 'SIGSTOP');
+	const r = await gw.ctl('status');
+	process.kill(gw.proc.pid, 'SIGCONT');
+	assert.equal(r.code, 0, r.err);
+	assert.match(r.out, /^reload .*unknown/m);
+	assert.match(r.out, /^broker .*connected/m);
+	assert.match((await gw.ctl('status')).out, /^reload .*none since the start/m);
+});
 
 await test('signals in a burst: the last file wins', async (t) => {
 	const { gw } = await t.pair();
