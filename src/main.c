@@ -20,7 +20,6 @@ enum { EXIT_CONFIG = 1, EXIT_START = 2 };
 
 struct command_line {
 	bool foreground, test, print;
-	int verbose;
 	struct config_source source;
 	const char **sets; /* source.sets, with room for all */
 	char *pidfile;     /* "pidfile=…" from -p */
@@ -86,7 +85,7 @@ static int parse(struct command_line *cl, int argc, char **argv)
 			cl->print = true;
 			break;
 		case 'v':
-			cl->verbose++;
+			cl->source.verbose++;
 			break;
 		case 'V':
 			return version_print(stdout) == 0 ? 0 : EXIT_START;
@@ -150,19 +149,17 @@ static int run(const struct command_line *cl)
 {
 	char err[1024];
 	struct config *c = config_load(&cl->source, err, sizeof(err));
-	int i, status = EXIT_START;
+	int status = EXIT_START;
 
 	if (!c) {
 		fprintf(stderr, "wsgated: %s\n", err);
 		return EXIT_CONFIG;
 	}
-	for (i = 0; i < cl->verbose && c->log.level < LOG_LEVEL_TRACE; i++)
-		c->log.level++;
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {
 		config_warn_unused(c);
-		status = master_run(c, cl->foreground);
+		status = master_run(c, &cl->source, cl->foreground);
 	}
 	config_free(c);
 	return status;

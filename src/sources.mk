@@ -57,26 +57,32 @@ WSGATED_SRC = \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
 	src/bridge/dispatch.c \
+	src/bridge/orders.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \
 	src/bridge/stale.c \
 	src/bridge/window.c \
 	src/master/brief.c \
 	src/master/child.c \
+	src/master/control.c \
 	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
+	src/master/news.c \
+	src/master/reload.c \
 	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/conn.c \
 	src/worker/link.c \
+	src/worker/reconf.c \
 	src/worker/session.c \
 	src/worker/upgrade.c \
 	src/worker/wheel.c \
 	src/worker/worker.c
 
 WSGATECTL_SRC = \
+	src/ctl/order.c \
 	src/ctl/view.c \
 	src/ctl/wsgatectl.c \
 	$(BASE_SRC) \

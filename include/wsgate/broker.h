@@ -82,6 +82,13 @@ struct broker *broker_new(struct event_base *base, const struct config *c, const
 void broker_free(struct broker *b);
 
 /*
+ * Another configuration: other servers end the session (`lost`), and the next one is made with them;
+ * what concerns the stream alone is brought to it in the background. Queues stay, and publishes
+ * under way get their result (BROKER_AGAIN when the session ends). 0; or -1 with errno: nothing has changed.
+ */
+int broker_reconfigure(struct broker *b, const struct config *c) __attribute__((warn_unused_result));
+
+/*
  * After `connected`: valid says whether the queues' marks are still good. False: all heads and
  * confirmed marks go to 0 and pending removals are dropped. Only now reading and removal go on.
  */

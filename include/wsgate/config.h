@@ -88,6 +88,7 @@ struct config_source {
 	bool file_required;	 /* -c was given: it must exist */
 	const char *const *sets; /* -o key=value, in order */
 	size_t nsets;
+	unsigned verbose; /* -v: log.level is so many steps higher */
 };
 
 /*
@@ -96,6 +97,12 @@ struct config_source {
  * result with config_free().
  */
 struct config *config_load(const struct config_source *src, char *err, size_t errlen);
+/*
+ * Reads what config_print() wrote, from a descriptor, which stays the caller's. The values were
+ * checked by the process that wrote them, which may read files that this one may not: they are
+ * taken as they are.
+ */
+struct config *config_load_fd(int fd, char *err, size_t errlen);
 void config_free(struct config *c);
 
 /* Prints the effective configuration in the file's own syntax (wsgated -T): it loads back equal. */

@@ -15,7 +15,7 @@
 #define HERITAGE_SLOT_MAX 256
 
 struct heritage {
-	const struct config *config; /* valid as long as the process */
+	const struct config *config; /* as of the birth; valid as long as the process */
 	pid_t master;		     /* getppid() other than this: the master is gone */
 	int control;		     /* chan end to the master */
 	int segment;		     /* descriptor of the shared-memory file (own open file description) */
@@ -26,7 +26,9 @@ struct heritage {
 	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
 	size_t nlisten;
 	int listen[HERITAGE_LISTEN_MAX]; /* this slot's SO_REUSEPORT sockets, non-blocking */
+	uint32_t listen_id[HERITAGE_LISTEN_MAX]; /* their names in PROTO_UNLISTEN */
 	int admin;			 /* shared admin listener, or -1 */
+	uint32_t admin_id;
 	int bell;			 /* chan end to the bridge */
 
 	/* the bridge */

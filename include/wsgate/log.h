@@ -53,10 +53,14 @@ int log_reopen(void);
  */
 int log_fd(void);
 /*
- * A file's successor, opened by somebody who may (the master, for children without root): it takes
- * the place of the log file of this process. 0, or -1 with errno (EINVAL: the target is no file). fd stays the caller's.
+ * A file opened by somebody who may (the master, for children without root): the log of this
+ * process goes there, wherever it went before. 0, or -1 with errno. fd stays the caller's.
  */
 int log_adopt(int fd);
+/* Where the log of the whole family goes now: that file (as log_adopt), else syslog or standard error. */
+int log_follow(int syslog, int fd);
+/* What is written from here on, and how. */
+void log_set(enum log_level level, enum log_format format);
 /* While on, error lines go to standard error too, wherever the log goes: for the time of the start. */
 void log_echo(int on);
 /* The process' name on each line from here on, "worker 0". Copied. */

@@ -60,6 +60,9 @@ int option_set(void *base, const struct option *o, const char *const *values, si
 /* The same from one text, where lists are comma-separated. */
 int option_set_text(void *base, const struct option *o, const char *text, char *err, size_t errlen)
 	__attribute__((warn_unused_result));
+/* Gives `to` the value of `from`. 0; or -1 without memory: the old value stays. */
+int option_copy(void *to, const void *from, const struct option *o)
+	__attribute__((warn_unused_result));
 /* Frees what a value holds. */
 void option_clear(void *base, const struct option *o);
 /* Writes the value as the file has it: 16k, "text", {"a", "b"}. */

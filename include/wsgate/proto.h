@@ -17,10 +17,18 @@ enum proto_type {
 	PROTO_DRAINED,	      /* bridge: struct proto_slot: the up ring of that dead generation is empty */
 	PROTO_STALE_DRAINED,  /* bridge: struct proto_stale: unlink that old segment */
 	PROTO_FLUSHED,	      /* bridge, before it ends: struct proto_flushed */
+	PROTO_APPLIED,	      /* answer to PROTO_CONFIG: struct proto_applied */
+	PROTO_CLOSED,	      /* bridge, answer to PROTO_CLOSE: struct proto_closed */
 	/* master → child */
 	PROTO_STOP = 20,      /* struct proto_stop: graceful */
 	PROTO_WORKER_UP,      /* bridge: struct proto_slot: generation g of slot s was started */
 	PROTO_WORKER_DOWN,    /* bridge: struct proto_slot: generation g of slot s is dead */
+	PROTO_CONFIG,	      /* struct proto_config, and the text as config_print() writes it */
+	PROTO_LOG,	      /* struct proto_log, and the file when it is one */
+	PROTO_LISTEN,	      /* worker: struct proto_listen, and the socket: accept there too */
+	PROTO_UNLISTEN,	      /* worker: struct proto_listen: not there any more */
+	PROTO_SLOT,	      /* bridge: struct proto_slot, and the bell: a slot that is new */
+	PROTO_CLOSE,	      /* bridge: struct proto_close: end the connections of a user */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40,  /* no body: look at your rings */
 	PROTO_MAX
@@ -48,8 +56,43 @@ struct proto_flushed {
 struct proto_text {
 	char text[PROTO_TEXT_MAX]; /* terminated */
 };
+struct proto_config {
+	uint64_t serial;
+};
+#define PROTO_FAULT_MAX 240
+struct proto_applied {
+	uint64_t serial;
+	uint32_t failed, reserved;
+	char fault[PROTO_FAULT_MAX]; /* failed: one line, terminated */
+};
+enum proto_log_target { PROTO_LOG_STDERR, PROTO_LOG_SYSLOG, PROTO_LOG_FILE };
+struct proto_log {
+	uint32_t target, reserved; /* enum proto_log_target */
+};
+struct proto_listen {
+	uint32_t id;	/* names the socket in PROTO_UNLISTEN */
+	uint32_t admin; /* 1: the admin listener */
+};
+#define PROTO_NAME_MAX 128
+#define PROTO_REASON_MAX 124
+struct proto_close {
+	uint64_t id; /* comes back in the answer */
+	uint16_t code;
+	uint8_t service_len, user_len;
+	uint32_t reserved;
+	char service[PROTO_NAME_MAX], user[PROTO_NAME_MAX];
+	char reason[PROTO_REASON_MAX]; /* terminated */
+	uint32_t reserved2;
+};
+struct proto_closed {
+	uint64_t id;
+	uint64_t connections;
+};
 #define PROTO_BODY_MAX 2048
-_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16, "layout");
+_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 &&
+		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 8 &&
+		       sizeof(struct proto_close) == 400,
+	"layout");
 
 /* "DOORBELL", for logs with -vv; "?" for an unknown one. */
 const char *proto_name(unsigned type);

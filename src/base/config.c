@@ -176,6 +176,12 @@ static int check_together(struct loading *l)
 	return check_listen(l);
 }
 
+static void raise_level(struct config *c, unsigned steps)
+{
+	for (; steps > 0 && c->log.level < LOG_LEVEL_TRACE; steps--)
+		c->log.level++;
+}
+
 static int load(struct loading *l, const struct config_source *src)
 {
 	size_t i;
@@ -189,26 +195,49 @@ static int load(struct loading *l, const struct config_source *src)
 	for (i = 0; i < src->nsets; i++)
 		if (set_one(l, src->sets[i]) < 0)
 			return -1;
+	raise_level(l->c, src->verbose);
 	return check_together(l);
+}
+
+/* src NULL: l->path alone, which was checked before. */
+static struct config *load_new(struct loading *l, const struct config_source *src)
+{
+	int r = -1;
+
+	l->c = calloc(1, sizeof(*l->c));
+	l->origins = calloc(option_count, sizeof(*l->origins));
+	if (!l->c || !l->origins)
+		snprintf(l->err, l->errlen, "configuration: out of memory");
+	else if (src)
+		r = load(l, src);
+	else if (set_defaults(l) == 0)
+		r = confile_read(l, true);
+	free(l->origins);
+	if (r == 0)
+		return l->c;
+	config_free(l->c);
+	return NULL;
 }
 
 struct config *config_load(const struct config_source *src, char *err, size_t errlen)
 {
 	struct loading l = {.path = src->file, .err = err, .errlen = errlen};
 
-	l.c = calloc(1, sizeof(*l.c));
-	l.origins = calloc(option_count, sizeof(*l.origins));
-	if (!l.c || !l.origins) {
-		snprintf(err, errlen, "configuration: out of memory");
-		l.failed = true;
-	} else if (load(&l, src) < 0) {
-		l.failed = true;
+	return load_new(&l, src);
+}
+
+struct config *config_load_fd(int fd, char *err, size_t errlen)
+{
+	char path[40];
+	struct loading l = {.path = path, .err = err, .errlen = errlen, .trusted = true};
+
+	if (fd < 0) {
+		snprintf(err, errlen, "no file descriptor left for it");
+		return NULL;
 	}
-	free(l.origins);
-	if (!l.failed)
-		return l.c;
-	config_free(l.c);
-	return NULL;
+	/* Opened again: the offset of the writer's descriptor is everybody's. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return load_new(&l, NULL);
 }
 
 void config_free(struct config *c)

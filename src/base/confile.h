@@ -30,7 +30,8 @@ struct loading {
 	int tls_lines[CONFILE_TLS_MAX]; /* where each tls section ends */
 	char *err;
 	size_t errlen;
-	bool failed; /* err is filled; what comes after it does not count */
+	bool failed;  /* err is filled; what comes after it does not count */
+	bool trusted; /* the values were checked before */
 };
 
 /* The first fault of a load: "where: key: text". key NULL: none. Returns -1. */

@@ -335,8 +335,7 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 			strcpy(file_path, target);
 		fd = file_fd;
 	}
-	atomic_store(&min_level, (int)level);
-	atomic_store(&line_format, (int)format);
+	log_set(level, format);
 	atomic_store(&target_fd, fd);
 	if (fd != file_fd && file_fd >= 0)
 		(void)dup3(STDERR_FILENO, file_fd,
@@ -366,11 +365,32 @@ int log_adopt(int fd)
 {
 	int old = atomic_load(&target_fd);
 
-	if (old < 0 || old != file_fd) {
-		errno = EINVAL;
+	if (file_fd < 0) {
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		if (fd < 0)
+			return -1;
+		file_fd = fd;
+	} else if (dup3(fd, file_fd, O_CLOEXEC) < 0) {
 		return -1;
 	}
-	return dup3(fd, file_fd, O_CLOEXEC) < 0 ? -1 : 0;
+	atomic_store(&target_fd, file_fd);
+	if (old == TARGET_SYSLOG)
+		closelog();
+	return 0;
+}
+
+int log_follow(int syslog, int fd)
+{
+	if (fd >= 0)
+		return log_adopt(fd);
+	return log_open(syslog ? "syslog" : "stderr", (enum log_level)atomic_load(&min_level),
+		(enum log_format)atomic_load(&line_format));
+}
+
+void log_set(enum log_level level, enum log_format format)
+{
+	atomic_store(&min_level, (int)level);
+	atomic_store(&line_format, (int)format);
 }
 
 void log_echo(int on)

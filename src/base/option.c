@@ -328,6 +328,34 @@ void option_clear(void *base, const struct option *o)
 	}
 }
 
+int option_copy(void *to, const void *from, const struct option *o)
+{
+	const struct strlist *l = const_field(from, o);
+	struct option unchecked = *o;
+	char *const *s = const_field(from, o);
+	char err[320];
+
+	unchecked.check = NULL;
+	unchecked.min = 0;
+	unchecked.max = UINT64_MAX;
+	switch (o->type) {
+	case OPTION_STRING:
+		return set_string(field(to, o), &unchecked, *s, err, sizeof(err));
+	case OPTION_LIST:
+		return set_list(field(to, o), &unchecked, (const char *const *)l->v, l->n, err,
+			sizeof(err));
+	case OPTION_ENUM:
+		*(unsigned *)field(to, o) = *(const unsigned *)const_field(from, o);
+		return 0;
+	case OPTION_NUMBER32:
+		*(uint32_t *)field(to, o) = *(const uint32_t *)const_field(from, o);
+		return 0;
+	default:
+		*(uint64_t *)field(to, o) = *(const uint64_t *)const_field(from, o);
+		return 0;
+	}
+}
+
 static uint64_t get_number(const void *base, const struct option *o)
 {
 	const void *at = const_field(base, o);

@@ -29,7 +29,7 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 const struct option option_table[] = {
 	{ .key = "workers", .type = OPTION_NUMBER32, .def = "0", .max = 256,
 	  .offset = AT(workers),
-	  .help = "worker processes; 0: one for each online processor" },
+	  .help = "worker processes; 0: one for each online processor (a reload only adds some)" },
 	{ .key = "user", .type = OPTION_STRING, .def = "wsgate", .apply = OPTION_RESTART,
 	  .offset = AT(user),
 	  .help = "user that workers and bridge become when started as root; empty: stay" },
@@ -38,7 +38,7 @@ const struct option option_table[] = {
 	  .help = "file with the master's pid, locked while it runs" },
 	{ .key = "runtime_dir", .type = OPTION_STRING, .def = "/run/wsgate",
 	  .apply = OPTION_RESTART, .offset = AT(runtime_dir), .check = value_check_filled,
-	  .help = "directory of the shared-memory file, which wsgatectl reads" },
+	  .help = "directory of the shared-memory file and the control socket, for wsgatectl" },
 	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000", .min = 1,
 	  .max = 32, .offset = AT(listen), .check = value_check_address,
 	  .help = "addresses for clients, host:port or [v6]:port" },

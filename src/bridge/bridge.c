@@ -200,6 +200,10 @@ static const struct chan_handler master_handlers[] = {
 	{ PROTO_STOP, sizeof(struct proto_stop), bridge_on_stop },
 	{ PROTO_WORKER_UP, sizeof(struct proto_slot), bridge_on_worker_up },
 	{ PROTO_WORKER_DOWN, sizeof(struct proto_slot), bridge_on_worker_down },
+	{ PROTO_CONFIG, sizeof(struct proto_config), orders_on_config },
+	{ PROTO_LOG, sizeof(struct proto_log), orders_on_log },
+	{ PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot },
+	{ PROTO_CLOSE, sizeof(struct proto_close), orders_on_close },
 	{ 0, 0, NULL },
 };
 
@@ -307,6 +311,7 @@ static void bridge_free(struct bridge *b)
 	event_free(b->flush_end);
 	event_base_free(b->base);
 	shm_unmap(&b->shm);
+	config_free(b->own);
 }
 
 int bridge_main(const struct heritage *h)

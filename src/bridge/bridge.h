@@ -4,6 +4,7 @@
  *   bridge.c    start, stop, the broker's state, the incarnation of the stream
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   stale.c     segments of dead masters: what they had taken and not stored
+ *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
  *   dispatch.c  service → client: users, their connections, windows, buffers
  *   bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
@@ -131,12 +132,14 @@ struct stale {
 
 struct bridge {
 	const struct heritage *h;
-	const struct config *c;
+	const struct config *c; /* as of now: nobody keeps a value of it */
+	struct config *own;	/* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master;
 	struct broker *broker;
 	struct shm shm;
 	struct slot slots[HERITAGE_SLOT_MAX];
+	unsigned nslots; /* those above are not used yet */
 	struct stale stales[HERITAGE_STALE_MAX];
 	struct event *again, *tick, *beat, *flush_end;
 	uint32_t epoch; /* of the stream as it is now; 0: not known */
@@ -182,9 +185,17 @@ void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */
 void slots_tick(struct bridge *b);
-void slots_read(struct up_source *src);
 /* The workers are gone: so are all connections. */
 void slots_end_all(struct bridge *b);
+/* A slot that is used from here on. Takes bell, also when it fails. 0 or -1 with errno. */
+int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation);
+void slots_read(struct up_source *src);
+
+/* orders.c */
+void orders_on_config(void *arg, const void *body, int fd);
+void orders_on_log(void *arg, const void *body, int fd);
+void orders_on_slot(void *arg, const void *body, int fd);
+void orders_on_close(void *arg, const void *body, int fd);
 
 /* stale.c: sets b->stale_read when all older segments are read */
 void stale_read_all(struct bridge *b);
@@ -201,6 +212,8 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
 void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
+/* Ends the connections of a user: how many were told. */
+uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
 void dispatch_tick(struct bridge *b);
 /* What the last round of changes means for their users: once, however many connections a user has. */
 void dispatch_settle(struct bridge *b);

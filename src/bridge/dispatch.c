@@ -468,6 +468,19 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	broker_queue_close(u->q);
 }
 
+uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+{
+	struct buser *u = user_find(b, id);
+	uint64_t n = 0;
+
+	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next, n++) {
+		struct down_ref ref = { c->generation, c->index, 0 };
+
+		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
+	}
+	return n;
+}
+
 /* ---- the stream is another one ---- */
 
 static bool user_reset(void *value, void *arg)

@@ -282,7 +282,7 @@ static bool slot_idle(const struct slot *s)
 
 static void slots_round(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		if (!s->used)
@@ -308,7 +308,7 @@ void slots_wakeup(struct bridge *b)
 	publish_run(b);
 	if (!b->more) {
 		bell_sleep(&b->shm.bridge->bell);
-		for (unsigned i = 0; i < b->h->nslots; i++)
+		for (unsigned i = 0; i < b->nslots; i++)
 			b->more |= b->slots[i].used && !slot_idle(&b->slots[i]);
 		b->more = b->more && !b->starved; /* without memory: with the next tick */
 	}
@@ -323,7 +323,7 @@ void slots_tick(struct bridge *b)
 	stale_read_all(b);
 	if (!before && b->stale_read)
 		event_active(b->again, EV_TIMEOUT, 0);
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		if (s->used && !s->bell && b->master) {
@@ -350,7 +350,7 @@ static void slot_conn_dead(struct slot *s, uint32_t index)
 
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 {
-	if (slot >= b->h->nslots || !b->slots[slot].used)
+	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	b->slots[slot].generation = generation;
 	slots_wakeup(b);
@@ -361,7 +361,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 	struct up_source *src;
 	struct slot *s;
 
-	if (slot >= b->h->nslots || !b->slots[slot].used)
+	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	s = &b->slots[slot];
 	slots_wakeup(b); /* its last changes and records */
@@ -376,7 +376,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 
 void slots_end_all(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
 			if (b->slots[i].conns[k])
 				slot_conn_dead(&b->slots[i], k);
@@ -385,7 +385,7 @@ void slots_end_all(struct bridge *b)
 
 bool slots_empty(const struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
 			if (b->slots[i].up[r].first || ring_used(b->slots[i].up[r].ring.words))
 				return false;
@@ -429,30 +429,6 @@ static void slot_attach_up(struct slot *s, unsigned r)
 	src->retry_below = atomic_load_explicit(&s->words->up[r].head, memory_order_acquire);
 }
 
-static int slot_start(struct bridge *b, unsigned n, const struct chan_handler *handlers, void (*gone)(void *))
-{
-	struct slot *s = &b->slots[n];
-
-	s->b = b;
-	s->n = n;
-	s->generation = b->h->generations[n];
-	s->words = shm_slot(&b->shm, n);
-	s->routes = shm_routes(&b->shm, n);
-	shm_changes(&b->shm, n, &s->changes);
-	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
-		b->shm.header->sizes.down_size);
-	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
-		slot_attach_up(s, r);
-	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
-	if (!s->conns)
-		return -1;
-	s->bell = chan_new(b->base, b->h->bells[n], "worker", handlers, gone, s);
-	if (!s->bell)
-		return -1;
-	s->used = true;
-	return 0;
-}
-
 static void slots_doorbell(void *arg, const void *body, int fd)
 {
 	struct slot *s = arg;
@@ -478,6 +454,35 @@ static const struct chan_handler bell_handlers[] = {
 	{ 0, 0, NULL },
 };
 
+/* Takes bell, also when it fails. */
+int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
+{
+	struct slot *s = &b->slots[n];
+
+	s->b = b;
+	s->n = n;
+	s->generation = generation;
+	s->words = shm_slot(&b->shm, n);
+	s->routes = shm_routes(&b->shm, n);
+	shm_changes(&b->shm, n, &s->changes);
+	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
+		b->shm.header->sizes.down_size);
+	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+		slot_attach_up(s, r);
+	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
+	s->bell = s->conns ? chan_new(b->base, bell, "worker", bell_handlers, slots_bell_gone, s) : NULL;
+	if (!s->bell) {
+		free(s->conns);
+		s->conns = NULL;
+		close(bell);
+		return -1;
+	}
+	s->used = true;
+	if (n >= b->nslots)
+		b->nslots = n + 1;
+	return 0;
+}
+
 static void slots_lock(const struct bridge *b)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -502,23 +507,24 @@ static void slots_read_first(struct bridge *b)
 int slots_start(struct bridge *b)
 {
 	slots_lock(b);
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	b->nslots = b->h->nslots;
+	for (unsigned i = 0; i < b->nslots; i++)
 		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
-			slot_start(b, i, bell_handlers, slots_bell_gone) < 0)
+			slots_attach(b, i, b->h->bells[i], b->h->generations[i]) < 0)
 			return -1;
 	stale_read_all(b);
 	b->scanning = true;
 	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		uint32_t list[CHANGES_BATCH];
 
 		while (b->slots[i].used && changes_take(&b->slots[i].changes, list, CHANGES_BATCH))
 			;
 	}
-	for (unsigned i = 0; i < b->h->nslots; i++)
+	for (unsigned i = 0; i < b->nslots; i++)
 		if (b->slots[i].used)
 			slot_scan(&b->slots[i], ROUTE_OPEN);
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		if (!b->slots[i].used)
 			continue;
 		slot_scan(&b->slots[i], ROUTE_OPENING);
@@ -533,7 +539,7 @@ int slots_start(struct bridge *b)
 
 void slots_stop(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->h->nslots; i++) {
+	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
 		while (s->notice_first) {

@@ -290,6 +290,26 @@ fail:
 	return NULL;
 }
 
+int broker_reconfigure(struct broker *b, const struct config *c)
+{
+	struct settings mine, carriers;
+
+	if (settings_copy(&mine, c) < 0)
+		return -1;
+	if (settings_equal(&mine, &b->settings)) {
+		settings_free(&mine);
+		return 0;
+	}
+	if (settings_copy(&carriers, c) < 0) {
+		settings_free(&mine);
+		return -1;
+	}
+	settings_free(&b->settings);
+	b->settings = mine;
+	wire_reconfigure(b->wire, &carriers);
+	return 0;
+}
+
 void broker_free(struct broker *b)
 {
 	if (!b)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "carrier_parts.h"
 
@@ -49,9 +50,30 @@ static void sleep_ms(struct carrier *k, unsigned ms)
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&desk.mu);
-	while (!k->quit && pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0)
+	while (!k->quit && !k->fresh && pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0)
 		;
 	pthread_mutex_unlock(&desk.mu);
+}
+
+/* False: the session is with servers of old. */
+static bool take_settings(struct carrier *k)
+{
+	struct settings next;
+	bool same;
+
+	pthread_mutex_lock(&desk.mu);
+	if (!k->fresh) {
+		pthread_mutex_unlock(&desk.mu);
+		return true;
+	}
+	next = k->next_settings;
+	k->fresh = false;
+	pthread_mutex_unlock(&desk.mu);
+	same = strcmp(next.url, k->settings.url) == 0;
+	settings_free(&k->settings);
+	k->settings = next;
+	k->say_connect = k->say_ready = (struct log_limit){0};
+	return same;
 }
 
 static void run_session(struct carrier *k)
@@ -60,6 +82,14 @@ static void run_session(struct carrier *k)
 
 	pthread_mutex_lock(&desk.mu);
 	while (!k->quit && !k->lost) {
+		if (k->fresh) {
+			pthread_mutex_unlock(&desk.mu);
+			if (!take_settings(k))
+				return;
+			hookup_check_again(k);
+			pthread_mutex_lock(&desk.mu);
+			continue;
+		}
 		if (!k->first) {
 			pthread_cond_wait(&desk.cond, &desk.mu);
 			continue;
@@ -93,6 +123,7 @@ static void *carrier_main(void *arg)
 
 	while (!must_quit(k)) {
 		wait = RETRY_MIN_MS + (unsigned)rand_r(&k->seed) % RETRY_SPREAD_MS;
+		(void)take_settings(k);
 		if (hookup_open(k, &wait)) {
 			run_session(k);
 			wire_post(k->down);
@@ -123,6 +154,17 @@ void carrier_break(struct carrier *k)
 {
 	pthread_mutex_lock(&desk.mu);
 	k->lost = true;
+	pthread_cond_broadcast(&desk.cond);
+	pthread_mutex_unlock(&desk.mu);
+}
+
+void carrier_reconfigure(struct carrier *k, struct settings *s)
+{
+	pthread_mutex_lock(&desk.mu);
+	if (k->fresh)
+		settings_free(&k->next_settings);
+	k->next_settings = *s;
+	k->fresh = true;
 	pthread_cond_broadcast(&desk.cond);
 	pthread_mutex_unlock(&desk.mu);
 }
@@ -179,6 +221,8 @@ void carrier_stop(struct carrier *k)
 	pthread_mutex_unlock(&desk.mu);
 	pthread_join(k->thread, NULL);
 	errand_drop(k->first);
+	if (k->fresh)
+		settings_free(&k->next_settings);
 	settings_free(&k->settings);
 	free(k);
 }

@@ -31,6 +31,12 @@ void carrier_stop(struct carrier *k);
 void carrier_send(struct carrier *k, struct command *first, struct command *last);
 /* Ends the session, if one is there; a new one checks everything again. */
 void carrier_break(struct carrier *k);
+/*
+ * Other settings, which are taken over. Other servers end the session; what concerns the stream is
+ * brought to it within the session. The names of stream and subjects are for a process' life.
+ */
+struct settings;
+void carrier_reconfigure(struct carrier *k, struct settings *s);
 uint64_t carrier_rtt(const struct carrier *k);
 void command_free(struct command *cmd);
 

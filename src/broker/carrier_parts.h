@@ -26,6 +26,8 @@ struct carrier {
 	/* Under the desk's lock. */
 	struct command *first, *last;
 	bool quit, lost;
+	bool fresh; /* next_settings are to be taken */
+	struct settings next_settings;
 	uint64_t attempt; /* the pair of connections whose end counts */
 	/* Broker thread's own. */
 	natsConnection *nc[NCONN];
@@ -35,7 +37,7 @@ struct carrier {
 	struct wire_event *down; /* made with the session, so that its end can always be told */
 	uint64_t session, known_stream;
 	unsigned flush_pause, flush_late, seed;
-	struct log_limit say_connect, say_ready;
+	struct log_limit say_connect, say_ready, say_stream;
 	_Atomic uint64_t rtt_us;
 };
 
@@ -47,6 +49,8 @@ void carrier_on_closed(natsConnection *nc, void *closure);
 /* hookup.c. False: not yet; *wait says how many milliseconds until the next try. */
 bool hookup_open(struct carrier *k, unsigned *wait);
 void hookup_close(struct carrier *k);
+/* The stream of this session, with settings that have changed. */
+void hookup_check_again(struct carrier *k);
 /* Where subscriptions bring their messages; closure: the key. */
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure);
 

@@ -226,6 +226,16 @@ static bool check_stream(struct carrier *k, struct stream_state *st, unsigned *w
 	}
 }
 
+void hookup_check_again(struct carrier *k)
+{
+	struct stream_state st;
+
+	learn_servers(k);
+	if (stream_check(k->nc[MAIN], &k->settings, &st) != STREAM_OK)
+		say_failure(k, "the stream cannot be brought up to date: it stays as it is",
+			st.text, &k->say_stream);
+}
+
 bool hookup_open(struct carrier *k, unsigned *wait)
 {
 	uint64_t attempt = carrier_new_attempt(k);

@@ -61,13 +61,14 @@ int settings_copy(struct settings *s, const struct config *c)
 	*s = (struct settings){
 		.stream = strdup(c->stream.name),
 		.prefix = strdup(c->subject_prefix),
+		.url = strdup(c->broker.url),
 		.max_age = c->stream.max_age,
 		.max_bytes = c->stream.max_bytes,
 		.max_per_user = c->stream.max_messages_per_user,
 		.duplicate_window = c->stream.duplicate_window,
 		.replicas = c->stream.replicas,
 	};
-	if (!s->stream || !s->prefix || split(s, c->broker.url) < 0) {
+	if (!s->stream || !s->prefix || !s->url || split(s, c->broker.url) < 0) {
 		settings_free(s);
 		errno = ENOMEM;
 		return -1;
@@ -82,7 +83,16 @@ void settings_free(struct settings *s)
 	free(s->servers);
 	free(s->stream);
 	free(s->prefix);
+	free(s->url);
 	*s = (struct settings){0};
+}
+
+bool settings_equal(const struct settings *a, const struct settings *b)
+{
+	return strcmp(a->url, b->url) == 0 && strcmp(a->stream, b->stream) == 0 &&
+	       strcmp(a->prefix, b->prefix) == 0 && a->max_age == b->max_age &&
+	       a->max_bytes == b->max_bytes && a->max_per_user == b->max_per_user &&
+	       a->duplicate_window == b->duplicate_window && a->replicas == b->replicas;
 }
 
 static bool same_host(const char *a, const char *b)

@@ -5,12 +5,14 @@
 #ifndef WSGATE_SETTINGS_H
 #define WSGATE_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <wsgate/config.h>
 
 struct settings {
 	char *stream, *prefix; /* owned */
-	char **servers;        /* URLs, owned */
+	char *url;             /* as configured; owned */
+	char **servers;        /* its URLs, and those learned; owned */
 	int nservers;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
 	uint32_t replicas;
@@ -19,6 +21,8 @@ struct settings {
 /* 0, or -1 with errno; then there is nothing to free. */
 int settings_copy(struct settings *s, const struct config *c);
 void settings_free(struct settings *s);
+/* The same configuration; what was learned does not count. */
+bool settings_equal(const struct settings *a, const struct settings *b);
 /* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes
  * with it. No memory: it is not learned. */
 void settings_add_server(struct settings *s, const char *url);

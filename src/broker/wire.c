@@ -252,6 +252,11 @@ void wire_break(struct wire *w)
 	carrier_break(w->carrier);
 }
 
+void wire_reconfigure(struct wire *w, struct settings *s)
+{
+	carrier_reconfigure(w->carrier, s);
+}
+
 uint64_t wire_rtt(const struct wire *w)
 {
 	return carrier_rtt(w->carrier);

@@ -90,6 +90,9 @@ bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
 void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX]);
 /* Ends the session: the stream is not the one that it began with. */
 void wire_break(struct wire *w);
+/* Other settings, which are taken over: see carrier.h. */
+struct settings;
+void wire_reconfigure(struct wire *w, struct settings *s);
 /* Of the last answered ping, microseconds. */
 uint64_t wire_rtt(const struct wire *w);
 

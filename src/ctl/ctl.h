@@ -18,4 +18,10 @@ int view_status(const struct config *c);
 int view_sessions(const struct config *c, const char *service, const char *user);
 int view_check(const struct config *c, const char *file);
 
+/* order.c: what the master is asked, through the control socket. */
+int order_reload(const struct config *c);
+int order_close(const struct config *c, const struct identity *id, uint16_t code, const char *reason);
+/* One line: the last reload. */
+void order_status(const struct config *c);
+
 #endif

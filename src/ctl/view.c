@@ -136,9 +136,11 @@ int view_status(const struct config *c)
 	printf("wsgated  %.31s, master pid %u, up ", shm.header->version, shm.header->master_pid);
 	print_age(shm.header->created_ms);
 	printf(", %" PRIu64 " connections%s\n", connections(&shm), master_runs(c, &shm) ? "" : "  (not running)");
+	order_status(c);
 	status_bridge(&shm);
 	for (unsigned i = 0; shm_slot_used(&shm, i); i++)
-		status_worker(&shm, i);
+		if (stat_get(shm_slot(&shm, i)->generation)) /* else nobody worked there yet */
+			status_worker(&shm, i);
 	shm_unmap(&shm);
 	return CTL_OK;
 }

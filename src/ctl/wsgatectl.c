@@ -1,9 +1,11 @@
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <wsgate/broker.h>
 #include <wsgate/log.h>
@@ -11,6 +13,7 @@
 #include "ctl.h"
 
 #define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
+#define REASON_MAX 123 /* bytes: what a Close frame has room for */
 
 struct command {
 	const char *name;
@@ -181,11 +184,71 @@ static int cmd_tail(const struct config *c, const char *file, char **args, int n
 	return CTL_OK;
 }
 
+static int cmd_reload(const struct config *c, const char *file, char **args, int n)
+{
+	(void)file;
+	(void)args;
+	(void)n;
+	return order_reload(c);
+}
+
+/* No overlong forms, no surrogates, nothing above U+10FFFF: a client would have to fail the connection. */
+static bool utf8_text(const char *s)
+{
+	mbstate_t state;
+	size_t n;
+
+	memset(&state, 0, sizeof(state));
+	if (!setlocale(LC_CTYPE, "C.UTF-8"))
+		return true; /* the worker looks, too */
+	n = mbsrtowcs(NULL, &s, 0, &state);
+	setlocale(LC_CTYPE, "C");
+	return n != (size_t)-1;
+}
+
+static bool code_of(const char *text, uint16_t *code)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	*code = (uint16_t)v;
+	return *end == '\0' && (v == 1000 || v == 1008 || v == 1012 || v == 1013 || (v >= 3000 && v <= 4999));
+}
+
+static int cmd_close(const struct config *c, const char *file, char **args, int n)
+{
+	const char *reason = "closed by an operator";
+	struct identity id;
+	uint16_t code = 4002;
+
+	(void)file;
+	if (identity_of(args[0], args[1], &id) < 0)
+		return CTL_CONFIG;
+	for (int i = 2; i < n; i += 2) {
+		if (i + 1 < n && strcmp(args[i], "--reason") == 0) {
+			reason = args[i + 1];
+		} else if (i + 1 == n || strcmp(args[i], "--code") != 0) {
+			fprintf(stderr, "wsgatectl: close SERVICE USER [--code N] [--reason TEXT]\n");
+			return CTL_CONFIG;
+		} else if (!code_of(args[i + 1], &code)) {
+			fprintf(stderr, "wsgatectl: codes are 1000, 1008, 1012, 1013 and 3000 to 4999\n");
+			return CTL_CONFIG;
+		}
+	}
+	if (strlen(reason) > REASON_MAX || !utf8_text(reason)) {
+		fprintf(stderr, "wsgatectl: a reason has at most %d bytes of UTF-8\n", REASON_MAX);
+		return CTL_CONFIG;
+	}
+	return order_close(c, &id, code, reason);
+}
+
 static const struct command commands[] = {
 	{ "status", 0, 0, cmd_status, "status                      one screen: processes, connections, broker" },
 	{ "sessions", 0, 2, cmd_sessions, "sessions [SERVICE [USER]]   the connections that are open" },
 	{ "send", 2, 3, cmd_send, "send SERVICE USER [TEXT|-]  publish to a user, as a service does" },
 	{ "tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live" },
+	{ "close", 2, 6, cmd_close, "close SERVICE USER [--code N] [--reason TEXT]   end the connections of a user" },
+	{ "reload", 0, 0, cmd_reload, "reload                      apply the configuration as it is now; says how it went" },
 	{ "subject", 2, 2, cmd_subject, "subject SERVICE USER        print the two subjects of a user" },
 	{ "check", 0, 0, cmd_check, "check                       is the configuration good, the daemon up, the broker there?" },
 };

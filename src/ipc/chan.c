@@ -37,12 +37,28 @@ const char *proto_name(unsigned type)
 		return "STALE_DRAINED";
 	case PROTO_FLUSHED:
 		return "FLUSHED";
+	case PROTO_APPLIED:
+		return "APPLIED";
+	case PROTO_CLOSED:
+		return "CLOSED";
 	case PROTO_STOP:
 		return "STOP";
 	case PROTO_WORKER_UP:
 		return "WORKER_UP";
 	case PROTO_WORKER_DOWN:
 		return "WORKER_DOWN";
+	case PROTO_CONFIG:
+		return "CONFIG";
+	case PROTO_LOG:
+		return "LOG";
+	case PROTO_LISTEN:
+		return "LISTEN";
+	case PROTO_UNLISTEN:
+		return "UNLISTEN";
+	case PROTO_SLOT:
+		return "SLOT";
+	case PROTO_CLOSE:
+		return "CLOSE";
 	case PROTO_DOORBELL:
 		return "DOORBELL";
 	}

@@ -21,6 +21,7 @@ void brief_begin(struct family *f)
 			f->stale_index[f->nstale++] = i;
 	for (unsigned i = 0; i < f->nslots; i++) {
 		f->workers[i].told = brief_now(&f->workers[i]);
+		f->workers[i].introduced = true;
 		memset(f->workers[i].repeat, 0, sizeof(f->workers[i].repeat));
 	}
 }
@@ -73,9 +74,25 @@ static bool brief_send(
 	return chan_send(f->bridge.chan, type, &body, sizeof(body), -1) == 0 || errno != EAGAIN;
 }
 
+/* A slot that is newer than the bridge. */
+static bool brief_introduce(struct family *f, struct child *w)
+{
+	struct proto_slot body = {w->slot, 0, 0};
+
+	if (w->introduced)
+		return true;
+	if (chan_send(f->bridge.chan, PROTO_SLOT, &body, sizeof(body), f->bells[w->slot][1]) < 0 &&
+		errno == EAGAIN)
+		return false;
+	w->introduced = true;
+	return true;
+}
+
 /* Dead generations again, older first, then what happened since. */
 static bool brief_worker(struct family *f, struct child *w)
 {
+	if (!brief_introduce(f, w))
+		return false;
 	for (unsigned i = 1; i <= SHM_UP_RINGS; i++) {
 		uint64_t *again = &w->repeat[shm_up_ring(w->generation + i)];
 

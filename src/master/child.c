@@ -38,19 +38,10 @@ void child_init(struct child *c, struct family *f, enum child_kind kind, unsigne
 
 /* ---- in the child ---- */
 
-/* Called by the signal: log_reopen() does nothing but open, dup3 and close. */
-static void child_reopen_log(int sig)
-{
-	int saved = errno;
-
-	(void)sig;
-	(void)!log_reopen();
-	errno = saved;
-}
-
 static void child_signals(void)
 {
-	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2, SIGPIPE};
+	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,
+		SIGPIPE};
 	struct sigaction sa = {.sa_handler = SIG_DFL};
 
 	sigemptyset(&sa.sa_mask);
@@ -58,9 +49,6 @@ static void child_signals(void)
 	sa.sa_handler = SIG_IGN;
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		sigaction(ignored[i], &sa, NULL);
-	sa.sa_handler = child_reopen_log;
-	sa.sa_flags = SA_RESTART;
-	sigaction(SIGUSR1, &sa, NULL);
 	/* What came for the master while they were blocked ends here. */
 	sigprocmask(SIG_SETMASK, &sa.sa_mask, NULL);
 }

@@ -3,8 +3,8 @@
  * master.
  *
  * Signals in a child: TERM, INT, HUP, QUIT and USR2 are ignored, because a terminal sends its own
- * to the whole group and the master alone decides; USR1 opens the log again; PIPE is ignored; all
- * others are as the kernel has them. An orphan learns of it by the end of its control channel.
+ * to the whole group and the master alone decides; so are USR1 and PIPE; all others are as the
+ * kernel has them. An orphan learns of it by the end of its control channel.
  */
 #ifndef WSGATE_MASTER_CHILD_H
 #define WSGATE_MASTER_CHILD_H
@@ -46,10 +46,18 @@ struct child {
 	int status;        /* of waitpid(), when exited */
 	bool ready, was_ready, exited, waits, killed;
 	bool stop_wanted; /* PROTO_STOP is still to be sent */
+	/* see news.h: what it was told, or born with */
+	uint64_t config_told, config_applied; /* serials */
+	uint64_t log_told;
+	uint32_t listens[2 * (HERITAGE_LISTEN_MAX + 1)]; /* ids */
+	size_t nlistens;
+	bool faulty; /* it said that the last configuration could not be applied: fault */
+	char fault[PROTO_FAULT_MAX];
 	/* a worker's: see brief.h */
 	uint64_t told;
 	uint64_t repeat[SHM_UP_RINGS];  /* by ring: dead, to be told again; 0: none */
 	uint64_t drained[SHM_UP_RINGS]; /* by ring: the last generation that the bridge drained */
+	bool introduced;                /* the bridge has the slot */
 };
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot);

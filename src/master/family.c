@@ -36,7 +36,7 @@ static uint64_t family_clock(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void family_wake(struct family *f)
+void family_wake(struct family *f)
 {
 	event_active(f->timer, EV_TIMEOUT, 0);
 }
@@ -122,6 +122,21 @@ static void family_on_flushed(void *arg, const void *body, int fd)
 	log_debug("the bridge ends", kv_str("empty", fl->empty ? "yes" : "no"));
 }
 
+static void family_on_applied(void *arg, const void *body, int fd)
+{
+	struct family *f = family_heard(arg, fd);
+
+	news_applied(arg, body);
+	family_wake(f);
+}
+
+static void family_on_closed(void *arg, const void *body, int fd)
+{
+	struct family *f = family_heard(arg, fd);
+
+	f->closed(f->arg, body);
+}
+
 static const struct chan_handler bridge_handlers[] = {
 	{PROTO_READY, 0, family_on_ready},
 	{PROTO_BEAT, 0, family_on_beat},
@@ -129,12 +144,15 @@ static const struct chan_handler bridge_handlers[] = {
 	{PROTO_DRAINED, sizeof(struct proto_slot), family_on_drained},
 	{PROTO_STALE_DRAINED, sizeof(struct proto_stale), family_on_stale_drained},
 	{PROTO_FLUSHED, sizeof(struct proto_flushed), family_on_flushed},
+	{PROTO_APPLIED, sizeof(struct proto_applied), family_on_applied},
+	{PROTO_CLOSED, sizeof(struct proto_closed), family_on_closed},
 	{0, 0, NULL},
 };
 static const struct chan_handler worker_handlers[] = {
 	{PROTO_READY, 0, family_on_ready},
 	{PROTO_BEAT, 0, family_on_beat},
 	{PROTO_FATAL, sizeof(struct proto_text), family_on_fatal},
+	{PROTO_APPLIED, sizeof(struct proto_applied), family_on_applied},
 	{0, 0, NULL},
 };
 
@@ -167,7 +185,10 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		h->nlisten = l->n;
 		for (size_t i = 0; i < l->n; i++)
 			h->listen[i] = l->fds[i][c->slot];
+		for (size_t i = 0; i < l->n; i++)
+			h->listen_id[i] = l->rows[i].id;
 		h->admin = l->admin;
+		h->admin_id = l->admin_row.id;
 		h->bell = f->bells[c->slot][0];
 		return;
 	}
@@ -234,6 +255,7 @@ static void family_start_due(struct family *f, uint64_t now)
 		if (bridge)
 			brief_begin(f);
 		c->started_ms = c->beat_ms = now;
+		news_born(f, c);
 		if (child_spawn(c, bridge ? bridge_handlers : worker_handlers, family_on_gone) < 0)
 			family_lost(f, c, now);
 	}
@@ -328,10 +350,13 @@ static bool family_tell_stop(struct child *c)
 /* False: somebody did not take all. */
 static bool family_tell(struct family *f)
 {
-	bool told = brief_tell(f) && family_tell_stop(&f->bridge);
+	bool told = brief_tell(f);
 
-	for (unsigned i = 0; i < f->nslots; i++)
-		told = family_tell_stop(&f->workers[i]) && told;
+	for (unsigned i = 0; i <= f->nslots; i++) {
+		struct child *c = family_child(f, i);
+
+		told = news_tell(f, c) && family_tell_stop(c) && told;
+	}
 	return told;
 }
 
@@ -489,39 +514,47 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 	family_start_due(f, now);
 	family_advance(f, now);
 	f->retry = !family_tell(f);
+	f->looked(f->arg);
 	family_arm(f, now);
 }
 
 /* ---- the whole ---- */
 
-int family_start(struct family *f, unsigned nslots)
+int family_grow(struct family *f, unsigned nslots)
 {
 	uint64_t now = family_clock();
+	unsigned n = f->nslots;
 
-	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
-	f->bridge.start_ms = now;
-	f->timer = event_new(f->base, -1, 0, family_due, f);
-	if (!f->timer) {
-		errno = ENOMEM;
-		return -1;
-	}
+	for (; n < nslots; n++)
+		if (chan_pair(f->bells[n]) < 0)
+			goto fail;
 	for (; f->nslots < nslots; f->nslots++) {
-		if (chan_pair(f->bells[f->nslots]) < 0)
-			return -1;
 		child_init(&f->workers[f->nslots], f, CHILD_WORKER, f->nslots);
 		f->workers[f->nslots].start_ms = now;
 	}
 	family_wake(f);
 	return 0;
+fail:
+	nslots = n;
+	for (n = f->nslots; n < nslots; n++) {
+		close(f->bells[n][0]);
+		close(f->bells[n][1]);
+	}
+	errno = EMFILE;
+	return -1;
 }
 
-void family_signal(const struct family *f, int sig)
+int family_start(struct family *f, unsigned nslots)
 {
-	if (f->bridge.pid)
-		kill(f->bridge.pid, sig);
-	for (unsigned i = 0; i < f->nslots; i++)
-		if (f->workers[i].pid)
-			kill(f->workers[i].pid, sig);
+	news_init(&f->news);
+	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
+	f->bridge.start_ms = family_clock();
+	f->timer = event_new(f->base, -1, 0, family_due, f);
+	if (!f->timer) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return family_grow(f, nslots);
 }
 
 void family_forget(struct family *f)
@@ -543,4 +576,5 @@ void family_free(struct family *f)
 		close_fd(f->bells[i][1]);
 	}
 	f->nslots = 0;
+	news_free(&f->news);
 }

@@ -16,6 +16,7 @@
 
 #include "child.h"
 #include "listen.h"
+#include "news.h"
 #include "segment.h"
 
 struct event;
@@ -28,11 +29,14 @@ struct family {
 	struct event_base *base;
 	struct listen_set *listeners;
 	struct segment *segment;
+	struct news news;
 	/* Called in a new child: gives up what only the master may hold, all events of base among
 	 * it. */
 	void (*forget)(void *arg);
-	void (*ready)(void *arg); /* once: all serve */
-	void (*ended)(void *arg); /* once: no child is left */
+	void (*ready)(void *arg);  /* once: all serve */
+	void (*ended)(void *arg);  /* once: no child is left */
+	void (*looked)(void *arg); /* something has happened, and all that is due was done */
+	void (*closed)(void *arg, const struct proto_closed *c); /* the bridge says so */
 	void *arg;
 	bool background; /* children give up standard error */
 
@@ -58,6 +62,11 @@ struct family {
 /* Makes the bells and starts all. The caller has set everything above nslots. 0; or -1 with errno.
  */
 int family_start(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
+/* More slots, which the segment and `listeners` have already: their workers start. 0; or -1 with
+ * errno, and nothing has changed. */
+int family_grow(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
+/* Does all that is due, soon. */
+void family_wake(struct family *f);
 /*
  * Workers first, then the bridge, which has at least two seconds to store what is in the rings.
  * hurry: nobody gets more than a moment, and what is in the rings stays in the segment; also after
@@ -68,7 +77,6 @@ void family_stop(struct family *f, uint64_t drain_ms, bool hurry);
 void family_fail(struct family *f, const char *why);
 /* After SIGCHLD. */
 void family_reap(struct family *f);
-void family_signal(const struct family *f, int sig);
 bool family_stopping(const struct family *f);
 /* In a new child, after event_reinit(): frees what hangs on the master's base. */
 void family_forget(struct family *f);

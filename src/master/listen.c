@@ -28,8 +28,11 @@ struct address {
 struct listen_error {
 	char *text;
 	size_t len;
-	const char *key; /* "listen", "admin.listen" */
+	const char *key;              /* "listen", "admin.listen" */
+	const struct listen_set *now; /* in use: its sockets are shared; NULL: none */
 };
+
+static uint32_t last_id;
 
 __attribute__((format(printf, 2, 3))) static int complain(
 	const struct listen_error *e, const char *fmt, ...)
@@ -165,106 +168,222 @@ static void close_all(int *fds, size_t n)
 	}
 }
 
-/* The sockets of all slots for one address: bound, not yet listening. 1; 0: left out with a
- * warning; -1. */
-static int listen_address(
-	struct listen_set *l, struct address *a, unsigned patience_ms, const struct listen_error *e)
-{
-	int probe, *fds = l->fds[l->n];
-	char *name = l->names[l->n];
+/* ---- what is there already ---- */
 
-	listen_name(a, name, sizeof(l->names[0]));
-	probe = listen_probe(a, patience_ms);
-	if (probe < 0 && errno == EAFNOSUPPORT) {
-		log_warn("this host has no such kind of address: left out", kv_str("addr", name));
-		return 0;
-	}
-	if (probe < 0)
-		return complain_address(e, name, errno);
-	listen_name(a, name, sizeof(l->names[0]));
-	for (unsigned i = 0; i < l->nslots; i++) {
-		fds[i] = listen_bind(a, true);
-		if (fds[i] >= 0)
-			continue;
-		complain_address(e, name, errno);
-		close_all(fds, i);
-		close(probe);
-		return -1;
-	}
-	close(probe);
-	l->n++;
-	return 1;
+static const struct listen_row *row_named(const struct listen_set *l, const char *name)
+{
+	for (size_t i = 0; l && i < l->n; i++)
+		if (strcmp(l->rows[i].name, name) == 0)
+			return &l->rows[i];
+	return NULL;
 }
 
-static bool listen_has(const struct listen_set *l, const struct address *a)
+static bool is_wildcard(const struct sockaddr_storage *ss)
 {
-	char name[sizeof(l->names[0])];
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
 
-	listen_name(a, name, sizeof(name));
-	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->names[i], name) == 0)
+	return ss->ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)
+					 : in->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+static in_port_t port_of(const struct sockaddr_storage *ss)
+{
+	/* At the same place in both. */
+	return ((const struct sockaddr_in *)ss)->sin_port;
+}
+
+/* All addresses of a port, beside one of them: our own sockets do not collide, but a probe does. */
+static bool overlaps(const struct listen_set *now, const struct address *a)
+{
+	for (size_t i = 0; now && i < now->n; i++) {
+		const struct sockaddr_storage *ss = &now->rows[i].ss;
+
+		if (ss->ss_family == a->ss.ss_family && port_of(ss) == port_of(&a->ss) &&
+			(is_wildcard(ss) || is_wildcard(&a->ss)))
 			return true;
+	}
 	return false;
+}
+
+/* ---- rows ---- */
+
+static void row_set(struct listen_row *r, const char *text, const struct address *a)
+{
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	listen_name(a, r->name, sizeof(r->name));
+	r->ss = a->ss;
+	r->len = a->len;
+}
+
+static bool is_shared(
+	const struct listen_set *now, const struct listen_set *l, size_t row, unsigned slot)
+{
+	for (size_t i = 0; now && i < now->n; i++)
+		if (now->rows[i].id == l->rows[row].id)
+			return slot < now->nslots;
+	return false;
+}
+
+/* Those from slot `first` on: bound, not yet listening. */
+static int row_bind(struct listen_set *l, unsigned first, const struct listen_error *e)
+{
+	const struct listen_row *r = &l->rows[l->n];
+	struct address a = {r->ss, r->len};
+	int *fds = l->fds[l->n];
+
+	for (unsigned i = first; i < l->nslots; i++) {
+		fds[i] = listen_bind(&a, true);
+		if (fds[i] >= 0)
+			continue;
+		complain_address(e, r->name, errno);
+		close_all(fds + first, i - first);
+		return -1;
+	}
+	l->n++;
+	return 0;
+}
+
+static int row_full(const struct listen_error *e)
+{
+	return complain(
+		e, "%s: more than %d addresses; take some away", e->key, HERITAGE_LISTEN_MAX);
+}
+
+/* One that is in use; slots may be more than it has. */
+static int row_share(struct listen_set *l, const struct listen_row *old, const char *text,
+	const struct listen_error *e)
+{
+	const int *fds = e->now->fds[old - e->now->rows];
+	unsigned both = e->now->nslots < l->nslots ? e->now->nslots : l->nslots;
+
+	if (l->n >= HERITAGE_LISTEN_MAX)
+		return row_full(e);
+	l->rows[l->n] = *old;
+	snprintf(l->rows[l->n].text, sizeof(l->rows[l->n].text), "%s", text);
+	memcpy(l->fds[l->n], fds, both * sizeof(*fds));
+	return row_bind(l, both, e);
+}
+
+/* 0, also when it is left out with a warning; -1. */
+static int row_open(struct listen_set *l, const char *text, struct address *a, unsigned patience_ms,
+	const struct listen_error *e)
+{
+	struct listen_row *r = &l->rows[l->n];
+	int probe, result;
+
+	if (l->n >= HERITAGE_LISTEN_MAX)
+		return row_full(e);
+	row_set(r, text, a);
+	probe = listen_probe(a, patience_ms);
+	if (probe < 0 && errno == EAFNOSUPPORT) {
+		log_warn(
+			"this host has no such kind of address: left out", kv_str("addr", r->name));
+		return 0;
+	}
+	if (probe < 0 && !(errno == EADDRINUSE && overlaps(e->now, a)))
+		return complain_address(e, r->name, errno);
+	row_set(r, text, a);
+	r->id = ++last_id;
+	result = row_bind(l, 0, e);
+	if (probe >= 0)
+		close(probe);
+	return result;
+}
+
+/* What was configured with the same text stays, whatever the name stands for by now. 1: it was
+ * there. */
+static int listen_keep(struct listen_set *l, const char *text, const struct listen_error *e)
+{
+	int found = 0;
+
+	for (size_t i = 0; e->now && i < e->now->n; i++) {
+		const struct listen_row *old = &e->now->rows[i];
+
+		if (strcmp(old->text, text) != 0)
+			continue;
+		found = 1;
+		if (!row_named(l, old->name) && row_share(l, old, text, e) < 0)
+			return -1;
+	}
+	return found;
 }
 
 /* A name may stand for several addresses: all of them. */
 static int listen_text(
 	struct listen_set *l, const char *text, unsigned patience_ms, const struct listen_error *e)
 {
-	struct addrinfo *list = listen_resolve(e, text);
-	int r = list ? 0 : -1;
+	int r = listen_keep(l, text, e);
+	struct addrinfo *list = r ? NULL : listen_resolve(e, text);
 
+	if (r || !list)
+		return r > 0 ? 0 : -1;
 	for (struct addrinfo *ai = list; ai && r >= 0; ai = ai->ai_next) {
 		struct address a = {.len = ai->ai_addrlen};
+		const struct listen_row *old;
+		char name[sizeof(l->rows[0].name)];
 
 		memcpy(&a.ss, ai->ai_addr, ai->ai_addrlen);
-		if (listen_has(l, &a))
+		listen_name(&a, name, sizeof(name));
+		if (row_named(l, name))
 			continue;
-		r = l->n < HERITAGE_LISTEN_MAX
-			    ? listen_address(l, &a, patience_ms, e)
-			    : complain(e, "%s: more than %d addresses; take some away", e->key,
-				      HERITAGE_LISTEN_MAX);
+		old = row_named(e->now, name);
+		r = old ? row_share(l, old, text, e) : row_open(l, text, &a, patience_ms, e);
 	}
-	if (list)
-		freeaddrinfo(list);
-	return r < 0 ? -1 : 0;
+	freeaddrinfo(list);
+	return r;
 }
 
 /* One socket, shared by all workers: one that hangs does not hide it. */
 static int listen_admin(
 	struct listen_set *l, const char *text, unsigned patience_ms, const struct listen_error *e)
 {
-	struct addrinfo *list = listen_resolve(e, text);
+	struct listen_row *r = &l->admin_row;
+	struct addrinfo *list;
 	struct address a = {.len = 0};
 
+	if (e->now && e->now->admin >= 0 && strcmp(e->now->admin_row.text, text) == 0) {
+		l->admin = e->now->admin;
+		*r = e->now->admin_row;
+		return 0;
+	}
+	list = listen_resolve(e, text);
 	if (!list)
 		return -1;
 	a.len = list->ai_addrlen;
 	memcpy(&a.ss, list->ai_addr, list->ai_addrlen);
 	freeaddrinfo(list);
-	listen_name(&a, l->admin_name, sizeof(l->admin_name));
+	row_set(r, text, &a);
+	if (e->now && e->now->admin >= 0 && strcmp(e->now->admin_row.name, r->name) == 0) {
+		l->admin = e->now->admin;
+		r->id = e->now->admin_row.id;
+		return 0;
+	}
+	r->id = ++last_id;
 	l->admin = listen_probe(&a, patience_ms);
 	if (l->admin < 0)
-		return complain_address(e, l->admin_name, errno);
-	listen_name(&a, l->admin_name, sizeof(l->admin_name));
+		return complain_address(e, r->name, errno);
+	row_set(r, text, &a);
 	if (listen(l->admin, LISTEN_BACKLOG) < 0)
-		return complain_address(e, l->admin_name, errno);
+		return complain_address(e, r->name, errno);
 	return 0;
 }
 
+/* Last of all: from here on clients may come. */
 static int listen_all(struct listen_set *l, const struct listen_error *e)
 {
 	for (size_t i = 0; i < l->n; i++)
 		for (unsigned k = 0; k < l->nslots; k++)
-			if (listen(l->fds[i][k], LISTEN_BACKLOG) < 0)
-				return complain_address(e, l->names[i], errno);
+			if (!is_shared(e->now, l, i, k) && listen(l->fds[i][k], LISTEN_BACKLOG) < 0)
+				return complain_address(e, l->rows[i].name, errno);
 	return 0;
 }
 
-int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, unsigned patience_ms,
-	char *err, size_t errlen)
+static int listen_make(struct listen_set *l, const struct listen_set *now, const struct config *c,
+	unsigned nslots, unsigned patience_ms, char *err, size_t errlen)
 {
-	struct listen_error e = {err, errlen, "listen"};
+	static const struct listen_set none = {.admin = -1};
+	struct listen_error e = {err, errlen, "listen", now};
 
 	memset(l, 0, sizeof(*l));
 	l->nslots = nslots;
@@ -277,15 +396,40 @@ int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, u
 			"listen: none of the addresses can be used on this host; add one that can");
 		goto fail;
 	}
-	if (listen_all(l, &e) < 0)
-		goto fail;
 	e.key = "admin.listen";
 	if (c->admin.listen[0] != '\0' && listen_admin(l, c->admin.listen, patience_ms, &e) < 0)
 		goto fail;
+	e.key = "listen";
+	if (listen_all(l, &e) < 0)
+		goto fail;
 	return 0;
 fail:
-	listen_close(l);
+	listen_close_but(l, now ? now : &none);
 	return -1;
+}
+
+int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, unsigned patience_ms,
+	char *err, size_t errlen)
+{
+	return listen_make(l, NULL, c, nslots, patience_ms, err, errlen);
+}
+
+int listen_change(struct listen_set *next, const struct listen_set *now, const struct config *c,
+	unsigned nslots, char *err, size_t errlen)
+{
+	return listen_make(next, now, c, nslots, 0, err, errlen);
+}
+
+void listen_close_but(struct listen_set *l, const struct listen_set *other)
+{
+	for (size_t i = 0; i < l->n; i++)
+		for (unsigned k = 0; k < l->nslots; k++)
+			if (!is_shared(other, l, i, k))
+				close_all(&l->fds[i][k], 1);
+	l->n = 0;
+	if (l->admin != other->admin)
+		close_all(&l->admin, 1);
+	l->admin = -1;
 }
 
 void listen_close(struct listen_set *l)

@@ -7,17 +7,26 @@
 #define WSGATE_MASTER_LISTEN_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
 #include <wsgate/config.h>
 #include <wsgate/heritage.h>
 
+#define LISTEN_TEXT_MAX 272
+struct listen_row {
+	uint32_t id;                /* never the same twice in a process */
+	char text[LISTEN_TEXT_MAX]; /* as configured; a name may have several rows */
+	char name[64];              /* as bound: numbers, and the port that port 0 became */
+	struct sockaddr_storage ss; /* the same */
+	socklen_t len;
+};
 struct listen_set {
 	unsigned nslots;
-	size_t n;                                        /* addresses */
+	size_t n; /* addresses */
+	struct listen_row rows[HERITAGE_LISTEN_MAX];
 	int fds[HERITAGE_LISTEN_MAX][HERITAGE_SLOT_MAX]; /* owned; by address and slot */
-	char names[HERITAGE_LISTEN_MAX]
-		  [64];      /* as bound: numbers, and the port that port 0 became */
-	int admin;           /* owned; -1: none */
-	char admin_name[64]; /* "" : none */
+	int admin;                                       /* owned; -1: none */
+	struct listen_row admin_row;                     /* name "": none */
 };
 
 /*
@@ -28,6 +37,15 @@ struct listen_set {
  */
 int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, unsigned patience_ms,
 	char *err, size_t errlen) __attribute__((warn_unused_result));
+/*
+ * The same for a new configuration and perhaps more slots, beside a set that is in use: what both
+ * have is shared, not opened again. 0; or -1 and one line, and nothing has changed. Then
+ * listen_close_but() closes what one of the two has alone.
+ */
+int listen_change(struct listen_set *next, const struct listen_set *now, const struct config *c,
+	unsigned nslots, char *err, size_t errlen) __attribute__((warn_unused_result));
+/* Closes what l has and other has not; l is empty then. */
+void listen_close_but(struct listen_set *l, const struct listen_set *other);
 void listen_close(struct listen_set *l);
 
 #endif

@@ -15,10 +15,12 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 
+#include "control.h"
 #include "family.h"
 #include "listen.h"
 #include "master.h"
 #include "notify.h"
+#include "reload.h"
 #include "segment.h"
 
 #define ORPHANS_MS 3000   /* patience with those of a dead master, who still hold the port */
@@ -29,12 +31,14 @@ static const int master_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, 
 #define NSIGNALS (sizeof(master_signals) / sizeof(master_signals[0]))
 
 struct master {
-	const struct config *config;
+	const struct config *config; /* the first one; the family has the one in effect */
 	struct event_base *base;
 	struct event *signals[NSIGNALS];
 	struct listen_set listeners;
 	struct segment segment;
 	struct family family;
+	struct reload reload;
+	struct control control;
 	int pidfile;
 	uid_t uid; /* of the service */
 	gid_t gid;
@@ -56,22 +60,6 @@ static int master_fail(const char *fmt, ...)
 
 /* ---- signals ---- */
 
-/* The children have no right to make the file; what we made they may open. */
-static void master_reopen_log(struct master *m)
-{
-	int fd;
-
-	if (log_reopen() < 0) {
-		log_error("cannot open the log file again: the old one stays", kv_errno(errno));
-		return;
-	}
-	fd = log_fd();
-	if (fd > STDERR_FILENO && geteuid() == 0 && fchown(fd, m->uid, m->gid) < 0)
-		log_warn("the log file cannot be given to the service user", kv_errno(errno));
-	family_signal(&m->family, SIGUSR1);
-	log_info("log file opened again");
-}
-
 static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	struct master *m = arg;
@@ -87,7 +75,7 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		notify_stopping(m->config->drain_timeout + STOP_MS);
 		log_info(again ? "asked again to stop: at once" : "asked to stop",
 			kv_str("signal", sig == SIGTERM ? "TERM" : "INT"));
-		family_stop(&m->family, m->config->drain_timeout, again);
+		family_stop(&m->family, m->family.config->drain_timeout, again);
 		break;
 	case SIGQUIT:
 		notify_stopping(STOP_MS);
@@ -95,13 +83,11 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		family_stop(&m->family, 0, true);
 		break;
 	case SIGUSR1:
-		master_reopen_log(m);
+		reload_log(&m->reload);
 		break;
 	case SIGHUP:
 		notify_reloading();
-		log_warn("reload is not there yet: nothing has changed; restart to apply a new "
-			 "configuration");
-		notify_ready(getpid());
+		(void)reload_start(&m->reload);
 		break;
 	case SIGUSR2:
 		log_warn("replacing the running program is not there yet: nothing has changed");
@@ -155,6 +141,8 @@ static void master_forget(void *arg)
 		return;
 	master_free_signals(m);
 	family_forget(&m->family);
+	reload_forget(&m->reload);
+	control_forget(&m->control);
 	event_base_free(m->base);
 	m->base = NULL;
 }
@@ -174,6 +162,28 @@ static void master_ready(void *arg)
 	log_info("ready", kv_int("pid", getpid()), kv_uint("workers", m->family.nslots));
 	daemon_started(0);
 	notify_ready(getpid());
+}
+
+static void master_looked(void *arg)
+{
+	struct master *m = arg;
+
+	reload_look(&m->reload);
+}
+
+static void master_closed(void *arg, const struct proto_closed *c)
+{
+	struct master *m = arg;
+
+	control_closed(&m->control, c);
+}
+
+static void master_reloaded(void *arg, uint64_t number)
+{
+	struct master *m = arg;
+
+	control_reloaded(&m->control, number);
+	notify_ready(getpid()); /* whatever the outcome: it serves */
 }
 
 static void master_ended(void *arg)
@@ -254,9 +264,9 @@ static void master_say(const struct master *m, unsigned long files)
 	log_info("wsgated starts", kv_str("version", WSGATE_VERSION), kv_uint("workers", nslots),
 		kv_uint("max_connections", c->max_connections), kv_uint("open_files", files));
 	for (size_t i = 0; i < m->listeners.n; i++)
-		log_info("listens for clients", kv_str("addr", m->listeners.names[i]));
+		log_info("listens for clients", kv_str("addr", m->listeners.rows[i].name));
 	if (m->listeners.admin >= 0)
-		log_info("listens for the operator", kv_str("addr", m->listeners.admin_name));
+		log_info("listens for the operator", kv_str("addr", m->listeners.admin_row.name));
 	if (reach < c->max_connections)
 		log_warn("max_connections cannot be reached: raise the limit of open files, or "
 			 "take more workers",
@@ -264,7 +274,31 @@ static void master_say(const struct master *m, unsigned long files)
 			kv_uint("open_files", files), kv_uint("workers", nslots));
 }
 
-static int master_start(struct master *m, bool foreground)
+/* What the family is asked from outside. */
+static int master_listen_to_operator(
+	struct master *m, const struct config_source *source, bool foreground)
+{
+	char err[1024];
+
+	m->reload.family = &m->family;
+	m->reload.listeners = &m->listeners;
+	m->reload.segment = &m->segment;
+	m->reload.source = source;
+	m->reload.background = !foreground;
+	m->reload.done = master_reloaded;
+	m->reload.arg = m;
+	if (reload_init(&m->reload) < 0)
+		return master_fail("no timer: %s; free some memory", strerror(errno));
+	m->control.base = m->base;
+	m->control.family = &m->family;
+	m->control.reload = &m->reload;
+	m->control.uid = m->uid;
+	if (control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err)) < 0)
+		return master_fail("%s", err);
+	return 0;
+}
+
+static int master_start(struct master *m, const struct config_source *source, bool foreground)
 {
 	unsigned long files;
 
@@ -283,8 +317,12 @@ static int master_start(struct master *m, bool foreground)
 		.forget = master_forget,
 		.ready = master_ready,
 		.ended = master_ended,
+		.looked = master_looked,
+		.closed = master_closed,
 		.arg = m,
 		.background = !foreground};
+	if (master_listen_to_operator(m, source, foreground) < 0)
+		return -1;
 	if (family_start(&m->family, m->listeners.nslots) < 0)
 		return master_fail(
 			"no channels: %s; raise the limit of open files", strerror(errno));
@@ -295,6 +333,8 @@ static int master_start(struct master *m, bool foreground)
 
 static void master_free(struct master *m)
 {
+	control_close(&m->control);
+	reload_free(&m->reload);
 	family_free(&m->family);
 	master_free_signals(m);
 	if (m->base)
@@ -311,7 +351,7 @@ static void master_free(struct master *m)
 	close(m->pidfile);
 }
 
-int master_run(const struct config *c, bool foreground)
+int master_run(const struct config *c, const struct config_source *source, bool foreground)
 {
 	static struct master m; /* too large for the stack */
 	int status = 2;
@@ -319,9 +359,13 @@ int master_run(const struct config *c, bool foreground)
 	memset(&m, 0, sizeof(m));
 	m.config = c;
 	m.pidfile = m.segment.dir = m.segment.fd = m.listeners.admin = -1;
+	m.control.fd = m.control.dir = -1;
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		m.control.callers[i].fd = -1;
+	news_init(&m.family.news);
 	log_set_process("master");
 	daemon_title("wsgated: master");
-	if (master_start(&m, foreground) == 0) {
+	if (master_start(&m, source, foreground) == 0) {
 		if (event_base_dispatch(m.base) == 0 && m.family.state == FAMILY_ENDED) {
 			status = m.family.status;
 		} else {

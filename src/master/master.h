@@ -9,9 +9,10 @@
 
 /*
  * Runs until the end, and goes to the background first unless told otherwise. The log is open.
+ * A reload reads from `source` again.
  * Returns the exit status: 0 a clean stop, 2 could not start, or a process said that it cannot go
  * on; why is in the log.
  */
-int master_run(const struct config *c, bool foreground);
+int master_run(const struct config *c, const struct config_source *source, bool foreground);
 
 #endif

@@ -263,6 +263,22 @@ static int segment_link(const struct segment *s)
 	return renameat(s->dir, SEGMENT_LINK_NEW, s->dir, SEGMENT_LINK);
 }
 
+int segment_grow(
+	struct segment *s, const struct config *c, unsigned nslots, char *err, size_t errlen)
+{
+	for (; s->nslots < nslots; s->nslots++)
+		if (shm_prepare_slot(s->fd, s->nslots) < 0)
+			return complain(err, errlen,
+				"runtime_dir %s: cannot allocate %llu bytes of shared memory: %s; "
+				"free or add space, or lower max_connections, max_message or "
+				"workers",
+				c->runtime_dir,
+				(unsigned long long)(shm_file_size(&s->sizes) /
+						     s->sizes.max_workers * nslots),
+				strerror(errno));
+	return 0;
+}
+
 int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
 	char *err, size_t errlen)
 {
@@ -277,16 +293,8 @@ int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid
 			"runtime_dir %s: cannot make the shared-memory file: %s; it needs space, "
 			"and a file system that can allocate it",
 			dir, strerror(errno));
-	for (; s->nslots < nslots; s->nslots++)
-		if (shm_prepare_slot(s->fd, s->nslots) < 0)
-			return complain(err, errlen,
-				"runtime_dir %s: cannot allocate %llu bytes of shared memory: %s; "
-				"free or add space, or lower max_connections, max_message or "
-				"workers",
-				dir,
-				(unsigned long long)(shm_file_size(&s->sizes) /
-						     s->sizes.max_workers * nslots),
-				strerror(errno));
+	if (segment_grow(s, c, nslots, err, errlen) < 0)
+		return -1;
 	if (segment_link(s) < 0)
 		return complain(err, errlen,
 			"runtime_dir %s: cannot link to the shared-memory file: %s", dir,

@@ -32,7 +32,8 @@ struct segment {
 	unsigned nslots;
 	struct shm_sizes sizes;
 	size_t nstale;
-	struct segment_stale stale[HERITAGE_STALE_MAX]; /* oldest first: so are their messages published */
+	struct segment_stale
+		stale[HERITAGE_STALE_MAX]; /* oldest first: so are their messages published */
 };
 
 /* What the configuration asks for. */
@@ -48,6 +49,9 @@ int segment_lock(struct segment *s, const struct config *c, char *err, size_t er
  * line. */
 int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
 	char *err, size_t errlen) __attribute__((warn_unused_result));
+/* Prepares more slots. 0; or -1 and one line; those that are prepared stay so. */
+int segment_grow(struct segment *s, const struct config *c, unsigned nslots, char *err,
+	size_t errlen) __attribute__((warn_unused_result));
 /* The bridge has stored all that stale segment i held. */
 void segment_stale_drained(struct segment *s, size_t i);
 /* When no process uses it any more: unlinks it if no message is left in it, else says so. Also

@@ -409,10 +409,11 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 	} else if (type == DOWN_FLUSHED && c->flushing && v->n->seq == c->flush_stamp) {
 		c->flushed = 1;
 		(void)!session_step(c);
-	} else if (type == DOWN_CLOSE) {
+	} else if (type == DOWN_CLOSE || type == DOWN_KICK) {
 		memcpy(reason, v->reason, n);
-		reason[n] = '\0';
-		(void)!session_refused(c, v->n->code, reason);
+		reason[utf8_valid((const uint8_t *)reason, n) ? n : 0] = '\0';
+		(void)!(type == DOWN_KICK ? session_close(c, v->n->code, reason)
+					  : session_refused(c, v->n->code, reason));
 	}
 }
 

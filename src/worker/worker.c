@@ -126,7 +126,7 @@ static void worker_acceptable(evutil_socket_t fd, short what, void *arg)
 
 void worker_listen(struct worker *w, bool on)
 {
-	for (size_t i = 0; i < w->nlisteners; i++) {
+	for (size_t i = 0; i < LISTENERS_MAX; i++) {
 		struct listener *l = &w->listeners[i];
 
 		if (!l->ev)
@@ -138,36 +138,43 @@ void worker_listen(struct worker *w, bool on)
 	}
 }
 
-static int worker_add_listener(struct worker *w, int fd, bool admin)
+int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin)
 {
-	struct listener *l = &w->listeners[w->nlisteners];
+	struct listener *l = w->listeners;
 
-	l->w = w;
-	l->fd = fd;
-	l->admin = admin;
-	l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
-	if (!l->ev || event_add(l->ev, NULL) < 0)
-		return -1;
-	w->nlisteners++;
-	return 0;
+	while (l < w->listeners + LISTENERS_MAX && l->ev)
+		l++;
+	if (l < w->listeners + LISTENERS_MAX) {
+		*l = (struct listener){ .w = w, .fd = fd, .id = id, .admin = admin };
+		l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
+		if (l->ev && event_add(l->ev, NULL) == 0)
+			return 0;
+		if (l->ev)
+			event_free(l->ev);
+		l->ev = NULL;
+	}
+	close(fd);
+	errno = ENOMEM;
+	return -1;
+}
+
+void worker_drop_listener(struct worker *w, struct listener *l)
+{
+	event_free(l->ev);
+	l->ev = NULL;
+	worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
+	/* The master holds this socket too: from here on a connect is refused at once. */
+	shutdown(l->fd, SHUT_RD);
+	close(l->fd);
 }
 
 /* ---- the end ---- */
 
 static void worker_stop_listening(struct worker *w)
 {
-	for (size_t i = 0; i < w->nlisteners; i++) {
-		struct listener *l = &w->listeners[i];
-
-		if (l->admin || !l->ev)
-			continue; /* /readyz says that we are draining */
-		event_free(l->ev);
-		l->ev = NULL;
-		worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
-		/* The master holds this socket too: from here on a connect is refused at once. */
-		shutdown(l->fd, SHUT_RD);
-		close(l->fd);
-	}
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
+		if (!w->listeners[i].admin && w->listeners[i].ev) /* /readyz says that we are draining */
+			worker_drop_listener(w, &w->listeners[i]);
 }
 
 void worker_check_end(struct worker *w)
@@ -279,6 +286,10 @@ static void worker_bell_gone(void *arg)
 
 static const struct chan_handler master_handlers[] = {
 	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
+	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
+	{ PROTO_LOG, sizeof(struct proto_log), reconf_on_log },
+	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
+	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
 	{ 0, 0, NULL },
 };
 static const struct chan_handler bell_handlers[] = {
@@ -338,9 +349,9 @@ static int worker_start(struct worker *w)
 	if (!w->accept_pause || !w->beat || !w->master || !w->bell || event_add(w->beat, &second) < 0)
 		return -1;
 	for (size_t i = 0; i < w->h->nlisten; i++)
-		if (worker_add_listener(w, w->h->listen[i], false) < 0)
+		if (worker_add_listener(w, w->h->listen[i], w->h->listen_id[i], false) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, true) < 0)
+	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true) < 0)
 		return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
@@ -350,9 +361,10 @@ static void worker_free(struct worker *w)
 	w->draining = false;
 	while (w->conns)
 		conn_free(w->conns);
-	for (size_t i = 0; i < w->nlisteners; i++)
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
 		if (w->listeners[i].ev)
 			event_free(w->listeners[i].ev);
+	config_free(w->own);
 	if (w->accept_pause)
 		event_free(w->accept_pause);
 	if (w->drain_tick)

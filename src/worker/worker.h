@@ -8,6 +8,7 @@
  *   link.c     the rings and the routes: the only part that touches shared memory
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
+ *   reconf.c   a new configuration, other listeners, another log: while all goes on
  */
 #ifndef WSGATE_WORKER_H
 #define WSGATE_WORKER_H
@@ -110,17 +111,21 @@ struct listener {
 	struct worker *w;
 	struct event *ev; /* owned; NULL when closed */
 	int fd;
+	uint32_t id; /* the master's name for it */
 	bool admin;
 };
+/* Both the old and the new ones, in the middle of a reload. */
+#define LISTENERS_MAX (2 * (HERITAGE_LISTEN_MAX + 1))
 
 struct worker {
 	const struct heritage *h;
-	const struct config *c;
+	const struct config *c; /* as of now: nobody keeps a value of it, or it is renewed in reconf.c */
+	struct config *own;	/* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master, *bell;
 	struct event *beat;
-	struct listener listeners[HERITAGE_LISTEN_MAX + 1];
-	size_t nlisteners;
+	struct listener listeners[LISTENERS_MAX]; /* ev NULL: free */
+	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
@@ -156,6 +161,10 @@ struct worker {
 /* worker.c */
 uint64_t worker_clock(void);
 void worker_listen(struct worker *w, bool on);
+/* Takes fd, also when it fails. */
+int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin);
+/* Who waits there is let in; then a connect is refused. */
+void worker_drop_listener(struct worker *w, struct listener *l);
 void worker_check_end(struct worker *w);
 size_t worker_family_connections(const struct worker *w);
 
@@ -219,6 +228,12 @@ int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms, void
 void wheel_stop(struct wheel *wh);
 void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
 void wheel_del(struct wheel *wh, struct wheel_node *n);
+
+/* reconf.c: what the master says during a reload */
+void reconf_on_config(void *arg, const void *body, int fd);
+void reconf_on_log(void *arg, const void *body, int fd);
+void reconf_on_listen(void *arg, const void *body, int fd);
+void reconf_on_unlisten(void *arg, const void *body, int fd);
 
 /* admin.c: false: c is gone */
 bool admin_request(struct conn *c);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +32,16 @@
 
 struct config fakes_config;
 char fakes_dir[64];
+char fakes_file[80];
 pid_t fakes_master;
+
+static char set_listen[40], set_run[100], set_pid[100];
+static const char *const sets[] = {"workers=2", "max_workers=4", "max_connections=100",
+	"max_message=1k", "drain_timeout=60s", "hang_timeout=0",
+	"user=", "admin.listen=", set_listen, set_run, set_pid};
+static const struct config_source source = {
+	fakes_file, true, sets, sizeof(sets) / sizeof(sets[0]), 0};
+static struct config *loaded;
 
 static struct sockaddr_un address;
 static int listener = -1, log_pipe = -1;
@@ -45,6 +55,7 @@ struct puppet {
 	int test;
 	bool bridge, hangs;
 	bool stubborn; /* does not even end at once */
+	bool mute;     /* does not answer for a configuration */
 };
 
 __attribute__((format(printf, 2, 3))) static void say(const struct puppet *p, const char *fmt, ...)
@@ -149,6 +160,9 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 		p->hangs = true;
 	} else if (strcmp(order, "stubborn") == 0) {
 		p->stubborn = true;
+	} else if (strcmp(order, "mute") == 0) {
+		p->mute = true;
+		say(p, "mute");
 	} else if (strcmp(order, "ping") == 0) {
 		say(p, "pong");
 	} else if (strcmp(order, "descriptors") == 0) {
@@ -179,6 +193,7 @@ static bool puppet_report(const struct puppet *p, const char *buf, size_t n)
 	struct proto_header head;
 	struct proto_slot slot;
 	struct proto_stop stop;
+	struct proto_applied done = {0};
 
 	memcpy(&head, buf, sizeof(head));
 	if (head.type == PROTO_STOP && n == sizeof(head) + sizeof(stop)) {
@@ -190,6 +205,14 @@ static bool puppet_report(const struct puppet *p, const char *buf, size_t n)
 		memcpy(&slot, buf + sizeof(head), sizeof(slot));
 		say(p, "%s %u %llu", head.type == PROTO_WORKER_UP ? "up" : "down", slot.slot,
 			(unsigned long long)slot.generation);
+	} else if (head.type == PROTO_CONFIG && n == sizeof(head) + sizeof(struct proto_config)) {
+		memcpy(&done.serial, buf + sizeof(head), sizeof(done.serial));
+		say(p, "config %llu", (unsigned long long)done.serial);
+		if (!p->mute)
+			tell_master(p, PROTO_APPLIED, &done, sizeof(done));
+	} else if (head.type == PROTO_SLOT && n == sizeof(head) + sizeof(slot)) {
+		memcpy(&slot, buf + sizeof(head), sizeof(slot));
+		say(p, "slot %u", slot.slot);
 	} else {
 		say(p, "unknown %u", head.type);
 	}
@@ -249,33 +272,43 @@ int bridge_main(const struct heritage *h)
 
 /* ---- in the test ---- */
 
+/* Free a moment ago, and not given to others soon. */
+static unsigned free_port(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	close(fd);
+	return ntohs(in.sin_port);
+}
+
 int fakes_setup(void **state)
 {
-	static char listen_on[] = "127.0.0.1:0", empty[] = "";
-	static char *addrs[] = {listen_on};
-	static char run[80], pid[80];
+	struct config_source start = source;
+	char err[1024];
 
 	(void)state;
 	strcpy(fakes_dir, "/tmp/wsgate-fakes-XXXXXX");
 	assert_non_null(mkdtemp(fakes_dir));
-	snprintf(run, sizeof(run), "%s/run", fakes_dir);
-	snprintf(pid, sizeof(pid), "%s/pid", fakes_dir);
+	snprintf(set_listen, sizeof(set_listen), "listen=127.0.0.1:%u", free_port());
+	snprintf(set_run, sizeof(set_run), "runtime_dir=%s/run", fakes_dir);
+	snprintf(set_pid, sizeof(set_pid), "pidfile=%s/pid", fakes_dir);
+	snprintf(fakes_file, sizeof(fakes_file), "%s/conf", fakes_dir);
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/test", fakes_dir);
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 64), 0);
-	memset(&fakes_config, 0, sizeof(fakes_config));
-	fakes_config.workers = 2;
-	fakes_config.max_workers = 4;
-	fakes_config.max_connections = 100;
-	fakes_config.max_message = 1024;
-	fakes_config.drain_timeout = 60000;
-	fakes_config.user = fakes_config.admin.listen = empty;
-	fakes_config.runtime_dir = run;
-	fakes_config.pidfile = pid;
-	fakes_config.listen = (struct strlist){1, addrs};
+	start.file_required = false;
+	config_free(loaded);
+	loaded = config_load(&start, err, sizeof(err));
+	if (!loaded)
+		fail_msg("%s", err);
+	fakes_config = *loaded;
 	return 0;
 }
 
@@ -310,7 +343,7 @@ void fakes_start(void)
 		dup2(fds[1], STDERR_FILENO);
 		if (log_open("stderr", LOG_LEVEL_TRACE, LOG_FORMAT_TEXT) < 0)
 			_exit(99);
-		exit(master_run(&fakes_config, true));
+		exit(master_run(&fakes_config, &source, true));
 	}
 	close(fds[1]);
 	if (log_pipe >= 0)

@@ -24,6 +24,8 @@ extern struct config fakes_config;
 extern char fakes_dir[64];
 extern pid_t fakes_master;
 
+extern char fakes_file[80]; /* what a reload reads; there is none at first */
+
 /* A folder, the socket and a configuration with two workers. Setup and teardown of each test. */
 int fakes_setup(void **state);
 int fakes_teardown(void **state);

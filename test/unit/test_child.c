@@ -418,11 +418,58 @@ static void test_signals_of_children(void **state)
 	fakes_order(&bridge, "ping");
 	fakes_expect(&bridge, "pong");
 	kill(fakes_master, SIGHUP);
-	fakes_log("reload is not there yet");
+	fakes_log("the new configuration was refused: nothing has changed");
 	kill(fakes_master, SIGUSR2);
 	fakes_log("replacing the running program is not there yet");
 	kill(fakes_master, SIGUSR1);
 	fakes_log("log file opened again");
+	stop_all();
+	finish();
+}
+
+static void configure(const char *text)
+{
+	FILE *f = fopen(fakes_file, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	kill(fakes_master, SIGHUP);
+}
+
+static void test_reload(void **state)
+{
+	struct fake w;
+
+	(void)state;
+	started();
+	configure("ping_interval = many\n");
+	fakes_log("conf:1: ping_interval: \\\"many\\\" is no time");
+	configure("ping_interval = 5s\nsubject_prefix = \"other\"\n");
+	fakes_log("this key needs a restart: the old value stays until then key=subject_prefix");
+	fakes_expect(&bridge, "config 1");
+	fakes_expect(&workers[0], "config 1");
+	fakes_expect(&workers[1], "config 1");
+	fakes_log("reloaded changed=1 need_restart=1");
+	/* One that dies in between is not waited for: its successor has it from its birth. */
+	fakes_order(&workers[1], "mute");
+	fakes_expect(&workers[1], "mute");
+	configure("ping_interval = 6s\n");
+	fakes_expect(&bridge, "config 2");
+	fakes_expect(&workers[0], "config 2");
+	fakes_expect(&workers[1], "config 2");
+	fakes_forget_log();
+	kill(workers[1].pid, SIGKILL);
+	fakes_expect(&workers[1], "end");
+	fakes_log("reloaded changed=1 need_restart=0");
+	fakes_expect(&bridge, "down 1 1");
+	fakes_expect(&bridge, "up 1 2");
+	w = fakes_accept();
+	assert_int_equal(w.slot, 1);
+	fakes_order(&w, "ready");
+	fakes_order(&w, "descriptors");
+	fakes_expect(&w, "extra -1");
+	workers[1] = w;
 	stop_all();
 	finish();
 }
@@ -448,6 +495,7 @@ static void test_deaf_bridge(void **state)
 	for (unsigned i = 0; i < f->nslots; i++) {
 		child_init(&f->workers[i], f, CHILD_WORKER, i);
 		f->workers[i].generation = 2; /* up 1, down 1, up 2, down 2 */
+		f->workers[i].introduced = true;
 	}
 	do {
 		struct {
@@ -489,6 +537,7 @@ int main(void)
 		WITH_FAKES(test_second_term_hurries),
 		WITH_FAKES(test_no_restart_while_stopping),
 		WITH_FAKES(test_signals_of_children),
+		WITH_FAKES(test_reload),
 		WITH_FAKES(test_full_ring_stays),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_deaf_bridge),

@@ -59,7 +59,7 @@ char *__wrap_strdup(const char *s)
 static struct config *load_with(
 	const char *file, const char *const *sets, size_t n, char *err, size_t errlen)
 {
-	const struct config_source src = {file, true, sets, n};
+	const struct config_source src = {file, true, sets, n, 0};
 
 	strcpy(err, "");
 	return config_load(&src, err, errlen);
@@ -319,9 +319,55 @@ static void test_sets(void **state)
 	config_free(c);
 }
 
+/* Values that another process has checked: what cannot be read here is taken all the same. */
+static void test_descriptor(void **state)
+{
+	static const char text[] = "listen = {\"127.0.0.1:1\", \"[::1]:2\"}\n"
+				   "log { level = warn }\n"
+				   "tls \"127.0.0.1:3\" { certificate = \"/nonexistent/a\" "
+				   "key = \"/nonexistent/b\" }\n";
+	char err[1024] = "", path[] = "/tmp/test_config.XXXXXX";
+	int fd = mkstemp(path);
+	struct config *c;
+
+	(void)state;
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	for (int i = 0; i < 2; i++) { /* from the beginning each time */
+		c = config_load_fd(fd, err, sizeof(err));
+		assert_string_equal(err, "");
+		assert_non_null(c);
+		assert_int_equal(c->listen.n, 2);
+		assert_int_equal(c->log.level, LOG_LEVEL_WARN);
+		assert_string_equal(c->tls[0].key, "/nonexistent/b");
+		config_free(c);
+	}
+	assert_null(config_load_fd(-1, err, sizeof(err)));
+	assert_string_not_equal(err, "");
+	close(fd);
+}
+
+static void test_verbose(void **state)
+{
+	struct config_source src = {NULL, false, NULL, 0, 1};
+	char err[1024];
+	struct config *c = config_load(&src, err, sizeof(err));
+
+	(void)state;
+	assert_non_null(c);
+	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
+	config_free(c);
+	src.verbose = 9;
+	c = config_load(&src, err, sizeof(err));
+	assert_non_null(c);
+	assert_int_equal(c->log.level, LOG_LEVEL_TRACE);
+	config_free(c);
+}
+
 static void test_files(void **state)
 {
-	struct config_source src = {"/nonexistent/x.conf", false, NULL, 0};
+	struct config_source src = {"/nonexistent/x.conf", false, NULL, 0, 0};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX";
 	struct config *c = config_load(&src, err, sizeof(err));
 	int fd = mkstemp(path), i;
@@ -404,6 +450,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_environment_faults),
 		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_verbose),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_short_buffer),
 		cmocka_unit_test(test_no_memory),

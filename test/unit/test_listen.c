@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -116,7 +117,7 @@ static void test_port_zero_is_shared(void **state)
 		assert_int_equal(flag(set.fds[0][k], SOL_SOCKET, SO_REUSEPORT), 1);
 	}
 	snprintf(name, sizeof(name), "127.0.0.1:%u", port);
-	assert_string_equal(set.names[0], name);
+	assert_string_equal(set.rows[0].name, name);
 	for (n = 0; n < 60; n++) {
 		clients[n] = reach(AF_INET, port);
 		assert_true(clients[n] >= 0);
@@ -142,7 +143,7 @@ static void test_port_taken_by_a_sibling(void **state)
 	(void)state;
 	assert_int_equal(open_on(addrs, 1, "", 2), 0);
 	first = set;
-	strcpy(taken, first.names[0]);
+	strcpy(taken, first.rows[0].name);
 	assert_int_equal(open_on(again, 1, "", 2), -1);
 	assert_non_null(strstr(err, taken));
 	assert_non_null(strstr(err, strerror(EADDRINUSE)));
@@ -151,10 +152,10 @@ static void test_port_taken_by_a_sibling(void **state)
 	snprintf(taken, sizeof(taken), "0.0.0.0:%u", port_of(first.fds[0][0]));
 	assert_int_equal(open_on(again, 1, "", 2), -1);
 	assert_non_null(strstr(err, strerror(EADDRINUSE)));
-	assert_int_equal(open_on(addrs, 1, first.names[0], 2), -1);
+	assert_int_equal(open_on(addrs, 1, first.rows[0].name, 2), -1);
 	assert_non_null(strstr(err, "admin.listen: "));
 	set = first;
-	strcpy(taken, first.names[0]);
+	strcpy(taken, first.rows[0].name);
 	listen_close(&set);
 	/* and free again */
 	assert_int_equal(open_on(again, 1, "", 2), 0);
@@ -171,7 +172,7 @@ static void test_time_wait_is_not_taken(void **state)
 
 	(void)state;
 	assert_int_equal(open_on(addrs, 1, "", 1), 0);
-	strcpy(name, set.names[0]);
+	strcpy(name, set.rows[0].name);
 	client = reach(AF_INET, port_of(set.fds[0][0]));
 	assert_true(client >= 0);
 	server = accept(set.fds[0][0], NULL, NULL);
@@ -203,8 +204,8 @@ static void test_both_families_on_one_port(void **state)
 	snprintf(v6, sizeof(v6), "[::]:%u", port);
 	assert_int_equal(open_on(addrs, 2, "", 2), 0);
 	assert_int_equal(set.n, 2);
-	assert_string_equal(set.names[0], v4);
-	assert_string_equal(set.names[1], v6);
+	assert_string_equal(set.rows[0].name, v4);
+	assert_string_equal(set.rows[1].name, v6);
 	assert_int_equal(flag(set.fds[1][0], IPPROTO_IPV6, IPV6_V6ONLY), 1);
 	for (int i = 0; i < 2; i++) {
 		unsigned per_slot[2] = {0};
@@ -257,7 +258,7 @@ static void test_names(void **state)
 
 	(void)state;
 	assert_int_equal(open_on(addrs, 1, "", 1), 0);
-	strcpy(name, set.names[0]);
+	strcpy(name, set.rows[0].name);
 	listen_close(&set);
 	assert_int_equal(open_on(both, 2, "", 1), 0);
 	assert_int_equal(set.n, 1);
@@ -266,6 +267,73 @@ static void test_names(void **state)
 	assert_non_null(strstr(err, bad[0]));
 	assert_int_equal(open_on(far, 1, "", 1), -1);
 	assert_non_null(strstr(err, strerror(EADDRNOTAVAIL)));
+}
+
+static int change(
+	struct listen_set *next, const char **addrs, size_t n, const char *admin, unsigned nslots)
+{
+	struct config c;
+
+	memset(&c, 0, sizeof(c));
+	c.listen.v = (char **)(uintptr_t)addrs;
+	c.listen.n = n;
+	c.admin.listen = (char *)(uintptr_t)admin;
+	err[0] = '\0';
+	return listen_change(next, &set, &c, nslots, err, sizeof(err));
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void test_change(void **state)
+{
+	static struct listen_set next, third;
+	const char *one[] = {"127.0.0.1:0"}, *two[] = {"127.0.0.1:0", "localhost:0"}, *other[2];
+	char same[80], all[32];
+	int kept, gone;
+
+	(void)state;
+	no_v6 = true;
+	assert_int_equal(open_on(one, 1, "127.0.0.1:0", 2), 0);
+	/* The same text keeps its sockets; a slot and an address more. */
+	assert_int_equal(change(&next, two, 2, "127.0.0.1:0", 3), 0);
+	assert_int_equal(next.n, 2);
+	assert_int_equal(next.fds[0][1], set.fds[0][1]);
+	assert_int_equal(next.rows[0].id, set.rows[0].id);
+	assert_int_equal(next.admin, set.admin);
+	assert_int_equal(port_of(next.fds[0][2]), port_of(set.fds[0][0]));
+	assert_int_equal(flag(next.fds[0][2], SOL_SOCKET, SO_ACCEPTCONN), 1);
+	assert_int_not_equal(next.rows[1].id, next.rows[0].id);
+	listen_close_but(&set, &next); /* shared: nothing is closed */
+	assert_true(is_open(next.fds[0][0]) && is_open(next.admin));
+	set = next;
+	/* The same address by another text; no admin listener any more. */
+	snprintf(same, sizeof(same), "%s", set.rows[0].name);
+	other[0] = same;
+	assert_int_equal(change(&next, other, 1, "", 3), 0);
+	assert_int_equal(next.fds[0][0], set.fds[0][0]);
+	assert_int_equal(next.admin, -1);
+	gone = set.fds[1][0];
+	kept = set.admin;
+	listen_close_but(&set, &next);
+	assert_false(is_open(gone) || is_open(kept));
+	set = next;
+	/* All addresses of that port: a probe would say that it is taken. */
+	snprintf(all, sizeof(all), "0.0.0.0:%u", port_of(set.fds[0][0]));
+	other[0] = all;
+	assert_int_equal(change(&next, other, 1, "", 3), 0);
+	/* And one that fails changes nothing. */
+	kept = next.fds[0][0];
+	other[1] = "127.0.0.1:nonsense";
+	assert_int_equal(change(&third, other, 2, "", 3), -1);
+	assert_string_not_equal(err, "");
+	assert_true(is_open(set.fds[0][0]) && is_open(kept));
+	listen_close_but(&set, &next);
+	listen_close(&next);
+	assert_false(is_open(kept));
+	no_v6 = false;
 }
 
 int main(void)
@@ -278,6 +346,7 @@ int main(void)
 		cmocka_unit_test(test_host_without_v6),
 		cmocka_unit_test(test_admin_is_one_socket),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

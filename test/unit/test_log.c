@@ -269,8 +269,18 @@ static void test_adopt(void **state)
 	assert_true(log_fd() > 2);
 	assert_int_equal(log_open("stderr", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
 	assert_int_equal(log_fd(), 2);
-	assert_int_equal(log_adopt(0), -1);
-	assert_int_equal(errno, EINVAL);
+	fd = open(old, O_WRONLY | O_APPEND);
+	assert_true(fd >= 0);
+	assert_int_equal(log_adopt(fd), 0); /* from a target that is no file, too */
+	close(fd);
+	log_set(LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
+	log_info("not any more");
+	log_warn("again");
+	assert_true(strstr(slurp(old), "not any more") == NULL);
+	assert_true(strstr(slurp(old), "warn worker 0: again\n") != NULL);
+	log_set(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	assert_int_equal(log_adopt(-1), -1);
+	assert_int_equal(errno, EBADF);
 	assert_int_equal(log_open("syslog", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
 	log_info("test_log: a line to syslog");
 	assert_int_equal(log_fd(), -1);

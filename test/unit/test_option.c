@@ -184,7 +184,7 @@ static char *between(const char *text, const char *begin, const char *end)
 
 static struct config *load(const char *file, const char *const *sets, size_t n)
 {
-	const struct config_source src = {file, true, sets, n};
+	const struct config_source src = {file, true, sets, n, 0};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -195,7 +195,7 @@ static struct config *load(const char *file, const char *const *sets, size_t n)
 
 static struct config *load_defaults(void)
 {
-	const struct config_source src = {NULL, false, NULL, 0};
+	const struct config_source src = {NULL, false, NULL, 0, 0};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -407,6 +407,24 @@ static void test_equal(void **state)
 }
 
 /* A value that is refused leaves the old one. */
+static void test_copy(void **state)
+{
+	static const char *const sets[] = {"workers=3", "listen=127.0.0.1:1,127.0.0.1:2",
+		"echo_path=/e", "delivery.text=binary", "max_header=32k", "ping_interval=1m",
+		"stream.max_messages_per_user=7", "origin.allow="};
+	struct config *a = load(NULL, sets, 8), *b = load_defaults();
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < option_count; i++)
+		assert_int_equal(option_copy(b, a, &option_table[i]), 0);
+	assert_equal_configs(a, b);
+	config_free(a);
+	assert_string_equal(b->listen.v[1], "127.0.0.1:2"); /* its own copy */
+	assert_int_equal(b->origin.allow.n, 0);
+	config_free(b);
+}
+
 static void test_refused(void **state)
 {
 	struct config *c = load_defaults();
@@ -462,6 +480,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_man),
 		cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_refused),
 	};
 

@@ -113,10 +113,13 @@ test_child_SRC = \
 	$(IPC_SRC) \
 	src/master/brief.c \
 	src/master/child.c \
+	src/master/control.c \
 	src/master/family.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
+	src/master/news.c \
+	src/master/reload.c \
 	src/master/segment.c
 
 # They start nats-servers of their own.

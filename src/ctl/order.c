@@ -1,0 +1,139 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wsgate/control.h>
+
+#include "ctl.h"
+
+#define RELOAD_SECONDS 60
+#define CLOSE_SECONDS 35
+#define STATUS_SECONDS 1
+
+/* Connected, or -1 with errno. */
+static int order_connect(const struct config *c, int seconds)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct timeval tv = {.tv_sec = seconds};
+	int saved, fd, dir = open(c->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -1;
+	/* By descriptor: a path may be longer than an address. */
+	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/%s", dir, CONTROL_NAME);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0 ||
+		connect(fd, (const struct sockaddr *)&un, sizeof(un)) < 0) {
+		saved = errno;
+		if (fd >= 0)
+			close(fd);
+		close(dir);
+		errno = saved;
+		return -1;
+	}
+	close(dir);
+	return fd;
+}
+
+/* 0, or -1 with errno. */
+static int order_ask(
+	const struct config *c, struct control_request *q, struct control_answer *a, int seconds)
+{
+	int saved, fd = order_connect(c, seconds);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	q->version = CONTROL_VERSION;
+	n = send(fd, q, sizeof(*q), MSG_NOSIGNAL);
+	if (n >= 0)
+		n = recv(fd, a, sizeof(*a), MSG_TRUNC);
+	saved = n < 0 ? errno : n == 0 ? ECONNRESET : EPROTO;
+	close(fd);
+	if (n == sizeof(*a) && a->version == CONTROL_VERSION) {
+		a->text[sizeof(a->text) - 1] = '\0';
+		return 0;
+	}
+	errno = saved;
+	return -1;
+}
+
+static int order_failed(const struct config *c)
+{
+	const char *why = errno == EAGAIN ? "no answer in time" : strerror(errno);
+
+	fprintf(stderr,
+		"wsgatectl: %s/%s: %s; is wsgated running, and is runtime_dir the same?%s\n",
+		c->runtime_dir, CONTROL_NAME, why,
+		errno == EACCES || errno == ECONNRESET
+			? " Root and the service's account may speak to it."
+			: "");
+	return CTL_FAILED;
+}
+
+int order_reload(const struct config *c)
+{
+	struct control_request q = {.command = CONTROL_RELOAD};
+	struct control_answer a;
+
+	if (order_ask(c, &q, &a, RELOAD_SECONDS) < 0)
+		return order_failed(c);
+	if (a.result != CONTROL_OK) {
+		fprintf(stderr, "wsgatectl: not reloaded: %s\n", a.text);
+		return CTL_FAILED;
+	}
+	printf("reloaded: %s\n", a.text);
+	return CTL_OK;
+}
+
+int order_close(
+	const struct config *c, const struct identity *id, uint16_t code, const char *reason)
+{
+	struct control_request q = {.command = CONTROL_CLOSE, .code = code};
+	struct control_answer a;
+
+	q.service_len = (uint8_t)id->service_len;
+	q.user_len = (uint8_t)id->user_len;
+	memcpy(q.service, id->service, id->service_len);
+	memcpy(q.user, id->user, id->user_len);
+	snprintf(q.reason, sizeof(q.reason), "%s", reason);
+	if (order_ask(c, &q, &a, CLOSE_SECONDS) < 0)
+		return order_failed(c);
+	if (a.result != CONTROL_OK) {
+		fprintf(stderr, "wsgatectl: not closed: %s\n", a.text);
+		return CTL_FAILED;
+	}
+	printf("%" PRIu64 " connections are closed with %u\n", a.connections, code);
+	return CTL_OK;
+}
+
+void order_status(const struct config *c)
+{
+	struct control_request q = {.command = CONTROL_STATUS};
+	struct control_answer a;
+	struct tm tm;
+	time_t at;
+	char when[40];
+
+	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0) {
+		printf("reload   unknown: the master does not answer (%s)\n", strerror(errno));
+		return;
+	}
+	if (a.result == CONTROL_NEVER) {
+		printf("reload   none since the start\n");
+		return;
+	}
+	at = (time_t)(a.at_ms / 1000);
+	gmtime_r(&at, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	printf("reload   %s %s: %s\n", when, a.result == CONTROL_OK ? "good" : "failed", a.text);
+}

@@ -1,0 +1,251 @@
+/*
+ * control: see control.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include <wsgate/log.h>
+
+#include "control.h"
+
+#define CALLER_SECONDS 30 /* for the request, or for an answer that does not come */
+
+/* ---- callers ---- */
+
+static void caller_free(struct caller *k)
+{
+	if (k->ev)
+		event_free(k->ev);
+	if (k->fd >= 0)
+		close(k->fd);
+	k->ev = NULL;
+	k->fd = -1;
+	k->reload = k->close = 0;
+}
+
+static void caller_answer(struct caller *k, struct control_answer *a)
+{
+	a->version = CONTROL_VERSION;
+	/* Who does not read one answer, or went away, is not waited for. */
+	if (send(k->fd, a, sizeof(*a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("no answer to a caller", kv_errno(errno));
+	caller_free(k);
+}
+
+static void caller_fail(struct caller *k, const char *text)
+{
+	struct control_answer a = {.result = CONTROL_FAILED};
+
+	snprintf(a.text, sizeof(a.text), "%s", text);
+	caller_answer(k, &a);
+}
+
+static void caller_outcome(struct caller *k)
+{
+	const struct reload *r = k->control->reload;
+	struct control_answer a = {.at_ms = r->ended_ms};
+
+	a.result = !r->ended_ms ? CONTROL_NEVER : r->failed ? CONTROL_FAILED : CONTROL_OK;
+	snprintf(a.text, sizeof(a.text), "%s", r->text);
+	caller_answer(k, &a);
+}
+
+static bool code_allowed(uint16_t code)
+{
+	return code == 1000 || code == 1008 || code == 1012 || code == 1013 ||
+	       (code >= 3000 && code <= 4999);
+}
+
+static void caller_close(struct caller *k, const struct control_request *q)
+{
+	struct control *c = k->control;
+	struct child *bridge = &c->family->bridge;
+	struct proto_close p = {.id = ++c->last_close,
+		.code = q->code,
+		.service_len = q->service_len,
+		.user_len = q->user_len};
+
+	if (!code_allowed(q->code) || q->service_len < 1 || q->service_len > PROTO_NAME_MAX ||
+		q->user_len < 1 || q->user_len > PROTO_NAME_MAX ||
+		!memchr(q->reason, '\0', sizeof(q->reason))) {
+		caller_fail(k, "a request that makes no sense");
+		return;
+	}
+	memcpy(p.service, q->service, sizeof(p.service));
+	memcpy(p.user, q->user, sizeof(p.user));
+	memcpy(p.reason, q->reason, sizeof(p.reason));
+	if (!bridge->chan || !bridge->ready ||
+		chan_send(bridge->chan, PROTO_CLOSE, &p, sizeof(p), -1) < 0) {
+		caller_fail(k, "the bridge does not answer: try again in a moment");
+		return;
+	}
+	k->close = p.id;
+}
+
+static void caller_serve(struct caller *k, const struct control_request *q)
+{
+	switch (q->command) {
+	case CONTROL_STATUS:
+		caller_outcome(k);
+		return;
+	case CONTROL_RELOAD:
+		/* It may end before this returns. */
+		k->reload = UINT64_MAX;
+		k->reload = reload_start(k->control->reload);
+		if (!k->control->reload->busy && k->reload <= k->control->reload->number)
+			caller_outcome(k);
+		return;
+	case CONTROL_CLOSE:
+		caller_close(k, q);
+		return;
+	}
+	caller_fail(k, "the daemon does not know this command: it is of another version");
+}
+
+static void caller_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct caller *k = arg;
+	struct control_request q;
+	ssize_t n;
+
+	if (what & EV_TIMEOUT) {
+		caller_fail(k, "no answer in time");
+		return;
+	}
+	n = recv(fd, &q, sizeof(q), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 || k->reload || k->close) /* gone; or it says more than once what it wants */
+		caller_free(k);
+	else if (n != sizeof(q) || q.version != CONTROL_VERSION)
+		caller_fail(k, "daemon and tool are of different versions");
+	else
+		caller_serve(k, &q);
+}
+
+static bool caller_allowed(const struct control *c, int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return false;
+	if (cred.uid == 0 || cred.uid == c->uid || cred.uid == geteuid())
+		return true;
+	log_warn("refused somebody at the control socket", kv_uint("uid", cred.uid),
+		kv_int("pid", cred.pid));
+	return false;
+}
+
+static void control_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval tv = {CALLER_SECONDS, 0};
+	struct control *c = arg;
+	struct caller *k = c->callers;
+	int in = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (in < 0)
+		return;
+	while (k < c->callers + CONTROL_CALLERS && k->fd >= 0)
+		k++;
+	if (k == c->callers + CONTROL_CALLERS || !caller_allowed(c, in)) {
+		close(in);
+		return;
+	}
+	k->control = c;
+	k->fd = in;
+	k->ev = event_new(c->base, in, EV_READ | EV_PERSIST, caller_readable, k);
+	if (!k->ev || event_add(k->ev, &tv) < 0)
+		caller_free(k);
+}
+
+void control_reloaded(struct control *c, uint64_t number)
+{
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		if (c->callers[i].fd >= 0 && c->callers[i].reload && c->callers[i].reload <= number)
+			caller_outcome(&c->callers[i]);
+}
+
+void control_closed(struct control *c, const struct proto_closed *p)
+{
+	struct control_answer a = {.connections = p->connections};
+
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		if (c->callers[i].fd >= 0 && c->callers[i].close == p->id)
+			caller_answer(&c->callers[i], &a);
+}
+
+/* ---- the socket ---- */
+
+/*
+ * The folder belongs to the service user: nothing is done to the name once the socket is there.
+ * Mode and group come with its birth.
+ */
+static int control_bind(int fd, int dir, gid_t gid)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	gid_t own = getegid();
+	bool root = geteuid() == 0;
+	mode_t mask;
+	int r, saved;
+
+	/* By descriptor: a path may be longer than an address. */
+	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/%s", dir, CONTROL_NAME);
+	if (unlinkat(dir, CONTROL_NAME, 0) < 0 && errno != ENOENT)
+		return -1;
+	if (root && setegid(gid) < 0)
+		return -1;
+	mask = umask(0117);
+	r = bind(fd, (const struct sockaddr *)&un, sizeof(un));
+	saved = errno;
+	umask(mask);
+	if (root && setegid(own) < 0)
+		return -1;
+	errno = saved;
+	return r;
+}
+
+int control_open(struct control *c, int dir, gid_t gid, char *err, size_t errlen)
+{
+	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0 || control_bind(c->fd, dir, gid) < 0 || listen(c->fd, CONTROL_CALLERS) < 0)
+		goto fail;
+	c->dir = dir;
+	c->ev = event_new(c->base, c->fd, EV_READ | EV_PERSIST, control_acceptable, c);
+	if (c->ev && event_add(c->ev, NULL) == 0)
+		return 0;
+	errno = ENOMEM;
+fail:
+	snprintf(err, errlen,
+		"runtime_dir: cannot make the control socket: %s; name a folder on a file system "
+		"that takes sockets",
+		strerror(errno));
+	return -1;
+}
+
+void control_forget(struct control *c)
+{
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		caller_free(&c->callers[i]);
+	if (c->ev)
+		event_free(c->ev);
+	c->ev = NULL;
+}
+
+void control_close(struct control *c)
+{
+	control_forget(c);
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->dir >= 0)
+		(void)unlinkat(c->dir, CONTROL_NAME, 0);
+	c->fd = c->dir = -1;
+}

@@ -1,0 +1,44 @@
+/*
+ * news: what the running children must know of a reload: the configuration, the log, the listeners.
+ * Room: master.
+ *
+ * Nothing is queued: what a child was told is in its row, and it is told what it lacks, as soon as
+ * it takes it. A child that is born later has all of it from its birth.
+ */
+#ifndef WSGATE_MASTER_NEWS_H
+#define WSGATE_MASTER_NEWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <wsgate/config.h>
+#include <wsgate/proto.h>
+
+struct family;
+struct child;
+
+struct news {
+	uint64_t serial; /* of the configuration, 1, 2, …; 0: the first one */
+	int text;        /* owned: a file with the configuration; -1: everybody has it */
+	uint64_t log;    /* how often the log was opened anew */
+	enum proto_log_target log_target;
+};
+
+void news_init(struct news *n);
+void news_free(struct news *n);
+/* The text of a configuration, in a file without a name. Its descriptor, or -1 with errno. */
+int news_write(const struct config *c);
+/* Everybody is to get it. Takes the descriptor. */
+void news_config(struct family *f, int text);
+/* The log of the master, as it is now, is to be everybody's. */
+void news_log(struct family *f, enum proto_log_target target);
+
+void news_born(const struct family *f, struct child *c);
+/* Sends what the child lacks. False: it takes no more now. */
+bool news_tell(struct family *f, struct child *c) __attribute__((warn_unused_result));
+void news_applied(struct child *c, const struct proto_applied *a);
+/* Whether the child has answered for the configuration as it is now, or needs not. */
+bool news_done(const struct family *f, const struct child *c);
+/* Gives the text back when nobody needs it any more. */
+void news_tidy(struct family *f);
+
+#endif

@@ -1,0 +1,368 @@
+/*
+ * reload: see reload.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include <wsgate/log.h>
+#include <wsgate/option.h>
+
+#include "reload.h"
+
+#define ANSWER_MS 10000
+
+static uint64_t real_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int no_memory(char *err, size_t errlen)
+{
+	snprintf(err, errlen, "%s", strerror(errno ? errno : ENOMEM));
+	return -1;
+}
+
+/* ---- what is different ---- */
+
+int reload_merge(
+	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
+{
+	*changed = *restart = 0;
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+
+		if (option_equal(next, now, o))
+			continue;
+		if (o->apply != OPTION_RESTART) {
+			++*changed;
+			continue;
+		}
+		log_warn("this key needs a restart: the old value stays until then",
+			kv_str("key", o->key));
+		++*restart;
+		if (option_copy(next, now, o) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void reload_say(const struct config *next, const struct config *now)
+{
+	char value[256];
+	FILE *out;
+
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+
+		if (option_equal(next, now, o))
+			continue;
+		memset(value, 0, sizeof(value));
+		out = o->secret ? NULL : fmemopen(value, sizeof(value) - 1, "w");
+		if (out) {
+			option_print(next, o, out);
+			fclose(out);
+		}
+		log_info("changed", kv_str("key", o->key),
+			kv_str("value", o->secret ? "(not shown)" : value));
+	}
+}
+
+/* Fewer workers would have to hand their connections over. */
+static int reload_workers(struct reload *r, struct config *next)
+{
+	const struct config *now = r->family->config;
+	const struct option *o = option_find("workers");
+
+	if (option_equal(next, now, o) || config_workers(next) >= r->family->nslots)
+		return 0;
+	log_warn("fewer workers take effect at the next restart", kv_uint("now", r->family->nslots),
+		kv_uint("then", config_workers(next)));
+	r->changed--;
+	r->restart++;
+	return option_copy(next, now, o);
+}
+
+/* ---- the log ---- */
+
+/* In the background nobody reads standard error. */
+static const char *reload_target(const struct reload *r, const struct config *c)
+{
+	return r->background && strcmp(c->log.target, "stderr") == 0 ? "syslog" : c->log.target;
+}
+
+static enum proto_log_target target_kind(const char *target)
+{
+	return strcmp(target, "stderr") == 0   ? PROTO_LOG_STDERR
+	       : strcmp(target, "syslog") == 0 ? PROTO_LOG_SYSLOG
+					       : PROTO_LOG_FILE;
+}
+
+static int reload_try_log(
+	const struct reload *r, const struct config *next, char *err, size_t errlen)
+{
+	const char *target = reload_target(r, next);
+	int fd;
+
+	if (target_kind(target) != PROTO_LOG_FILE)
+		return 0;
+	fd = open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	if (fd >= 0)
+		return close(fd);
+	snprintf(err, errlen,
+		"log.target: %s cannot be opened (%s); make its directory, or the right to write "
+		"there, or change log.target",
+		target, strerror(errno));
+	return -1;
+}
+
+static void reload_apply_log(struct reload *r, const struct config *next, const struct config *now)
+{
+	const char *target = reload_target(r, next);
+
+	if (strcmp(target, reload_target(r, now)) == 0) {
+		log_set(next->log.level, next->log.format);
+	} else if (log_open(target, next->log.level, next->log.format) < 0) {
+		log_error("cannot open the new log file: the old one stays", kv_str("file", target),
+			kv_errno(errno));
+	} else {
+		news_log(r->family, target_kind(target));
+	}
+}
+
+void reload_log(struct reload *r)
+{
+	const char *target = reload_target(r, r->family->config);
+
+	if (log_reopen() < 0) {
+		log_error("cannot open the log file again: the old one stays", kv_errno(errno));
+		return;
+	}
+	if (target_kind(target) == PROTO_LOG_FILE)
+		news_log(r->family, PROTO_LOG_FILE);
+	log_info("log file opened again");
+}
+
+/* ---- one reload ---- */
+
+static void reload_finish(struct reload *r, bool failed, const char *text)
+{
+	r->busy = false;
+	r->failed = failed;
+	r->ended_ms = real_ms();
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	if (!failed)
+		log_info("reloaded", kv_uint("changed", r->changed),
+			kv_uint("need_restart", r->restart));
+	(void)event_del(r->timer);
+	if (r->again)
+		event_active(r->timer, EV_TIMEOUT, 0);
+	r->done(r->arg, r->number);
+}
+
+static void reload_refuse(struct reload *r, const char *why)
+{
+	log_error("the new configuration was refused: nothing has changed", kv_str("why", why));
+	reload_finish(r, true, why);
+}
+
+/* Everything that may fail. On success r->next, slots and *text are there. */
+static int reload_prepare(
+	struct reload *r, struct config *next, int *text, char *err, size_t errlen)
+{
+	unsigned want;
+
+	if (reload_merge(next, r->family->config, &r->changed, &r->restart) < 0 ||
+		reload_workers(r, next) < 0)
+		return no_memory(err, errlen);
+	want = config_workers(next);
+	if (want < r->family->nslots)
+		want = r->family->nslots; /* processors that went offline */
+	r->fresh = r->family->nslots;
+	if (reload_try_log(r, next, err, errlen) < 0 ||
+		segment_grow(r->segment, next, want, err, errlen) < 0)
+		return -1;
+	*text = news_write(next);
+	if (*text < 0)
+		return no_memory(err, errlen);
+	if (listen_change(&r->next, r->listeners, next, want, err, errlen) < 0)
+		goto fail;
+	if (family_grow(r->family, want) == 0)
+		return 0;
+	no_memory(err, errlen);
+	listen_close_but(&r->next, r->listeners);
+fail:
+	close(*text);
+	return -1;
+}
+
+static void reload_say_listeners(
+	const struct listen_set *some, const struct listen_set *others, const char *what)
+{
+	for (size_t i = 0; i < some->n; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < others->n; k++)
+			found = found || some->rows[i].id == others->rows[k].id;
+		if (!found)
+			log_info(what, kv_str("addr", some->rows[i].name));
+	}
+	if (some->admin >= 0 && (others->admin < 0 || some->admin_row.id != others->admin_row.id))
+		log_info(what, kv_str("addr", some->admin_row.name), kv_str("for", "the operator"));
+}
+
+/* From here on nothing fails. */
+static void reload_commit(struct reload *r, struct config *next, int text)
+{
+	struct family *f = r->family;
+
+	reload_apply_log(r, next, f->config);
+	reload_say(next, f->config);
+	config_warn_unused(next);
+	r->retired = *r->listeners;
+	*r->listeners = r->next;
+	reload_say_listeners(r->listeners, &r->retired, "listens there, too");
+	reload_say_listeners(&r->retired, r->listeners, "does not listen there any more");
+	f->config = next;
+	config_free(r->own);
+	r->own = next;
+	news_config(f, text);
+}
+
+static void reload_run(struct reload *r)
+{
+	const struct timeval tv = {ANSWER_MS / 1000, 0};
+	char err[RELOAD_TEXT_MAX];
+	struct config *next;
+	int text;
+
+	r->number++;
+	r->again = false;
+	if (family_stopping(r->family)) {
+		reload_refuse(r, "the gateway is stopping");
+		return;
+	}
+	r->busy = true;
+	next = config_load(r->source, err, sizeof(err));
+	if (!next || reload_prepare(r, next, &text, err, sizeof(err)) < 0) {
+		config_free(next);
+		reload_refuse(r, err);
+		return;
+	}
+	reload_commit(r, next, text);
+	if (event_add(r->timer, &tv) < 0)
+		log_error("no timer: the next event must do", kv_errno(ENOMEM));
+}
+
+uint64_t reload_start(struct reload *r)
+{
+	log_info("asked to reload");
+	if (r->busy || r->again) {
+		r->again = true;
+		return r->number + 1;
+	}
+	reload_run(r);
+	return r->number;
+}
+
+/* ---- the answers ---- */
+
+static const struct child *reload_child(const struct family *f, unsigned i)
+{
+	return i == 0 ? &f->bridge : &f->workers[i - 1];
+}
+
+static bool reload_lacks(const struct reload *r, unsigned i)
+{
+	const struct child *c = reload_child(r->family, i);
+
+	return !news_done(r->family, c) || (i > r->fresh && !c->ready);
+}
+
+static void reload_end(struct reload *r)
+{
+	const struct family *f = r->family;
+	char text[RELOAD_TEXT_MAX];
+	bool failed = false;
+
+	listen_close_but(&r->retired, r->listeners);
+	news_tidy(r->family);
+	snprintf(text, sizeof(text), "%u keys changed, %u need a restart", r->changed, r->restart);
+	if (family_stopping(f)) {
+		reload_finish(r, true, "the gateway is stopping");
+		return;
+	}
+	for (unsigned i = 0; i <= f->nslots; i++) {
+		const struct child *c = reload_child(f, i);
+
+		if (reload_lacks(r, i)) {
+			log_error("a process did not answer for the new configuration in time",
+				kv_str("child", c->name));
+			snprintf(text, sizeof(text), "%s did not answer in time", c->name);
+			failed = true;
+		} else if (c->pid && c->faulty) {
+			log_error("a process could not apply the new configuration",
+				kv_str("child", c->name), kv_str("why", c->fault));
+			snprintf(text, sizeof(text), "%s: %s", c->name, c->fault);
+			failed = true;
+		}
+	}
+	reload_finish(r, failed, text);
+}
+
+void reload_look(struct reload *r)
+{
+	if (!r->busy)
+		return;
+	for (unsigned i = 0; i <= r->family->nslots; i++)
+		if (reload_lacks(r, i) && !family_stopping(r->family))
+			return;
+	reload_end(r);
+}
+
+static void reload_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *r = arg;
+
+	(void)fd;
+	(void)what;
+	if (r->busy)
+		reload_end(r);
+	else if (r->again)
+		reload_run(r);
+}
+
+int reload_init(struct reload *r)
+{
+	r->retired.admin = r->next.admin = -1;
+	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
+	if (r->timer)
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
+void reload_forget(struct reload *r)
+{
+	if (r->timer)
+		event_free(r->timer);
+	r->timer = NULL;
+}
+
+void reload_free(struct reload *r)
+{
+	reload_forget(r);
+	if (r->busy)
+		listen_close_but(&r->retired, r->listeners);
+	config_free(r->own);
+	r->own = NULL;
+}

@@ -1,0 +1,126 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+/* Said in the answer to the next PROTO_CONFIG. */
+static void reconf_failed(struct worker *w, const char *what, int error)
+{
+	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "%s: %s", what, strerror(error));
+}
+
+/* What was given and is not confirmed: the old proof may never come. */
+static void reconf_confirm(struct conn *c)
+{
+	if (c->state != CONN_OPEN || c->echo || link_given(c) <= link_confirmed(c))
+		return;
+	switch (c->w->c->delivery.confirm) {
+	case CONFIRM_PONG:
+		(void)!session_ping(c);
+		return;
+	case CONFIRM_WRITE:
+		if (c->out.len == c->out.off)
+			link_confirm(c, link_given(c));
+		return;
+	case CONFIRM_NONE:
+		link_confirm(c, link_given(c));
+		return;
+	}
+}
+
+/* Deadlines were set by the old times. Those that are over by now are spread: a Ping a millisecond.
+ */
+static void reconf_connections(struct worker *w, bool confirm, bool times)
+{
+	struct conn *c, *next;
+	uint64_t late = w->now_ms;
+
+	for (c = w->conns; c; c = next) {
+		next = c->next;
+		if (c->state == CONN_OPEN && times) {
+			uint64_t due = session_deadline(c);
+
+			conn_deadline(c, due > w->now_ms ? due : ++late);
+		}
+		if (confirm)
+			reconf_confirm(c);
+	}
+}
+
+static void reconf_swap(struct worker *w, struct config *c)
+{
+	const struct config *old = w->c;
+	bool confirm = c->delivery.confirm != old->delivery.confirm;
+	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout;
+
+	w->c = c;
+	log_set(c->log.level, c->log.format);
+	w->now_ms = worker_clock();
+	if (confirm || times)
+		reconf_connections(w, confirm, times);
+	config_free(w->own);
+	w->own = c;
+}
+
+void reconf_on_config(void *arg, const void *body, int fd)
+{
+	const struct proto_config *pc = body;
+	struct worker *w = arg;
+	struct proto_applied done = {.serial = pc->serial};
+	struct config *c;
+	char err[1024];
+
+	c = config_load_fd(fd, err, sizeof(err));
+	if (fd >= 0)
+		close(fd);
+	if (c)
+		reconf_swap(w, c);
+	else
+		snprintf(
+			w->reconf_fault, sizeof(w->reconf_fault), "%.*s", PROTO_FAULT_MAX - 1, err);
+	done.failed = w->reconf_fault[0] != '\0';
+	memcpy(done.fault, w->reconf_fault, sizeof(done.fault));
+	w->reconf_fault[0] = '\0';
+	if (chan_send(w->master, PROTO_APPLIED, &done, sizeof(done), -1) < 0)
+		log_warn("cannot tell the master", kv_errno(errno));
+}
+
+void reconf_on_log(void *arg, const void *body, int fd)
+{
+	const struct proto_log *pl = body;
+
+	(void)arg;
+	if (log_follow(pl->target == PROTO_LOG_SYSLOG, fd) < 0)
+		log_error("cannot follow to the new log: this process stays with the old one",
+			kv_errno(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+void reconf_on_listen(void *arg, const void *body, int fd)
+{
+	const struct proto_listen *pl = body;
+	struct worker *w = arg;
+
+	if (fd >= 0 && w->draining && !pl->admin)
+		close(fd);
+	else if (fd < 0 || worker_add_listener(w, fd, pl->id, pl->admin) < 0)
+		reconf_failed(w, "a new listener", fd < 0 ? EMFILE : errno);
+}
+
+void reconf_on_unlisten(void *arg, const void *body, int fd)
+{
+	const struct proto_listen *pl = body;
+	struct worker *w = arg;
+
+	if (fd >= 0)
+		close(fd);
+	w->now_ms = worker_clock();
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
+		if (w->listeners[i].ev && w->listeners[i].id == pl->id)
+			worker_drop_listener(w, &w->listeners[i]);
+}
