@@ -72,7 +72,7 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		break;
 	case SIGTERM:
 	case SIGINT:
-		notify_stopping(m->config->drain_timeout + STOP_MS);
+		notify_stopping(m->family.config->drain_timeout + STOP_MS);
 		log_info(again ? "asked again to stop: at once" : "asked to stop",
 			kv_str("signal", sig == SIGTERM ? "TERM" : "INT"));
 		family_stop(&m->family, m->family.config->drain_timeout, again);
@@ -183,7 +183,8 @@ static void master_reloaded(void *arg, uint64_t number)
 	struct master *m = arg;
 
 	control_reloaded(&m->control, number);
-	notify_ready(getpid()); /* whatever the outcome: it serves */
+	if (m->family.was_ready)
+		notify_ready(getpid()); /* whatever the outcome: it serves */
 }
 
 static void master_ended(void *arg)
