@@ -115,7 +115,7 @@ fuzz:
 include test/bench/bench.mk
 
 bench:
-	$(Q)scripts/deps build run
+	$(Q)scripts/deps build bench
 	$(Q)$(MAKE) --no-print-directory all bench-build
 	$(Q)BUILD=$(B) scripts/bench
 
