@@ -181,6 +181,8 @@ bool slots_empty(const struct bridge *b); /* every up ring is released */
 bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text, const struct down_ref *refs, uint32_t nrefs);
 /* Never fails but for memory: waits its turn when the ring is full. */
 void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
+/* Into the ring now, or not at all: for what must not be lost with this process. */
+bool slots_try_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
 void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */

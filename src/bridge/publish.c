@@ -164,23 +164,37 @@ static void publish_final(struct pub *p)
 	pub_user_done(u);
 }
 
+static void publish_again(struct pub *p, const char *why)
+{
+	p->seen = true;
+	stat_add(p->src->b->shm.bridge->stats.retries, 1);
+	if (log_allow(&retry_limit, 5, 10000))
+		log_info("a client's message waits for the broker", kv_str("why", why),
+			kv_mem("service", p->p.id.service, p->p.id.service_len),
+			kv_mem("user", p->p.id.user, p->p.id.user_len));
+	pub_user_later(p->user);
+}
+
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 {
 	struct bridge *b = p->src->b;
 	struct down_ref ref = { p->generation, p->index, 0 };
 	struct bconn *c = publish_conn(p);
 
+	/* The notice before the release: a bridge killed between the two says it twice, never not at all. */
+	if (c && !c->poisoned &&
+		!slots_try_notify(&b->slots[p->src->slot], DOWN_CLOSE, &ref, 0, code, reason)) {
+		publish_again(p, "the worker has no room for its refusal");
+		return;
+	}
 	stat_add(b->shm.bridge->stats.refused, 1);
 	if (log_allow(&refused_limit, 20, 10000))
 		log_warn("a client's message was refused", kv_str("reason", reason),
 			kv_mem("service", p->p.id.service, p->p.id.service_len),
 			kv_mem("user", p->p.id.user, p->p.id.user_len), kv_str("conn", p->conn),
 			kv_uint("bytes", p->p.len));
-	if (c && !c->poisoned) {
-		/* What the connection sent behind it would be stored with a hole before it. */
-		c->poisoned = true;
-		slots_notify(&b->slots[p->src->slot], DOWN_CLOSE, &ref, 0, code, reason);
-	}
+	if (c)
+		c->poisoned = true; /* what it sent behind it would be stored with a hole before it */
 	publish_final(p);
 }
 
@@ -188,10 +202,12 @@ static void publish_flush(struct pub *p)
 {
 	struct down_ref ref = { p->generation, p->index, 0 };
 
-	/* The answer before the release: a bridge killed between the two says it twice, never not at all. */
-	if (publish_conn(p))
-		slots_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref, p->stamp, 0, NULL);
-	publish_final(p);
+	/* As with a refusal: the answer first. */
+	if (publish_conn(p) && !slots_try_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref,
+				       p->stamp, 0, NULL))
+		pub_user_later(p->user); /* no room: with the next tick */
+	else
+		publish_final(p);
 }
 
 static void publish_next(struct pub_user *u)
@@ -243,17 +259,6 @@ static void publish_stored(struct pub *p, bool duplicate)
 				kv_str("msg_id", p->msg_id));
 	}
 	publish_final(p);
-}
-
-static void publish_again(struct pub *p, const char *why)
-{
-	p->seen = true;
-	stat_add(p->src->b->shm.bridge->stats.retries, 1);
-	if (log_allow(&retry_limit, 5, 10000))
-		log_info("a client's message waits for the broker", kv_str("why", why),
-			kv_mem("service", p->p.id.service, p->p.id.service_len),
-			kv_mem("user", p->p.id.user, p->p.id.user_len));
-	pub_user_later(p->user);
 }
 
 void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)

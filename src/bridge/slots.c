@@ -81,10 +81,10 @@ static bool slot_put_notice(struct slot *s, const struct notice *no)
 	return true;
 }
 
-void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
-	uint16_t code, const char *reason)
+static struct notice slot_notice(const struct slot *s, enum down_type type, const struct down_ref *ref,
+	uint64_t seq, uint16_t code, const char *reason)
 {
-	struct notice no, *keep;
+	struct notice no;
 
 	memset(&no, 0, sizeof(no));
 	no.type = (uint16_t)type;
@@ -96,6 +96,22 @@ void slots_notify(struct slot *s, enum down_type type, const struct down_ref *re
 		strncpy(no.reason, reason, sizeof(no.reason) - 1);
 		no.n.reason_len = (uint16_t)strlen(no.reason);
 	}
+	return no;
+}
+
+bool slots_try_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
+	uint16_t code, const char *reason)
+{
+	struct notice no = slot_notice(s, type, ref, seq, code, reason);
+
+	return !s->notice_first && slot_put_notice(s, &no);
+}
+
+void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
+	uint16_t code, const char *reason)
+{
+	struct notice no = slot_notice(s, type, ref, seq, code, reason), *keep;
+
 	if (!s->notice_first && slot_put_notice(s, &no))
 		return;
 	keep = malloc(sizeof(*keep));
