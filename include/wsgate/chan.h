@@ -40,4 +40,7 @@ int chan_send(struct chan *c, enum proto_type type, const void *body, size_t siz
 /* The same on a bare descriptor. */
 int chan_send_fd(int sock, enum proto_type type, const void *body, size_t size, int fd) __attribute__((warn_unused_result));
 
+/* The handler of PROTO_LOG, the same in every child: its log goes where the master's goes. */
+void chan_on_log(void *arg, const void *body, int fd);
+
 #endif

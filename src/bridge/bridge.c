@@ -201,7 +201,7 @@ static const struct chan_handler master_handlers[] = {
 	{ PROTO_WORKER_UP, sizeof(struct proto_slot), bridge_on_worker_up },
 	{ PROTO_WORKER_DOWN, sizeof(struct proto_slot), bridge_on_worker_down },
 	{ PROTO_CONFIG, sizeof(struct proto_config), orders_on_config },
-	{ PROTO_LOG, sizeof(struct proto_log), orders_on_log },
+	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot },
 	{ PROTO_CLOSE, sizeof(struct proto_close), orders_on_close },
 	{ 0, 0, NULL },

@@ -195,7 +195,6 @@ void slots_read(struct up_source *src);
 
 /* orders.c */
 void orders_on_config(void *arg, const void *body, int fd);
-void orders_on_log(void *arg, const void *body, int fd);
 void orders_on_slot(void *arg, const void *body, int fd);
 void orders_on_close(void *arg, const void *body, int fd);
 

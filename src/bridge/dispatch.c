@@ -117,6 +117,15 @@ static void user_trim(struct buser *u)
 		u->floor = u->head;
 }
 
+/* Who has not taken all of the buffer reads it again later, from the stream. */
+static void user_let_go(struct buser *u)
+{
+	for (struct bconn *c = u->conns; c; c = c->next)
+		if (c->cursor)
+			bconn_fall_behind(c);
+	user_drop_buffer(u);
+}
+
 /*
  * Too much is buffered. If somebody keeps up, those who do not fall behind and read again later;
  * if nobody does, the rest stays in the stream.
@@ -133,23 +142,17 @@ static void user_budget(struct buser *u)
 		synced |= c->synced;
 	}
 	if (over && ready) {
-		for (struct bconn *c = u->conns; c; c = c->next)
-			if (c->cursor)
-				bconn_fall_behind(c);
-		user_drop_buffer(u);
+		user_let_go(u);
 		for (struct bconn *c = u->conns; c; c = c->next)
 			bconn_run(c);
 		over = false;
 	}
 	if (over && u->b->buffered > cf->delivery.total_buffer) {
 		/* Too much for all together: this user's part stays in the stream. */
+		user_let_go(u);
 		synced = false;
-		for (struct bconn *c = u->conns; c; c = c->next) {
-			if (c->cursor)
-				bconn_fall_behind(c);
+		for (struct bconn *c = u->conns; c; c = c->next)
 			synced |= c->synced;
-		}
-		user_drop_buffer(u);
 	}
 	if (over || !synced)
 		user_want(u, false);

@@ -239,3 +239,15 @@ void chan_free(struct chan *c)
 	close(c->fd);
 	free(c);
 }
+
+void chan_on_log(void *arg, const void *body, int fd)
+{
+	const struct proto_log *pl = body;
+
+	(void)arg;
+	if (log_follow(pl->target == PROTO_LOG_SYSLOG, fd) < 0)
+		log_error("cannot follow to the new log: this process stays with the old one",
+			kv_errno(errno));
+	if (fd >= 0)
+		close(fd);
+}

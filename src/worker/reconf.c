@@ -89,18 +89,6 @@ void reconf_on_config(void *arg, const void *body, int fd)
 		log_warn("cannot tell the master", kv_errno(errno));
 }
 
-void reconf_on_log(void *arg, const void *body, int fd)
-{
-	const struct proto_log *pl = body;
-
-	(void)arg;
-	if (log_follow(pl->target == PROTO_LOG_SYSLOG, fd) < 0)
-		log_error("cannot follow to the new log: this process stays with the old one",
-			kv_errno(errno));
-	if (fd >= 0)
-		close(fd);
-}
-
 void reconf_on_listen(void *arg, const void *body, int fd)
 {
 	const struct proto_listen *pl = body;

@@ -231,7 +231,6 @@ void wheel_del(struct wheel *wh, struct wheel_node *n);
 
 /* reconf.c: what the master says during a reload */
 void reconf_on_config(void *arg, const void *body, int fd);
-void reconf_on_log(void *arg, const void *body, int fd);
 void reconf_on_listen(void *arg, const void *body, int fd);
 void reconf_on_unlisten(void *arg, const void *body, int fd);
 
