@@ -36,6 +36,7 @@ struct heritage {
 	uint64_t generations[HERITAGE_SLOT_MAX]; /* of the worker now in each slot; 0: none */
 	size_t nstale;
 	int stale[HERITAGE_STALE_MAX]; /* segments of dead masters: up records to publish */
+	int predecessor; /* index into stale: connections came from there, its marks and stream are ours; -1: none */
 };
 
 /* Entry points: they run until the end of the process and return its exit status. */

@@ -19,6 +19,7 @@ enum proto_type {
 	PROTO_FLUSHED,	      /* bridge, before it ends: struct proto_flushed */
 	PROTO_APPLIED,	      /* answer to PROTO_CONFIG: struct proto_applied */
 	PROTO_CLOSED,	      /* bridge, answer to PROTO_CLOSE: struct proto_closed */
+	PROTO_MOVED,	      /* worker, after PROTO_HEIR: struct proto_moved */
 	/* master → child */
 	PROTO_STOP = 20,      /* struct proto_stop: graceful */
 	PROTO_WORKER_UP,      /* bridge: struct proto_slot: generation g of slot s was started */
@@ -29,6 +30,10 @@ enum proto_type {
 	PROTO_UNLISTEN,	      /* worker: struct proto_listen: not there any more */
 	PROTO_SLOT,	      /* bridge: struct proto_slot, and the bell: a slot that is new */
 	PROTO_CLOSE,	      /* bridge: struct proto_close: end the connections of a user */
+	PROTO_RETIRE,	      /* worker: struct proto_retire: accept no more, connections will move */
+	PROTO_HEIR,	      /* worker: struct proto_heir, and a socket: another worker reads there (see parcel.h) */
+	PROTO_ARRIVE,	      /* worker: struct proto_arrive, and the other end of such a socket */
+	PROTO_RESUME,	      /* worker: no body: forget PROTO_RETIRE, accept and read again */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40,  /* no body: look at your rings */
 	PROTO_MAX
@@ -48,6 +53,23 @@ struct proto_stale {
 };
 struct proto_stop {
 	uint64_t drain_ms;
+	uint32_t restart, reserved; /* 1: clients are told 1012, come back at once; 0: 1001, stopping for good */
+};
+/*
+ * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets some, `last` with
+ * the last of them: it begins. PROTO_MOVED says that none is left that can move; PROTO_STOP ends the rest.
+ */
+struct proto_retire {
+	uint32_t freeze, reserved; /* 1: read nothing more from clients: the bridge ends, and they all move at once */
+};
+struct proto_heir {
+	uint32_t last, reserved;
+};
+struct proto_arrive {
+	uint32_t wait, reserved; /* 1: a connection is ours only when the bridge knows it; 0: no bridge runs meanwhile */
+};
+struct proto_moved {
+	uint64_t moved, left;
 };
 struct proto_flushed {
 	uint32_t empty, reserved; /* 1: nothing is left in any ring: the segment may go */
@@ -89,7 +111,7 @@ struct proto_closed {
 	uint64_t connections;
 };
 #define PROTO_BODY_MAX 2048
-_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 &&
+_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 && sizeof(struct proto_stop) == 16 &&
 		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 8 &&
 		       sizeof(struct proto_close) == 400,
 	"layout");

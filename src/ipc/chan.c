@@ -41,6 +41,8 @@ const char *proto_name(unsigned type)
 		return "APPLIED";
 	case PROTO_CLOSED:
 		return "CLOSED";
+	case PROTO_MOVED:
+		return "MOVED";
 	case PROTO_STOP:
 		return "STOP";
 	case PROTO_WORKER_UP:
@@ -59,6 +61,14 @@ const char *proto_name(unsigned type)
 		return "SLOT";
 	case PROTO_CLOSE:
 		return "CLOSE";
+	case PROTO_RETIRE:
+		return "RETIRE";
+	case PROTO_HEIR:
+		return "HEIR";
+	case PROTO_ARRIVE:
+		return "ARRIVE";
+	case PROTO_RESUME:
+		return "RESUME";
 	case PROTO_DOORBELL:
 		return "DOORBELL";
 	}

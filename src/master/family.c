@@ -178,7 +178,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	h->segment = f->segment->fd;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
-	h->admin = h->bell = -1;
+	h->admin = h->bell = h->predecessor = -1;
 	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
@@ -337,7 +337,7 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 
 static bool family_tell_stop(struct child *c)
 {
-	struct proto_stop stop = {c->stop_drain_ms};
+	struct proto_stop stop = {c->stop_drain_ms, 0, 0};
 
 	if (!c->stop_wanted || !c->chan)
 		return true;
