@@ -73,8 +73,12 @@ WSGATED_SRC = \
 	src/master/reload.c \
 	src/master/segment.c \
 	src/worker/admin.c \
+	src/worker/arrive.c \
 	src/worker/conn.c \
+	src/worker/heir.c \
 	src/worker/link.c \
+	src/worker/move.c \
+	src/worker/parcel.c \
 	src/worker/reconf.c \
 	src/worker/session.c \
 	src/worker/upgrade.c \

@@ -56,4 +56,23 @@ size_t ws_reader_feed(
 bool ws_reader_busy(const struct ws_reader *r);
 void ws_reader_clear(struct ws_reader *r);
 
+/*
+ * A reader on its way to another process, which may be another version of the program: fixed sizes. Behind it go
+ * `len` bytes of the message under way and `control_len` bytes of a control frame.
+ */
+struct ws_reader_state {
+	uint64_t left;
+	uint64_t len;
+	uint32_t utf8;
+	uint8_t head[14];
+	uint8_t head_len, opcode, message, control_len;
+	uint8_t mask[4];
+	uint8_t fin, rsv1, in_payload, text;
+	uint8_t reserved[2];
+};
+/* buf and control stay the reader's. Nothing may be handed out (a call with len 0 sees to that). */
+void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, const uint8_t **buf, const uint8_t **control);
+/* Into a zeroed reader; both are copied. False: it does not add up, or no memory; the reader is as zeroed. */
+bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, const uint8_t *buf, const uint8_t *control);
+
 #endif

@@ -18,6 +18,7 @@ enum up_type {
 struct up_record {
 	uint64_t generation; /* of the route */
 	uint64_t stamp;	     /* CLOCK_MONOTONIC, ns: the order over all rings of a segment; names a flush */
+	uint64_t conn;	     /* the connection's id, as services see it: the same when it moves to another worker */
 	uint32_t index;	     /* of the route */
 	uint32_t len;	     /* payload bytes */
 	uint8_t text;	     /* 1 text, 0 binary */
@@ -25,7 +26,7 @@ struct up_record {
 	uint8_t reserved[5];
 	/* then: service, user, payload */
 };
-_Static_assert(sizeof(struct up_record) == 32, "layout");
+_Static_assert(sizeof(struct up_record) == 40, "layout");
 
 /* bridge → worker */
 enum down_type {

@@ -17,15 +17,22 @@
 #include <stdint.h>
 #include <wsgate/subject.h>
 
-enum route_state { ROUTE_FREE, ROUTE_OPENING, ROUTE_OPEN, ROUTE_ENDED };
+enum route_state {
+	ROUTE_FREE,
+	ROUTE_OPENING,
+	ROUTE_OPEN,
+	ROUTE_ENDED,
+	ROUTE_MOVED, /* came from another worker, with marks: not yet acknowledged by the bridge */
+};
 
-#define ROUTE_INLINE 64
+#define ROUTE_INLINE 56
 struct route {
 	_Atomic uint64_t generation;
 	_Atomic uint64_t given;	    /* last sequence handed to the socket */
 	_Atomic uint64_t confirmed; /* last sequence that the client proved to have */
 	_Atomic uint32_t epoch;	    /* of both marks */
 	_Atomic uint32_t state;
+	uint64_t id;	    /* random; names the connection to services and in logs, wherever it moves */
 	uint64_t opened_ms; /* since 1970 */
 	uint8_t addr[16];   /* IPv6, or IPv4-mapped */
 	uint16_t port;
@@ -44,12 +51,16 @@ struct route_section {
 	uint32_t n;
 };
 
+/* "00c0ffee…": how a connection is called outside. */
+#define ROUTE_ID_TEXT 17
+void route_id_text(uint64_t id, char out[ROUTE_ID_TEXT]);
+
 /* A consistent copy. */
 struct route_view {
 	uint64_t generation, given, confirmed;
 	uint32_t epoch;
 	enum route_state state;
-	uint64_t opened_ms;
+	uint64_t id, opened_ms;
 	uint8_t addr[16];
 	uint16_t port;
 	size_t service_len, user_len;
@@ -65,7 +76,15 @@ struct route_peer {
 	uint8_t addr[16];
 	uint16_t port;
 };
-void route_write(const struct route_section *s, uint32_t index, uint64_t generation, const struct identity *id, const struct route_peer *peer, uint64_t opened_ms);
+struct route_birth {
+	uint64_t id, opened_ms;
+	struct route_peer peer;
+	/* of a connection that moved */
+	bool moved;
+	uint32_t epoch;
+	uint64_t given, confirmed;
+};
+void route_write(const struct route_section *s, uint32_t index, uint64_t generation, const struct identity *who, const struct route_birth *birth);
 void route_set_state(const struct route_section *s, uint32_t index, enum route_state state);
 void route_set_given(const struct route_section *s, uint32_t index, uint64_t seq);
 void route_set_confirmed(const struct route_section *s, uint32_t index, uint64_t seq);

@@ -21,7 +21,7 @@
 #include <wsgate/route.h>
 
 #define SHM_MAGIC "wsgateSM"
-#define SHM_LAYOUT 2
+#define SHM_LAYOUT 3
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
 struct shm_sizes {
@@ -111,6 +111,16 @@ int shm_prepare_slot(int fd, unsigned slot);
 /* Maps a segment after checking magic, layout and size. 0, or -1: errno EPROTO for another layout or a file that does not add up. */
 int shm_map(struct shm *shm, int fd, bool writable);
 void shm_unmap(struct shm *shm);
+/*
+ * Where the stream stood for the bridge of another segment, which no bridge serves any more: what its connections'
+ * marks mean. Also of other layouts: these words keep their places at the beginning of the bridge region, behind the
+ * header's pages. 0 or -1 with errno.
+ */
+struct shm_stream {
+	uint32_t epoch, broker_state;
+	uint64_t created, max_message, last_seq;
+};
+int shm_read_stream(int fd, struct shm_stream *out);
 /* Reads the header alone, without mapping. 0 or -1 as above. */
 int shm_read_header(int fd, struct shm_header *out);
 

@@ -269,9 +269,32 @@ static int bridge_events_new(struct bridge *b)
 	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
 }
 
+/* The program was replaced: connections came here with marks of the stream as that one's bridge knew it. */
+static void bridge_inherit(struct bridge *b)
+{
+	struct shm_bridge *sb = b->shm.bridge;
+	struct shm_stream was;
+
+	if (b->h->predecessor < 0 || atomic_load(&sb->created))
+		return;
+	if (shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0) {
+		log_warn("cannot read where the stream stood: messages may be delivered twice", kv_errno(errno));
+		return;
+	}
+	if (!was.created)
+		return;
+	stat_set(sb->last_seq, was.last_seq);
+	stat_set(sb->max_message, was.max_message);
+	atomic_store(&sb->epoch, was.epoch);
+	bridge_state(b, SHM_BROKER_LOST); /* the grace begins */
+	atomic_store(&sb->created, was.created);
+}
+
 static void bridge_adopt(struct bridge *b)
 {
 	struct timespec now;
+
+	bridge_inherit(b);
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());

@@ -338,6 +338,14 @@ static bool user_open(struct buser *u)
 	return u->q != NULL;
 }
 
+/* Its removals were still under way. */
+static void user_reopen(struct buser *u)
+{
+	u->closing = false;
+	u->wanted = true;
+	broker_queue_reopen(u->q, u->head);
+}
+
 static void conn_link(struct bconn *c, struct buser *u)
 {
 	c->user = u;
@@ -377,6 +385,29 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 	u->floor = u->head;
 }
 
+/*
+ * A connection that came from another worker, which ends its old route when it hears that we know the new one. If that
+ * worker died before, the user may have been forgotten, or others of the user may have confirmed what this one lacks.
+ */
+static bool conn_join(struct bconn *c, const struct route_view *v)
+{
+	struct buser *u = c->user;
+
+	if (v->epoch == u->b->epoch) {
+		c->pos = v->given;
+		c->confirmed = v->confirmed;
+	}
+	if (c->confirmed < u->mark) {
+		c->pos = c->confirmed = u->mark;
+		return false;
+	}
+	if (u->conns->next || !(u->closing || !u->q))
+		return true;
+	u->mark = c->confirmed;
+	u->head = u->floor = c->pos;
+	return true;
+}
+
 /* Opens the queue and lets the connections read. */
 static bool user_open_each(void *value, void *arg)
 {
@@ -412,17 +443,21 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	c->index = index;
 	c->slot = (uint16_t)s->n;
 	conn_link(c, u);
-	if (v->state == ROUTE_OPEN) {
+	if (v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning)) {
 		conn_adopt(c, v);
+		if (v->state == ROUTE_MOVED)
+			slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
 		return c;
 	}
-	if (u->closing) {
-		u->closing = false;
-		u->head = u->floor = u->mark;
-		u->wanted = true;
-		broker_queue_reopen(u->q, u->head);
+	if (v->state == ROUTE_MOVED && !conn_join(c, v))
+		slots_notify(s, DOWN_KICK, &ref, 0, 1012, "moved too late: come back");
+	if (v->state == ROUTE_OPENING) {
+		c->pos = c->confirmed = u->mark;
+		if (u->closing)
+			u->head = u->floor = u->mark;
 	}
-	c->pos = c->confirmed = u->mark;
+	if (u->closing)
+		user_reopen(u);
 	slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
 	if (!b->scanning)
 		user_open_each(u, NULL);

@@ -22,7 +22,7 @@ struct pub {
 	uint16_t type;
 	bool final, seen; /* seen: it may have been published before */
 	struct broker_publish p;
-	char conn[40];
+	char conn[ROUTE_ID_TEXT];
 	char msg_id[96];
 };
 
@@ -332,8 +332,6 @@ static void pub_names(struct pub *p)
 		segment[2 * i + 1] = hex[id[i] & 15];
 	}
 	segment[32] = '\0';
-	snprintf(p->conn, sizeof(p->conn), "%.8s-%x-%llx", segment, p->src->slot,
-		(unsigned long long)p->generation);
 	/* Segment, slot, its generation, ring and a position that never restarts: once and never again. */
 	snprintf(p->msg_id, sizeof(p->msg_id), "%s-%x-%llx-%x-%llx", segment, p->src->slot,
 		(unsigned long long)(p->generation >> 32), p->src->which, (unsigned long long)p->end);
@@ -359,6 +357,7 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	p->index = v->r->index;
 	p->type = type;
 	p->seen = pos < src->retry_below;
+	route_id_text(v->r->conn, p->conn);
 	pub_names(p);
 	p->p = (struct broker_publish){ .id = v->id, .text = v->r->text, .conn = p->conn,
 		.msg_id = p->msg_id, .data = v->data, .len = v->r->len, .arg = p };

@@ -221,7 +221,7 @@ static void slot_change(struct slot *s, uint32_t index)
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 	} else if (c) {
 		dispatch_marks(b, c, &v);
-	} else if (v.state == ROUTE_OPENING && !dispatch_open(b, s, index, &v)) {
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !dispatch_open(b, s, index, &v)) {
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
@@ -410,6 +410,16 @@ bool slots_empty(const struct bridge *b)
 
 /* ---- start ---- */
 
+/* First those with marks, which decide where their users stand; then new ones, and who got marks meanwhile. */
+static bool slot_scans(const struct slot *s, uint32_t index, enum route_state is, enum route_state wanted)
+{
+	bool marked = is == ROUTE_OPEN || is == ROUTE_MOVED;
+
+	if (wanted == ROUTE_OPEN)
+		return marked;
+	return is == wanted || (wanted == ROUTE_OPENING && marked && !s->conns[index]);
+}
+
 /* What a predecessor served goes on; what waits for an answer gets it (perhaps once more). */
 static void slot_scan(struct slot *s, enum route_state state)
 {
@@ -421,7 +431,7 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v) ||
 			v.generation >> 32 != slot_generation(s))
 			continue;
-		if (v.state != state && (state != ROUTE_OPENING || v.state != ROUTE_OPEN || s->conns[i]))
+		if (!slot_scans(s, i, v.state, state))
 			continue;
 		ref = (struct down_ref){ v.generation, i, 0 };
 		if (state == ROUTE_ENDED)

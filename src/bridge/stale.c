@@ -1,11 +1,24 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <wsgate/log.h>
 
 #include "bridge.h"
+
+/* Workers of a replaced program, which end one connection after the other, may write there still. */
+static bool stale_written(const struct stale *st)
+{
+	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i); i++) {
+		pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, i)->pid);
+
+		if (pid > 1 && (kill(pid, 0) == 0 || errno == EPERM))
+			return true;
+	}
+	return false;
+}
 
 static void stale_check(struct bridge *b, unsigned i)
 {
@@ -19,6 +32,8 @@ static void stale_check(struct bridge *b, unsigned i)
 	for (size_t k = 0; k < st->nsources; k++)
 		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
 			return;
+	if ((int)i == b->h->predecessor && stale_written(st))
+		return;
 	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
 		return;
 	st->done = true;

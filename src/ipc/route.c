@@ -2,6 +2,15 @@
 
 #include <wsgate/route.h>
 
+void route_id_text(uint64_t id, char out[ROUTE_ID_TEXT])
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (int i = 15; i >= 0; i--, id >>= 4)
+		out[i] = hex[id & 15];
+	out[16] = '\0';
+}
+
 /* The names change only while generation is 0: whoever saw the same generation twice has them whole. */
 static bool route_names(const struct route_section *s, uint32_t index, struct route_view *out)
 {
@@ -16,6 +25,7 @@ static bool route_names(const struct route_section *s, uint32_t index, struct ro
 		names = s->longs + (size_t)index * ROUTE_LONG;
 	memcpy(out->service, names, out->service_len);
 	memcpy(out->user, names + out->service_len, out->user_len);
+	out->id = r->id;
 	out->opened_ms = r->opened_ms;
 	memcpy(out->addr, r->addr, sizeof(out->addr));
 	out->port = r->port;
@@ -66,25 +76,26 @@ bool route_read_marks(const struct route_section *s, uint32_t index, uint64_t ge
 }
 
 void route_write(const struct route_section *s, uint32_t index, uint64_t generation,
-	const struct identity *id, const struct route_peer *peer, uint64_t opened_ms)
+	const struct identity *who, const struct route_birth *birth)
 {
 	struct route *r = &s->routes[index];
 	char *names = r->names;
 
 	route_clear(s, index);
-	if (id->service_len + id->user_len > ROUTE_INLINE)
+	if (who->service_len + who->user_len > ROUTE_INLINE)
 		names = s->longs + (size_t)index * ROUTE_LONG;
-	memcpy(names, id->service, id->service_len);
-	memcpy(names + id->service_len, id->user, id->user_len);
-	r->service_len = (uint8_t)id->service_len;
-	r->user_len = (uint8_t)id->user_len;
-	r->opened_ms = opened_ms;
-	memcpy(r->addr, peer->addr, sizeof(r->addr));
-	r->port = peer->port;
-	atomic_store_explicit(&r->given, 0, memory_order_relaxed);
-	atomic_store_explicit(&r->confirmed, 0, memory_order_relaxed);
-	atomic_store_explicit(&r->epoch, 0, memory_order_relaxed);
-	atomic_store_explicit(&r->state, ROUTE_OPENING, memory_order_relaxed);
+	memcpy(names, who->service, who->service_len);
+	memcpy(names + who->service_len, who->user, who->user_len);
+	r->service_len = (uint8_t)who->service_len;
+	r->user_len = (uint8_t)who->user_len;
+	r->id = birth->id;
+	r->opened_ms = birth->opened_ms;
+	memcpy(r->addr, birth->peer.addr, sizeof(r->addr));
+	r->port = birth->peer.port;
+	atomic_store_explicit(&r->given, birth->given, memory_order_relaxed);
+	atomic_store_explicit(&r->confirmed, birth->confirmed, memory_order_relaxed);
+	atomic_store_explicit(&r->epoch, birth->epoch, memory_order_relaxed);
+	atomic_store_explicit(&r->state, birth->moved ? ROUTE_MOVED : ROUTE_OPENING, memory_order_relaxed);
 	atomic_store_explicit(&r->generation, generation, memory_order_release);
 }
 

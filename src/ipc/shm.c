@@ -12,6 +12,13 @@
 
 #define PAGE 4096u
 
+/* See shm_read_stream(): other versions of the program read these. */
+#define STREAM_SIZE 40
+_Static_assert(offsetof(struct shm_bridge, epoch) == 0 && offsetof(struct shm_bridge, broker_state) == 4 &&
+		       offsetof(struct shm_bridge, created) == 8 && offsetof(struct shm_bridge, max_message) == 24 &&
+		       offsetof(struct shm_bridge, last_seq) == 32,
+	"stable over layouts");
+
 /* Offsets within a slot; all page-aligned. */
 struct slot_layout {
 	uint64_t routes, longs, changes, up[SHM_UP_RINGS], down, size;
@@ -152,6 +159,25 @@ int shm_read_header(int fd, struct shm_header *out)
 		return -1;
 	}
 	return shm_check(out, (uint64_t)st.st_size);
+}
+
+int shm_read_stream(int fd, struct shm_stream *out)
+{
+	struct shm_header h;
+	struct shm_bridge b;
+
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) ||
+		memcmp(h.magic, SHM_MAGIC, sizeof(h.magic)) ||
+		pread(fd, &b, STREAM_SIZE, (off_t)page_up(h.header_size)) != STREAM_SIZE) {
+		errno = EPROTO;
+		return -1;
+	}
+	*out = (struct shm_stream){.epoch = stat_get(b.epoch),
+		.broker_state = stat_get(b.broker_state),
+		.created = stat_get(b.created),
+		.max_message = stat_get(b.max_message),
+		.last_seq = stat_get(b.last_seq)};
+	return 0;
 }
 
 int shm_prepare_slot(int fd, unsigned slot)

@@ -17,44 +17,51 @@
 static void conn_readable(evutil_socket_t fd, short what, void *arg);
 static void conn_writable(evutil_socket_t fd, short what, void *arg);
 
-void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
+struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 {
 	struct conn *c = calloc(1, sizeof(*c));
-	struct handshake_limits limits = { w->c->max_header, w->c->max_header };
-	int one = 1;
 
-	if (c)
-		c->hs = handshake_new(&limits);
-	if (!c || !c->hs) {
+	if (!c) {
 		log_error("no memory for a connection");
-		free(c);
 		close(fd);
-		return;
+		return NULL;
 	}
 	c->w = w;
 	c->fd = fd;
-	c->admin = admin;
 	c->peer = *peer;
 	c->route = NO_ROUTE;
 	c->first_seg = c->last_seg = NO_SEG;
 	c->heard_ms = w->now_ms;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	event_assign(&c->read_ev, w->base, fd, EV_READ | EV_PERSIST, conn_readable, c);
-	if (event_add(&c->read_ev, NULL) < 0) {
-		log_error("cannot watch a connection", kv_errno(errno));
-		handshake_free(c->hs);
-		free(c);
-		close(fd);
-		return;
-	}
-	c->reading = 1;
 	c->next = w->conns;
 	if (c->next)
 		c->next->prev = c;
 	w->conns = c;
 	w->nconns++;
+	conn_set_state(c, CONN_ARRIVING);
+	return c;
+}
+
+struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
+{
+	struct handshake_limits limits = { w->c->max_header, w->c->max_header };
+	struct conn *c = conn_adopt(w, fd, peer);
+	int one = 1;
+
+	if (!c)
+		return NULL;
+	c->admin = admin;
+	c->hs = handshake_new(&limits);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {
+		log_error(c->hs ? "cannot watch a connection" : "no memory for a connection", kv_errno(errno));
+		conn_free(c);
+		return NULL;
+	}
+	c->reading = 1;
 	conn_set_state(c, CONN_REQUEST);
 	conn_deadline(c, w->now_ms + w->c->handshake_timeout);
+	return c;
 }
 
 void conn_free(struct conn *c)
@@ -62,6 +69,9 @@ void conn_free(struct conn *c)
 	struct worker *w = c->w;
 
 	link_unwait(c);
+	move_forget(c);
+	if (c->state == CONN_ARRIVING)
+		arrive_forget(c);
 	if (c->route != NO_ROUTE)
 		link_end(c);
 	if (c->counted) {
@@ -289,7 +299,7 @@ static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
 /* May bytes be parsed now? */
 static bool conn_takes(const struct conn *c)
 {
-	if (c->waiting || c->pending || c->control_queued > CONTROL_QUEUED_MAX)
+	if (c->waiting || c->pending || c->frozen || c->control_queued > CONTROL_QUEUED_MAX)
 		return false;
 	return c->state == CONN_REQUEST || c->state == CONN_OPEN || c->state == CONN_CLOSING ||
 	       (c->state == CONN_PARTING && !c->flushing);
@@ -362,9 +372,75 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->heard_ms = w->now_ms;
+	c->fed = 1;
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
 		return;
 	(void)!conn_feed(c, w->read_buf, (size_t)n);
+}
+
+/* ---- from one worker to another ---- */
+
+bool conn_send_later(struct conn *c, const uint8_t *data, size_t len)
+{
+	return !len || conn_keep(c, data, len);
+}
+
+bool conn_write_again(struct conn *c)
+{
+	if (c->out.len > c->out.off && !conn_want_write(c))
+		return conn_gone(c, "cannot watch for writing");
+	return true;
+}
+
+void conn_leave(struct conn *c)
+{
+	conn_read_off(c);
+	link_unwait(c);
+	if (c->write_ev)
+		event_free(c->write_ev);
+	c->write_ev = NULL;
+	wheel_del(&c->w->wheel, &c->timer);
+	c->came_from = c->state;
+	conn_set_state(c, CONN_LEAVING);
+}
+
+/* Nothing but our copy of the socket ends. */
+void conn_moved(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	if (c->counted)
+		stat_set(w->slot->stats.connections, stat_get(w->slot->stats.connections) - 1);
+	c->counted = 0;
+	conn_free(c);
+}
+
+void conn_stay(struct conn *c)
+{
+	uint64_t now = c->w->now_ms;
+
+	if (c->missed && !link_reopen(c)) {
+		conn_gone(c, "no place to begin anew after a move that failed");
+		return;
+	}
+	c->missed = 0;
+	c->ping_ms = now;
+	conn_set_state(c, (enum conn_state)c->came_from);
+	conn_deadline(c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
+	if (c->kicked) {
+		char *reason = c->close_reason;
+
+		c->kicked = 0;
+		c->close_reason = NULL;
+		c->frozen = 0;
+		(void)!(conn_write_again(c) && session_close(c, c->close_code, reason ? reason : ""));
+		free(reason);
+		return;
+	}
+	if (c->pending)
+		link_wait(c);
+	if (conn_write_again(c))
+		(void)!conn_resume(c);
 }
 
 void conn_expired(void *arg, struct wheel_node *n)

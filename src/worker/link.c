@@ -7,6 +7,7 @@
 
 #include <wsgate/log.h>
 
+#include "parcel.h"
 #include "worker.h"
 
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
@@ -33,29 +34,97 @@ static void link_changed(struct worker *w, uint32_t index)
 	link_ring_bridge(w);
 }
 
-static struct conn *link_find(struct worker *w, const struct down_ref *ref)
+struct conn *link_find(struct worker *w, const struct down_ref *ref)
 {
 	struct conn *c = ref->index < w->routes.n ? w->by_route[ref->index] : NULL;
 
 	return c && c->generation == ref->generation ? c : NULL;
 }
 
-bool link_open(struct conn *c, const struct identity *id)
+static void link_names(const struct conn *c, struct identity *who)
+{
+	const struct worker *w = c->w;
+	const struct route *r = &w->routes.routes[c->route];
+	const char *names = r->names;
+
+	if (r->service_len + r->user_len > ROUTE_INLINE)
+		names = w->routes.longs + (size_t)c->route * ROUTE_LONG;
+	*who = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+}
+
+static bool link_write(struct conn *c, const struct identity *who, const struct route_birth *birth)
 {
 	struct worker *w = c->w;
-	struct timespec now;
 	uint32_t index;
 
 	if (!w->nfree)
 		return false;
-	clock_gettime(CLOCK_REALTIME, &now);
 	index = w->free_routes[--w->nfree];
 	c->route = index;
 	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
 	w->by_route[index] = c;
-	route_write(&w->routes, index, c->generation, id, &c->peer,
-		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+	route_write(&w->routes, index, c->generation, who, birth);
 	link_changed(w, index);
+	return true;
+}
+
+bool link_open(struct conn *c, const struct identity *who)
+{
+	struct route_birth birth = {.peer = c->peer};
+	struct timespec now;
+
+	if (worker_random(c->w, (uint8_t *)&c->id) < 0) {
+		log_error("no random bytes for the name of a connection", kv_errno(errno));
+		return false;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	birth.id = c->id;
+	birth.opened_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return link_write(c, who, &birth);
+}
+
+bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
+{
+	struct route_birth birth = {.id = h->conn,
+		.opened_ms = h->opened_ms,
+		.peer = h->peer,
+		.moved = true,
+		.epoch = h->epoch,
+		.given = h->given,
+		.confirmed = h->confirmed};
+
+	c->id = h->conn;
+	return link_write(c, who, &birth);
+}
+
+void link_describe(const struct conn *c, struct parcel_head *h, struct identity *who)
+{
+	const struct route *r = &c->w->routes.routes[c->route];
+
+	link_names(c, who);
+	h->conn = r->id;
+	h->opened_ms = r->opened_ms;
+	h->given = stat_get(r->given);
+	h->confirmed = stat_get(r->confirmed);
+	h->epoch = stat_get(r->epoch);
+}
+
+/* The new route first: the user is never without one. */
+bool link_reopen(struct conn *c)
+{
+	struct worker *w = c->w;
+	struct parcel_head h;
+	struct identity who;
+	uint32_t old = c->route;
+
+	if (!w->nfree || c->up_bytes)
+		return false;
+	link_describe(c, &h, &who);
+	h.peer = c->peer;
+	(void)link_adopt(c, &who, &h); /* there is a place */
+	w->by_route[old] = NULL;
+	route_set_state(&w->routes, old, ROUTE_ENDED);
+	link_changed(w, old);
 	return true;
 }
 
@@ -106,6 +175,11 @@ size_t link_max_message(const struct worker *w)
 	return max ? max : w->c->max_message;
 }
 
+bool link_connected(const struct worker *w)
+{
+	return atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire) == SHM_BROKER_CONNECTED;
+}
+
 enum link_broker link_broker(const struct worker *w)
 {
 	switch (atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire)) {
@@ -124,13 +198,10 @@ enum link_broker link_broker(const struct worker *w)
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
-	const struct route *r = &w->routes.routes[c->route];
-	const char *names = r->names;
-	size_t size = sizeof(struct up_record) + r->service_len + r->user_len + payload;
+	size_t size;
 
-	if (r->service_len + r->user_len > ROUTE_INLINE)
-		names = w->routes.longs + (size_t)c->route * ROUTE_LONG;
-	*id = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+	link_names(c, id);
+	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
 	if (c->share_full)
@@ -153,6 +224,7 @@ static enum link_put link_put(struct conn *c, uint16_t type, bool text, const ui
 	memset(r, 0, sizeof(*r));
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	r->generation = c->generation;
+	r->conn = c->id;
 	r->stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	if (type == UP_FLUSH)
 		c->flush_stamp = r->stamp;
@@ -356,8 +428,10 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 			link_changed(w, c->route);
 		return;
 	}
-	if (c->state != CONN_OPEN)
-		return; /* parting: it stays in the stream */
+	if (c->state != CONN_OPEN) {
+		c->missed = c->state == CONN_LEAVING;
+		return; /* it stays in the stream */
+	}
 	g = &w->segs[w->nsegs];
 	*g = (struct seg){ .conn = c, .data = v->data, .len = v->m->len, .next = NO_SEG };
 	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, false, v->m->len);
@@ -406,12 +480,23 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
 		link_changed(w, c->route); /* its marks may be above those of a bridge's successor */
 		upgrade_opened(c);
+	} else if (type == DOWN_OPENED && stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
+		route_set_state(&w->routes, c->route, ROUTE_OPEN);
+		link_changed(w, c->route);
+		if (c->state == CONN_ARRIVING)
+			(void)!arrive_opened(c);
 	} else if (type == DOWN_FLUSHED && c->flushing && v->n->seq == c->flush_stamp) {
 		c->flushed = 1;
 		(void)!session_step(c);
 	} else if (type == DOWN_CLOSE || type == DOWN_KICK) {
 		memcpy(reason, v->reason, n);
 		reason[utf8_valid((const uint8_t *)reason, n) ? n : 0] = '\0';
+		if (c->state == CONN_LEAVING) {
+			move_kick(c, v->n->code, reason);
+			return;
+		}
+		if (c->state == CONN_ARRIVING && !arrive_opened(c))
+			return;
 		(void)!(type == DOWN_KICK ? session_close(c, v->n->code, reason)
 					  : session_refused(c, v->n->code, reason));
 	}
@@ -528,6 +613,7 @@ int link_start(struct worker *w)
 
 void link_stop(struct worker *w)
 {
+	atomic_store(&w->slot->pid, 0); /* writes no more */
 	free(w->by_route);
 	free(w->free_routes);
 	free(w->changes.pushed);

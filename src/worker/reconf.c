@@ -13,25 +13,6 @@ static void reconf_failed(struct worker *w, const char *what, int error)
 	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "%s: %s", what, strerror(error));
 }
 
-/* What was given and is not confirmed: the old proof may never come. */
-static void reconf_confirm(struct conn *c)
-{
-	if (c->state != CONN_OPEN || c->echo || link_given(c) <= link_confirmed(c))
-		return;
-	switch (c->w->c->delivery.confirm) {
-	case CONFIRM_PONG:
-		(void)!session_ping(c);
-		return;
-	case CONFIRM_WRITE:
-		if (c->out.len == c->out.off)
-			link_confirm(c, link_given(c));
-		return;
-	case CONFIRM_NONE:
-		link_confirm(c, link_given(c));
-		return;
-	}
-}
-
 /* Deadlines were set by the old times. Those that are over by now are spread: a Ping a millisecond.
  */
 static void reconf_connections(struct worker *w, bool confirm, bool times)
@@ -47,7 +28,7 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 			conn_deadline(c, due > w->now_ms ? due : ++late);
 		}
 		if (confirm)
-			reconf_confirm(c);
+			session_prove(c);
 	}
 }
 

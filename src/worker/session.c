@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/uio.h>
 
 #include <wsgate/log.h>
@@ -40,19 +39,6 @@ static bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, s
 	return true;
 }
 
-/* Random bytes for Pings, fetched by the page: a system call for 512 of them. */
-static int session_nonce(struct worker *w, uint8_t id[8])
-{
-	if (w->nonce_left < 8) {
-		if (getrandom(w->nonce, sizeof(w->nonce), 0) != sizeof(w->nonce))
-			return -1;
-		w->nonce_left = sizeof(w->nonce);
-	}
-	w->nonce_left -= 8;
-	memcpy(id, w->nonce + w->nonce_left, 8);
-	return 0;
-}
-
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 {
 	struct worker *w = c->w;
@@ -61,7 +47,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 
 	if (c->ping_out || c->state != CONN_OPEN)
 		return 0;
-	if (session_nonce(w, c->ping_id) < 0) {
+	if (worker_random(w, c->ping_id) < 0) {
 		log_error("no random bytes for a Ping: it waits", kv_errno(errno));
 		return 0;
 	}
@@ -309,11 +295,11 @@ static bool session_pong_late(struct conn *c)
 		conn_deadline(c, c->ping_ms + c->w->c->pong_timeout);
 		return true;
 	}
-	if (unsent < c->unsent_last || c->waiting || c->pending) {
+	if (unsent < c->unsent_last || c->waiting || c->pending || c->frozen) {
 		bool first_look = c->unsent_last == UINT64_MAX;
 
 		c->unsent_last = unsent;
-		if (!first_look || unsent || c->waiting || c->pending) {
+		if (!first_look || unsent || c->waiting || c->pending || c->frozen) {
 			c->ping_ms = now;
 			conn_deadline(c, now + c->w->c->pong_timeout);
 			return true;
@@ -353,5 +339,24 @@ bool session_timeout(struct conn *c)
 			return true;
 		}
 		return session_end(c, "no answer to our Close");
+	}
+}
+
+/* What was given and is not confirmed: the old proof may never come. */
+void session_prove(struct conn *c)
+{
+	if (c->state != CONN_OPEN || c->echo || link_given(c) <= link_confirmed(c))
+		return;
+	switch (c->w->c->delivery.confirm) {
+	case CONFIRM_PONG:
+		(void)!session_ping(c);
+		return;
+	case CONFIRM_WRITE:
+		if (c->out.len == c->out.off)
+			link_confirm(c, link_given(c));
+		return;
+	case CONFIRM_NONE:
+		link_confirm(c, link_given(c));
+		return;
 	}
 }

@@ -37,12 +37,18 @@ static bool upgrade_unavailable(struct conn *c, const char *text)
 	return upgrade_answer(c, &a, upgrade_retry_after(c->w));
 }
 
+size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX])
+{
+	return handshake_accept(c->hs, NULL, out, UPGRADE_ANSWER_MAX);
+}
+
 static bool upgrade_accept(struct conn *c)
 {
-	char out[512];
-	size_t n = handshake_accept(c->hs, NULL, out, sizeof(out));
+	char out[UPGRADE_ANSWER_MAX];
+	size_t n = c->hs ? upgrade_answer_text(c, out) : 0;
 
-	if (!n || !conn_send(c, out, n))
+	/* Without a request it came from another worker, and the answer lies in `out`. */
+	if (c->hs ? !n || !conn_send(c, out, n) : !conn_write_again(c))
 		return false;
 	handshake_free(c->hs);
 	c->hs = NULL;

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +169,32 @@ void worker_drop_listener(struct worker *w, struct listener *l)
 	close(l->fd);
 }
 
+void worker_leave_listeners(struct worker *w)
+{
+	for (size_t i = 0; i < LISTENERS_MAX; i++) {
+		struct listener *l = &w->listeners[i];
+
+		if (!l->ev)
+			continue;
+		event_free(l->ev);
+		l->ev = NULL;
+		close(l->fd);
+	}
+}
+
+/* Random bytes, fetched by the page: a system call for 512 times eight of them. */
+int worker_random(struct worker *w, uint8_t out[8])
+{
+	if (w->nonce_left < 8) {
+		if (getrandom(w->nonce, sizeof(w->nonce), 0) != sizeof(w->nonce))
+			return -1;
+		w->nonce_left = sizeof(w->nonce);
+	}
+	w->nonce_left -= 8;
+	memcpy(out, w->nonce + w->nonce_left, 8);
+	return 0;
+}
+
 /* ---- the end ---- */
 
 static void worker_stop_listening(struct worker *w)
@@ -233,6 +260,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		close(fd);
 	w->now_ms = worker_clock();
 	w->draining = true;
+	move_stop(w);
 	atomic_store(&w->slot->draining, 1);
 	worker_stop_listening(w);
 	for (struct conn *c = w->conns; c; c = c->next)
@@ -290,6 +318,10 @@ static const struct chan_handler master_handlers[] = {
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
 	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
+	{ PROTO_RETIRE, sizeof(struct proto_retire), move_on_retire },
+	{ PROTO_HEIR, sizeof(struct proto_heir), move_on_heir },
+	{ PROTO_ARRIVE, sizeof(struct proto_arrive), arrive_on_channel },
+	{ PROTO_RESUME, 0, move_on_resume },
 	{ 0, 0, NULL },
 };
 static const struct chan_handler bell_handlers[] = {
@@ -361,6 +393,8 @@ static void worker_free(struct worker *w)
 	w->draining = false;
 	while (w->conns)
 		conn_free(w->conns);
+	move_free(w);
+	arrive_free(w);
 	for (size_t i = 0; i < LISTENERS_MAX; i++)
 		if (w->listeners[i].ev)
 			event_free(w->listeners[i].ev);

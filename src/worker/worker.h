@@ -8,6 +8,8 @@
  *   link.c     the rings and the routes: the only part that touches shared memory
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
+ *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
+ *   arrive.c   gets those of others
  *   reconf.c   a new configuration, other listeners, another log: while all goes on
  */
 #ifndef WSGATE_WORKER_H
@@ -38,6 +40,8 @@ enum conn_state {
 	CONN_STORING, /* the peer's Close is here: ours waits until its messages are stored */
 	CONN_LINGER,  /* both are out: our side is shut, waits for the peer's end */
 	CONN_REFUSED, /* an HTTP answer is out: our side is shut, waits for the peer's end */
+	CONN_LEAVING, /* offered to another worker: nothing is read or written before it answers */
+	CONN_ARRIVING, /* another worker's until the bridge knows it as ours */
 };
 
 struct wheel_node {
@@ -75,6 +79,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
 	size_t stash_len;
 	struct outbuf out;
+	uint64_t id;	     /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
 	uint64_t ping_mark;  /* what the Pong under way will confirm */
 	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
@@ -89,8 +94,14 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t close_code;
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
+	uint8_t came_from; /* LEAVING: the state before */
 	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1, flushing : 1,
 		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
+	bool fed : 1,	 /* something was read */
+		frozen : 1, /* not read: it is to move */
+		stays : 1,  /* it cannot */
+		missed : 1, /* LEAVING: a message for it was left out */
+		kicked : 1; /* LEAVING: it is to be closed, with close_code */
 	bool pending_text : 1; /* of the message that waits */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
@@ -123,6 +134,8 @@ struct worker {
 	struct config *own;	/* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master, *bell;
+	struct move *move;	  /* owned; NULL: nothing is given away */
+	struct arrival *arrivals; /* owned */
 	struct event *beat;
 	struct listener listeners[LISTENERS_MAX]; /* ev NULL: free */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
@@ -165,13 +178,24 @@ void worker_listen(struct worker *w, bool on);
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin);
 /* Who waits there is let in; then a connect is refused. */
 void worker_drop_listener(struct worker *w, struct listener *l);
+/* Others have the sockets too: who waits there is theirs. */
+void worker_leave_listeners(struct worker *w);
 void worker_check_end(struct worker *w);
+/* 0, or -1 with errno. */
+int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
 
 /* conn.c */
-void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
+/* Takes fd, also when it fails: NULL, logged. */
+struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
+/* One without a request, and with all events at rest: it came from another worker. As conn_accept(). */
+struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
 void conn_free(struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
+/* Unsent bytes that came with it. */
+bool conn_send_later(struct conn *c, const uint8_t *data, size_t len);
+/* Writes what waits. False: c is gone. */
+bool conn_write_again(struct conn *c) __attribute__((warn_unused_result));
 bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
 struct iovec;
 bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_unused_result));
@@ -179,6 +203,10 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_un
 void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
 void conn_shut(struct conn *c, enum conn_state state);
+/* It is offered to another worker; then it is that one's, or ours again. c may be gone after the last two. */
+void conn_leave(struct conn *c);
+void conn_moved(struct conn *c);
+void conn_stay(struct conn *c);
 uint64_t conn_unsent(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
 bool conn_progress(struct conn *c);
@@ -191,6 +219,9 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
 bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
 void upgrade_opened(struct conn *c);
 bool upgrade_timeout(struct conn *c);
+#define UPGRADE_ANSWER_MAX 512
+/* The 101 of a request that was checked. Its length; 0: none. */
+size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX]);
 
 /* session.c: false: c is gone */
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used);
@@ -202,6 +233,7 @@ bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
 void session_drained(struct conn *c); /* everything was written */
+void session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 
 /* link.c */
@@ -209,7 +241,17 @@ int link_start(struct worker *w);
 void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 bool link_open(struct conn *c, const struct identity *id);
+/* NULL: it is not here any more. */
+struct conn *link_find(struct worker *w, const struct down_ref *ref);
 void link_end(struct conn *c);
+struct parcel_head;
+/* What another worker must know of the route; who is borrowed from it. */
+void link_describe(const struct conn *c, struct parcel_head *h, struct identity *who);
+/* A connection of another worker: a route with its marks. False: no place. */
+bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h);
+/* The same connection by a new route: the bridge gives again what lies above its marks. False: no place. */
+bool link_reopen(struct conn *c);
+bool link_connected(const struct worker *w); /* the bridge to the broker, now */
 void link_confirm(struct conn *c, uint64_t seq);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
@@ -233,6 +275,21 @@ void wheel_del(struct wheel *wh, struct wheel_node *n);
 void reconf_on_config(void *arg, const void *body, int fd);
 void reconf_on_listen(void *arg, const void *body, int fd);
 void reconf_on_unlisten(void *arg, const void *body, int fd);
+
+/* move.c */
+void move_on_retire(void *arg, const void *body, int fd);
+void move_on_heir(void *arg, const void *body, int fd);
+void move_on_resume(void *arg, const void *body, int fd);
+void move_stop(struct worker *w); /* gives no more */
+void move_free(struct worker *w);
+void move_forget(const struct conn *c);
+void move_kick(struct conn *c, uint16_t code, const char *reason);
+
+/* arrive.c */
+void arrive_on_channel(void *arg, const void *body, int fd);
+bool arrive_opened(struct conn *c); /* the bridge knows it; false: c is gone */
+void arrive_forget(const struct conn *c);
+void arrive_free(struct worker *w);
 
 /* admin.c: false: c is gone */
 bool admin_request(struct conn *c);

@@ -183,3 +183,69 @@ void ws_reader_clear(struct ws_reader *r)
 	free(r->control);
 	*r = (struct ws_reader){.len = 0};
 }
+
+void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, const uint8_t **buf,
+	const uint8_t **control)
+{
+	const struct ws_frame_parser *f = &r->frame;
+
+	*out = (struct ws_reader_state){.left = f->left,
+		.len = r->len,
+		.utf8 = r->utf8,
+		.head_len = f->head_len,
+		.opcode = f->opcode,
+		.message = f->message,
+		.control_len = r->control ? r->control_len : 0,
+		.fin = f->fin,
+		.rsv1 = f->rsv1,
+		.in_payload = f->in_payload,
+		.text = r->text};
+	memcpy(out->head, f->head, sizeof(out->head));
+	memcpy(out->mask, f->mask, sizeof(out->mask));
+	*buf = r->buf;
+	*control = r->control;
+}
+
+static bool restore_buffers(struct ws_reader *r, const struct ws_reader_state *in,
+	const uint8_t *buf, const uint8_t *control)
+{
+	if (in->len) {
+		r->buf = malloc(in->len);
+		if (!r->buf)
+			return false;
+		memcpy(r->buf, buf, in->len);
+		r->len = r->cap = in->len;
+	}
+	if (in->control_len) {
+		r->control = malloc(WS_CONTROL_MAX);
+		if (!r->control)
+			return false;
+		memcpy(r->control, control, in->control_len);
+		r->control_len = in->control_len;
+	}
+	return true;
+}
+
+bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, const uint8_t *buf,
+	const uint8_t *control)
+{
+	struct ws_frame_parser *f = &r->frame;
+
+	if (in->head_len > sizeof(f->head) || in->control_len > WS_CONTROL_MAX ||
+		in->len > SIZE_MAX / 2 || !restore_buffers(r, in, buf, control)) {
+		ws_reader_clear(r);
+		return false;
+	}
+	f->left = in->left;
+	f->head_len = in->head_len;
+	f->opcode = in->opcode;
+	f->message = in->message;
+	f->fin = in->fin;
+	f->rsv1 = in->rsv1;
+	f->in_payload = in->in_payload;
+	memcpy(f->head, in->head, sizeof(f->head));
+	memcpy(f->mask, in->mask, sizeof(f->mask));
+	r->utf8 = (utf8_state)in->utf8;
+	r->text = in->text;
+	return true;
+}

@@ -61,7 +61,7 @@ static void test_names(void **state)
 			memset(u, 'A' + (int)(b % 26), b);
 			s[a] = u[b] = '\0';
 			id = identity_of(s, u);
-			route_write(&section, 3, a << 32 | b, &id, &peer, 1234);
+			route_write(&section, 3, a << 32 | b, &id, &(struct route_birth){ .id = 77, .peer = peer, .opened_ms = 1234 });
 			assert_true(route_read(&section, 3, &v));
 			assert_int_equal(v.generation, a << 32 | b);
 			assert_int_equal(v.state, ROUTE_OPENING);
@@ -71,6 +71,7 @@ static void test_names(void **state)
 			assert_memory_equal(v.user, u, b);
 			assert_int_equal(v.port, 4711);
 			assert_int_equal(v.opened_ms, 1234);
+			assert_int_equal(v.id, 77);
 		}
 	}
 	route_clear(&section, 3);
@@ -84,7 +85,7 @@ static void test_marks(void **state)
 	struct route_view v;
 
 	(void)state;
-	route_write(&section, 0, 9, &id, &peer, 0);
+	route_write(&section, 0, 9, &id, &(struct route_birth){ .peer = peer });
 	route_set_epoch(&section, 0, 1);
 	route_set_given(&section, 0, 70);
 	route_set_confirmed(&section, 0, 60);
@@ -116,7 +117,7 @@ static void test_no_torn_view(void **state)
 			memset(name, 'a' + (int)(g % 26), len);
 			name[len] = '\0';
 			id = identity_of(name, name);
-			route_write(&section, 1, g, &id, &peer, g);
+			route_write(&section, 1, g, &id, &(struct route_birth){ .peer = peer, .opened_ms = g });
 			for (uint32_t e = 1; e < 4; e++) {
 				route_set_epoch(&section, 1, e);
 				route_set_given(&section, 1, 1000 * e);
@@ -181,7 +182,7 @@ static void test_changes_none_missed(void **state)
 	pid_t pid;
 
 	(void)state;
-	route_write(&section, 2, 1, &id, &peer, 0);
+	route_write(&section, 2, 1, &id, &(struct route_birth){ .peer = peer });
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
@@ -203,7 +204,7 @@ static void test_records(void **state)
 	struct {
 		struct up_record r;
 		char rest[16];
-	} up = { { 1, 9, 2, 3, 1, 1, 4, { 0 } }, "suserabc" };
+	} up = { { 1, 9, 7, 2, 3, 1, 1, 4, { 0 } }, "suserabc" };
 	struct up_view v;
 	struct {
 		struct down_message m;

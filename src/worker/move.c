@@ -1,0 +1,336 @@
+/*
+ * move: gives this worker's connections to others, because there are to be fewer workers or the
+ * program is replaced. heir.c has one receiver, parcel.h what goes over the wire.
+ *
+ * While the bridge runs, a connection goes when all that it sent is stored and released, so that
+ * what it sends next, through another ring, stays behind it. When no bridge runs (freeze), it goes
+ * as it is: the next bridge reads the older segment first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <wsgate/log.h>
+
+#include "heir.h"
+#include "worker.h"
+
+#define HEIRS_MAX HERITAGE_SLOT_MAX
+#define BATCH 256  /* connections looked at before the others have their turn */
+#define TICK_MS 10 /* those who were not ready are looked at again */
+
+struct move {
+	bool freeze;
+	bool begun; /* all heirs are here */
+	bool said;  /* PROTO_MOVED */
+	bool over;  /* gives no more */
+	uint64_t moved;
+	struct heir *heirs[HEIRS_MAX]; /* owned */
+	size_t nheirs, turn;
+	struct event *tick;  /* owned */
+	struct conn *cursor; /* the next one to be looked at; NULL: from the start */
+};
+
+/* ---- one connection ---- */
+
+/* Nothing of it is under way to the bridge, and no refusal from there. */
+static bool move_settled(const struct conn *c)
+{
+	const struct worker *w = c->w;
+
+	return !c->pending && !c->up_bytes &&
+	       atomic_load_explicit(&w->down.words->head, memory_order_acquire) == w->down.pos;
+}
+
+static bool move_movable(const struct conn *c)
+{
+	if (c->admin || c->stays)
+		return false;
+	if (c->state == CONN_REQUEST)
+		return !c->fed;
+	return c->state == CONN_OPEN || (c->state == CONN_OPENING && c->w->move->freeze);
+}
+
+static void move_freeze(struct conn *c)
+{
+	c->frozen = 1;
+	conn_read_off(c);
+}
+
+static bool move_ready(struct conn *c)
+{
+	if (!move_movable(c) || c->w->move->freeze || c->state == CONN_REQUEST || c->echo)
+		return move_movable(c);
+	if (move_settled(c))
+		return true;
+	/* Without the broker it would not settle, and its client would wait for nothing. */
+	if (!c->frozen && link_connected(c->w))
+		move_freeze(c);
+	return false;
+}
+
+/* Clients are read again. */
+static void move_thaw(struct worker *w)
+{
+	struct conn *c, *next;
+
+	for (c = w->conns; c; c = next) {
+		next = c->next;
+		if (!c->frozen)
+			continue;
+		c->frozen = 0;
+		c->ping_ms = w->now_ms; /* its Pong may have come meanwhile */
+		if (c->state != CONN_LEAVING)
+			(void)!conn_resume(c);
+	}
+}
+
+void move_answered(struct worker *w, struct conn *c, bool taken)
+{
+	if (taken) {
+		w->move->moved++;
+		conn_moved(c);
+		return;
+	}
+	c->stays = 1;
+	conn_stay(c);
+}
+
+/* ---- all of them ---- */
+
+static struct heir *move_next_heir(struct move *m)
+{
+	for (size_t i = 0; i < m->nheirs; i++) {
+		struct heir *h = m->heirs[m->turn++ % m->nheirs];
+
+		if (heir_takes(h))
+			return h;
+	}
+	return NULL;
+}
+
+static bool move_has_heir(const struct move *m)
+{
+	for (size_t i = 0; i < m->nheirs; i++)
+		if (m->heirs[i]->fd >= 0)
+			return true;
+	return false;
+}
+
+/* Are there any that move, are about to, or may yet come to be open? */
+static bool move_waits(const struct worker *w)
+{
+	for (const struct conn *c = w->conns; c; c = c->next) {
+		if (c->admin || c->stays)
+			continue;
+		if (c->state == CONN_LEAVING || move_movable(c))
+			return true;
+		if (!w->move->freeze && (c->state == CONN_REQUEST || c->state == CONN_OPENING))
+			return true;
+	}
+	return false;
+}
+
+static void move_say(struct worker *w)
+{
+	struct proto_moved body = {w->move->moved, 0};
+
+	for (const struct conn *c = w->conns; c; c = c->next)
+		body.left += !c->admin && c->state != CONN_REFUSED;
+	if (w->master && chan_send(w->master, PROTO_MOVED, &body, sizeof(body), -1) < 0)
+		return; /* with the next tick */
+	w->move->said = true;
+	log_info("connections were handed over", kv_uint("moved", body.moved),
+		kv_uint("left", body.left));
+}
+
+static void move_run(struct worker *w)
+{
+	const struct timeval soon = {0, TICK_MS * 1000};
+	struct move *m = w->move;
+	struct heir *h = move_next_heir(m);
+	unsigned looked = 0;
+	bool whole = false;
+
+	link_reclaim(w);
+	while (h && looked++ < BATCH && !whole) {
+		struct conn *c = m->cursor ? m->cursor : w->conns;
+
+		m->cursor = c ? c->next : NULL;
+		if (c && move_ready(c))
+			(void)!heir_give(h, c); /* c may be gone */
+		whole = !m->cursor;
+		h = move_next_heir(m);
+	}
+	if (!m->cursor && !move_waits(w))
+		move_say(w);
+	if (m->said)
+		return;
+	if (h && !whole)
+		event_active(m->tick, EV_TIMEOUT, 0);
+	else if (event_add(m->tick, &soon) < 0)
+		log_error("no timer: the next answer must do", kv_errno(errno));
+}
+
+void move_go_on(struct worker *w)
+{
+	struct move *m = w->move;
+
+	if (m && m->begun && !m->said && !m->over && move_has_heir(m))
+		move_run(w);
+}
+
+void move_heir_gone(struct worker *w)
+{
+	const struct timeval now = {0, 0};
+
+	if (!move_has_heir(w->move))
+		move_thaw(w);
+	else if (event_add(w->move->tick, &now) < 0)
+		log_error("no timer: the next answer must do", kv_errno(errno));
+}
+
+static void move_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->now_ms = worker_clock();
+	if (!w->move->freeze && !link_connected(w))
+		move_thaw(w);
+	move_go_on(w);
+}
+
+void move_forget(const struct conn *c)
+{
+	struct move *m = c->w->move;
+
+	if (m && m->cursor == c)
+		m->cursor = c->next;
+}
+
+void move_kick(struct conn *c, uint16_t code, const char *reason)
+{
+	struct move *m = c->w->move;
+
+	for (size_t i = 0; i < m->nheirs; i++)
+		if (m->heirs[i]->fd >= 0)
+			heir_kick(m->heirs[i], c, code, reason);
+}
+
+void move_stop(struct worker *w)
+{
+	if (!w->move || w->move->over)
+		return;
+	w->move->over = true;
+	move_thaw(w);
+}
+
+void move_free(struct worker *w)
+{
+	struct move *m = w->move;
+
+	if (!m)
+		return;
+	w->move = NULL;
+	for (size_t i = 0; i < m->nheirs; i++) {
+		heir_close(m->heirs[i]);
+		free(m->heirs[i]);
+	}
+	event_free(m->tick);
+	free(m);
+}
+
+/* ---- what the master says ---- */
+
+/* What an earlier one gave and was not told about stays with its heirs. */
+static bool move_new(struct worker *w)
+{
+	struct move *m = w->move ? w->move : calloc(1, sizeof(*m));
+
+	if (m && !m->tick)
+		m->tick = event_new(w->base, -1, 0, move_tick, w);
+	if (!m || !m->tick) {
+		free(m);
+		return false;
+	}
+	m->begun = m->said = m->over = false;
+	m->moved = 0;
+	m->cursor = NULL;
+	w->move = m;
+	return true;
+}
+
+void move_on_retire(void *arg, const void *body, int fd)
+{
+	const struct proto_retire *pr = body;
+	struct worker *w = arg;
+
+	if (fd >= 0)
+		close(fd);
+	w->now_ms = worker_clock();
+	if (w->draining || (w->move && !w->move->over))
+		return;
+	if (!move_new(w)) {
+		log_error("no memory to hand connections over: this worker ends");
+		_exit(1);
+	}
+	w->move->freeze = pr->freeze;
+	worker_leave_listeners(w);
+	/* The rest of a request that began to come is still read, and answered. */
+	for (struct conn *c = w->conns; pr->freeze && c; c = c->next)
+		if (move_movable(c))
+			move_freeze(c);
+	log_info("accepts no more: its connections go to others",
+		kv_uint("connections", w->nconns));
+}
+
+static struct heir *move_place(struct move *m)
+{
+	for (size_t i = 0; i < m->nheirs; i++)
+		if (m->heirs[i]->fd < 0)
+			return m->heirs[i];
+	if (m->nheirs == HEIRS_MAX)
+		return NULL;
+	m->heirs[m->nheirs] = calloc(1, sizeof(struct heir));
+	return m->heirs[m->nheirs] ? m->heirs[m->nheirs++] : NULL;
+}
+
+void move_on_heir(void *arg, const void *body, int fd)
+{
+	const struct proto_heir *ph = body;
+	struct worker *w = arg;
+	struct move *m = w->move;
+	struct heir *h = m && fd >= 0 ? move_place(m) : NULL;
+
+	w->now_ms = worker_clock();
+	if (h && heir_open(h, w, fd) < 0)
+		log_error("cannot watch a worker: it gets nothing", kv_errno(errno));
+	if (!h && fd >= 0)
+		close(fd);
+	if (!m || !ph->last)
+		return;
+	if (m->freeze)
+		link_wakeup(w); /* the bridge is gone: what it said last */
+	m->begun = true;
+	m->said = false;
+	for (struct conn *c = w->conns; c; c = c->next)
+		c->stays = 0; /* it has not met this one */
+	if (move_has_heir(m))
+		move_run(w);
+	else
+		move_say(w);
+}
+
+void move_on_resume(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	(void)body;
+	if (fd >= 0)
+		close(fd);
+	w->now_ms = worker_clock();
+	move_stop(w);
+	log_info("accepts again");
+}
