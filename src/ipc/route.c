@@ -2,6 +2,34 @@
 
 #include <wsgate/route.h>
 
+#define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define store(field, v) atomic_store_explicit(&(field), (v), memory_order_relaxed)
+
+void route_get_figures(const struct route_section *s, uint32_t index, struct route_figures *out)
+{
+	const struct route *r = &s->routes[index];
+
+	*out = (struct route_figures){ load(r->bytes_in), load(r->bytes_out), load(r->messages_in),
+		load(r->messages_out), load(r->messages_confirmed), r->opened_s };
+}
+
+void route_set_figures(const struct route_section *s, uint32_t index, const struct route_figures *f)
+{
+	struct route *r = &s->routes[index];
+
+	store(r->bytes_in, f->bytes_in);
+	store(r->bytes_out, f->bytes_out);
+	store(r->messages_in, f->messages_in);
+	store(r->messages_out, f->messages_out);
+	store(r->messages_confirmed, f->messages_confirmed);
+	r->opened_s = f->opened_s;
+}
+
+void route_set_service(const struct route_section *s, uint32_t index, unsigned row)
+{
+	s->routes[index].service = (uint8_t)row;
+}
+
 /* The names change only while generation is 0: whoever saw the same generation twice has them whole. */
 static bool route_names(const struct route_section *s, uint32_t index, struct route_view *out)
 {
@@ -16,7 +44,8 @@ static bool route_names(const struct route_section *s, uint32_t index, struct ro
 		names = s->longs + (size_t)index * ROUTE_LONG;
 	memcpy(out->service, names, out->service_len);
 	memcpy(out->user, names + out->service_len, out->user_len);
-	out->opened_ms = r->opened_ms;
+	route_get_figures(s, index, &out->figures);
+	out->service_row = r->service;
 	memcpy(out->addr, r->addr, sizeof(out->addr));
 	out->port = r->port;
 	return true;
@@ -68,6 +97,7 @@ bool route_read_marks(const struct route_section *s, uint32_t index, uint64_t ge
 void route_write(const struct route_section *s, uint32_t index, uint64_t generation,
 	const struct identity *id, const struct route_peer *peer, uint64_t opened_ms)
 {
+	struct route_figures f = { .opened_s = (uint32_t)(opened_ms / 1000) };
 	struct route *r = &s->routes[index];
 	char *names = r->names;
 
@@ -78,9 +108,9 @@ void route_write(const struct route_section *s, uint32_t index, uint64_t generat
 	memcpy(names + id->service_len, id->user, id->user_len);
 	r->service_len = (uint8_t)id->service_len;
 	r->user_len = (uint8_t)id->user_len;
-	r->opened_ms = opened_ms;
 	memcpy(r->addr, peer->addr, sizeof(r->addr));
 	r->port = peer->port;
+	route_set_figures(s, index, &f);
 	atomic_store_explicit(&r->given, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->confirmed, 0, memory_order_relaxed);
 	atomic_store_explicit(&r->epoch, 0, memory_order_relaxed);
@@ -90,7 +120,7 @@ void route_write(const struct route_section *s, uint32_t index, uint64_t generat
 
 void route_set_state(const struct route_section *s, uint32_t index, enum route_state state)
 {
-	atomic_store_explicit(&s->routes[index].state, (uint32_t)state, memory_order_release);
+	atomic_store_explicit(&s->routes[index].state, (uint8_t)state, memory_order_release);
 }
 
 void route_set_given(const struct route_section *s, uint32_t index, uint64_t seq)

@@ -14,7 +14,7 @@
 
 /* Offsets within a slot; all page-aligned. */
 struct slot_layout {
-	uint64_t routes, longs, changes, up[SHM_UP_RINGS], down, size;
+	uint64_t behind, routes, longs, changes, up[SHM_UP_RINGS], down, size;
 };
 
 static uint64_t page_up(uint64_t n)
@@ -27,6 +27,8 @@ static struct slot_layout shm_layout(const struct shm_sizes *s)
 	struct slot_layout l;
 	uint64_t at = page_up(sizeof(struct shm_slot));
 
+	l.behind = at;
+	at += page_up(((uint64_t)s->routes + 31) / 32 * sizeof(uint32_t));
 	l.routes = at;
 	at += page_up((uint64_t)s->routes * sizeof(struct route));
 	l.longs = at;
@@ -233,6 +235,11 @@ struct route_section shm_routes(const struct shm *shm, unsigned slot)
 
 	return (struct route_section){ (struct route *)(at + l.routes), at + l.longs,
 		shm->header->sizes.routes };
+}
+
+_Atomic uint32_t *shm_behind(const struct shm *shm, unsigned slot)
+{
+	return (_Atomic uint32_t *)(void *)(slot_at(shm, slot) + shm_layout(&shm->header->sizes).behind);
 }
 
 void shm_changes(const struct shm *shm, unsigned slot, struct changes *out)

@@ -7,6 +7,7 @@
 
 #include <wsgate/log.h>
 
+#include "tally.h"
 #include "worker.h"
 
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
@@ -53,6 +54,7 @@ bool link_open(struct conn *c, const struct identity *id)
 	c->route = index;
 	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
 	w->by_route[index] = c;
+	tally_hold(c, id);
 	route_write(&w->routes, index, c->generation, id, &c->peer,
 		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
 	link_changed(w, index);
@@ -65,6 +67,7 @@ void link_end(struct conn *c)
 	struct worker *w = c->w;
 
 	w->by_route[c->route] = NULL;
+	tally_drop(c);
 	route_set_state(&w->routes, c->route, ROUTE_ENDED);
 	link_changed(w, c->route);
 	c->route = NO_ROUTE;
@@ -95,6 +98,7 @@ void link_confirm(struct conn *c, uint64_t seq)
 {
 	if (c->route == NO_ROUTE || seq <= link_confirmed(c))
 		return;
+	tally_confirmed(c, seq == link_given(c) ? tally_sent(c) : c->ping_count);
 	route_set_confirmed(&c->w->routes, c->route, seq);
 	link_changed(c->w, c->route);
 }
@@ -176,10 +180,8 @@ enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, s
 {
 	enum link_put r = link_put(c, UP_MESSAGE, text, data, len);
 
-	if (r == LINK_PUT) {
-		stat_add(c->w->slot->stats.messages_in, 1);
-		stat_add(c->w->slot->stats.bytes_in, len);
-	}
+	if (r == LINK_PUT)
+		tally_in(c, len);
 	return r;
 }
 
@@ -348,6 +350,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		if (v->m->epoch < stat_get(r->epoch))
 			return; /* of a stream that is gone */
 		route_set_epoch(&w->routes, c->route, v->m->epoch);
+		tally_forget(c);
 		c->ping_out = 0; /* its mark means nothing any more */
 	}
 	if (v->m->seq <= stat_get(r->given)) {
@@ -367,8 +370,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		w->segs[c->last_seg].next = w->nsegs;
 	c->last_seg = w->nsegs++;
 	route_set_given(&w->routes, c->route, v->m->seq);
-	stat_add(w->slot->stats.messages_out, 1);
-	stat_add(w->slot->stats.bytes_out, v->m->len);
+	tally_out(c, v->m->len);
 }
 
 static void link_message(struct worker *w, const struct down_view *v)
@@ -521,7 +523,7 @@ int link_start(struct worker *w)
 	atomic_store(&w->slot->pid, (uint32_t)getpid());
 	atomic_store(&w->slot->draining, 0);
 	atomic_store(&w->slot->want_space, 0);
-	stat_set(w->slot->stats.connections, 0);
+	tally_start(w);
 	event_active(w->again, EV_TIMEOUT, 0);
 	return 0;
 }

@@ -131,3 +131,7 @@ NATS_RIG_SRC = \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+
+UNIT_TESTS += test_stats
+test_stats_SRC = \
+	src/ipc/stats.c
