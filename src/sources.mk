@@ -15,7 +15,8 @@ IPC_SRC = \
 	src/ipc/record.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
-	src/ipc/shm.c
+	src/ipc/shm.c \
+	src/ipc/stats.c
 
 WS_SRC = \
 	src/ws/answer.c \
@@ -81,6 +82,7 @@ WSGATED_SRC = \
 	src/worker/parcel.c \
 	src/worker/reconf.c \
 	src/worker/session.c \
+	src/worker/tally.c \
 	src/worker/upgrade.c \
 	src/worker/wheel.c \
 	src/worker/worker.c

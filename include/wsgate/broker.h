@@ -127,6 +127,8 @@ struct broker_stats {
 	uint64_t rtt_us; /* of the last ping; 0: unknown */
 };
 void broker_stats(const struct broker *b, struct broker_stats *out);
+/* The server of the last connection: its URL without credentials; "" before the first one. */
+void broker_server(const struct broker *b, char *out, size_t len);
 
 /* For wsgatectl: blocking calls, no loop. */
 struct broker_tail_message {

@@ -25,29 +25,40 @@ enum route_state {
 	ROUTE_MOVED, /* came from another worker, with marks: not yet acknowledged by the bridge */
 };
 
-#define ROUTE_INLINE 56
+#define ROUTE_INLINE 46
 struct route {
 	_Atomic uint64_t generation;
 	_Atomic uint64_t given;	    /* last sequence handed to the socket */
 	_Atomic uint64_t confirmed; /* last sequence that the client proved to have */
+	_Atomic uint64_t bytes_in, bytes_out; /* payload: client → service, service → client */
+	_Atomic uint32_t messages_in, messages_out, messages_confirmed; /* modulo 2^32 */
 	_Atomic uint32_t epoch;	    /* of both marks */
-	_Atomic uint32_t state;
-	uint64_t id;	    /* random; names the connection to services and in logs, wherever it moves */
-	uint64_t opened_ms; /* since 1970 */
-	uint8_t addr[16];   /* IPv6, or IPv4-mapped */
-	uint16_t port;
+	uint32_t opened_s;	    /* since 1970 */
+	_Atomic uint8_t state;
+	uint8_t service;	       /* its row among the worker's services (stats.h) */
 	uint8_t service_len, user_len; /* raw bytes; together above ROUTE_INLINE: in the section's long names */
-	uint32_t reserved;
+	/* A message touches what stands above this line. */
+	uint8_t addr[16]; /* IPv6, or IPv4-mapped */
+	uint16_t port;
 	char names[ROUTE_INLINE]; /* service, then user, not terminated */
 };
-_Static_assert(sizeof(struct route) == 128, "two cache lines");
+_Static_assert(sizeof(struct route) == 128 && offsetof(struct route, addr) == 64, "two cache lines");
+
+/* What one connection did. It goes with a connection that moves to another worker. */
+struct route_figures {
+	uint64_t bytes_in, bytes_out;
+	uint32_t messages_in, messages_out, messages_confirmed;
+	uint32_t opened_s;
+};
+_Static_assert(sizeof(struct route_figures) == 32, "layout");
 
 #define ROUTE_LONG (2 * TOKEN_MAX)
 
 /* A section, process-local view. */
 struct route_section {
 	struct route *routes;
-	char *longs; /* ROUTE_LONG bytes for each route: touched by long names alone */
+	char *longs;   /* ROUTE_LONG bytes for each route: touched by long names alone */
+	uint64_t *ids; /* random; names the connection to services and in logs, wherever it moves */
 	uint32_t n;
 };
 
@@ -60,9 +71,11 @@ struct route_view {
 	uint64_t generation, given, confirmed;
 	uint32_t epoch;
 	enum route_state state;
-	uint64_t id, opened_ms;
+	uint64_t id;
+	struct route_figures figures;
 	uint8_t addr[16];
 	uint16_t port;
+	uint8_t service_row;
 	size_t service_len, user_len;
 	char service[TOKEN_MAX], user[TOKEN_MAX];
 };
@@ -77,14 +90,17 @@ struct route_peer {
 	uint16_t port;
 };
 struct route_birth {
-	uint64_t id, opened_ms;
+	uint64_t id;
 	struct route_peer peer;
+	unsigned service; /* row of services */
+	struct route_figures figures;
 	/* of a connection that moved */
 	bool moved;
 	uint32_t epoch;
 	uint64_t given, confirmed;
 };
 void route_write(const struct route_section *s, uint32_t index, uint64_t generation, const struct identity *who, const struct route_birth *birth);
+void route_get_figures(const struct route_section *s, uint32_t index, struct route_figures *out);
 void route_set_state(const struct route_section *s, uint32_t index, enum route_state state);
 void route_set_given(const struct route_section *s, uint32_t index, uint64_t seq);
 void route_set_confirmed(const struct route_section *s, uint32_t index, uint64_t seq);

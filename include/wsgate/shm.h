@@ -3,7 +3,7 @@
  * and id. Its space is allocated before it is used (posix_fallocate: a full tmpfs is an error, not a SIGBUS).
  *
  *   header | bridge region | slot 0 | slot 1 | … | slot max_workers-1
- *   slot:   words (generation, bells, ring words, counters) | routes | long names | change list | up ring 0 | up ring 1 | down ring
+ *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long names | change list | up ring 0 | up ring 1 | down ring
  *
  * The file is sparse: a slot's space is allocated when the slot is first used.
  * One writer per region: header: master, once, before the first fork. Bridge region, down rings' heads, tails of up rings
@@ -19,6 +19,7 @@
 #include <sys/types.h>
 #include <wsgate/ring.h>
 #include <wsgate/route.h>
+#include <wsgate/stats.h>
 
 #define SHM_MAGIC "wsgateSM"
 #define SHM_LAYOUT 3
@@ -43,24 +44,7 @@ struct shm_header {
 	char version[32];
 };
 
-/* Counters: written by their owner alone with relaxed stores; they survive a child's restart. */
-struct worker_stats {
-	_Atomic uint64_t accepted, opened, closed, refused, echo;
-	_Atomic uint64_t messages_in, bytes_in;	  /* client → service, put into the up ring */
-	_Atomic uint64_t messages_out, bytes_out; /* service → client, handed to the socket */
-	_Atomic uint64_t confirmed;		  /* Pongs that confirmed something */
-	_Atomic uint64_t paused;		  /* a connection stopped reading: ring or share full */
-	_Atomic uint64_t stale_records, repeated;  /* records for dead connections; below the mark */
-	_Atomic uint64_t pong_timeouts, errors;
-	_Atomic uint64_t connections; /* now */
-};
-struct bridge_stats {
-	_Atomic uint64_t stored, duplicates, refused, retries; /* client → service */
-	_Atomic uint64_t delivered, behind, reread, aside;
-	_Atomic uint64_t gets, live, gaps, rescans, removals, removals_pending, reconnects, rtt_us;
-	_Atomic uint64_t users, buffered_bytes, publishing;
-};
-
+#define SHM_SERVER_MAX 256
 enum shm_broker_state { SHM_BROKER_NEVER, SHM_BROKER_CONNECTED, SHM_BROKER_LOST };
 
 struct shm_bridge {
@@ -73,8 +57,11 @@ struct shm_bridge {
 	_Atomic uint64_t last_seq;     /* highest mark ever given, of this epoch */
 	_Atomic uint32_t pid;
 	_Atomic uint64_t started_ms;   /* since 1970 */
+	_Atomic uint64_t beat_ms;      /* CLOCK_MONOTONIC: it lived then */
+	_Atomic uint32_t server_version; /* odd: being written */
+	char server[SHM_SERVER_MAX];   /* URL without credentials, terminated; "": none yet */
 	struct bell bell;
-	struct bridge_stats stats;
+	alignas(64) struct bridge_stats stats;
 };
 
 struct shm_slot {
@@ -85,9 +72,12 @@ struct shm_slot {
 	_Atomic uint64_t started_ms;
 	struct bell bell; /* the worker's */
 	alignas(64) _Atomic uint32_t down_wanted; /* the bridge's: it waits for room in the down ring */
+	_Atomic uint32_t behind[STATS_SERVICES + 1]; /* the bridge's: connections that are behind, by row of services */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
-	struct worker_stats stats;
+	alignas(64) struct worker_stats stats;
+	struct stats_samples samples;
+	struct stats_service services[STATS_SERVICES + 1];
 };
 
 struct shm { /* one process' view */
@@ -128,14 +118,10 @@ struct shm_slot *shm_slot(const struct shm *shm, unsigned slot);
 /* False: the slot was never prepared. */
 bool shm_slot_used(const struct shm *shm, unsigned slot);
 struct route_section shm_routes(const struct shm *shm, unsigned slot);
+/* The bridge's: a bit for each route, set while the connection is behind. */
+_Atomic uint32_t *shm_behind(const struct shm *shm, unsigned slot);
 void shm_changes(const struct shm *shm, unsigned slot, struct changes *out);
 void *shm_up_data(const struct shm *shm, unsigned slot, unsigned ring);
 void *shm_down_data(const struct shm *shm, unsigned slot);
-
-/* Counting without a locked instruction: each counter has one writer. */
-#define stat_add(counter, n) \
-	atomic_store_explicit(&(counter), atomic_load_explicit(&(counter), memory_order_relaxed) + (uint64_t)(n), memory_order_relaxed)
-#define stat_set(counter, n) atomic_store_explicit(&(counter), (uint64_t)(n), memory_order_relaxed)
-#define stat_get(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
 
 #endif

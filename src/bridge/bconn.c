@@ -55,7 +55,7 @@ void bconn_sync(struct bconn *c)
 void bconn_fall_behind(struct bconn *c)
 {
 	if (c->synced)
-		stat_add(c->user->b->shm.bridge->stats.behind, 1);
+		stat_add(c->user->b->shm.bridge->stats.fell_behind, 1);
 	c->synced = false;
 	c->cursor = NULL;
 }
@@ -74,8 +74,23 @@ void bconn_run(struct bconn *c)
 		!u->b->connected || !window_open(c, c->need))
 		return;
 	c->rereading = true;
-	stat_add(u->b->shm.bridge->stats.reread, 1);
+	stat_add(u->b->shm.bridge->stats.rereads, 1);
 	broker_queue_reread(u->q, c->pos, c);
+}
+
+void bconn_note(struct bconn *c, bool behind)
+{
+	struct slot *s = &c->user->b->slots[c->slot];
+	_Atomic uint32_t *n = &s->words->behind[c->service];
+	uint32_t bit = UINT32_C(1) << c->index % 32, word;
+
+	if (c->behind == behind)
+		return;
+	c->behind = behind;
+	word = atomic_load_explicit(&s->behind[c->index / 32], memory_order_relaxed);
+	atomic_store_explicit(&s->behind[c->index / 32], behind ? word | bit : word & ~bit, memory_order_relaxed);
+	word = atomic_load_explicit(n, memory_order_relaxed);
+	atomic_store_explicit(n, behind ? word + 1 : word - 1, memory_order_relaxed);
 }
 
 bool bconn_caught_up(const struct bconn *c)

@@ -35,6 +35,17 @@ static void bridge_state(struct bridge *b, enum shm_broker_state state)
 	atomic_store(&b->shm.bridge->broker_state, (uint32_t)state);
 }
 
+static void bridge_server(struct bridge *b)
+{
+	struct shm_bridge *sb = b->shm.bridge;
+	uint32_t version = atomic_load(&sb->server_version) | 1;
+
+	atomic_store(&sb->server_version, version);
+	memset(sb->server, 0, sizeof(sb->server));
+	broker_server(b->broker, sb->server, sizeof(sb->server));
+	atomic_store(&sb->server_version, version + 1);
+}
+
 /* Is it the stream that our marks are of? If not, a new epoch begins. */
 static bool bridge_same_stream(struct bridge *b, uint64_t created, uint64_t last)
 {
@@ -71,6 +82,7 @@ static void bridge_connected(void *arg, uint64_t created, uint64_t last, size_t 
 	b->now_ms = bridge_clock();
 	b->connected = true;
 	broker_resume(b->broker, same);
+	bridge_server(b);
 	bridge_state(b, SHM_BROKER_CONNECTED);
 	log_info("connected to the broker", kv_uint("last", last));
 	dispatch_opened_all(b);
@@ -220,13 +232,16 @@ static void bridge_stats(struct bridge *b)
 	struct broker_stats s;
 
 	broker_stats(b->broker, &s);
-	stat_set(st->gets, s.gets);
-	stat_set(st->live, s.live);
-	stat_set(st->gaps, s.gaps);
-	stat_set(st->rescans, s.rescans);
-	stat_set(st->removals, s.removals);
+	/* Its counts begin with this process, ours do not. */
+	stat_add(st->gets, s.gets - b->counted.gets);
+	stat_add(st->live, s.live - b->counted.live);
+	stat_add(st->gaps, s.gaps - b->counted.gaps);
+	stat_add(st->rescans, s.rescans - b->counted.rescans);
+	stat_add(st->removals, s.removals - b->counted.removals);
+	stat_add(st->suppressed, s.duplicates_dropped - b->counted.duplicates_dropped);
+	stat_add(st->reconnects, s.reconnects - b->counted.reconnects);
+	b->counted = s;
 	stat_set(st->removals_pending, s.removals_pending);
-	stat_set(st->reconnects, s.reconnects);
 	stat_set(st->rtt_us, s.rtt_us);
 }
 
@@ -241,6 +256,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	publish_tick(b);
 	dispatch_tick(b);
 	bridge_stats(b);
+	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	bridge_check_flushed(b);
 }
 
@@ -299,6 +315,9 @@ static void bridge_adopt(struct bridge *b)
 	clock_gettime(CLOCK_REALTIME, &now);
 	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());
 	atomic_store(&b->shm.bridge->started_ms, (uint64_t)now.tv_sec * 1000);
+	stat_add(b->shm.bridge->stats.starts, 1);
+	stat_set(b->shm.bridge->stats.users, 0);
+	stat_set(b->shm.bridge->stats.buffered_bytes, 0);
 	b->epoch = atomic_load(&b->shm.bridge->epoch);
 	b->max_message = b->c->max_message;
 	if (stat_get(b->shm.bridge->max_message))

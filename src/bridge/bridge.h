@@ -60,6 +60,8 @@ struct bconn {
 	bool retry;	/* that read failed: again with the next tick */
 	bool blocked;
 	bool poisoned;	/* a message of it was refused: what came after is not stored */
+	bool behind;	/* as shared memory has it: see bconn_note() */
+	uint8_t service; /* row of its worker's services */
 };
 
 /*
@@ -118,6 +120,7 @@ struct slot {
 	struct up_source up[SHM_UP_RINGS];
 	struct chan *bell;
 	uint32_t rung;
+	_Atomic uint32_t *behind; /* a bit for each route */
 	struct bconn **conns; /* owned, by route index */
 	struct bconn *blocked_first, *blocked_last;
 	struct notice *notice_first, *notice_last;
@@ -144,6 +147,7 @@ struct bridge {
 	struct event *again, *tick, *beat, *flush_end;
 	uint32_t epoch; /* of the stream as it is now; 0: not known */
 	size_t max_message;
+	struct broker_stats counted; /* of the broker's counts: what shared memory has */
 	bool connected, stopping, more;
 	bool starved;	 /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
@@ -239,6 +243,8 @@ void bconn_fall_behind(struct bconn *c);
 /* Gives what there is and the window allows; reads again from its mark if it is behind. */
 void bconn_run(struct bconn *c);
 bool bconn_caught_up(const struct bconn *c);
+/* Tells the operator whether it is behind: messages for it stay in the stream. */
+void bconn_note(struct bconn *c, bool behind);
 
 /* publish.c */
 int publish_start(struct bridge *b);

@@ -165,6 +165,8 @@ static void user_settle(struct buser *u)
 {
 	user_trim(u);
 	user_budget(u);
+	for (struct bconn *c = u->conns; c; c = c->next)
+		bconn_note(c, !c->synced || (!u->wanted && !u->closing));
 	stat_set(u->b->shm.bridge->stats.buffered_bytes, u->b->buffered);
 }
 
@@ -442,6 +444,7 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	c->generation = v->generation;
 	c->index = index;
 	c->slot = (uint16_t)s->n;
+	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
 	conn_link(c, u);
 	if (v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning)) {
 		conn_adopt(c, v);
@@ -490,6 +493,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	slots_unblock(&b->slots[c->slot], c);
 	if (!c->next && u->conns == c)
 		user_confirm(u); /* the last one: what it confirmed counts */
+	bconn_note(c, false);
 	conn_unlink(c);
 	free(c->out);
 	free(c);

@@ -251,6 +251,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
 	stat_add(st->stored, 1);
+	stat_add(st->stored_bytes, p->p.len);
 	p->user->full_since_ms = 0;
 	if (duplicate) {
 		stat_add(st->duplicates, 1);

@@ -480,6 +480,15 @@ static const struct chan_handler bell_handlers[] = {
 	{ 0, 0, NULL },
 };
 
+/* A predecessor's notes. */
+static void slot_none_behind(struct slot *s)
+{
+	for (uint32_t i = 0; i < (s->routes.n + 31) / 32; i++)
+		atomic_store_explicit(&s->behind[i], 0, memory_order_relaxed);
+	for (unsigned i = 0; i <= STATS_OTHER; i++)
+		atomic_store_explicit(&s->words->behind[i], 0, memory_order_relaxed);
+}
+
 /* Takes bell, also when it fails. */
 int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 {
@@ -491,6 +500,8 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 	s->words = shm_slot(&b->shm, n);
 	s->routes = shm_routes(&b->shm, n);
 	shm_changes(&b->shm, n, &s->changes);
+	s->behind = shm_behind(&b->shm, n);
+	slot_none_behind(s);
 	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
 		b->shm.header->sizes.down_size);
 	for (unsigned r = 0; r < SHM_UP_RINGS; r++)

@@ -125,6 +125,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
+	snprintf(b->server, sizeof(b->server), "%s", e->text);
 	b->ev->connected(b->arg, e->up.created, e->up.last_seq, e->up.max_payload);
 }
 
@@ -323,4 +324,9 @@ void broker_stats(const struct broker *b, struct broker_stats *out)
 {
 	*out = b->stats;
 	out->rtt_us = wire_rtt(b->wire);
+}
+
+void broker_server(const struct broker *b, char *out, size_t len)
+{
+	snprintf(out, len, "%s", b->server);
 }

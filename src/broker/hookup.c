@@ -180,9 +180,13 @@ static void say_failure(struct carrier *k, const char *what, const char *why, st
 
 static bool post_up(struct carrier *k, const struct stream_state *st)
 {
-	struct wire_event *e = wire_event_new(WIRE_UP, NULL);
 	int64_t max = natsConnection_GetMaxPayload(k->nc[MAIN]);
+	char url[512] = "", server[256];
+	struct wire_event *e;
 
+	(void)natsConnection_GetConnectedUrl(k->nc[MAIN], url, sizeof(url));
+	settings_redact(url, server, sizeof(server));
+	e = wire_event_new(WIRE_UP, server);
 	k->down = wire_event_new(WIRE_DOWN, NULL);
 	if (!e || !k->down) {
 		free(e);

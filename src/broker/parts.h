@@ -187,6 +187,7 @@ struct broker {
 	struct watch watch;
 	struct log_limit say_get, say_delete, say_publish, say_aside, say_denied;
 	struct broker_stats stats;
+	char server[256]; /* of the last session; without credentials */
 };
 
 /* ---- broker_nats.c ---- */

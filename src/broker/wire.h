@@ -18,7 +18,7 @@
 #include <wsgate/broker.h>
 
 enum wire_kind {
-	WIRE_UP,       /* connected and checked: text is empty; up */
+	WIRE_UP,       /* connected and checked: text is the server; up */
 	WIRE_DOWN,     /* the session is over */
 	WIRE_REFUSED,  /* it will not work: text */
 	WIRE_DENIED,   /* permission violation: text as the server sent it */

@@ -98,7 +98,7 @@ static void status_bridge(const struct shm *shm)
 	printf("out      %" PRIu64 " delivered, %" PRIu64 " removed, %" PRIu64 " removals under way, %" PRIu64
 	       " fell behind, %" PRIu64 " set aside\n",
 		stat_get(s->delivered), stat_get(s->removals), stat_get(s->removals_pending),
-		stat_get(s->behind), stat_get(s->aside));
+		stat_get(s->fell_behind), stat_get(s->aside));
 	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64 " rescans\n",
 		stat_get(s->live), stat_get(s->gets), stat_get(s->gaps), stat_get(s->rescans));
 }
@@ -114,7 +114,7 @@ static void status_worker(const struct shm *shm, unsigned i)
 	printf(", start %" PRIu64 ", %" PRIu64 " connections, %" PRIu64 " in, %" PRIu64 " out, %" PRIu64
 	       " refused, %" PRIu64 " paused%s%s\n",
 		stat_get(w->generation), stat_get(s->connections), stat_get(s->messages_in),
-		stat_get(s->messages_out), stat_get(s->refused), stat_get(s->paused),
+		stat_get(s->messages_out), stats_sum(s->refused, STATS_STATUSES), stat_get(s->paused),
 		atomic_load(&w->draining) ? ", draining" : "", alive(pid));
 }
 
@@ -171,7 +171,7 @@ static void print_session(const struct shm *shm, unsigned slot, const struct rou
 	printf("%02x%02x%02x%02x-%x-%-12" PRIx64 " %-8s given %-8" PRIu64 " confirmed %-8" PRIu64 " %s:%u ", id[0],
 		id[1], id[2], id[3], slot, v->generation, states[v->state & 3], v->given, v->confirmed, addr,
 		v->port);
-	print_age(v->opened_ms);
+	print_age((uint64_t)v->figures.opened_s * 1000);
 	putchar('\n');
 }
 

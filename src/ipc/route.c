@@ -2,6 +2,9 @@
 
 #include <wsgate/route.h>
 
+#define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define store(field, v) atomic_store_explicit(&(field), (v), memory_order_relaxed)
+
 void route_id_text(uint64_t id, char out[ROUTE_ID_TEXT])
 {
 	static const char hex[] = "0123456789abcdef";
@@ -9,6 +12,24 @@ void route_id_text(uint64_t id, char out[ROUTE_ID_TEXT])
 	for (int i = 15; i >= 0; i--, id >>= 4)
 		out[i] = hex[id & 15];
 	out[16] = '\0';
+}
+
+void route_get_figures(const struct route_section *s, uint32_t index, struct route_figures *out)
+{
+	const struct route *r = &s->routes[index];
+
+	*out = (struct route_figures){ load(r->bytes_in), load(r->bytes_out), load(r->messages_in),
+		load(r->messages_out), load(r->messages_confirmed), r->opened_s };
+}
+
+static void route_set_figures(struct route *r, const struct route_figures *f)
+{
+	store(r->bytes_in, f->bytes_in);
+	store(r->bytes_out, f->bytes_out);
+	store(r->messages_in, f->messages_in);
+	store(r->messages_out, f->messages_out);
+	store(r->messages_confirmed, f->messages_confirmed);
+	r->opened_s = f->opened_s;
 }
 
 /* The names change only while generation is 0: whoever saw the same generation twice has them whole. */
@@ -25,8 +46,9 @@ static bool route_names(const struct route_section *s, uint32_t index, struct ro
 		names = s->longs + (size_t)index * ROUTE_LONG;
 	memcpy(out->service, names, out->service_len);
 	memcpy(out->user, names + out->service_len, out->user_len);
-	out->id = r->id;
-	out->opened_ms = r->opened_ms;
+	out->id = s->ids[index];
+	route_get_figures(s, index, &out->figures);
+	out->service_row = r->service;
 	memcpy(out->addr, r->addr, sizeof(out->addr));
 	out->port = r->port;
 	return true;
@@ -88,20 +110,21 @@ void route_write(const struct route_section *s, uint32_t index, uint64_t generat
 	memcpy(names + who->service_len, who->user, who->user_len);
 	r->service_len = (uint8_t)who->service_len;
 	r->user_len = (uint8_t)who->user_len;
-	r->id = birth->id;
-	r->opened_ms = birth->opened_ms;
+	r->service = (uint8_t)birth->service;
+	s->ids[index] = birth->id;
 	memcpy(r->addr, birth->peer.addr, sizeof(r->addr));
 	r->port = birth->peer.port;
-	atomic_store_explicit(&r->given, birth->given, memory_order_relaxed);
-	atomic_store_explicit(&r->confirmed, birth->confirmed, memory_order_relaxed);
-	atomic_store_explicit(&r->epoch, birth->epoch, memory_order_relaxed);
-	atomic_store_explicit(&r->state, birth->moved ? ROUTE_MOVED : ROUTE_OPENING, memory_order_relaxed);
+	route_set_figures(r, &birth->figures);
+	store(r->given, birth->given);
+	store(r->confirmed, birth->confirmed);
+	store(r->epoch, birth->epoch);
+	store(r->state, birth->moved ? ROUTE_MOVED : ROUTE_OPENING);
 	atomic_store_explicit(&r->generation, generation, memory_order_release);
 }
 
 void route_set_state(const struct route_section *s, uint32_t index, enum route_state state)
 {
-	atomic_store_explicit(&s->routes[index].state, (uint32_t)state, memory_order_release);
+	atomic_store_explicit(&s->routes[index].state, (uint8_t)state, memory_order_release);
 }
 
 void route_set_given(const struct route_section *s, uint32_t index, uint64_t seq)

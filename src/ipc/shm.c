@@ -21,7 +21,7 @@ _Static_assert(offsetof(struct shm_bridge, epoch) == 0 && offsetof(struct shm_br
 
 /* Offsets within a slot; all page-aligned. */
 struct slot_layout {
-	uint64_t routes, longs, changes, up[SHM_UP_RINGS], down, size;
+	uint64_t behind, ids, routes, longs, changes, up[SHM_UP_RINGS], down, size;
 };
 
 static uint64_t page_up(uint64_t n)
@@ -34,6 +34,10 @@ static struct slot_layout shm_layout(const struct shm_sizes *s)
 	struct slot_layout l;
 	uint64_t at = page_up(sizeof(struct shm_slot));
 
+	l.ids = at;
+	at += page_up((uint64_t)s->routes * sizeof(uint64_t));
+	l.behind = at;
+	at += page_up(((uint64_t)s->routes + 31) / 32 * sizeof(uint32_t));
 	l.routes = at;
 	at += page_up((uint64_t)s->routes * sizeof(struct route));
 	l.longs = at;
@@ -258,7 +262,12 @@ struct route_section shm_routes(const struct shm *shm, unsigned slot)
 	char *at = slot_at(shm, slot);
 
 	return (struct route_section){ (struct route *)(at + l.routes), at + l.longs,
-		shm->header->sizes.routes };
+		(uint64_t *)(void *)(at + l.ids), shm->header->sizes.routes };
+}
+
+_Atomic uint32_t *shm_behind(const struct shm *shm, unsigned slot)
+{
+	return (_Atomic uint32_t *)(void *)(slot_at(shm, slot) + shm_layout(&shm->header->sizes).behind);
 }
 
 void shm_changes(const struct shm *shm, unsigned slot, struct changes *out)

@@ -9,6 +9,7 @@
 #include <wsgate/log.h>
 
 #include "parcel.h"
+#include "tally.h"
 #include "worker.h"
 
 struct arrival { /* one giver */
@@ -84,10 +85,8 @@ void arrive_forget(const struct conn *c)
 /* It is ours now. False: it is gone. */
 static bool conn_begin(struct conn *c)
 {
-	struct worker *w = c->w;
-
 	c->counted = 1;
-	stat_set(w->slot->stats.connections, stat_get(w->slot->stats.connections) + 1);
+	tally_moved_in(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
 	if (c->pending)
@@ -147,6 +146,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->ping_out = h->ping_out != 0;
 	memcpy(c->ping_id, h->ping_id, sizeof(c->ping_id));
 	c->ping_mark = h->ping_mark;
+	c->ping_count = h->ping_count;
 	c->ping_ms = c->w->now_ms; /* its Pong may have come while nobody read */
 	c->unsent_last = UINT64_MAX;
 	if (!ws_reader_restore(&c->reader, &h->reader, p->message, p->control) ||

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tally.h"
 #include "worker.h"
 
 #define LINGER_MS 2000		  /* for the peer's end after both Closes */
@@ -72,12 +73,10 @@ void conn_free(struct conn *c)
 	move_forget(c);
 	if (c->state == CONN_ARRIVING)
 		arrive_forget(c);
+	if (c->counted)
+		tally_closed(c);
 	if (c->route != NO_ROUTE)
 		link_end(c);
-	if (c->counted) {
-		stat_add(w->slot->stats.closed, 1);
-		stat_set(w->slot->stats.connections, stat_get(w->slot->stats.connections) - 1);
-	}
 	wheel_del(&w->wheel, &c->timer);
 	event_del(&c->read_ev);
 	if (c->write_ev)
@@ -171,6 +170,7 @@ static bool conn_want_write(struct conn *c)
 static bool conn_gone(struct conn *c, const char *why)
 {
 	log_debug("connection ends", kv_str("why", why));
+	c->by_client |= !c->close_sent;
 	conn_free(c);
 	return false;
 }
@@ -407,10 +407,8 @@ void conn_leave(struct conn *c)
 /* Nothing but our copy of the socket ends. */
 void conn_moved(struct conn *c)
 {
-	struct worker *w = c->w;
-
 	if (c->counted)
-		stat_set(w->slot->stats.connections, stat_get(w->slot->stats.connections) - 1);
+		tally_moved_out(c);
 	c->counted = 0;
 	conn_free(c);
 }

@@ -35,6 +35,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->ping_out = c->ping_out;
 	memcpy(h->ping_id, c->ping_id, sizeof(h->ping_id));
 	h->ping_mark = c->ping_mark;
+	h->ping_count = c->ping_count;
 	h->ping_ms = c->ping_ms;
 	ws_reader_save(&c->reader, &h->reader, &p->message, &p->control);
 	if (c->route != NO_ROUTE)

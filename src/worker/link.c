@@ -8,6 +8,7 @@
 #include <wsgate/log.h>
 
 #include "parcel.h"
+#include "tally.h"
 #include "worker.h"
 
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
@@ -52,7 +53,7 @@ static void link_names(const struct conn *c, struct identity *who)
 	*who = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
 }
 
-static bool link_write(struct conn *c, const struct identity *who, const struct route_birth *birth)
+static bool link_write(struct conn *c, const struct identity *who, struct route_birth *birth)
 {
 	struct worker *w = c->w;
 	uint32_t index;
@@ -63,6 +64,8 @@ static bool link_write(struct conn *c, const struct identity *who, const struct 
 	c->route = index;
 	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
 	w->by_route[index] = c;
+	birth->service = tally_hold(w, who);
+	birth->peer = c->peer;
 	route_write(&w->routes, index, c->generation, who, birth);
 	link_changed(w, index);
 	return true;
@@ -70,7 +73,7 @@ static bool link_write(struct conn *c, const struct identity *who, const struct 
 
 bool link_open(struct conn *c, const struct identity *who)
 {
-	struct route_birth birth = {.peer = c->peer};
+	struct route_birth birth = {.moved = false};
 	struct timespec now;
 
 	if (worker_random(c->w, (uint8_t *)&c->id) < 0) {
@@ -79,15 +82,14 @@ bool link_open(struct conn *c, const struct identity *who)
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
 	birth.id = c->id;
-	birth.opened_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	birth.figures.opened_s = (uint32_t)now.tv_sec;
 	return link_write(c, who, &birth);
 }
 
 bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
 {
 	struct route_birth birth = {.id = h->conn,
-		.opened_ms = h->opened_ms,
-		.peer = h->peer,
+		.figures = h->figures,
 		.moved = true,
 		.epoch = h->epoch,
 		.given = h->given,
@@ -102,8 +104,8 @@ void link_describe(const struct conn *c, struct parcel_head *h, struct identity 
 	const struct route *r = &c->w->routes.routes[c->route];
 
 	link_names(c, who);
-	h->conn = r->id;
-	h->opened_ms = r->opened_ms;
+	h->conn = c->id;
+	route_get_figures(&c->w->routes, c->route, &h->figures);
 	h->given = stat_get(r->given);
 	h->confirmed = stat_get(r->confirmed);
 	h->epoch = stat_get(r->epoch);
@@ -120,7 +122,7 @@ bool link_reopen(struct conn *c)
 	if (!w->nfree || c->up_bytes)
 		return false;
 	link_describe(c, &h, &who);
-	h.peer = c->peer;
+	tally_drop(c);
 	(void)link_adopt(c, &who, &h); /* there is a place */
 	w->by_route[old] = NULL;
 	route_set_state(&w->routes, old, ROUTE_ENDED);
@@ -134,6 +136,7 @@ void link_end(struct conn *c)
 	struct worker *w = c->w;
 
 	w->by_route[c->route] = NULL;
+	tally_drop(c);
 	route_set_state(&w->routes, c->route, ROUTE_ENDED);
 	link_changed(w, c->route);
 	c->route = NO_ROUTE;
@@ -164,6 +167,7 @@ void link_confirm(struct conn *c, uint64_t seq)
 {
 	if (c->route == NO_ROUTE || seq <= link_confirmed(c))
 		return;
+	tally_confirmed(c, seq == link_given(c) ? tally_sent(c) : c->ping_count);
 	route_set_confirmed(&c->w->routes, c->route, seq);
 	link_changed(c->w, c->route);
 }
@@ -248,10 +252,8 @@ enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, s
 {
 	enum link_put r = link_put(c, UP_MESSAGE, text, data, len);
 
-	if (r == LINK_PUT) {
-		stat_add(c->w->slot->stats.messages_in, 1);
-		stat_add(c->w->slot->stats.bytes_in, len);
-	}
+	if (r == LINK_PUT)
+		tally_in(c, len);
 	return r;
 }
 
@@ -420,6 +422,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		if (v->m->epoch < stat_get(r->epoch))
 			return; /* of a stream that is gone */
 		route_set_epoch(&w->routes, c->route, v->m->epoch);
+		tally_forget(c);
 		c->ping_out = 0; /* its mark means nothing any more */
 	}
 	if (v->m->seq <= stat_get(r->given)) {
@@ -441,8 +444,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		w->segs[c->last_seg].next = w->nsegs;
 	c->last_seg = w->nsegs++;
 	route_set_given(&w->routes, c->route, v->m->seq);
-	stat_add(w->slot->stats.messages_out, 1);
-	stat_add(w->slot->stats.bytes_out, v->m->len);
+	tally_out(c, v->m->len);
 }
 
 static void link_message(struct worker *w, const struct down_view *v)
@@ -606,7 +608,7 @@ int link_start(struct worker *w)
 	atomic_store(&w->slot->pid, (uint32_t)getpid());
 	atomic_store(&w->slot->draining, 0);
 	atomic_store(&w->slot->want_space, 0);
-	stat_set(w->slot->stats.connections, 0);
+	tally_start(w);
 	event_active(w->again, EV_TIMEOUT, 0);
 	return 0;
 }

@@ -44,7 +44,9 @@ struct parcel_head {
 	uint8_t pending, pending_text; /* a message that waits for room in a ring */
 	uint8_t service_len, user_len;
 	uint8_t reserved[2];
-	uint64_t conn, opened_ms;
+	uint64_t conn;
+	struct route_figures figures;
+	uint32_t ping_count, reserved3;
 	struct route_peer peer;
 	uint8_t reserved2[6];
 	uint64_t given, confirmed;
@@ -57,7 +59,7 @@ struct parcel_head {
 	uint64_t stash_len, out_len, pending_len;
 	uint64_t body_len; /* all of it */
 };
-_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 184, "layout");
+_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 216, "layout");
 
 struct parcel_kick {
 	uint16_t code;

@@ -5,6 +5,7 @@
 
 #include <wsgate/log.h>
 
+#include "tally.h"
 #include "worker.h"
 
 #define PING_LEN 16 /* random id, then the mark */
@@ -52,6 +53,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 		return 0;
 	}
 	c->ping_mark = link_given(c);
+	c->ping_count = tally_sent(c);
 	c->ping_ms = w->now_ms;
 	c->ping_out = 1;
 	c->unsent_last = UINT64_MAX;
@@ -78,10 +80,8 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		memcmp(data + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark)))
 		return true; /* 5.5.3: an unsolicited Pong; it proves nothing */
 	c->ping_out = 0;
-	if (!c->echo && c->ping_mark > link_confirmed(c)) {
+	if (!c->echo && c->ping_mark > link_confirmed(c))
 		link_confirm(c, c->ping_mark);
-		stat_add(c->w->slot->stats.confirmed, 1);
-	}
 	if (c->state == CONN_PARTING)
 		return session_step(c);
 	if (!c->echo && c->state == CONN_OPEN && link_given(c) > link_confirmed(c))
@@ -209,6 +209,7 @@ static bool session_peer_close(struct conn *c, uint16_t code)
 {
 	c->peer_closed = 1;
 	if (!c->close_sent && c->state != CONN_PARTING) {
+		c->by_client = 1;
 		session_set_close(c, code, NULL); /* 5.5.1: echoed; 1005 goes back as an empty Close */
 	}
 	conn_set_state(c, CONN_STORING);

@@ -3,6 +3,7 @@
 
 #include <wsgate/log.h>
 
+#include "tally.h"
 #include "worker.h"
 
 #define RETRY_AFTER 5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come at once */
@@ -20,7 +21,7 @@ bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_
 	size_t n = handshake_refuse(a, retry_after, out, sizeof(out));
 
 	if (!c->admin) {
-		stat_add(c->w->slot->stats.refused, 1);
+		tally_refused(c->w, a->status);
 		if (log_allow(&refusals, 20, 10000))
 			log_info("handshake refused", kv_uint("status", a->status), kv_str("why", a->text));
 	}
@@ -53,8 +54,7 @@ static bool upgrade_accept(struct conn *c)
 	handshake_free(c->hs);
 	c->hs = NULL;
 	c->counted = 1;
-	stat_add(c->w->slot->stats.opened, 1);
-	stat_set(c->w->slot->stats.connections, stat_get(c->w->slot->stats.connections) + 1);
+	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
 	return true;

@@ -10,6 +10,7 @@
 
 #include <wsgate/log.h>
 
+#include "tally.h"
 #include "worker.h"
 
 #define ACCEPT_BATCH 64
@@ -75,6 +76,7 @@ static void worker_no_descriptor(struct worker *w, int listener)
 	struct timeval pause = { 0, 100000 };
 	int fd;
 
+	tally_refused(w, 503);
 	if (log_allow(&limit, 1, 10000))
 		log_warn("no file descriptor left for a connection: raise the limit of open files",
 			kv_uint("connections", w->nconns));
@@ -356,6 +358,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	w->now_ms = worker_clock();
+	tally_beat(w);
 	worker_shed(w);
 	link_wakeup(w); /* a doorbell may have been lost */
 	/* EAGAIN: the master has not read the last ones; it will. */

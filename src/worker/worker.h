@@ -6,6 +6,7 @@
  *   upgrade.c  the HTTP request and what becomes of it
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
  *   link.c     the rings and the routes: the only part that touches shared memory
+ *   tally.c    counts what connections do
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
@@ -103,9 +104,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		missed : 1, /* LEAVING: a message for it was left out */
 		kicked : 1; /* LEAVING: it is to be closed, with close_code */
 	bool pending_text : 1; /* of the message that waits */
+	bool by_client : 1;    /* its end began on the other side */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
+	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the first */
 };
 
 /* A frame of a batch: header and a payload that still lies in the down ring. */
@@ -161,6 +164,7 @@ struct worker {
 	struct conn **by_route;	 /* owned; NULL: free or ending */
 	uint32_t *free_routes;	 /* owned: a stack */
 	uint32_t nfree;
+	uint32_t services_held[STATS_SERVICES + 1]; /* routes, by row of services */
 	struct event *again;	 /* owned: more records than one batch takes */
 	struct seg *segs;	 /* owned, SEGS_MAX */
 	uint16_t nsegs;

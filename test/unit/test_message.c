@@ -78,8 +78,24 @@ static void say(const struct ws_read *m)
 		m->len, (unsigned)sum, m->code);
 }
 
-/* Feeds `in` in pieces; returns the last event that is not NONE. */
-static struct ws_read run(size_t piece, size_t max_message)
+/* To another worker: nothing of the old reader is left, and nothing of it is missing. */
+static void move_reader(struct ws_reader *r)
+{
+	const uint8_t *buf, *control;
+	struct ws_reader_state st;
+	struct ws_reader to = {.len = 0};
+	struct ws_read none;
+
+	ws_reader_feed(r, NULL, 0, 0, &none); /* what was handed out goes */
+	ws_reader_save(r, &st, &buf, &control);
+	assert_true(ws_reader_restore(&to, &st, buf, control));
+	ws_reader_clear(r);
+	memset(r, 0xee, sizeof(*r));
+	*r = to;
+}
+
+/* Feeds `in` in pieces; returns the last event that is not NONE. moves: to another reader after each piece. */
+static struct ws_read run(size_t piece, size_t max_message, bool moves)
 {
 	struct ws_reader r = {.len = 0};
 	struct ws_read m = {.kind = WS_READ_NONE}, last = m;
@@ -104,6 +120,8 @@ static struct ws_read run(size_t piece, size_t max_message)
 		if (m.kind >= WS_READ_CLOSE)
 			break;
 		assert_int_equal(used, n);
+		if (moves)
+			move_reader(&r);
 	}
 	if (m.kind == WS_READ_NONE) {
 		assert_false(ws_reader_busy(&r));
@@ -121,11 +139,13 @@ static struct ws_read run(size_t piece, size_t max_message)
 static struct ws_read run_all(size_t max_message)
 {
 	char one_piece[sizeof(said)];
-	struct ws_read last = run(SIZE_MAX, max_message);
+	struct ws_read last = run(SIZE_MAX, max_message, false);
 
 	strcpy(one_piece, said);
 	for (size_t piece = 1; piece < 20; piece++) {
-		run(piece, max_message);
+		run(piece, max_message, false);
+		assert_string_equal(said, one_piece);
+		run(piece, max_message, true);
 		assert_string_equal(said, one_piece);
 	}
 	return last;
@@ -421,6 +441,25 @@ static void test_random_traffic(void **state)
 	}
 }
 
+static void test_restore_refuses(void **state)
+{
+	static const uint8_t bytes[200];
+	struct ws_reader r = {.len = 0};
+	struct ws_reader_state st = {.head_len = 15};
+
+	(void)state;
+	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
+	st = (struct ws_reader_state){.control_len = WS_CONTROL_MAX + 1};
+	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
+	st = (struct ws_reader_state){.len = 10, .control_len = 3};
+	refuse = true;
+	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
+	refuse = false;
+	assert_null(r.buf);
+	assert_null(r.control);
+	assert_int_equal(r.len, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +473,7 @@ int main(void)
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_protocol_errors),
 		cmocka_unit_test(test_random_traffic),
+		cmocka_unit_test(test_restore_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

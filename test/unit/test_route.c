@@ -28,7 +28,8 @@ static int setup(void **state)
 	if (p == MAP_FAILED)
 		return -1;
 	*state = p;
-	section = (struct route_section){ p, (char *)p + 65536, N };
+	section = (struct route_section){ p, (char *)p + 65536,
+		(uint64_t *)(void *)((char *)p + 262144), N };
 	words = (struct changes_words *)(void *)((char *)p + 131072);
 	changes = (struct changes){ words, (_Atomic uint32_t *)(void *)((char *)p + 196608),
 		changes_size_for(N), calloc(N, sizeof(uint64_t)) };
@@ -61,7 +62,7 @@ static void test_names(void **state)
 			memset(u, 'A' + (int)(b % 26), b);
 			s[a] = u[b] = '\0';
 			id = identity_of(s, u);
-			route_write(&section, 3, a << 32 | b, &id, &(struct route_birth){ .id = 77, .peer = peer, .opened_ms = 1234 });
+			route_write(&section, 3, a << 32 | b, &id, &(struct route_birth){ .id = 77, .peer = peer, .figures.opened_s = 1234 });
 			assert_true(route_read(&section, 3, &v));
 			assert_int_equal(v.generation, a << 32 | b);
 			assert_int_equal(v.state, ROUTE_OPENING);
@@ -70,7 +71,7 @@ static void test_names(void **state)
 			assert_memory_equal(v.service, s, a);
 			assert_memory_equal(v.user, u, b);
 			assert_int_equal(v.port, 4711);
-			assert_int_equal(v.opened_ms, 1234);
+			assert_int_equal(v.figures.opened_s, 1234);
 			assert_int_equal(v.id, 77);
 		}
 	}
@@ -100,6 +101,32 @@ static void test_marks(void **state)
 	assert_int_equal(v.confirmed, 0);
 }
 
+/* They go with a connection to another place, and a new connection begins with none. */
+static void test_figures(void **state)
+{
+	struct identity id = identity_of("chat", "alice");
+	struct route_figures f = { 1, 2, 3, 4, 5, 6 };
+	struct route_view v;
+
+	(void)state;
+	route_write(&section, 4, 77, &id,
+		&(struct route_birth){ .peer = peer, .figures = f, .moved = true, .epoch = 3, .given = 9, .confirmed = 8 });
+	assert_true(route_read(&section, 4, &v));
+	assert_memory_equal(&v.figures, &f, sizeof(f));
+	assert_int_equal(v.state, ROUTE_MOVED);
+	assert_int_equal(v.epoch, 3);
+	assert_int_equal(v.given, 9);
+	assert_int_equal(v.confirmed, 8);
+	route_write(&section, 4, 78, &id, &(struct route_birth){ .peer = peer, .figures.opened_s = 9 });
+	assert_true(route_read(&section, 4, &v));
+	assert_int_equal(v.state, ROUTE_OPENING);
+	assert_int_equal(v.given + v.confirmed + v.epoch, 0);
+	assert_int_equal(v.figures.opened_s, 9);
+	assert_int_equal(v.figures.bytes_in + v.figures.bytes_out + v.figures.messages_in +
+				 v.figures.messages_out + v.figures.messages_confirmed,
+		0);
+}
+
 /* A reader beside a writer never sees half of an identity, nor a mark of one epoch with the other's number. */
 static void test_no_torn_view(void **state)
 {
@@ -117,7 +144,7 @@ static void test_no_torn_view(void **state)
 			memset(name, 'a' + (int)(g % 26), len);
 			name[len] = '\0';
 			id = identity_of(name, name);
-			route_write(&section, 1, g, &id, &(struct route_birth){ .peer = peer, .opened_ms = g });
+			route_write(&section, 1, g, &id, &(struct route_birth){ .peer = peer, .figures.opened_s = (uint32_t)g });
 			for (uint32_t e = 1; e < 4; e++) {
 				route_set_epoch(&section, 1, e);
 				route_set_given(&section, 1, 1000 * e);
@@ -133,7 +160,7 @@ static void test_no_torn_view(void **state)
 		seen++;
 		assert_int_equal(v.service_len, 1 + v.generation % TOKEN_MAX);
 		assert_int_equal(v.user_len, v.service_len);
-		assert_int_equal(v.opened_ms, v.generation);
+		assert_int_equal(v.figures.opened_s, v.generation);
 		for (size_t i = 0; i < v.service_len; i++)
 			assert_int_equal(v.service[i], 'a' + (int)(v.generation % 26));
 		assert_true(v.confirmed == 0 || v.confirmed == 1000 * v.epoch);
@@ -243,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_figures, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_marks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_torn_view, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changes_once, setup, teardown),

@@ -131,3 +131,11 @@ NATS_RIG_SRC = \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+
+UNIT_TESTS += test_stats
+test_stats_SRC = \
+	src/ipc/stats.c
+
+UNIT_TESTS += test_parcel
+test_parcel_SRC = \
+	src/worker/parcel.c
