@@ -114,6 +114,10 @@ void shm_unmap(struct shm *shm);
 /* Reads the header alone, without mapping. 0 or -1 as above. */
 int shm_read_header(int fd, struct shm_header *out);
 
+/* A connection's name for people and services (Ws-Conn): unique among gateways. */
+#define SHM_CONN_NAME 40
+void shm_conn_name(char out[SHM_CONN_NAME], const uint8_t segment_id[16], unsigned slot, uint64_t generation);
+
 struct shm_slot *shm_slot(const struct shm *shm, unsigned slot);
 /* False: the slot was never prepared. */
 bool shm_slot_used(const struct shm *shm, unsigned slot);

@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -212,6 +214,13 @@ void shm_unmap(struct shm *shm)
 static char *slot_at(const struct shm *shm, unsigned slot)
 {
 	return (char *)shm->base + shm_slots_at() + slot * shm_layout(&shm->header->sizes).size;
+}
+
+void shm_conn_name(
+	char out[SHM_CONN_NAME], const uint8_t segment_id[16], unsigned slot, uint64_t generation)
+{
+	snprintf(out, SHM_CONN_NAME, "%02x%02x%02x%02x-%x-%" PRIx64, segment_id[0], segment_id[1],
+		segment_id[2], segment_id[3], slot, generation);
 }
 
 struct shm_slot *shm_slot(const struct shm *shm, unsigned slot)

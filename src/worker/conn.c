@@ -17,6 +17,27 @@
 static void conn_readable(evutil_socket_t fd, short what, void *arg);
 static void conn_writable(evutil_socket_t fd, short what, void *arg);
 
+/* A worker has one thread. */
+const struct log_field *conn_who(const struct conn *c)
+{
+	static char conn[SHM_CONN_NAME], addr[ROUTE_ADDR_NAME];
+	static struct log_field fields[5];
+	struct log_field *f = fields;
+	struct identity id;
+
+	if (c->route != NO_ROUTE) {
+		id = link_identity(c);
+		shm_conn_name(conn, c->w->shm.header->id, c->w->h->slot, c->generation);
+		*f++ = kv_str("conn", conn);
+		*f++ = kv_mem("service", id.service, id.service_len);
+		*f++ = kv_mem("user", id.user, id.user_len);
+	}
+	route_addr_name(addr, c->peer.addr, c->peer.port);
+	*f++ = kv_str("addr", addr);
+	*f = kv_end;
+	return fields;
+}
+
 void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
 {
 	struct conn *c = calloc(1, sizeof(*c));
@@ -26,7 +47,7 @@ void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *
 	if (c)
 		c->hs = handshake_new(&limits);
 	if (!c || !c->hs) {
-		log_error("no memory for a connection");
+		log_some_errors(5, "no memory for a connection");
 		free(c);
 		close(fd);
 		return;
@@ -41,7 +62,7 @@ void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	event_assign(&c->read_ev, w->base, fd, EV_READ | EV_PERSIST, conn_readable, c);
 	if (event_add(&c->read_ev, NULL) < 0) {
-		log_error("cannot watch a connection", kv_errno(errno));
+		log_some_errors(5, "cannot watch a connection", kv_errno(errno));
 		handshake_free(c->hs);
 		free(c);
 		close(fd);
@@ -160,7 +181,7 @@ static bool conn_want_write(struct conn *c)
 
 static bool conn_gone(struct conn *c, const char *why)
 {
-	log_debug("connection ends", kv_str("why", why));
+	log_debug("connection ends", kv_str("why", why), kv_more(conn_who(c)));
 	conn_free(c);
 	return false;
 }

@@ -12,8 +12,6 @@
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
 #define FLUSH_IOVS 64	   /* two for each frame, one for the Ping */
 
-static struct log_limit text_faults;
-
 static void link_ring_bridge(struct worker *w)
 {
 	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its successor looks by itself. */
@@ -119,18 +117,26 @@ enum link_broker link_broker(const struct worker *w)
 	return LINK_BROKER_READY;
 }
 
+struct identity link_identity(const struct conn *c)
+{
+	const struct route_section *s = &c->w->routes;
+	const struct route *r = &s->routes[c->route];
+	const char *names = r->names;
+
+	if (r->service_len + r->user_len > ROUTE_INLINE)
+		names = s->longs + (size_t)c->route * ROUTE_LONG;
+	return (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+}
+
 /* ---- up: client → service ---- */
 
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
-	const struct route *r = &w->routes.routes[c->route];
-	const char *names = r->names;
-	size_t size = sizeof(struct up_record) + r->service_len + r->user_len + payload;
+	size_t size;
 
-	if (r->service_len + r->user_len > ROUTE_INLINE)
-		names = w->routes.longs + (size_t)c->route * ROUTE_LONG;
-	*id = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+	*id = link_identity(c);
+	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
 	if (c->share_full)
@@ -327,15 +333,19 @@ static void link_write_batch(struct worker *w)
 	w->nsegs = 0;
 }
 
-static uint8_t link_opcode(const struct down_view *v)
+static uint8_t link_opcode(struct worker *w, const struct down_view *v)
 {
 	if (v->m->text == DOWN_TEXT_BINARY)
 		return WS_BINARY;
 	if (utf8_valid(v->data, v->m->len))
 		return WS_TEXT;
 	/* Marked as text and not UTF-8: a client would have to fail the connection (8.1). */
-	if (v->m->text == DOWN_TEXT_TEXT && log_allow(&text_faults, 5, 10000))
-		log_warn("message marked as text is not UTF-8: sent as binary", kv_uint("seq", v->m->seq));
+	if (v->m->text == DOWN_TEXT_TEXT) {
+		const struct conn *c = v->m->nrefs ? link_find(w, &v->refs[0]) : NULL;
+
+		log_some_warnings(5, "message marked as text is not UTF-8: sent as binary",
+			kv_uint("seq", v->m->seq), kv_more(c ? conn_who(c) : NULL));
+	}
 	return WS_BINARY;
 }
 
@@ -373,7 +383,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 
 static void link_message(struct worker *w, const struct down_view *v)
 {
-	uint8_t opcode = link_opcode(v);
+	uint8_t opcode = link_opcode(w, v);
 
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);

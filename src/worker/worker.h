@@ -20,6 +20,7 @@
 #include <wsgate/config.h>
 #include <wsgate/handshake.h>
 #include <wsgate/heritage.h>
+#include <wsgate/log.h>
 #include <wsgate/message.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
@@ -171,6 +172,8 @@ size_t worker_family_connections(const struct worker *w);
 /* conn.c */
 void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
 void conn_free(struct conn *c);
+/* For log lines: conn, service and user where they are known, and addr. Valid until the next call. */
+const struct log_field *conn_who(const struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
 bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
 struct iovec;
@@ -210,6 +213,7 @@ void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 bool link_open(struct conn *c, const struct identity *id);
 void link_end(struct conn *c);
+struct identity link_identity(const struct conn *c); /* of a connection that has a route */
 void link_confirm(struct conn *c, uint64_t seq);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
