@@ -3,6 +3,7 @@ BASE_SRC = \
 	src/base/confile.c \
 	src/base/config.c \
 	src/base/daemon.c \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
 	src/base/option_table.c \

@@ -14,12 +14,12 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-enum log_field_kind { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_MEM, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_ERRNO };
+enum log_field_kind { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_MEM, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_ERRNO, LOG_FIELD_MORE };
 
 struct log_field {
 	enum log_field_kind kind;
 	const char *key;
-	const void *ptr; /* STR, MEM: borrowed for the call; NULL prints as an empty value */
+	const void *ptr; /* STR, MEM: borrowed for the call; NULL prints as an empty value. MORE: other fields, or NULL */
 	size_t len;	 /* MEM: bytes */
 	int64_t num;	 /* INT, UINT; ERRNO: the errno value */
 };
@@ -30,18 +30,43 @@ struct log_field {
 #define kv_uint(k, v) ((struct log_field){ LOG_FIELD_UINT, (k), NULL, 0, (int64_t)(v) })
 #define kv_errno(v) ((struct log_field){ LOG_FIELD_ERRNO, "error", NULL, 0, (v) })
 
+/* Fields that were put together elsewhere: conn, service, user, addr of a connection. Not nested. */
+#define kv_more(fields) ((struct log_field){ LOG_FIELD_MORE, NULL, (fields), 0, 0 })
+#define kv_end ((struct log_field){ LOG_FIELD_END, NULL, NULL, 0, 0 })
+
 /* Usage: log_warn("port taken", kv_str("addr", a), kv_errno(errno)); */
 #define log_at(level, msg, ...)                                                                    \
 	do {                                                                                       \
 		if (log_wants(level))                                                              \
 			log_write((level), (msg),                                                  \
-				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { LOG_FIELD_END, NULL, NULL, 0, 0 } }); \
+				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) kv_end });             \
 	} while (0)
 #define log_error(msg, ...) log_at(LOG_LEVEL_ERROR, msg __VA_OPT__(, ) __VA_ARGS__)
 #define log_warn(msg, ...) log_at(LOG_LEVEL_WARN, msg __VA_OPT__(, ) __VA_ARGS__)
 #define log_info(msg, ...) log_at(LOG_LEVEL_INFO, msg __VA_OPT__(, ) __VA_ARGS__)
 #define log_debug(msg, ...) log_at(LOG_LEVEL_DEBUG, msg __VA_OPT__(, ) __VA_ARGS__)
 #define log_trace(msg, ...) log_at(LOG_LEVEL_TRACE, msg __VA_OPT__(, ) __VA_ARGS__)
+
+/*
+ * What a client, a service or the broker can cause again and again: at most `burst` lines with that
+ * message in 10 seconds. How many were left out is said at the next one, or by log_catch_up().
+ * msg is a literal.
+ */
+#define log_some_at(level, burst, msg, ...)                                                        \
+	do {                                                                                       \
+		if (log_wants(level) && log_allow((msg), (burst)))                                 \
+			log_write((level), (msg),                                                  \
+				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) kv_end });  \
+	} while (0)
+#define log_some_errors(burst, msg, ...) log_some_at(LOG_LEVEL_ERROR, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_some_warnings(burst, msg, ...) log_some_at(LOG_LEVEL_WARN, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_some_infos(burst, msg, ...) log_some_at(LOG_LEVEL_INFO, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+/* Nonzero: the line may be written. */
+int log_allow(const char *msg, uint32_t burst);
+/* What it was about is over: the next one is news. */
+void log_again(const char *msg);
+/* About once a second, by every process: says what was left out when no other line of that kind came. */
+void log_catch_up(void);
 
 /* target: "stderr", "syslog" or a file's path. 0, or -1 with errno (the old target stays). */
 int log_open(const char *target, enum log_level level, enum log_format format);
@@ -68,15 +93,5 @@ void log_set_process(const char *name);
 int log_wants(enum log_level level);
 /* fields ends with LOG_FIELD_END. A line that cannot be written is dropped and counted. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
-
-/*
- * A limit for lines that a client can cause: at most `burst` lines in `interval_ms`; the first line
- * after a pause says how many were left out. Returns nonzero when the line may be written.
- */
-struct log_limit {
-	uint64_t start_ms;
-	uint32_t used, dropped;
-};
-int log_allow(struct log_limit *l, uint32_t burst, uint32_t interval_ms);
 
 #endif

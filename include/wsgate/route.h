@@ -62,7 +62,7 @@ struct route_section {
 	uint32_t n;
 };
 
-/* "00c0ffee…": how a connection is called outside. */
+/* A connection's name for people and services (Ws-Conn): "00c0ffee…", unique among gateways. */
 #define ROUTE_ID_TEXT 17
 void route_id_text(uint64_t id, char out[ROUTE_ID_TEXT]);
 
@@ -106,6 +106,9 @@ void route_set_given(const struct route_section *s, uint32_t index, uint64_t seq
 void route_set_confirmed(const struct route_section *s, uint32_t index, uint64_t seq);
 void route_set_epoch(const struct route_section *s, uint32_t index, uint32_t epoch); /* both marks go to 0 */
 void route_clear(const struct route_section *s, uint32_t index);
+/* "192.0.2.1:4711", "[2001:db8::1]:4711". */
+#define ROUTE_ADDR_NAME 56
+void route_addr_name(char out[ROUTE_ADDR_NAME], const uint8_t addr[16], uint16_t port);
 
 /*
  * The change list: indexes of routes that changed, worker → bridge. Each route stands on it at most

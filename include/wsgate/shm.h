@@ -114,6 +114,7 @@ int shm_read_stream(int fd, struct shm_stream *out);
 /* Reads the header alone, without mapping. 0 or -1 as above. */
 int shm_read_header(int fd, struct shm_header *out);
 
+
 struct shm_slot *shm_slot(const struct shm *shm, unsigned slot);
 /* False: the slot was never prepared. */
 bool shm_slot_used(const struct shm *shm, unsigned slot);

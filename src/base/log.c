@@ -1,11 +1,13 @@
 /*
  * log: see log.h. No locks: a line is made on the caller's stack and leaves by one write(); a file
  * is opened again by dup3() over the same descriptor, so a writer in another thread never holds a
- * stale one.
+ * stale one. Only what is limited, and syslog, know a lock.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,7 +15,10 @@
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <wsgate/log.h>
+
+#include "devlog.h"
 
 /* PIPE_BUF: several processes write to one pipe, and up to here a write is not interleaved. */
 #define LINE_MAX_BYTES 4096
@@ -150,7 +155,7 @@ static bool put_value(struct line *l, const char *p, size_t n, bool json)
 	return true;
 }
 
-static void put_field(struct line *l, const struct log_field *f, bool json)
+static void put_one(struct line *l, const struct log_field *f, bool json)
 {
 	char num[256];
 	const char *p = num;
@@ -181,6 +186,19 @@ static void put_field(struct line *l, const struct log_field *f, bool json)
 		!put_str(l, json ? "\":" : "=") ||
 		!(number ? put(l, p, n) : put_value(l, p, n, json)))
 		l->len = start; /* no key without its value, and no half number */
+}
+
+static void put_fields(struct line *l, const struct log_field *f, bool json)
+{
+	for (; f && f->kind != LOG_FIELD_END && !l->cut; f++) {
+		if (f->kind != LOG_FIELD_MORE) {
+			put_one(l, f, json);
+			continue;
+		}
+		for (const struct log_field *g = f->ptr;
+			g && g->kind != LOG_FIELD_END && !l->cut; g++)
+			put_one(l, g, json);
+	}
 }
 
 static void put_time(struct line *l)
@@ -225,8 +243,7 @@ static void make_line(struct line *l, enum log_level level, const char *msg,
 		put_str(l, ": ");
 		put_text(l, msg, strlen(msg), false);
 	}
-	for (; fields && fields->kind != LOG_FIELD_END && !l->cut; fields++)
-		put_field(l, fields, json);
+	put_fields(l, fields, json);
 	if (l->cut) {
 		l->cut = false;
 		l->cap = LINE_MAX_BYTES;
@@ -238,10 +255,14 @@ static void make_line(struct line *l, enum log_level level, const char *msg,
 	put_str(l, "\n");
 }
 
+/* A pipe that nobody reads must not stop us: a line that finds no room is lost. */
 static bool write_line(int fd, const struct line *l)
 {
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
 	ssize_t n;
 
+	if (poll(&room, 1, 0) == 0)
+		return false;
 	do
 		n = write(fd, l->buf, l->len);
 	while (n < 0 && errno == EINTR);
@@ -257,7 +278,8 @@ static void emit(enum log_level level, const char *msg, const struct log_field *
 	if (fd == TARGET_SYSLOG) {
 		make_line(&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON,
 			false);
-		syslog(syslog_levels[level], "%.*s", (int)l.len - 1, l.buf);
+		if (!devlog_send(syslog_levels[level], l.buf, l.len - 1))
+			atomic_fetch_add(&lost, 1);
 	} else {
 		make_line(
 			&l, level, msg, fields, atomic_load(&line_format) == LOG_FORMAT_JSON, true);
@@ -320,8 +342,6 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 
 	if (strcmp(target, "syslog") == 0) {
 		fd = TARGET_SYSLOG;
-		if (old != TARGET_SYSLOG)
-			openlog(NULL, LOG_PID, LOG_DAEMON);
 	} else if (strcmp(target, "stderr") == 0) {
 		fd = STDERR_FILENO;
 	} else {
@@ -341,7 +361,7 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 		(void)dup3(STDERR_FILENO, file_fd,
 			O_CLOEXEC); /* lets the old file go, keeps the number */
 	if (fd != TARGET_SYSLOG && old == TARGET_SYSLOG)
-		closelog();
+		devlog_close();
 	return 0;
 }
 
@@ -357,7 +377,7 @@ int log_fd(void)
 	int fd = atomic_load(&target_fd);
 
 	if (fd == TARGET_SYSLOG)
-		closelog();
+		devlog_close();
 	return fd;
 }
 
@@ -375,7 +395,7 @@ int log_adopt(int fd)
 	}
 	atomic_store(&target_fd, file_fd);
 	if (old == TARGET_SYSLOG)
-		closelog();
+		devlog_close();
 	return 0;
 }
 
@@ -403,28 +423,97 @@ void log_set_process(const char *name)
 	snprintf(process, sizeof(process), "%s", name);
 }
 
-int log_allow(struct log_limit *l, uint32_t burst, uint32_t interval_ms)
+/* ---- lines that somebody else can cause ---- */
+
+#define KINDS_MAX 64
+#define KIND_MS 10000
+
+static struct kind {
+	const char *what; /* a literal */
+	uint64_t start_ms;
+	uint32_t used, dropped;
+} kinds[KINDS_MAX];
+static pthread_mutex_t kinds_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t kind_clock(void)
 {
 	struct timespec ts;
-	uint64_t now;
-	uint32_t dropped;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-	if (l->start_ms == 0 || now - l->start_ms >= interval_ms) {
-		dropped = l->dropped;
-		l->start_ms = now;
-		l->used = 0;
-		l->dropped = 0;
-		if (dropped > 0)
-			log_warn(
-				"lines like the next one were left out", kv_uint("lines", dropped));
-	}
-	if (l->used >= burst) {
-		if (l->dropped < UINT32_MAX)
-			l->dropped++;
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* When there are too many, the last ones share a place. */
+static struct kind *kind_find(const char *what)
+{
+	struct kind *k = kinds;
+
+	while (k < kinds + KINDS_MAX - 1 && k->what && strcmp(k->what, what) != 0)
+		k++;
+	if (!k->what)
+		k->what = what;
+	return k;
+}
+
+/* Begins anew when its time is over; says how many were left out. */
+static uint32_t kind_renew(struct kind *k, uint64_t now)
+{
+	uint32_t dropped = k->dropped;
+
+	if (k->start_ms != 0 && now - k->start_ms < KIND_MS)
 		return 0;
+	k->start_ms = now;
+	k->used = k->dropped = 0;
+	return dropped;
+}
+
+static void kind_say(const char *what, uint32_t dropped)
+{
+	if (dropped > 0)
+		log_warn("lines were left out", kv_str("like", what), kv_uint("lines", dropped));
+}
+
+int log_allow(const char *what, uint32_t burst)
+{
+	uint64_t now = kind_clock();
+	uint32_t dropped;
+	struct kind *k;
+	bool allowed;
+
+	pthread_mutex_lock(&kinds_lock);
+	k = kind_find(what);
+	dropped = kind_renew(k, now);
+	allowed = k->used < burst;
+	if (allowed)
+		k->used++;
+	else if (k->dropped < UINT32_MAX)
+		k->dropped++;
+	pthread_mutex_unlock(&kinds_lock);
+	kind_say(what, dropped);
+	return allowed;
+}
+
+void log_again(const char *what)
+{
+	pthread_mutex_lock(&kinds_lock);
+	kind_find(what)->used = 0;
+	pthread_mutex_unlock(&kinds_lock);
+}
+
+void log_catch_up(void)
+{
+	uint64_t now = kind_clock();
+
+	for (struct kind *k = kinds; k < kinds + KINDS_MAX; k++) {
+		const char *what;
+		uint32_t dropped;
+
+		pthread_mutex_lock(&kinds_lock);
+		what = k->what;
+		dropped = k->dropped > 0 ? kind_renew(k, now) : 0;
+		pthread_mutex_unlock(&kinds_lock);
+		if (!what)
+			return;
+		kind_say(what, dropped);
 	}
-	l->used++;
-	return 1;
 }

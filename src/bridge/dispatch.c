@@ -39,6 +39,17 @@ static struct buser *user_new(struct bridge *b, const struct identity *id)
 	return u;
 }
 
+static const struct log_field *user_who(const struct buser *u)
+{
+	static struct log_field f[3];
+	const char *names = u->names + 1;
+
+	f[0] = kv_mem("service", names, u->service_len);
+	f[1] = kv_mem("user", names + u->service_len, u->user_len);
+	f[2] = kv_end;
+	return f;
+}
+
 static void user_drop_first(struct buser *u)
 {
 	struct bnode *n = u->first;
@@ -277,7 +288,7 @@ void dispatch_message(void *owner, struct broker_message *m)
 		return;
 	u->head = m->seq;
 	if (!too_large(u, m) && !user_buffer(u, m)) {
-		log_error("no memory for a message: it is read again later");
+		log_some_errors(5, "no memory for a message: it is read again later", kv_more(user_who(u)));
 		for (struct bconn *c = u->conns; c; c = c->next)
 			bconn_fall_behind(c);
 		user_drop_buffer(u);
@@ -418,7 +429,7 @@ static bool user_open_each(void *value, void *arg)
 	(void)arg;
 	if (!u->q && u->conns && !user_open(u)) {
 		u->b->retries++;
-		log_error("no memory for a queue: tried again");
+		log_some_errors(5, "no memory for a queue: tried again", kv_more(user_who(u)));
 		return true;
 	}
 	for (struct bconn *c = u->conns; c; c = c->next)
@@ -437,7 +448,11 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	if (!u && c)
 		u = user_new(b, &id);
 	if (!c || !u) {
-		log_error("no memory for a connection");
+		char conn[ROUTE_ID_TEXT];
+
+		route_id_text(v->id, conn);
+		log_some_errors(5, "no memory for a connection", kv_str("conn", conn),
+			kv_mem("service", id.service, id.service_len), kv_mem("user", id.user, id.user_len));
 		free(c);
 		return NULL;
 	}

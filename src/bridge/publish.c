@@ -37,7 +37,6 @@ struct pub_user {
 	char key[];
 };
 
-static struct log_limit refused_limit, retry_limit, duplicate_limit;
 
 int publish_start(struct bridge *b)
 {
@@ -164,14 +163,23 @@ static void publish_final(struct pub *p)
 	pub_user_done(u);
 }
 
+static const struct log_field *publish_who(const struct pub *p)
+{
+	static struct log_field f[4];
+
+	f[0] = kv_str("conn", p->conn);
+	f[1] = kv_mem("service", p->p.id.service, p->p.id.service_len);
+	f[2] = kv_mem("user", p->p.id.user, p->p.id.user_len);
+	f[3] = kv_end;
+	return f;
+}
+
 static void publish_again(struct pub *p, const char *why)
 {
 	p->seen = true;
 	stat_add(p->src->b->shm.bridge->stats.retries, 1);
-	if (log_allow(&retry_limit, 5, 10000))
-		log_info("a client's message waits for the broker", kv_str("why", why),
-			kv_mem("service", p->p.id.service, p->p.id.service_len),
-			kv_mem("user", p->p.id.user, p->p.id.user_len));
+	log_some_infos(5, "a client's message waits for the broker", kv_str("why", why),
+		kv_more(publish_who(p)));
 	pub_user_later(p->user);
 }
 
@@ -188,11 +196,8 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 		return;
 	}
 	stat_add(b->shm.bridge->stats.refused, 1);
-	if (log_allow(&refused_limit, 20, 10000))
-		log_warn("a client's message was refused", kv_str("reason", reason),
-			kv_mem("service", p->p.id.service, p->p.id.service_len),
-			kv_mem("user", p->p.id.user, p->p.id.user_len), kv_str("conn", p->conn),
-			kv_uint("bytes", p->p.len));
+	log_some_warnings(20, "a client's message was refused", kv_str("reason", reason),
+		kv_uint("bytes", p->p.len), kv_more(publish_who(p)));
 	if (c)
 		c->poisoned = true; /* what it sent behind it would be stored with a hole before it */
 	publish_final(p);
@@ -255,9 +260,9 @@ static void publish_stored(struct pub *p, bool duplicate)
 	p->user->full_since_ms = 0;
 	if (duplicate) {
 		stat_add(st->duplicates, 1);
-		if (!p->seen && log_allow(&duplicate_limit, 5, 10000))
-			log_error("the broker calls a first publish a duplicate: it did not store it",
-				kv_str("msg_id", p->msg_id));
+		if (!p->seen)
+			log_some_errors(5, "the broker calls a first publish a duplicate: it did not store it",
+				kv_str("msg_id", p->msg_id), kv_more(publish_who(p)));
 	}
 	publish_final(p);
 }
@@ -394,7 +399,7 @@ static enum ring_read publish_read_one(struct up_source *src)
 		return RING_RECORD;
 	src->ring.pos = before;
 	src->b->starved = true;
-	log_error("no memory for a client's message: it waits");
+	log_some_errors(5, "no memory for a client's message: it waits");
 	return RING_EMPTY;
 }
 

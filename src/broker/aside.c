@@ -43,9 +43,9 @@ static void finish(struct aside *a, bool done, const char *why)
 	struct broker_queue *q = a->q;
 	uint64_t seq = a->m->seq;
 
-	if (!done && log_allow(&q->b->say_aside, 5, 10000))
-		log_error("a message could not be set aside: it stays in the stream",
-			kv_str("queue", q->name), kv_uint("seq", seq), kv_str("why", why));
+	if (!done)
+		log_some_errors(5, "a message could not be set aside: it stays in the stream",
+			kv_uint("seq", seq), kv_str("why", why), kv_more(queue_who(q)));
 	aside_free(a);
 	if (done)
 		removal_doom(q, seq);
@@ -156,9 +156,9 @@ void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 	struct aside *a = calloc(1, sizeof(*a));
 
 	b->stats.set_aside++;
-	if (log_allow(&b->say_aside, 5, 10000))
-		log_warn("a message that no client can get is set aside", kv_str("queue", q->name),
-			kv_uint("seq", m->seq), kv_uint("bytes", m->len), kv_str("reason", reason));
+	log_some_warnings(5, "a message that no client can get is set aside",
+		kv_uint("seq", m->seq), kv_uint("bytes", m->len), kv_str("reason", reason),
+		kv_more(queue_who(q)));
 	if (!a)
 		return; /* it stays in the stream */
 	a->q = q;

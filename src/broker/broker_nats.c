@@ -160,12 +160,13 @@ static void denied(struct broker *b, const char *text)
 		npublish_denied(b, from + 1, (size_t)(to - from - 1));
 		aside_denied(b, from + 1, (size_t)(to - from - 1));
 	}
-	if (log_allow(&b->say_denied, 5, 10000))
-		log_error(from && strncmp(from + 1, ours, strlen(ours)) == 0
-				  ? "the broker does not let this user publish messages of clients"
-				  : "the broker does not let this user do what the gateway needs: "
-				    "see PERMISSIONS "
-				    "in wsgate(7)",
+	if (from && strncmp(from + 1, ours, strlen(ours)) == 0)
+		log_some_errors(5, "the broker does not let this user publish messages of clients",
+			kv_str("why", text));
+	else
+		log_some_errors(5,
+			"the broker does not let this user do what the gateway needs: "
+			"see PERMISSIONS in wsgate(7)",
 			kv_str("why", text));
 }
 
@@ -215,7 +216,7 @@ static void on_event(void *arg, struct wire_event *e)
 		denied(b, e->text);
 		break;
 	case WIRE_OVERFLOW:
-		log_warn("live copies were lost: every queue is read again");
+		log_some_warnings(1, "live copies were lost: every queue is read again");
 		queue_rescan_all(b);
 		break;
 	case WIRE_CHANGED:

@@ -72,7 +72,7 @@ static bool take_settings(struct carrier *k)
 	same = strcmp(next.url, k->settings.url) == 0;
 	settings_free(&k->settings);
 	k->settings = next;
-	k->say_connect = k->say_ready = (struct log_limit){0};
+	hookup_news();
 	return same;
 }
 

@@ -37,7 +37,6 @@ struct carrier {
 	struct wire_event *down; /* made with the session, so that its end can always be told */
 	uint64_t session, known_stream;
 	unsigned flush_pause, flush_late, seed;
-	struct log_limit say_connect, say_ready, say_stream;
 	_Atomic uint64_t rtt_us;
 };
 
@@ -49,6 +48,7 @@ void carrier_on_closed(natsConnection *nc, void *closure);
 /* hookup.c. False: not yet; *wait says how many milliseconds until the next try. */
 bool hookup_open(struct carrier *k, unsigned *wait);
 void hookup_close(struct carrier *k);
+void hookup_news(void);
 /* The stream of this session, with settings that have changed. */
 void hookup_check_again(struct carrier *k);
 /* Where subscriptions bring their messages; closure: the key. */

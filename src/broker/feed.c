@@ -333,9 +333,9 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 		broker_message_unref(&e->m);
 		found_none(q, sweep);
 	} else {
-		if (e->status != 503 && log_allow(&b->say_get, 1, 10000))
-			log_warn("the broker refuses a direct get: tried again",
-				kv_uint("status", e->status), kv_str("queue", q->name));
+		if (e->status != 503)
+			log_some_warnings(1, "the broker refuses a direct get: tried again",
+				kv_uint("status", e->status), kv_more(queue_who(q)));
 		broker_message_unref(&e->m);
 		job_move(b, &q->job, JOB_LATER);
 	}

@@ -13,7 +13,6 @@
 #define WRITE_TIMEOUT_MS 5000
 #define PING_MS 5000 /* a peer that is silent for three of these is gone */
 #define REFUSED_MS 5000
-#define SAY_EVERY_MS 10000
 
 /* ---- nats.c's threads ---- */
 
@@ -169,13 +168,19 @@ static void learn_servers(struct carrier *k)
 	free(servers);
 }
 
-static void say_failure(struct carrier *k, const char *what, const char *why, struct log_limit *l)
+static void say_failure(struct carrier *k, const char *what, const char *why)
 {
 	char url[256];
 
 	settings_redact(k->settings.nservers > 0 ? k->settings.servers[0] : "", url, sizeof(url));
-	if (log_allow(l, 1, SAY_EVERY_MS))
-		log_error(what, kv_str("url", url), kv_str("why", why));
+	log_some_errors(1, what, kv_str("url", url), kv_str("why", why));
+}
+
+/* What failed before was said; the next failure is another one. */
+void hookup_news(void)
+{
+	log_again("cannot connect to the broker");
+	log_again("the broker is not ready");
 }
 
 static bool post_up(struct carrier *k, const struct stream_state *st)
@@ -225,7 +230,7 @@ static bool check_stream(struct carrier *k, struct stream_state *st, unsigned *w
 		*wait = REFUSED_MS;
 		return false;
 	default:
-		say_failure(k, "the broker is not ready", st->text, &k->say_ready);
+		say_failure(k, "the broker is not ready", st->text);
 		return false;
 	}
 }
@@ -237,7 +242,7 @@ void hookup_check_again(struct carrier *k)
 	learn_servers(k);
 	if (stream_check(k->nc[MAIN], &k->settings, &st) != STREAM_OK)
 		say_failure(k, "the stream cannot be brought up to date: it stays as it is",
-			st.text, &k->say_stream);
+			st.text);
 }
 
 bool hookup_open(struct carrier *k, unsigned *wait)
@@ -256,12 +261,11 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
 		s = subscribe_replies(k, i);
 	if (s != NATS_OK) {
-		say_failure(
-			k, "cannot connect to the broker", natsStatus_GetText(s), &k->say_connect);
+		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s));
 		return false;
 	}
 	learn_servers(k);
-	k->say_connect = k->say_ready = (struct log_limit){0};
+	hookup_news();
 	return post_up(k, &st);
 }
 

@@ -194,9 +194,11 @@ void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 		broker_message_unref(&e->m);
 		return;
 	}
-	if (e && r > BROKER_DUPLICATE && r != BROKER_AGAIN && log_allow(&b->say_publish, 5, 10000))
-		log_warn("the broker does not take a message", kv_str("subject", p->subject),
-			kv_uint("bytes", p->p->len), kv_str("why", why));
+	if (e && r > BROKER_DUPLICATE && r != BROKER_AGAIN)
+		log_some_warnings(5, "the broker does not take a message", kv_str("why", why),
+			kv_uint("bytes", p->p->len), kv_str("conn", p->p->conn),
+			kv_mem("service", p->p->id.service, p->p->id.service_len),
+			kv_mem("user", p->p->id.user, p->p->id.user_len));
 	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);

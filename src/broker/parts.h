@@ -185,7 +185,6 @@ struct broker {
 	struct pub_list publishing;
 	struct aside_list asides;
 	struct watch watch;
-	struct log_limit say_get, say_delete, say_publish, say_aside, say_denied;
 	struct broker_stats stats;
 	char server[256]; /* of the last session; without credentials */
 };
@@ -205,6 +204,8 @@ static inline json_t *broker_doc(const struct wire_event *e)
 /* ---- queue.c ---- */
 struct broker_queue *queue_of(const struct broker *b, uint64_t key); /* of a subscription */
 void queue_subscribe(struct broker_queue *q);
+/* For log lines: service and user. Of the loop's thread; valid until the next call. */
+const struct log_field *queue_who(const struct broker_queue *q);
 /* After broker_resume(): subscribes all, reads all. */
 void queue_resume_all(struct broker *b, bool marks_valid);
 void queue_session_lost(struct broker *b);

@@ -98,6 +98,20 @@ static void start(struct broker_queue *q)
 		recheck_later(q);
 }
 
+const struct log_field *queue_who(const struct broker_queue *q)
+{
+	static char service[TOKEN_MAX], user[TOKEN_MAX];
+	static struct log_field f[3];
+	const char *dot = strchr(q->name, '.');
+	int n = token_decode(q->name, (size_t)(dot - q->name), service, sizeof(service));
+
+	f[0] = kv_mem("service", service, n > 0 ? (size_t)n : 0);
+	n = token_decode(dot + 1, strlen(dot + 1), user, sizeof(user));
+	f[1] = kv_mem("user", user, n > 0 ? (size_t)n : 0);
+	f[2] = kv_end;
+	return f;
+}
+
 struct broker_queue *broker_queue_open(
 	struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner)
 {

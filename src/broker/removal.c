@@ -201,7 +201,7 @@ void removal_pump(struct broker *b)
 }
 
 /* Done, or nothing there to be done. */
-static bool is_removed(struct broker *b, const json_t *doc, unsigned status)
+static bool is_removed(const struct broker_queue *q, const json_t *doc, unsigned status)
 {
 	const json_t *error = json_object_get(doc, "error");
 	int64_t err = json_integer_value(json_object_get(error, "err_code"));
@@ -215,9 +215,9 @@ static bool is_removed(struct broker *b, const json_t *doc, unsigned status)
 		return true;
 	if (err == 10057 && why && (strstr(why, "no message found") || strstr(why, "not found")))
 		return true;
-	if (log_allow(&b->say_delete, 1, 10000))
-		log_warn("the broker does not remove a message: tried again",
-			kv_uint("status", status), kv_int("code", err), kv_str("why", why));
+	log_some_warnings(1, "the broker does not remove a message: tried again",
+		kv_uint("status", status), kv_int("code", err), kv_str("why", why),
+		kv_more(queue_who(q)));
 	return false;
 }
 
@@ -229,7 +229,7 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 	q->removing--;
 	b->removing--;
 	b->stats.removals_pending--;
-	if (e && is_removed(b, doc, e->status)) {
+	if (e && is_removed(q, doc, e->status)) {
 		b->stats.removals++;
 	} else {
 		/* Of no use before the session is back, or the leader is there. */

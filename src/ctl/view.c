@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -155,22 +154,17 @@ static void print_name(const char *s, size_t len)
 	printf("%-20s ", enc);
 }
 
-static void print_session(const struct shm *shm, unsigned slot, const struct route_view *v)
+static void print_session(const struct route_view *v)
 {
 	static const char *const states[] = { "free", "opening", "open", "ended" };
-	char addr[INET6_ADDRSTRLEN] = "?";
-	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-	const uint8_t *id = shm->header->id;
+	char addr[ROUTE_ADDR_NAME], conn[ROUTE_ID_TEXT];
 
-	if (memcmp(v->addr, mapped, sizeof(mapped)) == 0)
-		inet_ntop(AF_INET, v->addr + 12, addr, sizeof(addr));
-	else
-		inet_ntop(AF_INET6, v->addr, addr, sizeof(addr));
+	route_addr_name(addr, v->addr, v->port);
+	route_id_text(v->id, conn);
 	print_name(v->service, v->service_len);
 	print_name(v->user, v->user_len);
-	printf("%02x%02x%02x%02x-%x-%-12" PRIx64 " %-8s given %-8" PRIu64 " confirmed %-8" PRIu64 " %s:%u ", id[0],
-		id[1], id[2], id[3], slot, v->generation, states[v->state & 3], v->given, v->confirmed, addr,
-		v->port);
+	printf("%-17s %-8s given %-8" PRIu64 " confirmed %-8" PRIu64 " %s ", conn, states[v->state & 3], v->given,
+		v->confirmed, addr);
 	print_age((uint64_t)v->figures.opened_s * 1000);
 	putchar('\n');
 }
@@ -196,7 +190,7 @@ int view_sessions(const struct config *c, const char *service, const char *user)
 				(v.state == ROUTE_OPENING || v.state == ROUTE_OPEN) &&
 				matches(service, v.service, v.service_len) &&
 				matches(user, v.user, v.user_len))
-				print_session(&shm, i, &v);
+				print_session(&v);
 	}
 	shm_unmap(&shm);
 	return fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;

@@ -1,3 +1,6 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <wsgate/route.h>
@@ -197,4 +200,14 @@ size_t changes_take(struct changes *c, uint32_t *out, size_t max)
 	atomic_store_explicit(&c->words->tail, tail, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
 	return n;
+}
+
+void route_addr_name(char out[ROUTE_ADDR_NAME], const uint8_t addr[16], uint16_t port)
+{
+	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	bool v4 = memcmp(addr, mapped, sizeof(mapped)) == 0;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? addr + 12 : addr, host, sizeof(host));
+	snprintf(out, ROUTE_ADDR_NAME, v4 ? "%s:%u" : "[%s]:%u", host, port);
 }

@@ -139,7 +139,7 @@ static bool caller_allowed(const struct control *c, int fd)
 		return false;
 	if (cred.uid == 0 || cred.uid == c->uid || cred.uid == geteuid())
 		return true;
-	log_warn("refused somebody at the control socket", kv_uint("uid", cred.uid),
+	log_some_warnings(5, "refused somebody at the control socket", kv_uint("uid", cred.uid),
 		kv_int("pid", cred.pid));
 	return false;
 }

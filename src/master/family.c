@@ -515,6 +515,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 	family_advance(f, now);
 	f->retry = !family_tell(f);
 	f->looked(f->arg);
+	log_catch_up();
 	family_arm(f, now);
 }
 

@@ -98,9 +98,9 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 static void master_libevent_says(int severity, const char *msg)
 {
 	if (severity >= EVENT_LOG_ERR)
-		log_error("libevent", kv_str("says", msg));
+		log_some_errors(20, "libevent", kv_str("says", msg));
 	else if (severity == EVENT_LOG_WARN)
-		log_warn("libevent", kv_str("says", msg));
+		log_some_warnings(20, "libevent", kv_str("says", msg));
 }
 
 static int master_watch_signals(struct master *m)

@@ -18,12 +18,33 @@
 static void conn_readable(evutil_socket_t fd, short what, void *arg);
 static void conn_writable(evutil_socket_t fd, short what, void *arg);
 
+/* A worker has one thread. */
+const struct log_field *conn_who(const struct conn *c)
+{
+	static char conn[ROUTE_ID_TEXT], addr[ROUTE_ADDR_NAME];
+	static struct log_field fields[5];
+	struct log_field *f = fields;
+	struct identity id;
+
+	if (c->route != NO_ROUTE) {
+		id = link_identity(c);
+		route_id_text(c->id, conn);
+		*f++ = kv_str("conn", conn);
+		*f++ = kv_mem("service", id.service, id.service_len);
+		*f++ = kv_mem("user", id.user, id.user_len);
+	}
+	route_addr_name(addr, c->peer.addr, c->peer.port);
+	*f++ = kv_str("addr", addr);
+	*f = kv_end;
+	return fields;
+}
+
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 
 	if (!c) {
-		log_error("no memory for a connection");
+		log_some_errors(5, "no memory for a connection");
 		close(fd);
 		return NULL;
 	}
@@ -55,7 +76,7 @@ struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct rout
 	c->hs = handshake_new(&limits);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {
-		log_error(c->hs ? "cannot watch a connection" : "no memory for a connection", kv_errno(errno));
+		log_some_errors(5, "cannot watch a connection", kv_errno(errno));
 		conn_free(c);
 		return NULL;
 	}
@@ -169,7 +190,7 @@ static bool conn_want_write(struct conn *c)
 
 static bool conn_gone(struct conn *c, const char *why)
 {
-	log_debug("connection ends", kv_str("why", why));
+	log_debug("connection ends", kv_str("why", why), kv_more(conn_who(c)));
 	c->by_client |= !c->close_sent;
 	conn_free(c);
 	return false;

@@ -14,8 +14,6 @@
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
 #define FLUSH_IOVS 64	   /* two for each frame, one for the Ping */
 
-static struct log_limit text_faults;
-
 static void link_ring_bridge(struct worker *w)
 {
 	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its successor looks by itself. */
@@ -40,17 +38,6 @@ struct conn *link_find(struct worker *w, const struct down_ref *ref)
 	struct conn *c = ref->index < w->routes.n ? w->by_route[ref->index] : NULL;
 
 	return c && c->generation == ref->generation ? c : NULL;
-}
-
-static void link_names(const struct conn *c, struct identity *who)
-{
-	const struct worker *w = c->w;
-	const struct route *r = &w->routes.routes[c->route];
-	const char *names = r->names;
-
-	if (r->service_len + r->user_len > ROUTE_INLINE)
-		names = w->routes.longs + (size_t)c->route * ROUTE_LONG;
-	*who = (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
 }
 
 static bool link_write(struct conn *c, const struct identity *who, struct route_birth *birth)
@@ -103,7 +90,7 @@ void link_describe(const struct conn *c, struct parcel_head *h, struct identity 
 {
 	const struct route *r = &c->w->routes.routes[c->route];
 
-	link_names(c, who);
+	*who = link_identity(c);
 	h->conn = c->id;
 	route_get_figures(&c->w->routes, c->route, &h->figures);
 	h->given = stat_get(r->given);
@@ -197,6 +184,17 @@ enum link_broker link_broker(const struct worker *w)
 	return LINK_BROKER_READY;
 }
 
+struct identity link_identity(const struct conn *c)
+{
+	const struct route_section *s = &c->w->routes;
+	const struct route *r = &s->routes[c->route];
+	const char *names = r->names;
+
+	if (r->service_len + r->user_len > ROUTE_INLINE)
+		names = s->longs + (size_t)c->route * ROUTE_LONG;
+	return (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+}
+
 /* ---- up: client → service ---- */
 
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
@@ -204,7 +202,7 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	struct worker *w = c->w;
 	size_t size;
 
-	link_names(c, id);
+	*id = link_identity(c);
 	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
@@ -401,15 +399,19 @@ static void link_write_batch(struct worker *w)
 	w->nsegs = 0;
 }
 
-static uint8_t link_opcode(const struct down_view *v)
+static uint8_t link_opcode(struct worker *w, const struct down_view *v)
 {
 	if (v->m->text == DOWN_TEXT_BINARY)
 		return WS_BINARY;
 	if (utf8_valid(v->data, v->m->len))
 		return WS_TEXT;
 	/* Marked as text and not UTF-8: a client would have to fail the connection (8.1). */
-	if (v->m->text == DOWN_TEXT_TEXT && log_allow(&text_faults, 5, 10000))
-		log_warn("message marked as text is not UTF-8: sent as binary", kv_uint("seq", v->m->seq));
+	if (v->m->text == DOWN_TEXT_TEXT) {
+		const struct conn *c = v->m->nrefs ? link_find(w, &v->refs[0]) : NULL;
+
+		log_some_warnings(5, "message marked as text is not UTF-8: sent as binary",
+			kv_uint("seq", v->m->seq), kv_more(c ? conn_who(c) : NULL));
+	}
 	return WS_BINARY;
 }
 
@@ -449,7 +451,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 
 static void link_message(struct worker *w, const struct down_view *v)
 {
-	uint8_t opcode = link_opcode(v);
+	uint8_t opcode = link_opcode(w, v);
 
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);

@@ -10,8 +10,6 @@
 
 #define PING_LEN 16 /* random id, then the mark */
 
-static struct log_limit client_faults;
-
 static uint64_t session_store_wait(const struct conn *c)
 {
 	const struct config *cf = c->w->c;
@@ -21,7 +19,7 @@ static uint64_t session_store_wait(const struct conn *c)
 
 static bool session_end(struct conn *c, const char *why)
 {
-	log_debug("connection ends without a Close", kv_str("why", why), kv_uint("conn", c->generation));
+	log_debug("connection ends without a Close", kv_str("why", why), kv_more(conn_who(c)));
 	conn_free(c);
 	return false;
 }
@@ -49,7 +47,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	if (c->ping_out || c->state != CONN_OPEN)
 		return 0;
 	if (worker_random(w, c->ping_id) < 0) {
-		log_error("no random bytes for a Ping: it waits", kv_errno(errno));
+		log_some_errors(1, "no random bytes for a Ping: it waits", kv_errno(errno));
 		return 0;
 	}
 	c->ping_mark = link_given(c);
@@ -190,9 +188,8 @@ bool session_refused(struct conn *c, uint16_t code, const char *reason)
 static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 {
 	stat_add(c->w->slot->stats.errors, 1);
-	if (log_allow(&client_faults, 20, 10000))
-		log_info("client fault", kv_uint("code", code), kv_str("reason", reason),
-			kv_uint("conn", c->generation));
+	log_some_infos(20, "client fault", kv_uint("code", code), kv_str("reason", reason),
+		kv_more(conn_who(c)));
 	c->peer_closed = 1;
 	if (c->close_sent) {
 		conn_shut(c, CONN_LINGER);

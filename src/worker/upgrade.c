@@ -8,22 +8,22 @@
 
 #define RETRY_AFTER 5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come at once */
 
-static struct log_limit refusals;
-
 static unsigned upgrade_retry_after(const struct worker *w)
 {
 	return RETRY_AFTER + (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
 }
 
-bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after)
+/* more: what else the log should say, or NULL. */
+static bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
+	const struct log_field *more)
 {
 	char out[1024];
 	size_t n = handshake_refuse(a, retry_after, out, sizeof(out));
 
 	if (!c->admin) {
 		tally_refused(c->w, a->status);
-		if (log_allow(&refusals, 20, 10000))
-			log_info("handshake refused", kv_uint("status", a->status), kv_str("why", a->text));
+		log_some_infos(20, "handshake refused", kv_uint("status", a->status), kv_str("why", a->text),
+			kv_more(more), kv_more(conn_who(c)));
 	}
 	if (!conn_send(c, out, n))
 		return false;
@@ -31,11 +31,16 @@ bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_
 	return true;
 }
 
-static bool upgrade_unavailable(struct conn *c, const char *text)
+bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after)
+{
+	return upgrade_refuse(c, a, retry_after, NULL);
+}
+
+static bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *who)
 {
 	struct http_answer a = { 503, text, "" };
 
-	return upgrade_answer(c, &a, upgrade_retry_after(c->w));
+	return upgrade_refuse(c, &a, upgrade_retry_after(c->w), who);
 }
 
 size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX])
@@ -57,6 +62,7 @@ static bool upgrade_accept(struct conn *c)
 	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
+	log_debug("connection opened", kv_more(conn_who(c)));
 	return true;
 }
 
@@ -72,27 +78,27 @@ bool upgrade_timeout(struct conn *c)
 	static const struct http_answer late = { 408, "the request did not come in time", "" };
 
 	if (c->state == CONN_OPENING)
-		return upgrade_unavailable(c, "the gateway could not open the route in time");
+		return upgrade_unavailable(c, "the gateway could not open the route in time", NULL);
 	return upgrade_answer(c, &late, 0);
 }
 
-static bool upgrade_route(struct conn *c, const struct handshake_identity *who)
+static bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
 	struct worker *w = c->w;
 	struct identity id = { who->service, who->user, who->service_len, who->user_len };
 
 	if (w->draining)
-		return upgrade_unavailable(c, "this gateway is stopping");
+		return upgrade_unavailable(c, "this gateway is stopping", named);
 	switch (link_broker(w)) {
 	case LINK_BROKER_STARTING:
-		return upgrade_unavailable(c, "no contact with the broker yet");
+		return upgrade_unavailable(c, "no contact with the broker yet", named);
 	case LINK_BROKER_AWAY:
-		return upgrade_unavailable(c, "the broker has been away for too long");
+		return upgrade_unavailable(c, "the broker has been away for too long", named);
 	case LINK_BROKER_READY:
 		break;
 	}
 	if (worker_family_connections(w) >= w->c->max_connections || !link_open(c, &id))
-		return upgrade_unavailable(c, "too many connections");
+		return upgrade_unavailable(c, "too many connections", named);
 	conn_set_state(c, CONN_OPENING);
 	return true;
 }
@@ -101,8 +107,11 @@ static bool upgrade_request(struct conn *c)
 {
 	const struct config *cf = c->w->c;
 	struct identity_rules rules = { false, false, cf->identity.service_cookie, cf->identity.user_cookie };
-	struct handshake_identity who;
+	struct handshake_identity who = { .service_len = 0 };
 	struct http_answer a, bad;
+	const char *from = handshake_header(c->hs, "Origin");
+	struct log_field named[4] = { kv_end, kv_end, kv_end, kv_end };
+	const struct log_field path[] = { kv_str("path", handshake_path(c->hs)), kv_end };
 	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0;
 
 	for (size_t i = 0; i < cf->identity.sources.n; i++) {
@@ -111,18 +120,22 @@ static bool upgrade_request(struct conn *c)
 	}
 	a = echo ? (struct http_answer){ 0, "", "" } : handshake_identify(c->hs, &rules, &who);
 	if (a.status && a.status != 401)
-		return upgrade_answer(c, &a, 0);
+		return upgrade_refuse(c, &a, 0, path);
 	bad = handshake_check(c->hs);
 	if (bad.status || a.status)
-		return upgrade_answer(c, bad.status ? &bad : &a, 0);
+		return upgrade_refuse(c, bad.status ? &bad : &a, 0, path);
 	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
 		-1); /* what a proxy before us speaks is not known */
-	if (a.status)
-		return upgrade_answer(c, &a, 0);
-	if (!echo)
-		return upgrade_route(c, &who);
-	c->echo = 1;
-	return upgrade_accept(c);
+	if (!a.status && echo) {
+		c->echo = 1;
+		return upgrade_accept(c);
+	}
+	named[0] = kv_mem("service", who.service, who.service_len);
+	named[1] = kv_mem("user", who.user, who.user_len);
+	if (!a.status)
+		return upgrade_route(c, &who, named);
+	named[2] = kv_str("origin", from);
+	return upgrade_refuse(c, &a, 0, echo ? named + 2 : named);
 }
 
 bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)

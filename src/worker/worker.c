@@ -72,14 +72,12 @@ static void worker_no_descriptor(struct worker *w, int listener)
 {
 	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
 				   "Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
-	static struct log_limit limit;
 	struct timeval pause = { 0, 100000 };
 	int fd;
 
 	tally_refused(w, 503);
-	if (log_allow(&limit, 1, 10000))
-		log_warn("no file descriptor left for a connection: raise the limit of open files",
-			kv_uint("connections", w->nconns));
+	log_some_warnings(1, "no file descriptor left for a connection: raise the limit of open files",
+		kv_uint("connections", w->nconns));
 	if (w->spare_fd >= 0) {
 		close(w->spare_fd);
 		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -137,7 +135,7 @@ void worker_listen(struct worker *w, bool on)
 		if (!on)
 			event_del(l->ev);
 		else if (event_add(l->ev, NULL) < 0)
-			log_error("cannot watch a listener", kv_errno(errno));
+			log_some_errors(1, "cannot watch a listener", kv_errno(errno));
 	}
 }
 
@@ -361,6 +359,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	tally_beat(w);
 	worker_shed(w);
 	link_wakeup(w); /* a doorbell may have been lost */
+	log_catch_up();
 	/* EAGAIN: the master has not read the last ones; it will. */
 	if (w->master && chan_send(w->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
 		log_debug("beat not sent", kv_errno(errno));

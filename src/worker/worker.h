@@ -23,6 +23,7 @@
 #include <wsgate/config.h>
 #include <wsgate/handshake.h>
 #include <wsgate/heritage.h>
+#include <wsgate/log.h>
 #include <wsgate/message.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
@@ -195,6 +196,8 @@ struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct rout
 /* One without a request, and with all events at rest: it came from another worker. As conn_accept(). */
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
 void conn_free(struct conn *c);
+/* For log lines: conn, service and user where they are known, and addr. Valid until the next call. */
+const struct log_field *conn_who(const struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
 /* Unsent bytes that came with it. */
 bool conn_send_later(struct conn *c, const uint8_t *data, size_t len);
@@ -256,6 +259,7 @@ bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_
 /* The same connection by a new route: the bridge gives again what lies above its marks. False: no place. */
 bool link_reopen(struct conn *c);
 bool link_connected(const struct worker *w); /* the bridge to the broker, now */
+struct identity link_identity(const struct conn *c); /* of a connection that has a route */
 void link_confirm(struct conn *c, uint64_t seq);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);

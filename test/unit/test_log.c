@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -21,6 +22,17 @@
 static char dir[] = "/tmp/test_log.XXXXXX";
 static char path[64], old[64];
 static char text[1 << 20];
+static uint64_t now_ms = 1;
+
+int __real_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
+{
+	if (id != CLOCK_MONOTONIC)
+		return __real_clock_gettime(id, ts);
+	*ts = (struct timespec){(time_t)(now_ms / 1000), (long)(now_ms % 1000) * 1000000};
+	return 0;
+}
 
 /* All of a file; the caller reads `text`. */
 static const char *slurp(const char *name)
@@ -334,6 +346,40 @@ static void test_lost(void **state)
 	assert_non_null(strstr(rest, "info worker 0: room\n"));
 }
 
+/* The same with a pipe that would block: nobody waits for its reader. */
+static void test_nobody_reads(void **state)
+{
+	int saved = dup(2), fds[2], i;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	dup2(fds[1], 2);
+	assert_int_equal(log_open("stderr", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	alarm(20);
+	for (i = 0; i < 5000; i++) /* some 200 kB, into 64 */
+		log_info("nobody reads this", kv_int("n", i));
+	alarm(0);
+	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	log_info("elsewhere");
+	assert_non_null(strstr(slurp(path), "warn worker 0: log lines lost lines="));
+	dup2(saved, 2);
+	close(saved);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_no_space(void **state)
+{
+	(void)state;
+	assert_int_equal(log_open("/dev/full", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	log_info("no space");
+	log_info("no space");
+	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	log_info("space");
+	assert_non_null(strstr(slurp(path), "warn worker 0: log lines lost lines=2\n"));
+	assert_non_null(strstr(text, "info worker 0: space\n"));
+}
+
 static void *many(void *arg)
 {
 	int i;
@@ -370,20 +416,75 @@ static void test_threads(void **state)
 
 static void test_limit(void **state)
 {
-	struct log_limit l = {0};
-	int i, allowed = 0;
+	int i;
 
 	(void)state;
-	for (i = 0; i < 10; i++)
-		allowed += log_allow(&l, 3, 60000);
-	assert_int_equal(allowed, 3);
-	assert_int_equal(l.dropped, 7);
-	l.start_ms -= 60000; /* the pause */
-	assert_true(log_allow(&l, 3, 60000));
-	assert_int_equal(l.dropped, 0);
+	now_ms = 1000000;
+	for (i = 0; i < 10; i++) {
+		log_some_infos(3, "flood", kv_int("n", i));
+		log_some_infos(3, "another kind", kv_int("n", i));
+		log_catch_up(); /* not yet */
+	}
+	slurp(path);
+	assert_non_null(strstr(text, "info worker 0: flood n=2\n"));
+	assert_null(strstr(text, "flood n=3\n"));
+	assert_non_null(strstr(text, "another kind n=2\n"));
+	assert_null(strstr(text, "left out"));
+	/* Nobody says it when no other line of that kind comes, but the beat. */
+	fresh(NULL);
+	now_ms += 10000;
+	log_catch_up();
+	slurp(path);
+	assert_non_null(strstr(text, "warn worker 0: lines were left out like=flood lines=7\n"));
+	assert_non_null(strstr(text, "like=\"another kind\" lines=7\n"));
+	fresh(NULL);
+	log_catch_up();
+	assert_string_equal(slurp(path), "");
+	/* The next line says it, too. */
+	for (i = 0; i < 5; i++)
+		log_some_infos(3, "flood", kv_int("n", i));
+	now_ms += 10000;
+	fresh(NULL);
+	log_some_infos(3, "flood", kv_int("n", 5));
+	slurp(path);
+	assert_non_null(strstr(text, "warn worker 0: lines were left out like=flood lines=2\n"));
+	assert_non_null(strstr(text, "info worker 0: flood n=5\n"));
+}
+
+static void test_again(void **state)
+{
+	(void)state;
+	log_some_warnings(1, "away");
+	log_some_warnings(1, "away");
+	log_again("away");
+	log_some_warnings(1, "away");
+	log_some_errors(1, "away"); /* one limit for all of that name */
+	slurp(path);
+	assert_string_equal(strstr(after_time(text), "\n") + 26, "warn worker 0: away\n");
+}
+
+/* More kinds than there is room for share the last place. */
+static void test_many_kinds(void **state)
+{
+	static char names[100][8];
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		snprintf(names[i], sizeof(names[i]), "k%d", i);
+		log_allow(names[i], 1);
+	}
+	assert_false(log_allow("k99", 1));
+	assert_false(log_allow("k0", 1));
+}
+
+static void test_more(void **state)
+{
+	const struct log_field who[] = {kv_str("conn", "c1"), kv_mem("user", "a\nb", 3), kv_end};
+
+	(void)state;
+	log_info("x", kv_int("a", 1), kv_more(who), kv_more(NULL), kv_int("b", 2));
 	assert_string_equal(after_time(slurp(path)),
-		"warn worker 0: lines like the next one were left out lines=7\n");
-	assert_true(log_allow(&l, 3, 60000));
+		"info worker 0: x a=1 conn=c1 user=\"a\\x0ab\" b=2\n");
 }
 
 int main(void)
@@ -403,6 +504,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lost, fresh, done),
 		cmocka_unit_test_setup_teardown(test_threads, fresh, done),
 		cmocka_unit_test_setup_teardown(test_limit, fresh, done),
+		cmocka_unit_test_setup_teardown(test_again, fresh, done),
+		cmocka_unit_test_setup_teardown(test_many_kinds, fresh, done),
+		cmocka_unit_test_setup_teardown(test_more, fresh, done),
+		cmocka_unit_test_setup_teardown(test_nobody_reads, fresh, done),
+		cmocka_unit_test_setup_teardown(test_no_space, fresh, done),
 	};
 	int r;
 

@@ -46,6 +46,7 @@ $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 test_config_SRC = \
 	src/base/confile.c \
 	src/base/config.c \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
 	src/base/option_table.c \
@@ -55,6 +56,7 @@ UNIT_TESTS += test_option
 test_option_SRC = \
 	src/base/confile.c \
 	src/base/config.c \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
 	src/base/option_table.c \
@@ -64,13 +66,24 @@ UNIT_TESTS += test_subject
 test_subject_SRC = \
 	src/base/subject.c
 
+# The clock stands still.
 UNIT_TESTS += test_log
+$(B)/test/unit/test_log: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
 test_log_SRC = \
+	src/base/devlog.c \
+	src/base/log.c
+
+# Another socket stands in for /dev/log.
+UNIT_TESTS += test_syslog
+$(B)/test/unit/test_syslog: LDFLAGS_ALL += -Wl,--wrap=connect
+test_syslog_SRC = \
+	src/base/devlog.c \
 	src/base/log.c
 
 UNIT_TESTS += test_daemon
 test_daemon_SRC = \
 	src/base/daemon.c \
+	src/base/devlog.c \
 	src/base/log.c
 
 UNIT_TESTS += test_route
@@ -86,11 +99,13 @@ test_stream_edit_SRC = \
 UNIT_TESTS += test_listen
 $(B)/test/unit/test_listen: LDFLAGS_ALL += -Wl,--wrap=socket
 test_listen_SRC = \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/master/listen.c
 
 UNIT_TESTS += test_notify
 test_notify_SRC = \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/master/notify.c
 
@@ -102,6 +117,7 @@ test_shm_SRC = \
 
 UNIT_TESTS += test_chan
 test_chan_SRC = \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/ipc/chan.c
 
