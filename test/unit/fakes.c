@@ -39,8 +39,7 @@ static char set_listen[40], set_run[100], set_pid[100];
 static const char *const sets[] = {"workers=2", "max_workers=4", "max_connections=100",
 	"max_message=1k", "drain_timeout=60s", "hang_timeout=0",
 	"user=", "admin.listen=", set_listen, set_run, set_pid};
-static const struct config_source source = {
-	fakes_file, true, sets, sizeof(sets) / sizeof(sets[0]), 0};
+static struct config_source source = {fakes_file, true, sets, sizeof(sets) / sizeof(sets[0]), 0};
 static struct config *loaded;
 
 static struct sockaddr_un address;
@@ -56,6 +55,9 @@ struct puppet {
 	bool bridge, hangs;
 	bool stubborn; /* does not even end at once */
 	bool mute;     /* does not answer for a configuration */
+	int heirs[16];
+	unsigned nheirs;
+	bool keeps; /* does not say PROTO_MOVED with the last heir */
 };
 
 __attribute__((format(printf, 2, 3))) static void say(const struct puppet *p, const char *fmt, ...)
@@ -149,6 +151,7 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 	struct proto_slot slot = {0};
 	struct proto_stale stale = {0};
 	struct proto_text text = {{0}};
+	struct proto_moved moved = {0};
 	unsigned n;
 	unsigned long long g;
 
@@ -180,6 +183,17 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 		tell_master(p, PROTO_DRAINED, &slot, sizeof(slot));
 	} else if (sscanf(order, "stale %u", &stale.index) == 1) {
 		tell_master(p, PROTO_STALE_DRAINED, &stale, sizeof(stale));
+	} else if (strcmp(order, "keep") == 0) {
+		p->keeps = true;
+		say(p, "keeps");
+	} else if (sscanf(order, "moved %llu", &g) == 1) {
+		moved.moved = g;
+		tell_master(p, PROTO_MOVED, &moved, sizeof(moved));
+	} else if (sscanf(order, "heir %u", &n) == 1) {
+		char byte;
+
+		say(p, "heir %s",
+			recv(p->heirs[n], &byte, 1, MSG_DONTWAIT) == 0 ? "gone" : "there");
 	} else if (strncmp(order, "fatal ", 6) == 0) {
 		memccpy(text.text, order + 6, 0, sizeof(text.text) - 1);
 		tell_master(p, PROTO_FATAL, &text, sizeof(text));
@@ -187,8 +201,46 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 	return false;
 }
 
+/* False: it is no such message. What comes along is the puppet's, who holds it. */
+static bool puppet_moves(struct puppet *p, unsigned type, const char *body, int fd)
+{
+	struct proto_moved moved = {7, 1};
+	struct proto_listen listen;
+	uint32_t flag;
+
+	memcpy(&listen, body, sizeof(listen));
+	memcpy(&flag, body, sizeof(flag));
+	switch (type) {
+	case PROTO_LISTEN:
+		say(p, "listen %u%s", listen.id % HERITAGE_SLOT_MAX, listen.admin ? " admin" : "");
+		close(fd);
+		return true;
+	case PROTO_UNLISTEN:
+		say(p, "unlisten %u%s%s", listen.id % HERITAGE_SLOT_MAX,
+			listen.admin ? " admin" : "", listen.keep ? " keep" : "");
+		return true;
+	case PROTO_RETIRE:
+		say(p, "retire %u", flag);
+		return true;
+	case PROTO_RESUME:
+		say(p, "resume");
+		return true;
+	case PROTO_ARRIVE:
+		p->heirs[p->nheirs++] = fd;
+		say(p, "arrive %u", flag);
+		return true;
+	case PROTO_HEIR:
+		p->heirs[p->nheirs++] = fd;
+		say(p, "heir %u", flag);
+		if (flag && !p->keeps)
+			tell_master(p, PROTO_MOVED, &moved, sizeof(moved));
+		return true;
+	}
+	return false;
+}
+
 /* True: it must end at once, and does. */
-static bool puppet_report(const struct puppet *p, const char *buf, size_t n)
+static bool puppet_report(struct puppet *p, const char *buf, size_t n, int fd)
 {
 	struct proto_header head;
 	struct proto_slot slot;
@@ -198,7 +250,8 @@ static bool puppet_report(const struct puppet *p, const char *buf, size_t n)
 	memcpy(&head, buf, sizeof(head));
 	if (head.type == PROTO_STOP && n == sizeof(head) + sizeof(stop)) {
 		memcpy(&stop, buf + sizeof(head), sizeof(stop));
-		say(p, "stop %llu", (unsigned long long)stop.drain_ms);
+		say(p, "stop %llu%s", (unsigned long long)stop.drain_ms,
+			stop.restart ? " restart" : "");
 		return stop.drain_ms == 0 && !p->stubborn;
 	} else if ((head.type == PROTO_WORKER_UP || head.type == PROTO_WORKER_DOWN) &&
 		   n == sizeof(head) + sizeof(slot)) {
@@ -213,10 +266,30 @@ static bool puppet_report(const struct puppet *p, const char *buf, size_t n)
 	} else if (head.type == PROTO_SLOT && n == sizeof(head) + sizeof(slot)) {
 		memcpy(&slot, buf + sizeof(head), sizeof(slot));
 		say(p, "slot %u", slot.slot);
-	} else {
+	} else if (!puppet_moves(p, head.type, buf + sizeof(head), fd)) {
 		say(p, "unknown %u", head.type);
 	}
 	return false;
+}
+
+static ssize_t puppet_receive(int sock, char *buf, size_t size, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {buf, size};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space)};
+	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	*fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return n;
 }
 
 static int puppet_main(const struct heritage *h, bool bridge)
@@ -224,7 +297,7 @@ static int puppet_main(const struct heritage *h, bool bridge)
 	struct puppet p = {.h = h, .bridge = bridge};
 	struct pollfd pfd[2];
 	char buf[PROTO_BODY_MAX + 1];
-	int status = 0;
+	int status = 0, fd;
 	ssize_t n;
 
 	p.test = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -241,12 +314,12 @@ static int puppet_main(const struct heritage *h, bool bridge)
 		if (r <= 0)
 			continue;
 		if (pfd[0].revents) {
-			n = recv(h->control, buf, sizeof(buf), MSG_DONTWAIT);
+			n = puppet_receive(h->control, buf, sizeof(buf), &fd);
 			if (n == 0) {
 				say(&p, "orphan");
 				return 0;
 			}
-			if (n > 0 && puppet_report(&p, buf, (size_t)n))
+			if (n > 0 && puppet_report(&p, buf, (size_t)n, fd))
 				return 0;
 		}
 		if (!pfd[1].revents)
@@ -328,6 +401,28 @@ int fakes_teardown(void **state)
 	log_len = 0;
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", fakes_dir);
 	return system(cmd) == 0 ? 0 : -1;
+}
+
+void fakes_configure(const char *text)
+{
+	FILE *f = fopen(fakes_file, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	if (fakes_master)
+		kill(fakes_master, SIGHUP);
+}
+
+void fakes_workers(unsigned n)
+{
+	char text[32];
+
+	source.sets = sets + 1; /* else the command line would win */
+	source.nsets = sizeof(sets) / sizeof(sets[0]) - 1;
+	snprintf(text, sizeof(text), "workers = %u\n", n);
+	fakes_configure(text);
+	fakes_config.workers = n;
 }
 
 void fakes_start(void)
@@ -499,6 +594,20 @@ void fakes_expect(const struct fake *f, const char *fmt, ...)
 	vsnprintf(want, sizeof(want), fmt, ap);
 	va_end(ap);
 	hear(f, want, got, sizeof(got));
+	compare(got, want);
+}
+
+void fakes_expect_after(const struct fake *f, const char *other, const char *fmt, ...)
+{
+	char want[256], got[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(want, sizeof(want), fmt, ap);
+	va_end(ap);
+	do
+		hear(f, want, got, sizeof(got));
+	while (strncmp(got, other, strlen(other)) == 0);
 	compare(got, want);
 }
 
