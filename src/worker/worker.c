@@ -291,7 +291,47 @@ static void worker_bell_gone(void *arg)
 	_exit(1);
 }
 
+/* Stub: nothing moves. */
+static void worker_on_retire(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+	struct listener *l, *next;
+
+	(void)body;
+	if (fd >= 0)
+		close(fd);
+	for (l = w->listeners; l; l = next) {
+		next = l->next;
+		if (!l->admin)
+			worker_drop_listener(w, l, true);
+	}
+}
+
+static void worker_on_heir(void *arg, const void *body, int fd)
+{
+	const struct proto_heir *heir = body;
+	struct worker *w = arg;
+	struct proto_moved moved = {0, w->nconns};
+
+	if (fd >= 0)
+		close(fd);
+	if (heir->last && chan_send(w->master, PROTO_MOVED, &moved, sizeof(moved), -1) < 0)
+		log_warn("cannot tell the master", kv_errno(errno));
+}
+
+static void worker_on_nothing(void *arg, const void *body, int fd)
+{
+	(void)arg;
+	(void)body;
+	if (fd >= 0)
+		close(fd);
+}
+
 static const struct chan_handler master_handlers[] = {
+	{ PROTO_RETIRE, sizeof(struct proto_retire), worker_on_retire },
+	{ PROTO_HEIR, sizeof(struct proto_heir), worker_on_heir },
+	{ PROTO_ARRIVE, sizeof(struct proto_arrive), worker_on_nothing },
+	{ PROTO_RESUME, 0, worker_on_nothing },
 	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
 	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
