@@ -105,9 +105,10 @@ test_chan_SRC = \
 	src/base/log.c \
 	src/ipc/chan.c
 
-# The real master; its children are puppets of the test (fakes.c).
+# The real master; its children are puppets of the test (puppet.c).
 MASTER_RIG_SRC = \
 	test/unit/fakes.c \
+	test/unit/puppet.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	src/master/brief.c \
