@@ -68,6 +68,8 @@ WSGATED_SRC = \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
+	src/master/handover.c \
+	src/master/hear.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \

@@ -93,7 +93,8 @@ struct proto_log {
 };
 struct proto_listen {
 	uint32_t id;	/* names the socket in PROTO_UNLISTEN */
-	uint32_t admin; /* 1: the admin listener */
+	uint16_t admin; /* 1: the admin listener */
+	uint16_t keep;	/* PROTO_UNLISTEN: 1: others go on to accept there: close the copy, do not shut the socket down */
 };
 #define PROTO_NAME_MAX 128
 #define PROTO_REASON_MAX 124

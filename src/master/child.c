@@ -30,10 +30,21 @@ void child_init(struct child *c, struct family *f, enum child_kind kind, unsigne
 	c->row = &child_table[kind];
 	c->slot = slot;
 	c->told = 1; /* generation 0 is down */
+	c->handover.pair[0] = c->handover.pair[1] = -1;
 	if (c->row->count)
 		snprintf(c->name, sizeof(c->name), "%s %u", c->row->name, slot);
 	else
 		snprintf(c->name, sizeof(c->name), "%s", c->row->name);
+}
+
+void child_free(struct child *c)
+{
+	chan_free(c->chan);
+	c->chan = NULL;
+	handover_end(&c->handover);
+	free(c->listens);
+	c->listens = NULL;
+	c->nlistens = c->listens_room = 0;
 }
 
 /* ---- in the child ---- */
@@ -221,6 +232,7 @@ int child_spawn(struct child *c, const struct chan_handler *handlers, void (*gon
 	}
 	c->generation++;
 	c->ready = c->exited = c->waits = c->killed = c->stop_wanted = false;
+	c->dismissed = c->restart = c->gave = false;
 	c->kill_ms = c->start_ms = 0;
 	log_debug("started", kv_str("child", c->name), kv_int("pid", c->pid),
 		kv_uint("generation", c->generation));

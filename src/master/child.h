@@ -18,6 +18,8 @@
 #include <wsgate/heritage.h>
 #include <wsgate/shm.h>
 
+#include "handover.h"
+
 enum child_kind { CHILD_BRIDGE, CHILD_WORKER, CHILD_KINDS };
 
 /* The processes, in the order in which they start. */
@@ -27,6 +29,12 @@ struct child_row {
 	uint32_t (*count)(const struct config *c); /* NULL: one, whose title has no number */
 };
 extern const struct child_row child_table[CHILD_KINDS];
+
+/* A listener that it has. */
+struct child_listen {
+	uint32_t id;
+	bool admin;
+};
 
 struct family;
 struct child {
@@ -46,11 +54,14 @@ struct child {
 	int status;        /* of waitpid(), when exited */
 	bool ready, was_ready, exited, waits, killed;
 	bool stop_wanted; /* PROTO_STOP is still to be sent */
+	bool restart;     /* it says: clients are to come back at once */
+	bool dismissed;   /* asked to end, and the others go on */
 	/* see news.h: what it was told, or born with */
 	uint64_t config_told, config_applied; /* serials */
 	uint64_t log_told;
-	uint32_t listens[2 * (HERITAGE_LISTEN_MAX + 1)]; /* ids */
-	size_t nlistens;
+	struct child_listen *listens; /* owned */
+	size_t nlistens, listens_room;
+	uint64_t listens_told; /* serial */
 	bool faulty; /* it said that the last configuration could not be applied: fault */
 	char fault[PROTO_FAULT_MAX];
 	/* a worker's: see brief.h */
@@ -58,9 +69,13 @@ struct child {
 	uint64_t repeat[SHM_UP_RINGS];  /* by ring: dead, to be told again; 0: none */
 	uint64_t drained[SHM_UP_RINGS]; /* by ring: the last generation that the bridge drained */
 	bool introduced;                /* the bridge has the slot */
+	struct handover handover;
+	struct proto_moved moved; /* the last that it said; gave: it did */
+	bool gave;
 };
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot);
+void child_free(struct child *c);
 /* Starts it, with the next generation. 0; or -1: logged, and nothing has changed. */
 int child_spawn(struct child *c, const struct chan_handler *handlers, void (*gone)(void *arg));
 /* How it ended, as a line in the log. expected: it was asked to. */

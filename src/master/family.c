@@ -15,12 +15,12 @@
 
 #include "brief.h"
 #include "family.h"
+#include "hear.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
 #define STABLE_MS 60000   /* who lived so long starts again at once */
 #define START_FAILURES 3  /* ends before the first READY, then the start has failed */
-#define CLOSED_MS 5000    /* between the end of its channel and the end of a child */
 #define FLUSH_MIN_MS 2000 /* of the bridge, however short the drain */
 #define GRACE_MS 2000     /* beyond the drain time: then SIGKILL */
 #define HURRY_MS 1000
@@ -28,7 +28,7 @@
 #define RETRY_MS 50
 #define HANG_MIN_MS 3000 /* three beats: below that a child would die of a hiccup */
 
-static uint64_t family_clock(void)
+uint64_t family_clock(void)
 {
 	struct timespec now;
 
@@ -38,6 +38,7 @@ static uint64_t family_clock(void)
 
 void family_wake(struct family *f)
 {
+	f->woken = true;
 	event_active(f->timer, EV_TIMEOUT, 0);
 }
 
@@ -50,121 +51,6 @@ static struct child *family_child(struct family *f, unsigned i)
 bool family_stopping(const struct family *f)
 {
 	return f->state != FAMILY_RUNS;
-}
-
-/* ---- what children say ---- */
-
-static void close_fd(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
-static struct family *family_heard(struct child *c, int fd)
-{
-	close_fd(fd);
-	c->beat_ms = family_clock();
-	return c->family;
-}
-
-static void family_on_beat(void *arg, const void *body, int fd)
-{
-	(void)body;
-	family_heard(arg, fd);
-}
-
-static void family_on_ready(void *arg, const void *body, int fd)
-{
-	struct child *c = arg;
-	struct family *f = family_heard(c, fd);
-
-	(void)body;
-	if (c == &f->bridge && !c->ready)
-		brief_ready(f);
-	c->ready = c->was_ready = true;
-	family_wake(f);
-}
-
-static void family_on_fatal(void *arg, const void *body, int fd)
-{
-	struct child *c = arg;
-	struct family *f = family_heard(c, fd);
-	const struct proto_text *text = body;
-	char why[PROTO_TEXT_MAX + sizeof(c->name) + 2];
-
-	snprintf(why, sizeof(why), "%s: %.*s", c->name, (int)sizeof(text->text), text->text);
-	family_fail(f, why);
-}
-
-static void family_on_drained(void *arg, const void *body, int fd)
-{
-	struct family *f = family_heard(arg, fd);
-
-	brief_drained(f, body);
-	family_wake(f);
-}
-
-static void family_on_stale_drained(void *arg, const void *body, int fd)
-{
-	struct family *f = family_heard(arg, fd);
-	const struct proto_stale *s = body;
-
-	if (s->index < f->nstale)
-		segment_stale_drained(f->segment, f->stale_index[s->index]);
-}
-
-static void family_on_flushed(void *arg, const void *body, int fd)
-{
-	const struct proto_flushed *fl = body;
-
-	/* The file itself tells in the end: others may have written after this. */
-	family_heard(arg, fd);
-	log_debug("the bridge ends", kv_str("empty", fl->empty ? "yes" : "no"));
-}
-
-static void family_on_applied(void *arg, const void *body, int fd)
-{
-	struct family *f = family_heard(arg, fd);
-
-	news_applied(arg, body);
-	family_wake(f);
-}
-
-static void family_on_closed(void *arg, const void *body, int fd)
-{
-	struct family *f = family_heard(arg, fd);
-
-	f->closed(f->arg, body);
-}
-
-static const struct chan_handler bridge_handlers[] = {
-	{PROTO_READY, 0, family_on_ready},
-	{PROTO_BEAT, 0, family_on_beat},
-	{PROTO_FATAL, sizeof(struct proto_text), family_on_fatal},
-	{PROTO_DRAINED, sizeof(struct proto_slot), family_on_drained},
-	{PROTO_STALE_DRAINED, sizeof(struct proto_stale), family_on_stale_drained},
-	{PROTO_FLUSHED, sizeof(struct proto_flushed), family_on_flushed},
-	{PROTO_APPLIED, sizeof(struct proto_applied), family_on_applied},
-	{PROTO_CLOSED, sizeof(struct proto_closed), family_on_closed},
-	{0, 0, NULL},
-};
-static const struct chan_handler worker_handlers[] = {
-	{PROTO_READY, 0, family_on_ready},
-	{PROTO_BEAT, 0, family_on_beat},
-	{PROTO_FATAL, sizeof(struct proto_text), family_on_fatal},
-	{PROTO_APPLIED, sizeof(struct proto_applied), family_on_applied},
-	{0, 0, NULL},
-};
-
-/* The end of a channel is the end of its child, now or soon; its last messages were before it. */
-static void family_on_gone(void *arg)
-{
-	struct child *c = arg;
-
-	chan_free(c->chan);
-	c->chan = NULL;
-	c->kill_ms = family_clock() + CLOSED_MS;
-	family_wake(c->family);
 }
 
 /* ---- birth ---- */
@@ -186,9 +72,9 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		for (size_t i = 0; i < l->n; i++)
 			h->listen[i] = l->fds[i][c->slot];
 		for (size_t i = 0; i < l->n; i++)
-			h->listen_id[i] = l->rows[i].id;
+			h->listen_id[i] = listen_id(&l->rows[i], c->slot);
 		h->admin = l->admin;
-		h->admin_id = l->admin_row.id;
+		h->admin_id = listen_id(&l->admin_row, 0);
 		h->bell = f->bells[c->slot][0];
 		return;
 	}
@@ -237,7 +123,7 @@ static void family_fail_start(struct family *f, const struct child *c)
 
 static void family_lost(struct family *f, struct child *c, uint64_t now)
 {
-	if (family_stopping(f))
+	if (family_stopping(f) || handover_lost(c, now))
 		return;
 	family_come_back(c, now);
 	if (!f->was_ready && !c->was_ready && ++c->failures >= START_FAILURES)
@@ -256,7 +142,7 @@ static void family_start_due(struct family *f, uint64_t now)
 			brief_begin(f);
 		c->started_ms = c->beat_ms = now;
 		news_born(f, c);
-		if (child_spawn(c, bridge ? bridge_handlers : worker_handlers, family_on_gone) < 0)
+		if (child_spawn(c, bridge ? hear_bridge : hear_worker, hear_gone) < 0)
 			family_lost(f, c, now);
 	}
 }
@@ -286,9 +172,9 @@ static void family_bury(struct family *f, struct child *c, uint64_t now)
 	bool fatal = WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
 	char why[PROTO_TEXT_MAX];
 
-	child_last_words(c, family_stopping(f));
+	child_last_words(c, family_stopping(f) || c->dismissed);
 	c->pid = 0;
-	c->ready = c->exited = c->stop_wanted = false;
+	c->ready = c->exited = c->stop_wanted = c->dismissed = false;
 	c->kill_ms = 0;
 	if (fatal && !family_stopping(f)) { /* it could not even say so */
 		snprintf(why, sizeof(why), "%s cannot go on; its own lines in the log say why",
@@ -323,8 +209,12 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 	} else if (c->exited || c->killed) {
 		return;
 	} else if (c->kill_ms && now >= c->kill_ms) {
-		log_error("closed its channel and does not end: killed", kv_str("child", c->name),
-			kv_int("pid", c->pid));
+		if (c->chan)
+			log_warn("does not end in time: killed", kv_str("child", c->name),
+				kv_int("pid", c->pid));
+		else
+			log_error("closed its channel and does not end: killed",
+				kv_str("child", c->name), kv_int("pid", c->pid));
 		family_kill(c);
 	} else if (hang && now - c->beat_ms >= hang) {
 		log_error("hangs: killed", kv_str("child", c->name), kv_int("pid", c->pid),
@@ -337,7 +227,7 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 
 static bool family_tell_stop(struct child *c)
 {
-	struct proto_stop stop = {c->stop_drain_ms, 0, 0};
+	struct proto_stop stop = {c->stop_drain_ms, c->restart, 0};
 
 	if (!c->stop_wanted || !c->chan)
 		return true;
@@ -357,7 +247,7 @@ static bool family_tell(struct family *f)
 
 		told = news_tell(f, c) && family_tell_stop(c) && told;
 	}
-	return told;
+	return handover_tell(f) && told;
 }
 
 static void family_ask_stop(struct child *c, uint64_t drain_ms)
@@ -366,10 +256,20 @@ static void family_ask_stop(struct child *c, uint64_t drain_ms)
 	c->stop_drain_ms = drain_ms;
 }
 
+void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
+{
+	family_ask_stop(c, drain_ms);
+	c->restart = c->dismissed = true;
+	c->kill_ms = now + drain_ms + GRACE_MS;
+	family_wake(c->family);
+}
+
 static void family_ask_workers(struct family *f, uint64_t drain_ms)
 {
-	for (unsigned i = 0; i < f->nslots; i++)
+	for (unsigned i = 0; i < f->nslots; i++) {
 		family_ask_stop(&f->workers[i], drain_ms);
+		f->workers[i].restart = false;
+	}
 }
 
 static void family_ask_bridge(struct family *f, uint64_t now)
@@ -455,7 +355,7 @@ static void family_advance(struct family *f, uint64_t now)
 	}
 	if (f->was_ready || family_stopping(f))
 		return;
-	for (unsigned i = 0; i < f->nslots; i++)
+	for (unsigned i = 0; i < f->active; i++)
 		all = all && f->workers[i].ready;
 	if (!all)
 		return;
@@ -488,6 +388,9 @@ static void family_arm(struct family *f, uint64_t now)
 	}
 	if (family_stopping(f))
 		sooner(&at, f->deadline_ms);
+	/* event_add() takes back what event_active() asked for meanwhile. */
+	if (f->woken)
+		at = now;
 	f->timer_ms = at;
 	if (!at || f->state == FAMILY_ENDED)
 		return;
@@ -504,6 +407,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	f->woken = false;
 	/* When we ourselves were stopped, the children's silence means nothing. */
 	if (f->timer_ms && now > f->timer_ms + 1000)
 		for (unsigned i = 0; i <= f->nslots; i++)
@@ -513,6 +417,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 			family_check(f, family_child(f, i), now);
 	family_start_due(f, now);
 	family_advance(f, now);
+	handover_look(f, now);
 	f->retry = !family_tell(f);
 	f->looked(f->arg);
 	log_catch_up();
@@ -523,17 +428,13 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 
 int family_grow(struct family *f, unsigned nslots)
 {
-	uint64_t now = family_clock();
 	unsigned n = f->nslots;
 
 	for (; n < nslots; n++)
 		if (chan_pair(f->bells[n]) < 0)
 			goto fail;
-	for (; f->nslots < nslots; f->nslots++) {
+	for (; f->nslots < nslots; f->nslots++)
 		child_init(&f->workers[f->nslots], f, CHILD_WORKER, f->nslots);
-		f->workers[f->nslots].start_ms = now;
-	}
-	family_wake(f);
 	return 0;
 fail:
 	nslots = n;
@@ -555,15 +456,18 @@ int family_start(struct family *f, unsigned nslots)
 		errno = ENOMEM;
 		return -1;
 	}
-	return family_grow(f, nslots);
+	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
+		f->lent_to[i] = -1;
+	if (family_grow(f, nslots) < 0)
+		return -1;
+	handover_resize(f, nslots, f->bridge.start_ms);
+	return 0;
 }
 
 void family_forget(struct family *f)
 {
-	for (unsigned i = 0; i <= f->nslots; i++) {
-		chan_free(family_child(f, i)->chan);
-		family_child(f, i)->chan = NULL;
-	}
+	for (unsigned i = 0; i <= f->nslots; i++)
+		child_free(family_child(f, i));
 	if (f->timer)
 		event_free(f->timer);
 	f->timer = NULL;
@@ -573,8 +477,8 @@ void family_free(struct family *f)
 {
 	family_forget(f);
 	for (unsigned i = 0; i < f->nslots; i++) {
-		close_fd(f->bells[i][0]);
-		close_fd(f->bells[i][1]);
+		close(f->bells[i][0]);
+		close(f->bells[i][1]);
 	}
 	f->nslots = 0;
 	news_free(&f->news);

@@ -40,10 +40,13 @@ struct family {
 	void *arg;
 	bool background; /* children give up standard error */
 
-	unsigned nslots;
+	unsigned nslots; /* that were ever used */
+	unsigned active; /* that are to have a worker: 0 … active-1 */
 	struct child bridge;
 	struct child workers[HERITAGE_SLOT_MAX];
 	int bells[HERITAGE_SLOT_MAX][2];        /* owned; 0: the worker's end, 1: the bridge's */
+	int lent_to[HERITAGE_SLOT_MAX]; /* the slot whose worker has this one's listeners; -1: its
+					   own */
 	size_t stale_index[HERITAGE_STALE_MAX]; /* heritage.stale of the bridge that runs →
 						   segment's */
 	size_t nstale;
@@ -51,6 +54,7 @@ struct family {
 	uint64_t timer_ms;   /* when it is due; 0: never */
 	enum family_state state;
 	bool was_ready, hurry, killed;
+	bool woken;           /* something happened: look again */
 	bool retry;           /* something could not be sent: again soon */
 	bool stuck;           /* a child survived SIGKILL: the segment may be in use */
 	int status;           /* exit status of the whole */
@@ -62,9 +66,12 @@ struct family {
 /* Makes the bells and starts all. The caller has set everything above nslots. 0; or -1 with errno.
  */
 int family_start(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
-/* More slots, which the segment and `listeners` have already: their workers start. 0; or -1 with
- * errno, and nothing has changed. */
+/* More slots, which the segment has already; handover_resize() puts them to use. 0; or -1 with errno,
+ * and nothing has changed. */
 int family_grow(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
+/* One worker is to end, whose clients come back at once; the others go on. */
+void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now);
+uint64_t family_clock(void);
 /* Does all that is due, soon. */
 void family_wake(struct family *f);
 /*

@@ -20,6 +20,9 @@ struct listen_row {
 	struct sockaddr_storage ss; /* the same */
 	socklen_t len;
 };
+/* The name of one socket of it, for a child. */
+#define listen_id(row, slot) ((row)->id * HERITAGE_SLOT_MAX + (slot))
+#define listen_row_of(id) ((id) / HERITAGE_SLOT_MAX)
 struct listen_set {
 	unsigned nslots;
 	size_t n; /* addresses */

@@ -159,7 +159,7 @@ static void master_ready(void *arg)
 		family_fail(&m->family, why);
 		return;
 	}
-	log_info("ready", kv_int("pid", getpid()), kv_uint("workers", m->family.nslots));
+	log_info("ready", kv_int("pid", getpid()), kv_uint("workers", m->family.active));
 	daemon_started(0);
 	notify_ready(getpid());
 }

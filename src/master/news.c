@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
 
 void news_init(struct news *n)
 {
-	*n = (struct news){.text = -1};
+	*n = (struct news){.text = -1, .listeners = 1};
 }
 
 void news_free(struct news *n)
@@ -115,6 +116,30 @@ void news_tidy(struct family *f)
 
 /* ---- telling ---- */
 
+static bool has(const struct child *c, uint32_t id)
+{
+	for (size_t i = 0; i < c->nlistens; i++)
+		if (c->listens[i].id == id)
+			return true;
+	return false;
+}
+
+static bool note(struct child *c, uint32_t id, bool admin)
+{
+	if (c->nlistens == c->listens_room) {
+		size_t room = c->listens_room ? 2 * c->listens_room : 16;
+		struct child_listen *more = reallocarray(c->listens, room, sizeof(*more));
+
+		if (!more)
+			return false;
+		c->listens = more;
+		c->listens_room = room;
+	}
+	c->listens[c->nlistens++] = (struct child_listen){id, admin};
+	return true;
+}
+
+/* Its own; those that are lent to it follow. What cannot be noted it hears of once more. */
 void news_born(const struct family *f, struct child *c)
 {
 	const struct listen_set *l = f->listeners;
@@ -123,12 +148,13 @@ void news_born(const struct family *f, struct child *c)
 	c->log_told = f->news.log;
 	c->faulty = false;
 	c->nlistens = 0;
+	c->listens_told = 0;
 	if (c == &f->bridge)
 		return;
 	for (size_t i = 0; i < l->n; i++)
-		c->listens[c->nlistens++] = l->rows[i].id;
+		(void)!note(c, listen_id(&l->rows[i], c->slot), false);
 	if (l->admin >= 0)
-		c->listens[c->nlistens++] = l->admin_row.id;
+		(void)!note(c, listen_id(&l->admin_row, 0), true);
 }
 
 /* 1: it has it, or will not need it; 0: it takes no more now. */
@@ -138,49 +164,57 @@ static bool news_send(struct child *c, enum proto_type type, const void *body, s
 	return chan_send(c->chan, type, body, size, fd) == 0 || errno != EAGAIN;
 }
 
-static bool news_has(const uint32_t *ids, size_t n, uint32_t id)
+static bool news_listen(struct child *c, uint32_t id, bool admin, int fd)
 {
-	for (size_t i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
+	struct proto_listen body = {id, admin, 0};
+
+	if (has(c, id))
+		return true;
+	if (!note(c, id, admin))
+		return false;
+	if (news_send(c, PROTO_LISTEN, &body, sizeof(body), fd))
+		return true;
+	c->nlistens--;
 	return false;
 }
 
-static bool news_listen(struct child *c, uint32_t id, bool admin, int fd)
+/* Until the worker of a slot is ready, it and another one have its listeners. */
+static bool is_for(const struct family *f, const struct child *c, unsigned slot)
 {
-	struct proto_listen body = {id, admin};
-
-	if (news_has(c->listens, c->nlistens, id))
-		return true;
-	if (!news_send(c, PROTO_LISTEN, &body, sizeof(body), fd))
-		return false;
-	c->listens[c->nlistens++] = id;
-	return true;
+	return !handover_retires(c) && (slot == c->slot || f->lent_to[slot] == (int)c->slot);
 }
 
 static bool news_listen_all(struct family *f, struct child *c)
 {
 	const struct listen_set *l = f->listeners;
 
-	for (size_t i = 0; i < l->n; i++)
-		if (!news_listen(c, l->rows[i].id, false, l->fds[i][c->slot]))
-			return false;
-	return l->admin < 0 || news_listen(c, l->admin_row.id, true, l->admin);
+	for (unsigned k = 0; k < l->nslots; k++)
+		for (size_t i = 0; is_for(f, c, k) && i < l->n; i++)
+			if (!news_listen(c, listen_id(&l->rows[i], k), false, l->fds[i][k]))
+				return false;
+	return l->admin < 0 || handover_retires(c) ||
+	       news_listen(c, listen_id(&l->admin_row, 0), true, l->admin);
 }
 
-static bool news_unlisten_all(const struct listen_set *l, struct child *c)
+static bool is_open(const struct listen_set *l, const struct child_listen *cl)
 {
-	uint32_t ids[HERITAGE_LISTEN_MAX + 1];
-	size_t n = 0;
+	if (cl->admin)
+		return l->admin >= 0 && cl->id == listen_id(&l->admin_row, 0);
+	for (size_t i = 0; i < l->n; i++)
+		if (l->rows[i].id == listen_row_of(cl->id))
+			return true;
+	return false;
+}
 
-	for (; n < l->n; n++)
-		ids[n] = l->rows[n].id;
-	if (l->admin >= 0)
-		ids[n++] = l->admin_row.id;
+static bool news_unlisten_all(struct family *f, struct child *c)
+{
 	for (size_t i = 0; i < c->nlistens;) {
-		struct proto_listen body = {c->listens[i], 0};
+		const struct child_listen *cl = &c->listens[i];
+		bool open = is_open(f->listeners, cl);
+		struct proto_listen body = {cl->id, cl->admin, open};
 
-		if (news_has(ids, n, c->listens[i])) {
+		if (open && (cl->admin ? !handover_retires(c)
+				       : is_for(f, c, cl->id % HERITAGE_SLOT_MAX))) {
 			i++;
 			continue;
 		}
@@ -191,13 +225,41 @@ static bool news_unlisten_all(const struct listen_set *l, struct child *c)
 	return true;
 }
 
-/* The new ones first, so that no client finds none; but for a child that lags by several reloads.
- */
+/* The new ones first, so that no client finds none. */
 static bool news_listeners(struct family *f, struct child *c)
 {
-	if (c->nlistens > HERITAGE_LISTEN_MAX + 1 && !news_unlisten_all(f->listeners, c))
+	if (c->listens_told == f->news.listeners)
+		return true;
+	if (c->handover.state == HANDOVER_RETIRES)
+		return true; /* it closes them by itself, when others have them */
+	if (!news_listen_all(f, c) || !news_unlisten_all(f, c))
 		return false;
-	return news_listen_all(f, c) && news_unlisten_all(f->listeners, c);
+	c->listens_told = f->news.listeners;
+	return true;
+}
+
+bool news_lent(const struct family *f, unsigned slot)
+{
+	const struct listen_set *l = f->listeners;
+	int to = f->lent_to[slot];
+
+	if (to < 0 || !f->workers[to].chan || !f->workers[to].pid)
+		return true;
+	for (size_t i = 0; i < l->n; i++)
+		if (!has(&f->workers[to], listen_id(&l->rows[i], slot)))
+			return false;
+	return true;
+}
+
+void news_retired(struct child *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->nlistens; i++)
+		if (c->listens[i].admin)
+			c->listens[n++] = c->listens[i];
+	c->nlistens = n;
+	c->listens_told = 0;
 }
 
 static bool news_log_tell(struct family *f, struct child *c)

@@ -21,6 +21,7 @@ struct news {
 	int text;        /* owned: a file with the configuration; -1: everybody has it */
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
+	uint64_t listeners; /* how often it has changed who has which */
 };
 
 void news_init(struct news *n);
@@ -35,6 +36,10 @@ void news_log(struct family *f, enum proto_log_target target);
 void news_born(const struct family *f, struct child *c);
 /* Sends what the child lacks. False: it takes no more now. */
 bool news_tell(struct family *f, struct child *c) __attribute__((warn_unused_result));
+/* Whether those who are to have them have this slot's listeners, so far as they run. */
+bool news_lent(const struct family *f, unsigned slot);
+/* It was told to retire, and has closed its clients' listeners by itself. */
+void news_retired(struct child *c);
 void news_applied(struct child *c, const struct proto_applied *a);
 /* Whether the child has answered for the configuration as it is now, or needs not. */
 bool news_done(const struct family *f, const struct child *c);

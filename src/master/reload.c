@@ -77,19 +77,13 @@ static void reload_say(const struct config *next, const struct config *now)
 	}
 }
 
-/* Fewer workers would have to hand their connections over. */
-static int reload_workers(struct reload *r, struct config *next)
+/* Processors that went offline are no wish for fewer. */
+static unsigned reload_workers(const struct reload *r, const struct config *next)
 {
-	const struct config *now = r->family->config;
-	const struct option *o = option_find("workers");
+	const struct family *f = r->family;
+	unsigned want = config_workers(next);
 
-	if (option_equal(next, now, o) || config_workers(next) >= r->family->nslots)
-		return 0;
-	log_warn("fewer workers take effect at the next restart", kv_uint("now", r->family->nslots),
-		kv_uint("then", config_workers(next)));
-	r->changed--;
-	r->restart++;
-	return option_copy(next, now, o);
+	return want < f->active && next->workers == f->config->workers ? f->active : want;
 }
 
 /* ---- the log ---- */
@@ -179,22 +173,21 @@ static void reload_refuse(struct reload *r, const char *why)
 static int reload_prepare(
 	struct reload *r, struct config *next, int *text, char *err, size_t errlen)
 {
-	unsigned want;
+	unsigned want, slots = r->listeners->nslots;
 
-	if (reload_merge(next, r->family->config, &r->changed, &r->restart) < 0 ||
-		reload_workers(r, next) < 0)
+	if (reload_merge(next, r->family->config, &r->changed, &r->restart) < 0)
 		return no_memory(err, errlen);
-	want = config_workers(next);
-	if (want < r->family->nslots)
-		want = r->family->nslots; /* processors that went offline */
-	r->fresh = r->family->nslots;
+	want = reload_workers(r, next);
+	slots = want > slots ? want : slots; /* those of an idle slot stay open */
+	r->fresh = r->family->active;
+	r->active = want;
 	if (reload_try_log(r, next, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
 	*text = news_write(next);
 	if (*text < 0)
 		return no_memory(err, errlen);
-	if (listen_change(&r->next, r->listeners, next, want, err, errlen) < 0)
+	if (listen_change(&r->next, r->listeners, next, slots, err, errlen) < 0)
 		goto fail;
 	if (family_grow(r->family, want) == 0)
 		return 0;
@@ -235,6 +228,9 @@ static void reload_commit(struct reload *r, struct config *next, int text)
 	f->config = next;
 	config_free(r->own);
 	r->own = next;
+	if (r->active != f->active)
+		log_info("workers", kv_uint("before", f->active), kv_uint("now", r->active));
+	handover_resize(f, r->active, family_clock());
 	news_config(f, text);
 }
 
@@ -285,7 +281,9 @@ static bool reload_lacks(const struct reload *r, unsigned i)
 {
 	const struct child *c = reload_child(r->family, i);
 
-	return !news_done(r->family, c) || (i > r->fresh && !c->ready);
+	/* One that starts when its predecessor has handed over is not waited for. */
+	return !news_done(r->family, c) || (i > r->fresh && i <= r->family->active && !c->ready &&
+						   c->handover.state == HANDOVER_NONE);
 }
 
 static void reload_end(struct reload *r)

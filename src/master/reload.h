@@ -29,6 +29,7 @@ struct reload {
 	uint64_t number;     /* of the one under way, or the last one */
 	bool busy, again;    /* again: one more was asked for meanwhile */
 	unsigned fresh;      /* slots from here on are new: they must get ready */
+	unsigned active;     /* so many workers it asks for */
 	unsigned changed, restart; /* keys */
 	struct listen_set next, retired;
 	/* the outcome of the last one */

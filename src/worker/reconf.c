@@ -85,11 +85,14 @@ void reconf_on_unlisten(void *arg, const void *body, int fd)
 {
 	const struct proto_listen *pl = body;
 	struct worker *w = arg;
+	struct listener *l, *next;
 
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	for (size_t i = 0; i < LISTENERS_MAX; i++)
-		if (w->listeners[i].ev && w->listeners[i].id == pl->id)
-			worker_drop_listener(w, &w->listeners[i]);
+	for (l = w->listeners; l; l = next) {
+		next = l->next;
+		if (l->id == pl->id)
+			worker_drop_listener(w, l, pl->keep);
+	}
 }

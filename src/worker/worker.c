@@ -127,11 +127,7 @@ static void worker_acceptable(evutil_socket_t fd, short what, void *arg)
 
 void worker_listen(struct worker *w, bool on)
 {
-	for (size_t i = 0; i < LISTENERS_MAX; i++) {
-		struct listener *l = &w->listeners[i];
-
-		if (!l->ev)
-			continue;
+	for (struct listener *l = w->listeners; l; l = l->next) {
 		if (!on)
 			event_del(l->ev);
 		else if (event_add(l->ev, NULL) < 0)
@@ -141,44 +137,49 @@ void worker_listen(struct worker *w, bool on)
 
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin)
 {
-	struct listener *l = w->listeners;
+	struct listener *l = malloc(sizeof(*l));
 
-	while (l < w->listeners + LISTENERS_MAX && l->ev)
-		l++;
-	if (l < w->listeners + LISTENERS_MAX) {
-		*l = (struct listener){ .w = w, .fd = fd, .id = id, .admin = admin };
+	if (l) {
+		*l = (struct listener){ .w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin };
 		l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
-		if (l->ev && event_add(l->ev, NULL) == 0)
+		if (l->ev && event_add(l->ev, NULL) == 0) {
+			w->listeners = l;
 			return 0;
+		}
 		if (l->ev)
 			event_free(l->ev);
-		l->ev = NULL;
+		free(l);
 	}
 	close(fd);
 	errno = ENOMEM;
 	return -1;
 }
 
-void worker_drop_listener(struct worker *w, struct listener *l)
+void worker_drop_listener(struct worker *w, struct listener *l, bool keep)
 {
+	struct listener **at = &w->listeners;
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
 	event_free(l->ev);
-	l->ev = NULL;
-	worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
-	/* The master holds this socket too: from here on a connect is refused at once. */
-	shutdown(l->fd, SHUT_RD);
+	if (!keep) {
+		worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
+		/* The master holds this socket too: from here on a connect is refused at once. */
+		shutdown(l->fd, SHUT_RD);
+	}
 	close(l->fd);
+	free(l);
 }
 
 void worker_leave_listeners(struct worker *w)
 {
-	for (size_t i = 0; i < LISTENERS_MAX; i++) {
-		struct listener *l = &w->listeners[i];
+	struct listener *l, *next;
 
-		if (!l->ev)
-			continue;
-		event_free(l->ev);
-		l->ev = NULL;
-		close(l->fd);
+	for (l = w->listeners; l; l = next) {
+		next = l->next;
+		if (!l->admin)
+			worker_drop_listener(w, l, true);
 	}
 }
 
@@ -199,9 +200,13 @@ int worker_random(struct worker *w, uint8_t out[8])
 
 static void worker_stop_listening(struct worker *w)
 {
-	for (size_t i = 0; i < LISTENERS_MAX; i++)
-		if (!w->listeners[i].admin && w->listeners[i].ev) /* /readyz says that we are draining */
-			worker_drop_listener(w, &w->listeners[i]);
+	struct listener *l, *next;
+
+	for (l = w->listeners; l; l = next) {
+		next = l->next;
+		if (!l->admin) /* /readyz says that we are draining */
+			worker_drop_listener(w, l, false);
+	}
 }
 
 void worker_check_end(struct worker *w)
@@ -397,9 +402,8 @@ static void worker_free(struct worker *w)
 		conn_free(w->conns);
 	move_free(w);
 	arrive_free(w);
-	for (size_t i = 0; i < LISTENERS_MAX; i++)
-		if (w->listeners[i].ev)
-			event_free(w->listeners[i].ev);
+	while (w->listeners)
+		worker_drop_listener(w, w->listeners, true); /* the successor goes on there */
 	config_free(w->own);
 	if (w->accept_pause)
 		event_free(w->accept_pause);

@@ -122,15 +122,14 @@ struct seg {
 	uint8_t head[WS_HEADER_MAX];
 };
 
-struct listener {
+struct listener { /* owned by the worker's list */
 	struct worker *w;
-	struct event *ev; /* owned; NULL when closed */
+	struct listener *next;
+	struct event *ev; /* owned */
 	int fd;
 	uint32_t id; /* the master's name for it */
 	bool admin;
 };
-/* Both the old and the new ones, in the middle of a reload. */
-#define LISTENERS_MAX (2 * (HERITAGE_LISTEN_MAX + 1))
 
 struct worker {
 	const struct heritage *h;
@@ -141,7 +140,7 @@ struct worker {
 	struct move *move;	  /* owned; NULL: nothing is given away */
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
-	struct listener listeners[LISTENERS_MAX]; /* ev NULL: free */
+	struct listener *listeners; /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
@@ -181,9 +180,9 @@ uint64_t worker_clock(void);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin);
-/* Who waits there is let in; then a connect is refused. */
-void worker_drop_listener(struct worker *w, struct listener *l);
-/* Others have the sockets too: who waits there is theirs. */
+/* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same socket, and go on. */
+void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
+/* Those for clients, but others have the sockets too: who waits there is theirs. */
 void worker_leave_listeners(struct worker *w);
 void worker_check_end(struct worker *w);
 /* 0, or -1 with errno. */

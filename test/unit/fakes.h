@@ -31,6 +31,10 @@ int fakes_setup(void **state);
 int fakes_teardown(void **state);
 
 void fakes_start(void); /* forks the master */
+/* Writes the file, and asks a master that runs for a reload. */
+void fakes_configure(const char *text);
+/* The same with so many workers instead of two, and nothing else. */
+void fakes_workers(unsigned n);
 int fakes_end(void);    /* waits for its end: exit status, or 128 + signal */
 /* The next child that calls; fails when none does in time. */
 struct fake fakes_accept(void);
@@ -41,6 +45,9 @@ bool fakes_called(void); /* somebody waits to be accepted */
 void fakes_order(const struct fake *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The next report is this one. "end": the child is gone. */
 void fakes_expect(const struct fake *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same; reports that begin with `other` do not count. */
+void fakes_expect_after(const struct fake *f, const char *other, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The next two, in any order. */
 void fakes_expect_both(const struct fake *f, const char *one, const char *other);
 /* Reads the log of the master until a line holds this; fails when none does in time. */

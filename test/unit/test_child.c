@@ -427,25 +427,15 @@ static void test_signals_of_children(void **state)
 	finish();
 }
 
-static void configure(const char *text)
-{
-	FILE *f = fopen(fakes_file, "w");
-
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-	kill(fakes_master, SIGHUP);
-}
-
 static void test_reload(void **state)
 {
 	struct fake w;
 
 	(void)state;
 	started();
-	configure("ping_interval = many\n");
+	fakes_configure("ping_interval = many\n");
 	fakes_log("conf:1: ping_interval: \\\"many\\\" is no time");
-	configure("ping_interval = 5s\nsubject_prefix = \"other\"\n");
+	fakes_configure("ping_interval = 5s\nsubject_prefix = \"other\"\n");
 	fakes_log("this key needs a restart: the old value stays until then key=subject_prefix");
 	fakes_expect(&bridge, "config 1");
 	fakes_expect(&workers[0], "config 1");
@@ -454,7 +444,7 @@ static void test_reload(void **state)
 	/* One that dies in between is not waited for: its successor has it from its birth. */
 	fakes_order(&workers[1], "mute");
 	fakes_expect(&workers[1], "mute");
-	configure("ping_interval = 6s\n");
+	fakes_configure("ping_interval = 6s\n");
 	fakes_expect(&bridge, "config 2");
 	fakes_expect(&workers[0], "config 2");
 	fakes_expect(&workers[1], "config 2");

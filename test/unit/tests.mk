@@ -121,22 +121,27 @@ test_chan_SRC = \
 	src/base/log.c \
 	src/ipc/chan.c
 
-# The real master; its children are puppets of the test (fakes.c).
-UNIT_TESTS += test_child
-test_child_SRC = \
+# The real master; its children are puppets of the test (puppet.c).
+MASTER_RIG_SRC = \
 	test/unit/fakes.c \
+	test/unit/puppet.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	src/master/brief.c \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
+	src/master/handover.c \
+	src/master/hear.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
 	src/master/reload.c \
 	src/master/segment.c
+UNIT_TESTS += test_child test_handover
+test_child_SRC = $(MASTER_RIG_SRC)
+test_handover_SRC = $(MASTER_RIG_SRC)
 
 # They start nats-servers of their own.
 UNIT_TESTS += test_broker test_broker_stream

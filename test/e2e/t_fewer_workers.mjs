@@ -1,0 +1,105 @@
+// Fewer workers at a reload: the surplus hands its connections over, and ends; nobody is disconnected.
+import net from 'node:net';
+import { test, assert, until, SLOW } from './lib/scenario.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { Client, numbers } from './lib/client.mjs';
+
+async function resize(gw, workers) {
+	gw.restarts = true; // they end
+	gw.config.workers = workers;
+	gw.writeConfig();
+	const r = await gw.ctl('reload');
+	assert.equal(r.code, 0, r.err);
+}
+
+const workers = (gw) => gw.children().filter((c) => /worker \d/.test(c.title)).map((c) => c.title).sort();
+const titles = (n) => numbers(n).map((i) => `wsgated: worker ${i}`);
+const settled = (gw, n) => until(`${n} workers`, () => workers(gw).join() === titles(n).join());
+
+// A TCP connect and a request, again and again: none is refused, none is reset.
+function visitors(gw, faults) {
+	let going = true, came = 0;
+	const one = () => new Promise((done) => {
+		const s = net.connect(gw.port, '127.0.0.1', () => s.write('GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'));
+		let got = '';
+		s.setEncoding('latin1').on('data', (d) => (got += d));
+		s.on('error', (e) => faults.push(e.code));
+		s.on('close', () => {
+			if (!got.startsWith('HTTP/1.1 404')) faults.push(got || 'nothing');
+			came++;
+			done();
+		});
+	});
+	const all = numbers(8).map(async () => {
+		while (going) await one();
+	});
+	return async () => {
+		going = false;
+		await Promise.all(all);
+		return came;
+	};
+}
+
+await test('four to one: all connections stay, and both ways go on', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 4 });
+	const all = await Promise.all(numbers(60).map((i) => t.client(gw, `chat/u${i}`)));
+	await Promise.all(all.map((c) => c.send('before')));
+	await resize(gw, 1);
+	await Promise.all(all.map((c, i) => bus.publish(recv('chat', `u${i}`), `down ${i}`)));
+	await Promise.all(all.map((c) => c.send('after')));
+	await settled(gw, 1);
+	assert.equal((gw.log().match(/a worker has handed its connections over/g) ?? []).length, 3);
+	for (const [i, c] of all.entries()) {
+		assert.equal((await c.next()).text, `down ${i}`);
+		assert.equal(c.closed, null);
+	}
+	await until('all stored', async () => (await bus.count('ws.send.>')) === 120);
+	await bus.empty('ws.recv.>');
+	assert.equal(await bus.count(send('chat', 'u7')), 2);
+	assert.match((await gw.ctl('status')).out, /^worker 0 .* 60 connections/m);
+});
+
+await test('back and forth in quick succession: the last number counts, and nobody is turned away', async (t) => {
+	const { gw } = await t.pair({ workers: 4 });
+	const faults = [];
+	const end = visitors(gw, faults);
+	for (const list of [[1, 4, 1, 2], [3, 1, 4], [1, 4, 2, 1, 3]]) {
+		for (const n of list) await resize(gw, n);
+		await settled(gw, list.at(-1));
+	}
+	assert.ok((await end()) > 100 / SLOW);
+	assert.deepEqual([...new Set(faults)], []);
+	await gw.ready();
+});
+
+await test('listeners come and go while slots are idle', async (t) => {
+	const { gw } = await t.pair({ workers: 3 });
+	await resize(gw, 1);
+	await settled(gw, 1);
+	const before = gw.port;
+	for (const host of ['localhost', '127.0.0.1', '0.0.0.0']) {
+		gw.config.listen = [`${host}:${before}`];
+		await resize(gw, 1);
+		await Promise.all(numbers(30).map(async (i) => (await Client.connect(gw.wsUrl(`chat/u${i}`))).terminate()));
+	}
+	await resize(gw, 3);
+	await settled(gw, 3);
+	await Promise.all(numbers(30).map(async (i) => (await Client.connect(gw.wsUrl(`chat/u${i}`))).terminate()));
+});
+
+await test('without the broker: the hand-over waits for it, the reload does not', async (t) => {
+	const { gw, nats, bus } = await t.pair({ workers: 2, broker: { grace: '1h' } });
+	const all = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/u${i}`)));
+	await nats.stop();
+	await until('the broker away', () => /the broker is away/.test(gw.log()));
+	await resize(gw, 1);
+	await nats.start();
+	await settled(gw, 1);
+	const again = await nats.connect();
+	for (const [i, c] of all.entries()) {
+		await again.publish(recv('chat', `u${i}`), 'hello');
+		assert.equal((await c.next()).text, 'hello');
+		assert.equal(c.closed, null);
+	}
+	void bus;
+});
