@@ -3,6 +3,7 @@ import net from 'node:net';
 import { test, assert, until, SLOW } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
+import { inTheMiddle } from './lib/moving.mjs';
 
 async function resize(gw, workers) {
 	gw.restarts = true; // they end
@@ -102,4 +103,16 @@ await test('without the broker: the hand-over waits for it, the reload does not'
 		assert.equal(c.closed, null);
 	}
 	void bus;
+});
+
+await test('in the middle of everything: nothing lost, doubled or reordered', async (t) => {
+	const rig = await t.pair({ workers: 4, pong_timeout: '60s', delivery: { window: '8m' } });
+	const holds = await inTheMiddle(t, rig);
+	for (const n of [1, 3, 1, 4, 1]) {
+		await resize(rig.gw, n);
+		await settled(rig.gw, n);
+	}
+	const moved = [...rig.gw.log().matchAll(/connections were handed over.* moved=(\d+) left=0/g)].map((m) => Number(m[1]));
+	assert.ok(moved.length === 6 && moved.reduce((a, b) => a + b) > 20, moved.join());
+	await holds();
 });
