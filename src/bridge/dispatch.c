@@ -394,6 +394,21 @@ static bool user_open_each(void *value, void *arg)
 	return true;
 }
 
+/*
+ * What its other connections have confirmed by now, although it was not read yet: one of them may be
+ * this very client's, closed in good order, and it must not get the same again.
+ */
+static void user_refresh(struct buser *u)
+{
+	struct bridge *b = u->b;
+	struct route_view v;
+
+	for (struct bconn *c = u->conns; c; c = c->next)
+		if (route_read_marks(&b->slots[c->slot].routes, c->index, c->generation, &v))
+			dispatch_marks(b, c, &v);
+	user_confirm(u);
+}
+
 struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v)
 {
 	struct identity id = { v->service, v->user, v->service_len, v->user_len };
@@ -411,6 +426,8 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	c->generation = v->generation;
 	c->index = index;
 	c->slot = (uint16_t)s->n;
+	if (v->state != ROUTE_OPEN)
+		user_refresh(u);
 	conn_link(c, u);
 	if (v->state == ROUTE_OPEN) {
 		conn_adopt(c, v);
