@@ -383,9 +383,14 @@ static bool user_open_each(void *value, void *arg)
 	struct buser *u = value;
 
 	(void)arg;
-	if (!u->q && u->conns && !user_open(u)) {
+	if (!u->q && !user_open(u)) {
 		u->b->retries++;
 		log_error("no memory for a queue: tried again");
+		return true;
+	}
+	if (!u->conns && !u->closing) {
+		u->closing = true; /* only what was confirmed is removed */
+		broker_queue_close(u->q);
 		return true;
 	}
 	for (struct bconn *c = u->conns; c; c = c->next)
@@ -444,6 +449,20 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	if (!b->scanning)
 		user_open_each(u, NULL);
 	return c;
+}
+
+bool dispatch_ended(struct bridge *b, const struct route_view *v)
+{
+	struct identity id = { v->service, v->user, v->service_len, v->user_len };
+	struct buser *u = user_find(b, &id);
+
+	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
+		return true; /* those who are here know what all have confirmed */
+	if (!u)
+		u = user_new(b, &id);
+	if (u && v->confirmed > u->mark)
+		u->mark = u->head = u->floor = v->confirmed;
+	return u != NULL;
 }
 
 void dispatch_opened_all(struct bridge *b)
