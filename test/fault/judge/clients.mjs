@@ -40,6 +40,7 @@ class Tab {
 			cl.records.delivered(c, text.slice(a + 1, b), Number(text.slice(0, a)));
 		});
 		ws.on('ping', () => {
+			if (ws.readyState !== WebSocket.OPEN) return; // behind its own Close it answers no more
 			c.ponged = c.lastDown; // ws has answered by itself
 			c.pongedAt = now();
 		});

@@ -111,23 +111,24 @@ export class Records {
 		const u = c.user;
 		if (c.firstDown < 0) {
 			c.firstDown = n;
-			if (n > c.begunAtOpen && !this.mayLack(u, c.begunAtOpen, n))
+			if (n > c.begunAtOpen && !this.mayLack(c, c.begunAtOpen, n))
 				this.blame(`${u.name}: connection ${c.id} begins with ${n}, ${c.begunAtOpen} was published after it opened`);
 		} else if (n <= c.lastDown && u.attempts[n] < 2) {
 			this.blame(`${u.name}: connection ${c.id} got ${n} behind ${c.lastDown}`);
-		} else if (n > c.lastDown + 1 && !this.mayLack(u, c.lastDown + 1, n)) {
+		} else if (n > c.lastDown + 1 && !this.mayLack(c, c.lastDown + 1, n)) {
 			this.blame(`${u.name}: connection ${c.id} got ${n} behind ${c.lastDown}: a hole`);
 		}
 		if (n > c.lastDown) c.lastDown = n;
 	}
 
-	// The store was emptied: what was acknowledged before and not delivered is gone. (An attempt that had no
-	// answer may be stored twice, and then comes in its place.)
-	mayLack(u, from, to) {
-		for (let n = from; n < to; n++) if (!this.exempt(u, n)) return false;
+	// Others of the user had it before this one opened; or the store was emptied.
+	mayLack(c, from, to) {
+		const u = c.user;
+		for (let n = from; n < to; n++) if (!(n < c.begunAtOpen && u.got[n]) && !this.exempt(u, n)) return false;
 		return true;
 	}
 
+	// Acknowledged before the store was emptied, and not delivered: it is gone.
 	exempt(u, n) {
 		return u.ackAt[n] > 0 && u.ackAt[n] < this.wipedAt;
 	}
@@ -148,12 +149,13 @@ export class Records {
 	// the broker; another connection of the user that has not had it; a publisher that had to repeat.
 	doubled(c, n) {
 		const u = c.user, before = u.gotBy[n];
+		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000) && x.ponged < n;
 		let why;
 		if (before === c) why = u.attempts[n] > 1 ? 'published twice' : undefined;
-		else if (!before.endAt || before.endAt > c.openAt) why = 'another connection of the user';
+		else if (!before.endAt || before.endAt > c.openAt || u.conns.some(lags)) why = 'another connection of the user';
 		else if (n > before.ponged) why = 'its connection ended before its Pong';
 		else if (u.attempts[n] > 1) why = 'published twice';
-		else if (this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], before.openAt, c.openAt)) why = 'the broker was restarted';
+		else if (this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], before.openAt, now())) why = 'the broker was restarted';
 		else if (!before.completed && before.endAt - before.pongedAt < 1000) why = 'its connection was cut while its Pong was on its way';
 		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt))
 			why = 'its connection was cut while its Pong was on its way';

@@ -4,7 +4,7 @@ import { AckPolicy, STREAM, recv } from '../../e2e/lib/nats.mjs';
 import { sleep } from '../../e2e/lib/proc.mjs';
 import { now } from './records.mjs';
 
-const DURABLE = 'judge';
+export const DURABLE = 'judge';
 const PAD = '.'.repeat(4096);
 
 export class Service {
