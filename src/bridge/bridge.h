@@ -71,7 +71,7 @@ struct bconn {
  */
 struct buser {
 	struct bridge *b;
-	struct broker_queue *q; /* NULL only while a new bridge reads the sections */
+	struct broker_queue *q; /* NULL only while a new bridge reads the sections, or without memory */
 	struct bconn *conns;
 	struct bnode *first, *last;
 	size_t bytes;	/* buffered */
@@ -211,6 +211,8 @@ int dispatch_start(struct bridge *b);
 void dispatch_stop(struct bridge *b);
 /* A route that is new (ROUTE_OPENING), or one that a predecessor served. NULL: no memory. */
 struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
+/* During the scan: a route that ended, and its predecessor may not have removed what was confirmed there. False: no memory. */
+bool dispatch_ended(struct bridge *b, const struct route_view *v);
 /* After the scan of a new bridge: opens the queues. */
 void dispatch_opened_all(struct bridge *b);
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v);

@@ -427,9 +427,14 @@ static bool user_open_each(void *value, void *arg)
 	struct buser *u = value;
 
 	(void)arg;
-	if (!u->q && u->conns && !user_open(u)) {
+	if (!u->q && !user_open(u)) {
 		u->b->retries++;
 		log_some_errors(5, "no memory for a queue: tried again", kv_more(user_who(u)));
+		return true;
+	}
+	if (!u->conns && !u->closing) {
+		u->closing = true; /* only what was confirmed is removed */
+		broker_queue_close(u->q);
 		return true;
 	}
 	for (struct bconn *c = u->conns; c; c = c->next)
@@ -438,12 +443,28 @@ static bool user_open_each(void *value, void *arg)
 	return true;
 }
 
+/*
+ * What its other connections have confirmed by now, although it was not read yet: one of them may be
+ * this very client's, closed in good order, and it must not get the same again.
+ */
+static void user_refresh(struct buser *u)
+{
+	struct bridge *b = u->b;
+	struct route_view v;
+
+	for (struct bconn *c = u->conns; c; c = c->next)
+		if (route_read_marks(&b->slots[c->slot].routes, c->index, c->generation, &v))
+			dispatch_marks(b, c, &v);
+	user_confirm(u);
+}
+
 struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v)
 {
 	struct identity id = { v->service, v->user, v->service_len, v->user_len };
 	struct bconn *c = calloc(1, sizeof(*c));
 	struct buser *u = user_find(b, &id);
 	struct down_ref ref = { v->generation, index, 0 };
+	bool marked = v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning);
 
 	if (!u && c)
 		u = user_new(b, &id);
@@ -460,8 +481,10 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	c->index = index;
 	c->slot = (uint16_t)s->n;
 	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
+	if (!marked)
+		user_refresh(u);
 	conn_link(c, u);
-	if (v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning)) {
+	if (marked) {
 		conn_adopt(c, v);
 		if (v->state == ROUTE_MOVED)
 			slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
@@ -480,6 +503,20 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	if (!b->scanning)
 		user_open_each(u, NULL);
 	return c;
+}
+
+bool dispatch_ended(struct bridge *b, const struct route_view *v)
+{
+	struct identity id = { v->service, v->user, v->service_len, v->user_len };
+	struct buser *u = user_find(b, &id);
+
+	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
+		return true; /* those who are here know what all have confirmed */
+	if (!u)
+		u = user_new(b, &id);
+	if (u && v->confirmed > u->mark)
+		u->mark = u->head = u->floor = v->confirmed;
+	return u != NULL;
 }
 
 void dispatch_opened_all(struct bridge *b)

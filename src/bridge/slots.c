@@ -434,9 +434,9 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (!slot_scans(s, i, v.state, state))
 			continue;
 		ref = (struct down_ref){ v.generation, i, 0 };
-		if (state == ROUTE_ENDED)
+		if (state == ROUTE_ENDED && dispatch_ended(s->b, &v))
 			slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
-		else if (!s->conns[i] && !dispatch_open(s->b, s, i, &v))
+		else if (!s->conns[i] && (state == ROUTE_ENDED || !dispatch_open(s->b, s, i, &v)))
 			_exit(1); /* without memory for what was served: the master tries again, with back-off */
 	}
 }
@@ -543,6 +543,8 @@ static void slots_read_first(struct bridge *b)
 
 int slots_start(struct bridge *b)
 {
+	static const enum route_state scan_order[] = { ROUTE_OPEN, ROUTE_ENDED, ROUTE_OPENING };
+
 	slots_lock(b);
 	b->nslots = b->h->nslots;
 	for (unsigned i = 0; i < b->nslots; i++)
@@ -558,15 +560,11 @@ int slots_start(struct bridge *b)
 		while (b->slots[i].used && changes_take(&b->slots[i].changes, list, CHANGES_BATCH))
 			;
 	}
-	for (unsigned i = 0; i < b->nslots; i++)
-		if (b->slots[i].used)
-			slot_scan(&b->slots[i], ROUTE_OPEN);
-	for (unsigned i = 0; i < b->nslots; i++) {
-		if (!b->slots[i].used)
-			continue;
-		slot_scan(&b->slots[i], ROUTE_OPENING);
-		slot_scan(&b->slots[i], ROUTE_ENDED);
-	}
+	/* In this order: who is new begins behind what those before it have confirmed. */
+	for (size_t k = 0; k < sizeof(scan_order) / sizeof(scan_order[0]); k++)
+		for (unsigned i = 0; i < b->nslots; i++)
+			if (b->slots[i].used)
+				slot_scan(&b->slots[i], scan_order[k]);
 	b->scanning = false;
 	slots_read_first(b);
 	dispatch_opened_all(b);

@@ -133,9 +133,11 @@ static void link_ended(struct worker *w, const struct down_ref *ref)
 {
 	struct route_view v;
 
-	if (ref->index >= w->routes.n || w->by_route[ref->index] ||
+	/* To a dead worker: what was its is free already. Or said twice, by two bridges. */
+	if (ref->generation >> 32 != w->h->generation || ref->index >= w->routes.n ||
+		w->by_route[ref->index] ||
 		!route_read_marks(&w->routes, ref->index, ref->generation, &v))
-		return; /* said twice, by two bridges */
+		return;
 	route_clear(&w->routes, ref->index);
 	w->free_routes[w->nfree++] = ref->index;
 }

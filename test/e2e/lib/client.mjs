@@ -2,6 +2,8 @@
 import WebSocket from 'ws';
 import { SLOW, until, within } from './proc.mjs';
 
+export { WebSocket };
+
 export class Refused extends Error {
 	constructor(res, body) {
 		super(`refused: ${res.statusCode} ${body.trim()}`);

@@ -1,0 +1,103 @@
+// The judge: numbered messages both ways for many users while faults are injected, then a verdict from its own
+// records.
+//
+//   node test/fault/judge.mjs [--seed N] [--seconds N | --faults N | --kills N] [--users N] [--workers N]
+//       [--rate N] [--mean MS] [--life MS] [--faults-of kind,kind] [--log level]
+//
+// The seed gives the schedule of faults. The last lines are figures, and what was found wrong.
+import { pathToFileURL } from 'node:url';
+import { test, until, sleep } from '../e2e/lib/scenario.mjs';
+import { STREAM } from '../e2e/lib/nats.mjs';
+import { ALL_KINDS, Faults } from './judge/faults.mjs';
+import { Clients } from './judge/clients.mjs';
+import { Random } from './judge/random.mjs';
+import { Records, now } from './judge/records.mjs';
+import { DURABLE, Service } from './judge/service.mjs';
+import { figures, verdict } from './judge/verdict.mjs';
+
+const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, rate: 600, mean: 400, life: 4000, log: 'info' };
+const NAME = 'judge'; // of the service
+
+function progress(o, records, faults, from) {
+	if (!o.progress) return () => {};
+	const timer = setInterval(() => {
+		const c = records.count;
+		process.stderr.write(`${((now() - from) / 1000).toFixed(0)} s: ${faults.total} faults, ${faults.kills} kills, ` +
+			`${c.published} down, ${c.sent} up, ${c.opened} connections, ${records.wrong.length} wrong\n`);
+	}, 5000);
+	return () => clearInterval(timer);
+}
+
+// All processes live, the broker answers, everybody is connected and has everything.
+async function settle(t, gw, bus, records, service, clients) {
+	const patience = 60000;
+	clients.settle();
+	await service.stop();
+	await gw.ready(patience);
+	await until('everybody to be connected', () => clients.allOpen, patience);
+	clients.quiet = true;
+	const lacks = () => [...records.users.values()].filter((u) => u.ackAt.some((at, n) => at && !u.got[n] && !records.exempt(u, n)));
+	await until('the last messages to clients', () => lacks().length === 0, patience).catch((e) => {
+		records.blame(`${e.message}: ${lacks().map((u) => u.name).slice(0, 5)}`);
+	});
+	await bus.empty('ws.recv.>', patience).catch((e) => records.blame(e.message));
+	clients.closeAll();
+	await until('all closes', () => clients.allGone, patience).catch((e) => records.blame(e.message));
+	// A killed nats-server (2.9) may forget acknowledgements, so the stream need not be empty: the consumer tells.
+	await until('the last messages to the service', async () => {
+		const { num_pending, num_ack_pending } = await (await bus.jsm()).consumers.info(STREAM, DURABLE);
+		return num_pending === 0 && num_ack_pending === 0;
+	}, patience).catch((e) => records.blame(e.message));
+}
+
+export async function judge(t, options) {
+	const o = { ...DEFAULTS, ...options };
+	const nats = await t.nats();
+	const gw = await t.gateway(nats, { config: { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config } });
+	const records = new Records();
+	const traffic = new Random(o.seed + 1000003);
+	const clients = new Clients(records, gw, traffic, { rate: o.rate, name: NAME, life: o.life });
+	const service = new Service(records, nats, traffic, { rate: o.rate, name: NAME });
+	const faults = new Faults(records, gw, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
+	t.atEnd(() => (clients.end(), service.end()));
+	for (let i = 0; i < o.users; i++) clients.add(records.user(`u${i}`), i % 10 === 9 ? 2 : 1);
+	clients.start();
+	await service.start();
+	const from = now();
+	const quiet = progress(o, records, faults, from);
+	await faults.run((f) => (o.kills ? f.kills >= o.kills : o.faults ? f.total >= o.faults : now() - from > o.seconds * 1000));
+	const bus = await nats.connect();
+	try {
+		await settle(t, gw, bus, records, service, clients);
+	} catch (e) {
+		records.blame(`does not settle: ${e.message}`);
+	}
+	quiet();
+	await sleep(0);
+	const v = verdict(records);
+	for (const line of [`seed ${o.seed}, ${((now() - from) / 1000).toFixed(0)} s, ${o.users} users`, ...figures(records, faults, v)]) console.log(line);
+	if (records.wrong.length) {
+		for (const f of records.faults.slice(-400)) if (o.history) console.log(`  ${(f.at / 1000).toFixed(3)} ${f.kind} ${f.target ?? ''} ${f.until ? `until ${(f.until / 1000).toFixed(3)}` : ''}`);
+		throw new Error(`${records.wrong.length} wrong with seed ${o.seed}:\n${records.wrong.slice(0, 40).join('\n')}`);
+	}
+	return { records, faults, verdict: v };
+}
+
+function options(argv) {
+	const o = { progress: true };
+	for (let i = 0; i < argv.length; i++) {
+		const key = argv[i].replace(/^--/, '');
+		if (key === 'history') o.history = true;
+		else if (key === 'faults-of') o.kinds = argv[++i].split(',');
+		else if (key === 'log') o.log = argv[++i];
+		else if (key in DEFAULTS) o[key] = Number(argv[++i]);
+		else throw new Error(`judge: no option ${argv[i]}`);
+	}
+	for (const k of o.kinds ?? []) if (!ALL_KINDS.includes(k)) throw new Error(`judge: no fault ${k} (there are: ${ALL_KINDS.join(' ')})`);
+	return o;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+	const o = options(process.argv.slice(2));
+	await test(`judge, seed ${o.seed ?? DEFAULTS.seed}`, (t) => judge(t, o), { ms: 24 * 3600 * 1000 });
+}

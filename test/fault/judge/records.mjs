@@ -1,0 +1,195 @@
+// What the judge saw: every send, answer, delivery and end, by the monotonic clock (ms). Nothing here
+// asks the gateway; the verdict is drawn from these records alone.
+export const now = () => performance.now();
+
+let connections = 0;
+
+// One connection, as its client sees it.
+export class ConnRecord {
+	constructor(user) {
+		this.id = connections++;
+		this.user = user;
+		this.openAt = now();
+		this.begunAtOpen = user.begun; // messages to the user that had begun to be published
+		this.settledAtOpen = user.settled;
+		this.firstDown = this.lastDown = -1;
+		this.ponged = -1; // last message to the client that a Pong of it stands behind
+		this.pongedAt = 0;
+		this.sent = []; // numbers that it gave to the socket
+		this.taken = -1; // the gateway has read up to here: its Pong came behind
+		this.closeAt = 0; // our own Close was sent (0: not)
+		this.endAt = 0; // 0: it lives
+		this.code = 0;
+		this.reason = '';
+		this.cutByUs = false;
+		this.slot = undefined; // of the gateway, from Ws-Conn
+	}
+
+	get completed() {
+		return this.endAt > 0 && !this.cutByUs && this.code !== 1006;
+	}
+}
+
+export class UserRecord {
+	constructor(name) {
+		this.name = name;
+		// service → client
+		this.begun = 0; // messages 0 … begun-1 were published at least once
+		this.ackAt = []; // 0: not yet
+		this.attempts = [];
+		this.got = []; // how often it was delivered
+		this.gotBy = []; // the connection that got it last
+		this.maxGot = -1;
+		this.conns = [];
+		// client → service
+		this.next = 0;
+		this.sentAt = [];
+		this.sentBy = [];
+		this.seq = []; // first sequence under which the service got it
+		this.settled = -1; // the highest number that a gateway has certainly taken
+	}
+}
+
+export class Records {
+	constructor() {
+		this.users = new Map();
+		this.faults = []; // { at, kind, target, until }
+		this.wrong = []; // violations, as text
+		this.doubles = new Map(); // reason → how many
+		this.storedTwice = new Map();
+		this.downLatency = [];
+		this.longestDown = 0;
+		this.longestUp = 0;
+		this.returns = []; // of the broker: { at, kind, down, up }: when each direction flowed again
+		this.count = { published: 0, delivered: 0, sent: 0, stored: 0, opened: 0, refused: 0, ended: 0 };
+		this.wipedAt = 0; // the broker came back with an empty store
+	}
+
+	user(name) {
+		let u = this.users.get(name);
+		if (!u) this.users.set(name, (u = new UserRecord(name)));
+		return u;
+	}
+
+	blame(text) {
+		if (this.wrong.length < 200) this.wrong.push(`${(now() / 1000).toFixed(3)} ${text}`);
+	}
+
+	fault(kind, target) {
+		const f = { at: now(), kind, target, until: 0 };
+		this.faults.push(f);
+		return f;
+	}
+
+	// Was there such a fault (also one that lasted) between two instants?
+	faultIn(kinds, from, to, target) {
+		for (let i = this.faults.length - 1; i >= 0; i--) {
+			const f = this.faults[i];
+			if (f.at > to) continue;
+			if (from - f.at > 120000) return false;
+			if (!kinds.includes(f.kind) || (target !== undefined && f.target !== undefined && f.target !== target)) continue;
+			if ((f.until || f.at) >= from) return true;
+		}
+		return false;
+	}
+
+	// A message came to a client.
+	delivered(c, name, n) {
+		const u = c.user, at = now();
+		this.count.delivered++;
+		if (name !== u.name) return this.blame(`${u.name} got a message of ${name}`);
+		if (!(n < u.begun)) return this.blame(`${u.name} got ${n}, which nobody published`);
+		this.inConnection(c, n);
+		if (u.got[n]) this.doubled(c, n);
+		else this.firstTime(c, n, at);
+		u.got[n] = (u.got[n] ?? 0) + 1;
+		u.gotBy[n] = c;
+	}
+
+	// Each connection sees all since it opened, in order, without a hole.
+	inConnection(c, n) {
+		const u = c.user;
+		if (c.firstDown < 0) {
+			c.firstDown = n;
+			if (n > c.begunAtOpen && !this.mayLack(c, c.begunAtOpen, n))
+				this.blame(`${u.name}: connection ${c.id} begins with ${n}, ${c.begunAtOpen} was published after it opened`);
+		} else if (n <= c.lastDown && u.attempts[n] < 2) {
+			this.blame(`${u.name}: connection ${c.id} got ${n} behind ${c.lastDown}`);
+		} else if (n > c.lastDown + 1 && !this.mayLack(c, c.lastDown + 1, n)) {
+			this.blame(`${u.name}: connection ${c.id} got ${n} behind ${c.lastDown}: a hole`);
+		}
+		if (n > c.lastDown) c.lastDown = n;
+	}
+
+	// Others of the user had it before this one opened; or the store was emptied.
+	mayLack(c, from, to) {
+		const u = c.user;
+		for (let n = from; n < to; n++) if (!(n < c.begunAtOpen && u.got[n]) && !this.exempt(u, n)) return false;
+		return true;
+	}
+
+	// Acknowledged before the store was emptied, and not delivered: it is gone.
+	exempt(u, n) {
+		return u.ackAt[n] > 0 && u.ackAt[n] < this.wipedAt;
+	}
+
+	firstTime(c, n, at) {
+		const u = c.user;
+		if (n < u.maxGot) this.blame(`${u.name}: ${n} came first after ${u.maxGot}`);
+		else u.maxGot = n;
+		const since = u.ackAt[n];
+		if (!since || c.openAt > since) return;
+		const took = at - since;
+		this.downLatency.push(took);
+		if (this.downLatency.length > 200000) this.downLatency = this.downLatency.slice(100000);
+		if (took > this.longestDown) this.longestDown = took;
+	}
+
+	// Why may a message come again? The contract names: a connection that ended before its Pong, a restart of
+	// the broker; another connection of the user that has not had it; a publisher that had to repeat.
+	doubled(c, n) {
+		const u = c.user, before = u.gotBy[n];
+		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000) && x.ponged < n;
+		let why;
+		if (before === c) why = u.attempts[n] > 1 ? 'published twice' : undefined;
+		else if (!before.endAt || before.endAt > c.openAt || u.conns.some(lags)) why = 'another connection of the user';
+		else if (n > before.ponged) why = 'its connection ended before its Pong';
+		else if (u.attempts[n] > 1) why = 'published twice';
+		else if (this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], before.openAt, now())) why = 'the broker was restarted';
+		else if (!before.completed && before.endAt - before.pongedAt < 1000) why = 'its connection was cut while its Pong was on its way';
+		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt))
+			why = 'its connection was cut while its Pong was on its way';
+		else if (this.faultIn(['kill-all', 'kill-master'], before.pongedAt, now())) why = 'all was killed before it was removed';
+		else if (this.faultIn(['kill-bridge'], before.pongedAt, now())) why = 'the bridge was killed before it was removed';
+		if (!why) {
+			why = 'NOT ALLOWED';
+			this.blame(`${u.name}: ${n} came again on connection ${c.id}: ${before.id} had it, ponged ${before.ponged}, ` +
+				`ended ${before.code} at ${(before.endAt / 1000).toFixed(3)}`);
+		}
+		this.doubles.set(why, (this.doubles.get(why) ?? 0) + 1);
+	}
+
+	// A message came to the service.
+	stored(name, payloadName, k, seq, redelivered, wsConn) {
+		const u = this.users.get(name);
+		this.count.stored++;
+		if (!u) return this.blame(`a message of ${name}, whom nobody knows`);
+		if (payloadName !== name) return this.blame(`on the subject of ${name}: a message of ${payloadName}`);
+		if (!(k < u.next)) return this.blame(`${name}: ${k} is stored, which nobody sent`);
+		const c = u.sentBy[k];
+		const slot = Number.parseInt(wsConn?.split('-')[1] ?? '', 16);
+		if (Number.isInteger(slot)) c.slot = slot;
+		if (u.seq[k] === undefined) {
+			u.seq[k] = seq;
+			const took = now() - u.sentAt[k];
+			if (took > this.longestUp) this.longestUp = took;
+			return undefined;
+		}
+		if (u.seq[k] === seq) return undefined; // the same one, given again by JetStream
+		const restarted = this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], u.sentAt[k], now());
+		const why = restarted ? 'the broker was restarted' : 'NOT ALLOWED';
+		this.storedTwice.set(why, (this.storedTwice.get(why) ?? 0) + 1);
+		if (!restarted) this.blame(`${name}: ${k} is stored twice, ${u.seq[k]} and ${seq}`);
+		return undefined;
+	}
+}

@@ -1,0 +1,103 @@
+// What the records prove, when all is over.
+
+// Refusals of the contract: the client was told that its messages were not stored.
+const REFUSED = [1008, 1009, 1013];
+
+// Every message that the publisher saw acknowledged reached its user.
+function checkDown(records) {
+	let lost = 0;
+	for (const u of records.users.values()) {
+		for (let n = 0; n < u.begun; n++) {
+			if (u.got[n] || !u.ackAt[n] || records.exempt(u, n)) continue;
+			lost++;
+			records.blame(`${u.name}: ${n} is lost, acknowledged at ${(u.ackAt[n] / 1000).toFixed(3)}`);
+		}
+	}
+	return lost;
+}
+
+// What a gateway took, and all before a completed close handshake, is stored; of the rest, what was sent first.
+function checkConn(records, u, c) {
+	let lost = 0, hole = -1;
+	const refused = REFUSED.includes(c.code);
+	for (const k of c.sent) {
+		if (u.seq[k] !== undefined) {
+			if (hole >= 0) records.blame(`${u.name}: ${k} is stored, ${hole} before it on connection ${c.id} is not`);
+			hole = -1; // said once
+			continue;
+		}
+		if (u.sentAt[k] < records.wipedAt) continue;
+		if (hole < 0) hole = k;
+		const must = !refused && (k <= c.taken || (c.completed && c.closeAt));
+		if (!must) continue;
+		lost++;
+		records.blame(`${u.name}: ${k} is not stored; connection ${c.id} ended ${c.code} "${c.reason}" at ${(c.endAt / 1000).toFixed(3)}, ` +
+			`taken up to ${c.taken}, ${c.closeAt ? 'closed by us' : c.cutByUs ? 'cut by us' : 'ended by the gateway'}`);
+	}
+	return lost;
+}
+
+// On a connection in the order of sending; behind a message that was taken before the connection opened.
+function checkOrder(records, u) {
+	const last = new Map();
+	let settled = -1, floor = -1; // highest sequence of what was taken, up to `settled`
+	for (let k = 0; k < u.next; k++) {
+		const seq = u.seq[k], c = u.sentBy[k];
+		if (seq === undefined) continue;
+		if (!last.has(c.id)) {
+			for (let j = settled + 1; j <= c.settledAtOpen; j++)
+				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken && u.seq[j] > floor) floor = u.seq[j];
+			settled = Math.max(settled, c.settledAtOpen);
+			last.set(c.id, floor);
+		}
+		if (seq < last.get(c.id)) records.blame(`${u.name}: ${k} is stored as ${seq}, behind ${last.get(c.id)}`);
+		else last.set(c.id, seq);
+	}
+}
+
+const CUTS_ALL = ['kill-all', 'kill-master'];
+
+// The bridge's death disconnects nobody, a worker's only its own clients.
+function checkEnds(records, u, c, grace) {
+	if (!c.endAt || c.cutByUs || (c.completed && c.closeAt)) return 0;
+	const from = c.endAt - 6000, to = c.endAt + 500;
+	if (records.faultIn(CUTS_ALL, from, to)) return 0;
+	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`)) return 0;
+	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
+	// A close that could not be stored within the grace ends without a Close, as the contract says.
+	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to)) return 0;
+	records.blame(`${u.name}: connection ${c.id} (worker ${c.slot}) ended ${c.code} "${c.reason}" at ${(c.endAt / 1000).toFixed(3)} without a cause` +
+		`${c.closeAt ? `; its Close went out at ${(c.closeAt / 1000).toFixed(3)}` : ''}`);
+	return 1;
+}
+
+export function verdict(records, { grace = 30000 } = {}) {
+	const v = { lostDown: checkDown(records), lostUp: 0, cutOff: 0 };
+	for (const u of records.users.values()) {
+		for (const c of u.conns) {
+			v.lostUp += checkConn(records, u, c);
+			v.cutOff += checkEnds(records, u, c, grace);
+		}
+		checkOrder(records, u);
+	}
+	return v;
+}
+
+const table = (map) => [...map].map(([k, n]) => `${k} ${n}`).join(', ') || 'none';
+
+export function percentile(list, p) {
+	const sorted = Float64Array.from(list).sort();
+	return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] : 0;
+}
+
+export function figures(records, faults, v) {
+	const c = records.count, sum = (m) => [...m.values()].reduce((a, b) => a + b, 0);
+	return [
+		`faults      ${faults.total} injected (${table(faults.injected)}); ${faults.kills} processes killed`,
+		`to clients  ${c.published} published, ${c.delivered} delivered, ${v.lostDown} lost, ${sum(records.doubles)} doubled (${table(records.doubles)})`,
+		`to service  ${c.sent} sent, ${c.stored} delivered, ${v.lostUp} lost, ${sum(records.storedTwice)} stored twice (${table(records.storedTwice)})`,
+		`connections ${c.opened} opened, ${c.refused} refused, ${v.cutOff} ended without a cause`,
+		`latency     to clients ${percentile(records.downLatency, 0.5).toFixed(1)} ms median, ${percentile(records.downLatency, 0.99).toFixed(0)} ms p99; ` +
+			`longest pause ${(records.longestDown / 1000).toFixed(2)} s to a client, ${(records.longestUp / 1000).toFixed(2)} s to the service`,
+	];
+}

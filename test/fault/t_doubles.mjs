@@ -1,0 +1,51 @@
+// What a client confirmed does not come again, whoever was away when it confirmed.
+import { test, assert, until } from '../e2e/lib/scenario.mjs';
+import { recv } from '../e2e/lib/nats.mjs';
+import { numbers } from '../e2e/lib/client.mjs';
+import { hold } from './lib/hold.mjs';
+
+const users = numbers(30).map((i) => `u${i}`);
+
+// Everybody gets 0, 1, 2 and has answered the Ping behind it, while the bridge stands still or is dead.
+async function confirmed(t, { gw, bus }, away) {
+	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
+	const pinged = clients.map((c) => new Promise((done) => c.ws.on('ping', () => c.got.length === 3 && done())));
+	clients.forEach((c) => c.ws.pause());
+	for (let i = 0; i < 3; i++) await Promise.all(users.map((u) => bus.publish(recv('chat', u), String(i))));
+	const given = async () => [...(await gw.ctl('status')).out.matchAll(/(\d+) out/g)].reduce((n, m) => n + Number(m[1]), 0);
+	await until('the workers to write all of it', async () => (await given()) === 3 * users.length);
+	const back = await away();
+	clients.forEach((c) => c.ws.resume());
+	await Promise.all(pinged);
+	for (const c of clients) assert.equal((await c.close()).code, 1000);
+	return back;
+}
+
+async function comeBack(t, { gw, bus }) {
+	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
+	await Promise.all(users.map((u) => bus.publish(recv('chat', u), 'new')));
+	for (const c of clients) assert.equal((await c.next()).text, 'new', 'it got again what it had confirmed');
+	await bus.empty('ws.recv.>');
+}
+
+await test('confirmed, closed and back while the bridge stands still: nothing comes twice', async (t) => {
+	const p = await t.pair({ workers: 2 });
+	const go = await confirmed(t, p, () => hold(p.gw.pid('bridge')));
+	const back = comeBack(t, p);
+	const opening = async () => (await p.gw.ctl('sessions')).out.split('\n').filter((l) => / opening /.test(l)).length;
+	await until('the handshakes to wait', async () => (await opening()) === users.length);
+	go();
+	await back;
+});
+
+await test('confirmed and closed while there is no bridge: its successor removes it', async (t) => {
+	const p = await t.pair({ workers: 2 });
+	await confirmed(t, p, async () => {
+		// The master stands still, so no successor starts meanwhile.
+		const go = await hold(p.gw.proc.pid);
+		process.kill(p.gw.pid('bridge'), 'SIGKILL');
+		p.gw.restarts = true;
+		return go;
+	}).then((go) => go());
+	await comeBack(t, p);
+});
