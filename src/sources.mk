@@ -58,6 +58,7 @@ WSGATED_SRC = \
 	$(BROKER_SRC) \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
+	src/bridge/buffer.c \
 	src/bridge/dispatch.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
@@ -83,6 +84,7 @@ WSGATED_SRC = \
 	src/worker/link.c \
 	src/worker/move.c \
 	src/worker/parcel.c \
+	src/worker/place.c \
 	src/worker/reconf.c \
 	src/worker/session.c \
 	src/worker/tally.c \

@@ -5,7 +5,8 @@
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   stale.c     segments of dead masters: what they had taken and not stored
  *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
- *   dispatch.c  service → client: users, their connections, windows, buffers
+ *   dispatch.c  service → client: users and their connections
+ *   buffer.c    what a user's connections have not taken yet
  *   bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -228,6 +229,14 @@ void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
+
+/* buffer.c: what came live and was not taken by all connections */
+bool buffer_add(struct buser *u, struct broker_message *m); /* false: no memory */
+void buffer_drop_first(struct buser *u);
+void buffer_drop(struct buser *u);
+void buffer_trim(struct buser *u); /* what all have taken goes */
+/* Too much: who lags reads again from the stream; the broker is told whether to send more. */
+void buffer_budget(struct buser *u);
 
 /* window.c: what a connection has and did not confirm */
 bool window_open(const struct bconn *c, size_t len);

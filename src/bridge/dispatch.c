@@ -50,27 +50,6 @@ static const struct log_field *user_who(const struct buser *u)
 	return f;
 }
 
-static void user_drop_first(struct buser *u)
-{
-	struct bnode *n = u->first;
-
-	u->first = n->next;
-	if (!u->first)
-		u->last = NULL;
-	u->floor = n->m->seq;
-	u->bytes -= n->m->len;
-	u->b->buffered -= n->m->len;
-	broker_message_unref(n->m);
-	free(n);
-}
-
-static void user_drop_buffer(struct buser *u)
-{
-	while (u->first)
-		user_drop_first(u);
-	u->floor = u->head;
-}
-
 static void user_free(struct buser *u)
 {
 	struct bridge *b = u->b;
@@ -82,18 +61,10 @@ static void user_free(struct buser *u)
 			at = &(*at)->dirty_next;
 		*at = u->dirty_next;
 	}
-	user_drop_buffer(u);
+	buffer_drop(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
 	free(u);
-}
-
-static void user_want(struct buser *u, bool want)
-{
-	if (!u->q || u->closing || u->wanted == want)
-		return;
-	u->wanted = want;
-	broker_queue_want(u->q, want);
 }
 
 /* What all connections have confirmed is removed for good. */
@@ -111,71 +82,10 @@ static void user_confirm(struct buser *u)
 		broker_queue_confirm(u->q, least);
 }
 
-/* ---- one connection ---- */
-
-/* ---- the buffer ---- */
-
-static void user_trim(struct buser *u)
-{
-	uint64_t need = UINT64_MAX;
-
-	for (struct bconn *c = u->conns; c; c = c->next)
-		if (c->synced && c->cursor && c->cursor->m->seq < need)
-			need = c->cursor->m->seq;
-	while (u->first && u->first->m->seq < need)
-		user_drop_first(u);
-	if (!u->first)
-		u->floor = u->head;
-}
-
-/* Who has not taken all of the buffer reads it again later, from the stream. */
-static void user_let_go(struct buser *u)
-{
-	for (struct bconn *c = u->conns; c; c = c->next)
-		if (c->cursor)
-			bconn_fall_behind(c);
-	user_drop_buffer(u);
-}
-
-/*
- * Too much is buffered. If somebody keeps up, those who do not fall behind and read again later;
- * if nobody does, the rest stays in the stream.
- */
-static void user_budget(struct buser *u)
-{
-	const struct config *cf = u->b->c;
-	bool over = u->bytes > cf->delivery.user_buffer ||
-		    (u->bytes && u->b->buffered > cf->delivery.total_buffer);
-	bool ready = false, synced = false;
-
-	for (struct bconn *c = u->conns; c; c = c->next) {
-		ready |= bconn_caught_up(c);
-		synced |= c->synced;
-	}
-	if (over && ready) {
-		user_let_go(u);
-		for (struct bconn *c = u->conns; c; c = c->next)
-			bconn_run(c);
-		over = false;
-	}
-	if (over && u->b->buffered > cf->delivery.total_buffer) {
-		/* Too much for all together: this user's part stays in the stream. */
-		user_let_go(u);
-		synced = false;
-		for (struct bconn *c = u->conns; c; c = c->next)
-			synced |= c->synced;
-	}
-	if (over || !synced)
-		user_want(u, false);
-	else if (!u->first || (u->bytes <= cf->delivery.user_buffer / 2 &&
-				      u->b->buffered <= cf->delivery.total_buffer))
-		user_want(u, true);
-}
-
 static void user_settle(struct buser *u)
 {
-	user_trim(u);
-	user_budget(u);
+	buffer_trim(u);
+	buffer_budget(u);
 	for (struct bconn *c = u->conns; c; c = c->next)
 		bconn_note(c, !c->synced || (!u->wanted && !u->closing));
 	stat_set(u->b->shm.bridge->stats.buffered_bytes, u->b->buffered);
@@ -248,29 +158,6 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 	}
 }
 
-static bool user_buffer(struct buser *u, struct broker_message *m)
-{
-	struct bnode *n = malloc(sizeof(*n));
-
-	if (!n)
-		return false;
-	n->next = NULL;
-	n->m = broker_message_ref(m);
-	if (u->last)
-		u->last->next = n;
-	else
-		u->first = n;
-	u->last = n;
-	u->bytes += m->len;
-	u->b->buffered += m->len;
-	for (struct bconn *c = u->conns; c; c = c->next) {
-		bconn_sync(c);
-		if (c->synced && !c->cursor)
-			c->cursor = n;
-	}
-	return true;
-}
-
 static bool too_large(struct buser *u, struct broker_message *m)
 {
 	if (m->len <= u->b->max_message)
@@ -287,11 +174,11 @@ void dispatch_message(void *owner, struct broker_message *m)
 	if (m->seq <= u->head)
 		return;
 	u->head = m->seq;
-	if (!too_large(u, m) && !user_buffer(u, m)) {
+	if (!too_large(u, m) && !buffer_add(u, m)) {
 		log_some_errors(5, "no memory for a message: it is read again later", kv_more(user_who(u)));
 		for (struct bconn *c = u->conns; c; c = c->next)
 			bconn_fall_behind(c);
-		user_drop_buffer(u);
+		buffer_drop(u);
 		for (struct bconn *c = u->conns; c; c = c->next)
 			bconn_run(c);
 	}
@@ -553,7 +440,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 		user_dirty(u);
 		return;
 	}
-	user_drop_buffer(u);
+	buffer_drop(u);
 	if (!u->q) {
 		user_free(u);
 		return;
@@ -584,7 +471,7 @@ static bool user_reset(void *value, void *arg)
 	(void)arg;
 	u->head = u->mark = 0;
 	while (u->first)
-		user_drop_first(u);
+		buffer_drop_first(u);
 	u->floor = 0;
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		c->pos = c->confirmed = 0;

@@ -169,8 +169,8 @@ static bool conn_route(struct conn *c, const struct parcel_head *h, const struct
 	if (h->kind == PARCEL_ECHO)
 		return true;
 	if (h->kind == PARCEL_OPEN)
-		return link_adopt(c, who, h);
-	if (!link_open(c, who))
+		return place_adopt(c, who, h);
+	if (!place_open(c, who))
 		return false;
 	conn_set_state(c, CONN_OPENING);
 	conn_deadline(c, c->w->now_ms + c->w->c->handshake_timeout);
@@ -258,7 +258,7 @@ static bool arrival_body(struct arrival *a, const struct parcel_note *note, cons
 /* Perhaps of one that we took already: the giver did not know it yet. */
 static struct conn *arrival_find(struct arrival *a, uint64_t id)
 {
-	return a->arriving[id] ? a->arriving[id] : link_find(a->w, &a->taken[id]);
+	return a->arriving[id] ? a->arriving[id] : place_find(a->w, &a->taken[id]);
 }
 
 static bool arrival_kick(struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)

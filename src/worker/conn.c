@@ -27,7 +27,7 @@ const struct log_field *conn_who(const struct conn *c)
 	struct identity id;
 
 	if (c->route != NO_ROUTE) {
-		id = link_identity(c);
+		id = place_identity(c);
 		route_id_text(c->id, conn);
 		*f++ = kv_str("conn", conn);
 		*f++ = kv_mem("service", id.service, id.service_len);
@@ -97,7 +97,7 @@ void conn_free(struct conn *c)
 	if (c->counted)
 		tally_closed(c);
 	if (c->route != NO_ROUTE)
-		link_end(c);
+		place_end(c);
 	wheel_del(&w->wheel, &c->timer);
 	event_del(&c->read_ev);
 	if (c->write_ev)
@@ -438,7 +438,7 @@ void conn_stay(struct conn *c)
 {
 	uint64_t now = c->w->now_ms;
 
-	if (c->missed && !link_reopen(c)) {
+	if (c->missed && !place_reopen(c)) {
 		conn_gone(c, "no place to begin anew after a move that failed");
 		return;
 	}

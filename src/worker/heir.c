@@ -39,7 +39,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->ping_ms = c->ping_ms;
 	ws_reader_save(&c->reader, &h->reader, &p->message, &p->control);
 	if (c->route != NO_ROUTE)
-		link_describe(c, h, &p->who);
+		place_describe(c, h, &p->who);
 	h->service_len = (uint8_t)p->who.service_len;
 	h->user_len = (uint8_t)p->who.user_len;
 	p->stash = c->stash;

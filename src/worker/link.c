@@ -7,7 +7,6 @@
 
 #include <wsgate/log.h>
 
-#include "parcel.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -24,141 +23,13 @@ static void link_ring_bridge(struct worker *w)
 	}
 }
 
-static void link_changed(struct worker *w, uint32_t index)
+void link_changed(struct worker *w, uint32_t index)
 {
 	if (!changes_push(&w->changes, index)) {
 		log_error("change list overrun: shared memory is damaged");
 		abort(); /* the connections of this worker alone are lost; going on could lose messages */
 	}
 	link_ring_bridge(w);
-}
-
-struct conn *link_find(struct worker *w, const struct down_ref *ref)
-{
-	struct conn *c = ref->index < w->routes.n ? w->by_route[ref->index] : NULL;
-
-	return c && c->generation == ref->generation ? c : NULL;
-}
-
-static bool link_write(struct conn *c, const struct identity *who, struct route_birth *birth)
-{
-	struct worker *w = c->w;
-	uint32_t index;
-
-	if (!w->nfree)
-		return false;
-	index = w->free_routes[--w->nfree];
-	c->route = index;
-	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
-	w->by_route[index] = c;
-	birth->service = tally_hold(w, who);
-	birth->peer = c->peer;
-	route_write(&w->routes, index, c->generation, who, birth);
-	link_changed(w, index);
-	return true;
-}
-
-bool link_open(struct conn *c, const struct identity *who)
-{
-	struct route_birth birth = {.moved = false};
-	struct timespec now;
-
-	if (worker_random(c->w, (uint8_t *)&c->id) < 0) {
-		log_error("no random bytes for the name of a connection", kv_errno(errno));
-		return false;
-	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	birth.id = c->id;
-	birth.figures.opened_s = (uint32_t)now.tv_sec;
-	return link_write(c, who, &birth);
-}
-
-bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
-{
-	struct route_birth birth = {.id = h->conn,
-		.figures = h->figures,
-		.moved = true,
-		.epoch = h->epoch,
-		.given = h->given,
-		.confirmed = h->confirmed};
-
-	c->id = h->conn;
-	return link_write(c, who, &birth);
-}
-
-void link_describe(const struct conn *c, struct parcel_head *h, struct identity *who)
-{
-	const struct route *r = &c->w->routes.routes[c->route];
-
-	*who = link_identity(c);
-	h->conn = c->id;
-	route_get_figures(&c->w->routes, c->route, &h->figures);
-	h->given = stat_get(r->given);
-	h->confirmed = stat_get(r->confirmed);
-	h->epoch = stat_get(r->epoch);
-}
-
-/* The new route first: the user is never without one. */
-bool link_reopen(struct conn *c)
-{
-	struct worker *w = c->w;
-	struct parcel_head h;
-	struct identity who;
-	uint32_t old = c->route;
-
-	if (!w->nfree || c->up_bytes)
-		return false;
-	link_describe(c, &h, &who);
-	tally_drop(c);
-	(void)link_adopt(c, &who, &h); /* there is a place */
-	w->by_route[old] = NULL;
-	route_set_state(&w->routes, old, ROUTE_ENDED);
-	link_changed(w, old);
-	return true;
-}
-
-/* The place is used again only after the bridge said DOWN_ENDED. */
-void link_end(struct conn *c)
-{
-	struct worker *w = c->w;
-
-	w->by_route[c->route] = NULL;
-	tally_drop(c);
-	route_set_state(&w->routes, c->route, ROUTE_ENDED);
-	link_changed(w, c->route);
-	c->route = NO_ROUTE;
-}
-
-static void link_ended(struct worker *w, const struct down_ref *ref)
-{
-	struct route_view v;
-
-	/* To a dead worker: what was its is free already. Or said twice, by two bridges. */
-	if (ref->generation >> 32 != w->h->generation || ref->index >= w->routes.n ||
-		w->by_route[ref->index] ||
-		!route_read_marks(&w->routes, ref->index, ref->generation, &v))
-		return;
-	route_clear(&w->routes, ref->index);
-	w->free_routes[w->nfree++] = ref->index;
-}
-
-uint64_t link_given(const struct conn *c)
-{
-	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].given);
-}
-
-uint64_t link_confirmed(const struct conn *c)
-{
-	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].confirmed);
-}
-
-void link_confirm(struct conn *c, uint64_t seq)
-{
-	if (c->route == NO_ROUTE || seq <= link_confirmed(c))
-		return;
-	tally_confirmed(c, seq == link_given(c) ? tally_sent(c) : c->ping_count);
-	route_set_confirmed(&c->w->routes, c->route, seq);
-	link_changed(c->w, c->route);
 }
 
 size_t link_max_message(const struct worker *w)
@@ -186,17 +57,6 @@ enum link_broker link_broker(const struct worker *w)
 	return LINK_BROKER_READY;
 }
 
-struct identity link_identity(const struct conn *c)
-{
-	const struct route_section *s = &c->w->routes;
-	const struct route *r = &s->routes[c->route];
-	const char *names = r->names;
-
-	if (r->service_len + r->user_len > ROUTE_INLINE)
-		names = s->longs + (size_t)c->route * ROUTE_LONG;
-	return (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
-}
-
 /* ---- up: client → service ---- */
 
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
@@ -204,7 +64,7 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	struct worker *w = c->w;
 	size_t size;
 
-	*id = link_identity(c);
+	*id = place_identity(c);
 	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
@@ -325,7 +185,7 @@ void link_reclaim(struct worker *w)
 
 		if (pos >= tail)
 			break;
-		c = link_find(w, &ref);
+		c = place_find(w, &ref);
 		if (c)
 			c->up_bytes -= c->up_bytes < size ? c->up_bytes : size;
 	}
@@ -396,7 +256,7 @@ static void link_write_batch(struct worker *w)
 			continue;
 		if (w->c->delivery.confirm == CONFIRM_NONE ||
 			(w->c->delivery.confirm == CONFIRM_WRITE && c->out.len == c->out.off))
-			link_confirm(c, link_given(c));
+			place_confirm(c, place_given(c));
 	}
 	w->nsegs = 0;
 }
@@ -409,7 +269,7 @@ static uint8_t link_opcode(struct worker *w, const struct down_view *v)
 		return WS_TEXT;
 	/* Marked as text and not UTF-8: a client would have to fail the connection (8.1). */
 	if (v->m->text == DOWN_TEXT_TEXT) {
-		const struct conn *c = v->m->nrefs ? link_find(w, &v->refs[0]) : NULL;
+		const struct conn *c = v->m->nrefs ? place_find(w, &v->refs[0]) : NULL;
 
 		log_some_warnings(5, "message marked as text is not UTF-8: sent as binary",
 			kv_uint("seq", v->m->seq), kv_more(c ? conn_who(c) : NULL));
@@ -458,7 +318,7 @@ static void link_message(struct worker *w, const struct down_view *v)
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);
 	for (uint32_t i = 0; i < v->m->nrefs; i++) {
-		struct conn *c = link_find(w, &v->refs[i]);
+		struct conn *c = place_find(w, &v->refs[i]);
 
 		if (c)
 			link_message_to(w, c, v, opcode);
@@ -469,12 +329,12 @@ static void link_message(struct worker *w, const struct down_view *v)
 
 static void link_notice(struct worker *w, uint16_t type, const struct down_view *v)
 {
-	struct conn *c = link_find(w, &v->n->ref);
+	struct conn *c = place_find(w, &v->n->ref);
 	char reason[WS_REASON_MAX + 1];
 	size_t n = v->n->reason_len < WS_REASON_MAX ? v->n->reason_len : WS_REASON_MAX;
 
 	if (type == DOWN_ENDED) {
-		link_ended(w, &v->n->ref);
+		place_ended(w, &v->n->ref);
 		return;
 	}
 	if (!c)

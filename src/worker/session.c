@@ -50,7 +50,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 		log_some_errors(1, "no random bytes for a Ping: it waits", kv_errno(errno));
 		return 0;
 	}
-	c->ping_mark = link_given(c);
+	c->ping_mark = place_given(c);
 	c->ping_count = tally_sent(c);
 	c->ping_ms = w->now_ms;
 	c->ping_out = 1;
@@ -78,11 +78,11 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		memcmp(data + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark)))
 		return true; /* 5.5.3: an unsolicited Pong; it proves nothing */
 	c->ping_out = 0;
-	if (!c->echo && c->ping_mark > link_confirmed(c))
-		link_confirm(c, c->ping_mark);
+	if (!c->echo && c->ping_mark > place_confirmed(c))
+		place_confirm(c, c->ping_mark);
 	if (c->state == CONN_PARTING)
 		return session_step(c);
-	if (!c->echo && c->state == CONN_OPEN && link_given(c) > link_confirmed(c))
+	if (!c->echo && c->state == CONN_OPEN && place_given(c) > place_confirmed(c))
 		return session_ping(c);
 	return true;
 }
@@ -121,7 +121,7 @@ static bool session_part(struct conn *c)
 {
 	bool failed = c->peer_closed; /* nothing readable comes any more */
 
-	if (c->ping_out && !failed && c->ping_mark > link_confirmed(c) &&
+	if (c->ping_out && !failed && c->ping_mark > place_confirmed(c) &&
 		c->w->now_ms < c->state_ms + c->w->c->pong_timeout) {
 		conn_deadline(c, c->state_ms + c->w->c->pong_timeout);
 		return true;
@@ -279,8 +279,8 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 void session_drained(struct conn *c)
 {
 	if (!c->echo && c->route != NO_ROUTE && c->w->c->delivery.confirm == CONFIRM_WRITE &&
-		link_given(c) > link_confirmed(c))
-		link_confirm(c, link_given(c));
+		place_given(c) > place_confirmed(c))
+		place_confirm(c, place_given(c));
 	(void)!conn_resume(c);
 }
 
@@ -343,7 +343,7 @@ bool session_timeout(struct conn *c)
 /* What was given and is not confirmed: the old proof may never come. */
 void session_prove(struct conn *c)
 {
-	if (c->state != CONN_OPEN || c->echo || link_given(c) <= link_confirmed(c))
+	if (c->state != CONN_OPEN || c->echo || place_given(c) <= place_confirmed(c))
 		return;
 	switch (c->w->c->delivery.confirm) {
 	case CONFIRM_PONG:
@@ -351,10 +351,10 @@ void session_prove(struct conn *c)
 		return;
 	case CONFIRM_WRITE:
 		if (c->out.len == c->out.off)
-			link_confirm(c, link_given(c));
+			place_confirm(c, place_given(c));
 		return;
 	case CONFIRM_NONE:
-		link_confirm(c, link_given(c));
+		place_confirm(c, place_given(c));
 		return;
 	}
 }

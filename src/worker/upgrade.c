@@ -97,7 +97,7 @@ static bool upgrade_route(struct conn *c, const struct handshake_identity *who, 
 	case LINK_BROKER_READY:
 		break;
 	}
-	if (worker_family_connections(w) >= w->c->max_connections || !link_open(c, &id))
+	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id))
 		return upgrade_unavailable(c, "too many connections", named);
 	conn_set_state(c, CONN_OPENING);
 	return true;

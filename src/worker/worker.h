@@ -5,7 +5,8 @@
  *   conn.c     a connection's life: bytes in, bytes out, its end
  *   upgrade.c  the HTTP request and what becomes of it
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
- *   link.c     the rings and the routes: the only part that touches shared memory
+ *   link.c     the rings
+ *   place.c    the routes: these two alone touch shared memory, but for counting
  *   tally.c    counts what connections do
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
@@ -246,31 +247,35 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 int link_start(struct worker *w);
 void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
-bool link_open(struct conn *c, const struct identity *id);
-/* NULL: it is not here any more. */
-struct conn *link_find(struct worker *w, const struct down_ref *ref);
-void link_end(struct conn *c);
-struct parcel_head;
-/* What another worker must know of the route; who is borrowed from it. */
-void link_describe(const struct conn *c, struct parcel_head *h, struct identity *who);
-/* A connection of another worker: a route with its marks. False: no place. */
-bool link_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h);
-/* The same connection by a new route: the bridge gives again what lies above its marks. False: no place. */
-bool link_reopen(struct conn *c);
+void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
 bool link_connected(const struct worker *w); /* the bridge to the broker, now */
-struct identity link_identity(const struct conn *c); /* of a connection that has a route */
-void link_confirm(struct conn *c, uint64_t seq);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);
 void link_reclaim(struct worker *w);
 void link_wait(struct conn *c);
 void link_unwait(struct conn *c);
-uint64_t link_given(const struct conn *c);
-uint64_t link_confirmed(const struct conn *c);
 size_t link_max_message(const struct worker *w);
 enum link_broker { LINK_BROKER_READY, LINK_BROKER_STARTING, LINK_BROKER_AWAY };
 enum link_broker link_broker(const struct worker *w);
+
+/* place.c: the route of a connection */
+bool place_open(struct conn *c, const struct identity *id);
+/* NULL: it is not here any more. */
+struct conn *place_find(struct worker *w, const struct down_ref *ref);
+void place_end(struct conn *c);
+void place_ended(struct worker *w, const struct down_ref *ref); /* the bridge knows it: the place is free */
+struct parcel_head;
+/* What another worker must know of the route; who is borrowed from it. */
+void place_describe(const struct conn *c, struct parcel_head *h, struct identity *who);
+/* A connection of another worker: a route with its marks. False: no place. */
+bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h);
+/* The same connection by a new route: the bridge gives again what lies above its marks. False: no place. */
+bool place_reopen(struct conn *c);
+struct identity place_identity(const struct conn *c); /* of a connection that has a route */
+void place_confirm(struct conn *c, uint64_t seq);
+uint64_t place_given(const struct conn *c);
+uint64_t place_confirmed(const struct conn *c);
 
 /* wheel.c */
 int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms, void (*expired)(void *, struct wheel_node *), void *arg);

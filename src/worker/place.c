@@ -1,0 +1,150 @@
+/*
+ * place: the connection's route in shared memory: made, given marks, ended. The bridge reads it.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include <wsgate/log.h>
+
+#include "parcel.h"
+#include "tally.h"
+#include "worker.h"
+
+struct conn *place_find(struct worker *w, const struct down_ref *ref)
+{
+	struct conn *c = ref->index < w->routes.n ? w->by_route[ref->index] : NULL;
+
+	return c && c->generation == ref->generation ? c : NULL;
+}
+
+static bool place_write(struct conn *c, const struct identity *who, struct route_birth *birth)
+{
+	struct worker *w = c->w;
+	uint32_t index;
+
+	if (!w->nfree)
+		return false;
+	index = w->free_routes[--w->nfree];
+	c->route = index;
+	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
+	w->by_route[index] = c;
+	birth->service = tally_hold(w, who);
+	birth->peer = c->peer;
+	route_write(&w->routes, index, c->generation, who, birth);
+	link_changed(w, index);
+	return true;
+}
+
+bool place_open(struct conn *c, const struct identity *who)
+{
+	struct route_birth birth = {.moved = false};
+	struct timespec now;
+
+	if (worker_random(c->w, (uint8_t *)&c->id) < 0) {
+		log_error("no random bytes for the name of a connection", kv_errno(errno));
+		return false;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	birth.id = c->id;
+	birth.figures.opened_s = (uint32_t)now.tv_sec;
+	return place_write(c, who, &birth);
+}
+
+bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
+{
+	struct route_birth birth = {.id = h->conn,
+		.figures = h->figures,
+		.moved = true,
+		.epoch = h->epoch,
+		.given = h->given,
+		.confirmed = h->confirmed};
+
+	c->id = h->conn;
+	return place_write(c, who, &birth);
+}
+
+void place_describe(const struct conn *c, struct parcel_head *h, struct identity *who)
+{
+	const struct route *r = &c->w->routes.routes[c->route];
+
+	*who = place_identity(c);
+	h->conn = c->id;
+	route_get_figures(&c->w->routes, c->route, &h->figures);
+	h->given = stat_get(r->given);
+	h->confirmed = stat_get(r->confirmed);
+	h->epoch = stat_get(r->epoch);
+}
+
+/* The new route first: the user is never without one. */
+bool place_reopen(struct conn *c)
+{
+	struct worker *w = c->w;
+	struct parcel_head h;
+	struct identity who;
+	uint32_t old = c->route;
+
+	if (!w->nfree || c->up_bytes)
+		return false;
+	place_describe(c, &h, &who);
+	tally_drop(c);
+	(void)place_adopt(c, &who, &h); /* there is a place */
+	w->by_route[old] = NULL;
+	route_set_state(&w->routes, old, ROUTE_ENDED);
+	link_changed(w, old);
+	return true;
+}
+
+/* The place is used again only after the bridge said DOWN_ENDED. */
+void place_end(struct conn *c)
+{
+	struct worker *w = c->w;
+
+	w->by_route[c->route] = NULL;
+	tally_drop(c);
+	route_set_state(&w->routes, c->route, ROUTE_ENDED);
+	link_changed(w, c->route);
+	c->route = NO_ROUTE;
+}
+
+void place_ended(struct worker *w, const struct down_ref *ref)
+{
+	struct route_view v;
+
+	/* To a dead worker: what was its is free already. Or said twice, by two bridges. */
+	if (ref->generation >> 32 != w->h->generation || ref->index >= w->routes.n ||
+		w->by_route[ref->index] ||
+		!route_read_marks(&w->routes, ref->index, ref->generation, &v))
+		return;
+	route_clear(&w->routes, ref->index);
+	w->free_routes[w->nfree++] = ref->index;
+}
+
+uint64_t place_given(const struct conn *c)
+{
+	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].given);
+}
+
+uint64_t place_confirmed(const struct conn *c)
+{
+	return c->route == NO_ROUTE ? 0 : stat_get(c->w->routes.routes[c->route].confirmed);
+}
+
+void place_confirm(struct conn *c, uint64_t seq)
+{
+	if (c->route == NO_ROUTE || seq <= place_confirmed(c))
+		return;
+	tally_confirmed(c, seq == place_given(c) ? tally_sent(c) : c->ping_count);
+	route_set_confirmed(&c->w->routes, c->route, seq);
+	link_changed(c->w, c->route);
+}
+
+struct identity place_identity(const struct conn *c)
+{
+	const struct route_section *s = &c->w->routes;
+	const struct route *r = &s->routes[c->route];
+	const char *names = r->names;
+
+	if (r->service_len + r->user_len > ROUTE_INLINE)
+		names = s->longs + (size_t)c->route * ROUTE_LONG;
+	return (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+}
