@@ -72,6 +72,7 @@ WSGATED_SRC = \
 	src/master/notify.c \
 	src/master/news.c \
 	src/master/reload.c \
+	src/master/said.c \
 	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/conn.c \

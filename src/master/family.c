@@ -15,6 +15,7 @@
 
 #include "brief.h"
 #include "family.h"
+#include "said.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
@@ -563,6 +564,8 @@ void family_forget(struct family *f)
 	for (unsigned i = 0; i <= f->nslots; i++) {
 		chan_free(family_child(f, i)->chan);
 		family_child(f, i)->chan = NULL;
+		said_free(family_child(f, i)->said);
+		family_child(f, i)->said = NULL;
 	}
 	if (f->timer)
 		event_free(f->timer);

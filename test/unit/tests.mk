@@ -136,6 +136,7 @@ test_child_SRC = \
 	src/master/notify.c \
 	src/master/news.c \
 	src/master/reload.c \
+	src/master/said.c \
 	src/master/segment.c
 
 # They start nats-servers of their own.
