@@ -86,6 +86,7 @@ WSGATED_SRC = \
 WSGATECTL_SRC = \
 	src/ctl/order.c \
 	src/ctl/view.c \
+	src/ctl/where.c \
 	src/ctl/wsgatectl.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \

@@ -4,6 +4,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
+import { upgrade } from './lib/raw.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, run, titleOf } from './lib/proc.mjs';
 import { WSGATED, WSGATECTL, configText } from './lib/gateway.mjs';
@@ -100,6 +101,19 @@ await test('timeouts reach connections that are there', async (t) => {
 	assert.equal(good.closed, null);
 	const late = await t.raw(gw);
 	assert.equal((await late.response()).status, 408);
+});
+
+await test('max_header and handshake_timeout: a request that has begun keeps those of its connection', async (t) => {
+	const { gw } = await t.pair({ workers: 1 });
+	const begun = await t.raw(gw), big = { 'X-Padding': 'x'.repeat(3000) };
+	await begun.write('GET /ws/chat/alice HTTP/1.1\r\n');
+	await reload(gw, { max_header: '2k', handshake_timeout: '200ms' });
+	const late = await t.raw(gw);
+	await late.write('GET /ws/chat/alice HTTP/1.1\r\n');
+	assert.equal((await late.response()).status, 408);
+	await begun.write(upgrade('', big).replace(/^.*\r\n/, ''));
+	assert.equal((await begun.response()).status, 101);
+	assert.equal((await Client.refused(gw.wsUrl('chat/alice'), { headers: big })).status, 431);
 });
 
 await test('proof of receipt, window and text', async (t) => {
