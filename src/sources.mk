@@ -76,6 +76,7 @@ WSGATED_SRC = \
 	src/master/notify.c \
 	src/master/news.c \
 	src/master/reload.c \
+	src/master/said.c \
 	src/master/segment.c \
 	src/worker/admin.c \
 	src/worker/arrive.c \
@@ -95,6 +96,7 @@ WSGATED_SRC = \
 WSGATECTL_SRC = \
 	src/ctl/order.c \
 	src/ctl/view.c \
+	src/ctl/where.c \
 	src/ctl/wsgatectl.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \

@@ -57,10 +57,11 @@ const struct option option_table[] = {
 	          "max_payload less 1k" },
 	{ .key = "max_header", .type = OPTION_SIZE, .def = "16k", .min = K, .max = M,
 	  .offset = AT(max_header),
-	  .help = "largest HTTP request head before the upgrade" },
+	  .help = "largest HTTP request head before the upgrade; a reload is for new connections" },
 	{ .key = "handshake_timeout", .type = OPTION_TIME, .def = "10s", .min = 10, .max = HOUR,
 	  .offset = AT(handshake_timeout),
-	  .help = "time for the request before the upgrade, from the connection on" },
+	  .help = "time for the request before the upgrade, from the connection on; a reload is "
+	          "for new connections" },
 	{ .key = "ping_interval", .type = OPTION_TIME, .def = "25s", .min = 100, .max = DAY,
 	  .offset = AT(ping_interval),
 	  .help = "a connection idle for so long is pinged" },
@@ -74,7 +75,7 @@ const struct option option_table[] = {
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
 	  .help = "time over which a graceful stop spreads the closing of connections" },
-	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = SECOND, .max = DAY,
+	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = 3 * SECOND, .max = DAY,
 	  .zero = true, .offset = AT(hang_timeout),
 	  .help = "a child silent for so long is killed and replaced; 0: never" },
 

@@ -5,6 +5,8 @@
 #ifndef WSGATE_CTL_H
 #define WSGATE_CTL_H
 
+#include <sys/types.h>
+
 #include <wsgate/config.h>
 #include <wsgate/shm.h>
 #include <wsgate/subject.h>
@@ -17,6 +19,11 @@ int view_status(const struct config *c);
 /* service, user: NULL for all. */
 int view_sessions(const struct config *c, const char *service, const char *user);
 int view_check(const struct config *c, const char *file);
+
+/* where.c: pid of the master that holds the lock of the pidfile; 0: none. */
+pid_t where_master(const struct config *c);
+/* A line on standard error: nothing is at runtime_dir/name, why, and what to do. */
+void where_not_found(const struct config *c, const char *name, const char *why, const char *hint);
 
 /* order.c: what the master is asked, through the control socket. */
 int order_reload(const struct config *c);

@@ -71,9 +71,7 @@ static int order_failed(const struct config *c)
 {
 	const char *why = errno == EAGAIN ? "no answer in time" : strerror(errno);
 
-	fprintf(stderr,
-		"wsgatectl: %s/%s: %s; is wsgated running, and is runtime_dir the same?%s\n",
-		c->runtime_dir, CONTROL_NAME, why,
+	where_not_found(c, CONTROL_NAME, why,
 		errno == EACCES || errno == ECONNRESET
 			? " Root and the service's account may speak to it."
 			: "");

@@ -17,8 +17,8 @@ int view_open(struct shm *shm, const struct config *c)
 	snprintf(path, sizeof(path), "%s/segment", c->runtime_dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		fprintf(stderr, "wsgatectl: %s: %s; is wsgated running, and is runtime_dir the same?%s\n", path,
-			strerror(errno), errno == EACCES ? " Root and the service's account may read it." : "");
+		where_not_found(c, "segment", strerror(errno),
+			errno == EACCES ? " Root and the service's account may read it." : "");
 		return -1;
 	}
 	r = shm_map(shm, fd, false);
@@ -40,14 +40,9 @@ static uint64_t real_ms(void)
 /* The master of the segment: it holds the lock of its pidfile as long as it lives. */
 static bool master_runs(const struct config *c, const struct shm *shm)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open(c->pidfile, O_RDWR | O_CLOEXEC), r;
+	pid_t master = where_master(c);
 
-	if (fd < 0)
-		return false;
-	r = fcntl(fd, F_GETLK, &lock);
-	close(fd);
-	return r == 0 && lock.l_type != F_UNLCK && (uint32_t)lock.l_pid == shm->header->master_pid;
+	return master && (uint32_t)master == shm->header->master_pid;
 }
 
 static void print_age(uint64_t since_ms)

@@ -17,6 +17,7 @@
 
 #include "child.h"
 #include "family.h"
+#include "said.h"
 
 const struct child_row child_table[CHILD_KINDS] = {
 	[CHILD_BRIDGE] = {"bridge", bridge_main, NULL},
@@ -41,6 +42,8 @@ void child_free(struct child *c)
 {
 	chan_free(c->chan);
 	c->chan = NULL;
+	said_free(c->said);
+	c->said = NULL;
 	handover_end(&c->handover);
 	free(c->listens);
 	c->listens = NULL;
@@ -125,11 +128,11 @@ static void child_close_others(const struct heritage *h)
 /*
  * In the background the master keeps standard error until the start is over. A child must not:
  * whoever started us may wait for the end of a pipe there. Its reasons reach the screen through
- * PROTO_FATAL.
+ * PROTO_FATAL; what libc or a sanitizer says there goes to the master, for the log.
  */
-static void child_leave_terminal(void)
+static void child_leave_terminal(int said)
 {
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int null = said < 0 ? open("/dev/null", O_WRONLY | O_CLOEXEC) : said;
 
 	log_echo(0);
 	if (null < 0)
@@ -157,7 +160,7 @@ static int child_open_segment(int fd)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
-static int child_run(struct child *c, struct heritage *h)
+static int child_run(struct child *c, struct heritage *h, int said)
 {
 	const struct config *config = h->config;
 	int (*entry)(const struct heritage *) = c->row->entry;
@@ -165,7 +168,7 @@ static int child_run(struct child *c, struct heritage *h)
 	c->family->forget(c->family->arg);
 	child_signals();
 	if (c->family->background)
-		child_leave_terminal();
+		child_leave_terminal(said);
 	log_set_process(c->name);
 	daemon_title("wsgated: %s", c->name);
 	h->segment = child_open_segment(h->segment);
@@ -179,12 +182,29 @@ static int child_run(struct child *c, struct heritage *h)
 
 /* ---- in the master ---- */
 
+/* The writing end for the child; -1: it has to be silent. */
+static int child_listen(struct child *c)
+{
+	int fds[2];
+
+	said_free(c->said);
+	c->said = NULL;
+	if (!c->family->background || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
+	c->said = said_new(c->family->base, c->name, fds[0]);
+	if (c->said)
+		return fds[1];
+	close(fds[0]);
+	close(fds[1]);
+	return -1;
+}
+
 static pid_t child_fork(struct child *c, int fds[2])
 {
 	static struct heritage h; /* the child's for its whole life */
+	int said = child_listen(c), saved;
 	sigset_t all, before;
 	pid_t pid;
-	int saved;
 
 	family_heritage(c->family, c, &h);
 	h.master = getpid();
@@ -199,10 +219,12 @@ static pid_t child_fork(struct child *c, int fds[2])
 	sigprocmask(SIG_BLOCK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		exit(child_run(c, &h));
+		exit(child_run(c, &h, said));
 	saved = errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(fds[1]);
+	if (said >= 0)
+		close(said);
 	errno = saved;
 	return pid;
 }
@@ -247,6 +269,8 @@ void child_last_words(const struct child *c, bool expected)
 	bool clean = WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_OK;
 	const char *core = WIFSIGNALED(c->status) && WCOREDUMP(c->status) ? "yes" : "no";
 
+	if (c->said)
+		said_flush(c->said);
 	if (clean && expected)
 		log_info("ended", kv_str("child", c->name), kv_int("pid", c->pid));
 	else if (WIFSIGNALED(c->status))

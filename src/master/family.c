@@ -16,6 +16,7 @@
 #include "brief.h"
 #include "family.h"
 #include "hear.h"
+#include "said.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000

@@ -388,6 +388,10 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 	n = recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n == 0 && c->state == CONN_STORING) {
+		conn_read_off(c); /* a client may end its side behind its Close: ours tells it that all is stored */
+		return;
+	}
 	if (n <= 0) {
 		conn_ended_by_peer(c);
 		return;

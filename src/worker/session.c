@@ -44,7 +44,9 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	uint64_t due;
 	size_t n;
 
-	if (c->ping_out || c->state != CONN_OPEN)
+	/* While we part: until all that was given is confirmed, else it would be given twice. */
+	if (c->ping_out ||
+		!(c->state == CONN_OPEN || (c->state == CONN_PARTING && !c->peer_closed && !c->flushing)))
 		return 0;
 	if (worker_random(w, c->ping_id) < 0) {
 		log_some_errors(1, "no random bytes for a Ping: it waits", kv_errno(errno));
@@ -80,11 +82,9 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 	c->ping_out = 0;
 	if (!c->echo && c->ping_mark > place_confirmed(c))
 		place_confirm(c, c->ping_mark);
-	if (c->state == CONN_PARTING)
-		return session_step(c);
-	if (!c->echo && c->state == CONN_OPEN && place_given(c) > place_confirmed(c))
-		return session_ping(c);
-	return true;
+	if (!c->echo && place_given(c) > place_confirmed(c) && !session_ping(c))
+		return false;
+	return c->state != CONN_PARTING || session_step(c);
 }
 
 static bool session_send_close(struct conn *c)
@@ -326,9 +326,11 @@ bool session_timeout(struct conn *c)
 		conn_deadline(c, session_deadline(c) > c->w->now_ms ? session_deadline(c) : c->w->now_ms + 100);
 		return true;
 	case CONN_PARTING:
-		if (!c->flushing)
-			return session_step(c);
-		return session_end(c, "its messages could not be stored in time");
+		if (c->flushing)
+			return session_end(c, "its messages could not be stored in time");
+		if (conn_progress(c))
+			c->state_ms = c->w->now_ms; /* a slow link: the Ping lies behind these bytes */
+		return session_step(c);
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -16,6 +17,7 @@
 #define ACCEPT_BATCH 64
 #define SHED_MIN 50
 #define SHED_SECONDS 20
+#define DRAIN_HINT_S 5		/* clients are told to come back in 1 to so many seconds */
 #define DRAIN_STEP_US 10000u /* at the slowest: a hundred closes a second */
 
 uint64_t worker_clock(void)
@@ -222,7 +224,9 @@ void worker_check_end(struct worker *w)
 /* Closes what is due by now: spread over most of the drain time, so that they do not all come back at once. */
 static void worker_drain_some(struct worker *w)
 {
+	static unsigned turn;
 	struct conn *c, *next;
+	char reason[64];
 	uint64_t elapsed_us = (w->now_ms - w->drain_next_ms) * 1000;
 	uint64_t due = elapsed_us / w->drain_step_us;
 
@@ -239,7 +243,9 @@ static void worker_drain_some(struct worker *w)
 		if (c->state != CONN_OPEN)
 			continue;
 		due--;
-		(void)!session_close(c, WS_CODE_GOING_AWAY, "the gateway is stopping");
+		snprintf(reason, sizeof(reason), "the gateway is stopping; reconnect in %u s",
+			1 + turn++ % DRAIN_HINT_S);
+		(void)!session_close(c, WS_CODE_GOING_AWAY, reason);
 	}
 }
 

@@ -16,6 +16,20 @@ await test('no Close while the broker stands still; then the message is in the s
 	assert.equal(await r.ended(), 'end');
 });
 
+await test('the same for a client that ends its side behind its Close', async (t) => {
+	const { nats, gw, bus } = await t.pair();
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await nats.pause();
+	await r.write(Buffer.concat([frame(TEXT, 'last words'), closeFrame(1000)]));
+	r.socket.end();
+	await stays('open', () => !r.frames.some((f) => f.opcode === CLOSE) && !r.finished, 500);
+	nats.resume();
+	assert.equal((await r.next(CLOSE)).code, 1000);
+	assert.equal(await bus.count(send('chat', 'alice')), 1);
+	assert.equal(await r.ended(), 'end');
+});
+
 await test('each Close has its messages stored, for 100 connections', async (t) => {
 	const { gw, bus } = await t.pair();
 	await Promise.all(Array.from({ length: 100 }, async (_, i) => {

@@ -2,13 +2,12 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
+import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
+import { upgrade } from './lib/raw.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, run, titleOf } from './lib/proc.mjs';
 import { WSGATED, WSGATECTL, configText } from './lib/gateway.mjs';
-
-const HOW_OFTEN = SLOW > 1 ? 40 : 200;
 
 // Lays `change` over the configuration, asks for a reload, and waits for its outcome.
 async function reload(gw, change = {}) {
@@ -29,17 +28,6 @@ function refusesConnects(port) {
 		s.once('connect', () => { s.destroy(); done(false); });
 		s.once('error', (e) => done(e.code === 'ECONNREFUSED'));
 	});
-}
-
-// What the processes of a gateway hold. Memory of their own alone: pages of shared files come as they are used.
-function holdings(gw) {
-	const pids = [gw.proc.pid, ...gw.children().map((c) => c.pid)];
-	const of = (pid) => ({
-		pid,
-		fds: fs.readdirSync(`/proc/${pid}/fd`).length,
-		kb: Number(/^RssAnon:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]),
-	});
-	return pids.map(of);
 }
 
 await test('a faulty file changes nothing, and the log names file, line and key', async (t) => {
@@ -113,6 +101,19 @@ await test('timeouts reach connections that are there', async (t) => {
 	assert.equal(good.closed, null);
 	const late = await t.raw(gw);
 	assert.equal((await late.response()).status, 408);
+});
+
+await test('max_header and handshake_timeout: a request that has begun keeps those of its connection', async (t) => {
+	const { gw } = await t.pair({ workers: 1 });
+	const begun = await t.raw(gw), big = { 'X-Padding': 'x'.repeat(3000) };
+	await begun.write('GET /ws/chat/alice HTTP/1.1\r\n');
+	await reload(gw, { max_header: '2k', handshake_timeout: '200ms' });
+	const late = await t.raw(gw);
+	await late.write('GET /ws/chat/alice HTTP/1.1\r\n');
+	assert.equal((await late.response()).status, 408);
+	await begun.write(upgrade('', big).replace(/^.*\r\n/, ''));
+	assert.equal((await begun.response()).status, 101);
+	assert.equal((await Client.refused(gw.wsUrl('chat/alice'), { headers: big })).status, 431);
 });
 
 await test('proof of receipt, window and text', async (t) => {
@@ -303,38 +304,6 @@ await test('stream limits are brought to the stream, without a pause', async (t)
 	assert.notEqual(before, 30 * 86400e9);
 	assert.ok(!gw.log().includes('the broker is away'));
 });
-
-await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, async (t) => {
-	const { gw, bus } = await t.pair({ workers: 2 });
-	const more = await freePort();
-	const round = (i) => reload(gw, {
-		ping_interval: `${20 + (i % 2)}s`,
-		origin: { allow: i % 2 ? ['any'] : ['same', 'https://*.example.org'] },
-		listen: i % 2 ? [`127.0.0.1:${gw.port}`, `127.0.0.1:${more}`] : [`127.0.0.1:${gw.port}`],
-	});
-	await underLoad(t, gw, bus, 5, async () => {
-		let going = true, came = 0;
-		const visitors = (async () => { // none is turned away
-			for (; going; came++) (await Client.connect(gw.wsUrl(`chat/visitor${came % 9}`))).terminate();
-		})();
-		for (let i = 0; i < 20; i++) await round(i);
-		const before = holdings(gw);
-		for (let i = 0; i < HOW_OFTEN; i++) await round(i);
-		going = false;
-		await visitors;
-		assert.ok(came > HOW_OFTEN / 10, `${came} visitors`);
-		// descriptors of callers and of a message on its way are there for a moment
-		await until('as many descriptors', () => holdings(gw).every((h, i) => h.fds <= before[i].fds));
-		assert.deepEqual(holdings(gw).map((h) => h.pid), before.map((h) => h.pid));
-	});
-	// What waits under load differs from one moment to the next: bytes are compared without.
-	for (let i = 0; i < 20; i++) await round(i);
-	const before = holdings(gw);
-	for (let i = 0; i < HOW_OFTEN; i++) await round(i);
-	for (const [i, h] of SLOW > 1 ? [] : holdings(gw).entries()) {
-		assert.ok(h.kb < before[i].kb + 128, `${titleOf(h.pid)}: ${before[i].kb} kB, then ${h.kb}`);
-	}
-}, { ms: 200000 });
 
 await test('status answers also while the master stands still', async (t) => {
 	const { gw } = await t.pair();

@@ -49,15 +49,6 @@ await test('a draining gateway refuses connects at once', async (t) => {
 	assert.equal((await gw.exited()).code, 0);
 });
 
-await test('a second TERM ends at once', async (t) => {
-	const { gw } = await t.pair({ drain_timeout: '60s' });
-	await Promise.all(Array.from({ length: 10 }, (_, i) => t.client(gw, `chat/u${i}`)));
-	gw.signal('SIGTERM');
-	await until('draining', async () => (await gw.status('/readyz')) !== 200);
-	gw.signal('SIGTERM');
-	assert.equal((await gw.exited(8000)).signal, null);
-});
-
 await test('QUIT stops at once', async (t) => {
 	const { gw } = await t.pair({ drain_timeout: '60s' });
 	const c = await t.client(gw, 'chat/alice');

@@ -4,6 +4,24 @@ import { recv } from './lib/nats.mjs';
 import { Proc } from './lib/proc.mjs';
 import { WSGATECTL } from './lib/gateway.mjs';
 
+await test('runtime_dir was changed in the file: it says how to reach the daemon', async (t) => {
+	const { gw } = await t.pair();
+	const old = gw.config.runtime_dir;
+	gw.config.runtime_dir = `${old}-new`;
+	gw.writeConfig();
+	for (const words of [['status'], ['sessions'], ['check'], ['reload'], ['close', 'chat', 'alice']]) {
+		const r = await gw.ctl(...words);
+		assert.equal(r.code, 2, words[0]);
+		assert.ok(r.err.includes(`wsgated runs (pid ${gw.proc.pid}) with another runtime_dir: until its restart use -o runtime_dir=${old}\n`), r.err);
+		assert.notEqual((await gw.ctl('-o', `runtime_dir=${old}`, ...words)).code, 1);
+	}
+	assert.equal((await gw.ctl('-o', `runtime_dir=${old}`, 'status')).code, 0);
+	const r = await gw.ctl('-o', `runtime_dir=${old}`, 'reload');
+	assert.equal(r.code, 0, r.err);
+	assert.match(r.out, /1 need a restart/);
+	assert.match(gw.log(), /this key needs a restart: the old value stays until then key=runtime_dir/);
+});
+
 await test('subject prints the two subjects', async (t) => {
 	const nats = await t.nats({ start: false });
 	const gw = await t.gateway(nats, { start: false });

@@ -138,6 +138,7 @@ MASTER_RIG_SRC = \
 	src/master/notify.c \
 	src/master/news.c \
 	src/master/reload.c \
+	src/master/said.c \
 	src/master/segment.c
 UNIT_TESTS += test_child test_handover
 test_child_SRC = $(MASTER_RIG_SRC)

@@ -1,0 +1,67 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+pid_t where_master(const struct config *c)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(c->pidfile, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return 0;
+	r = fcntl(fd, F_GETLK, &lock);
+	close(fd);
+	return r == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+}
+
+/* The folder of the segment that the master holds open. False: we may not look, or there is none. */
+static bool where_runs(pid_t master, char *dir, size_t size)
+{
+	char name[300], *slash;
+	bool found = false;
+	struct dirent *e;
+	ssize_t n;
+	DIR *d;
+
+	snprintf(name, sizeof(name), "/proc/%" PRIdMAX "/fd", (intmax_t)master);
+	d = opendir(name);
+	while (d && !found && (e = readdir(d))) {
+		n = readlinkat(dirfd(d), e->d_name, dir, size - 1);
+		if (n <= 0)
+			continue;
+		dir[n] = '\0';
+		slash = strrchr(dir, '/');
+		found = slash && slash > dir && strncmp(slash, "/segment.", 9) == 0;
+		if (found)
+			*slash = '\0';
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+void where_not_found(const struct config *c, const char *name, const char *why, const char *hint)
+{
+	char dir[4096], real[PATH_MAX];
+	pid_t master = where_master(c);
+	bool known = master && where_runs(master, dir, sizeof(dir));
+
+	if (known && realpath(c->runtime_dir, real) && strcmp(real, dir) == 0)
+		master = 0; /* there it is, but it does not answer */
+	fprintf(stderr, "wsgatectl: %s/%s: %s; ", c->runtime_dir, name, why);
+	if (!master)
+		fprintf(stderr, "is wsgated running, and is runtime_dir the same?%s\n", hint);
+	else
+		fprintf(stderr,
+			"wsgated runs (pid %" PRIdMAX
+			") with another runtime_dir: until its restart use -o runtime_dir=%s\n",
+			(intmax_t)master, known ? dir : "DIRECTORY, with the old one");
+}

@@ -1,0 +1,153 @@
+// TERM drains: what was given is confirmed, what was taken is stored, 1001 spread with a hint, then the hard end.
+import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { numbers } from './lib/client.mjs';
+import { CLOSE, PING, PONG } from './lib/raw.mjs';
+
+const HINT = /^the gateway is stopping; reconnect in ([1-5]) s$/;
+
+async function draining(gw) {
+	gw.signal('SIGTERM');
+	await until('draining', async () => (await gw.status('/readyz')) === 503);
+}
+
+await test('all that was given is confirmed and removed before the Close', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '20s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(recv('chat', 'alice'), 'with the first Ping');
+	const first = await r.next(PING);
+	for (const i of numbers(3)) await bus.publish(recv('chat', 'alice'), i); // behind the Ping under way
+	await until('all of them', () => r.data().length === 4);
+	await draining(gw);
+	await stays('no Close', () => !r.frames.some((f) => f.opcode === CLOSE) && !r.finished, 300);
+	await r.send(PONG, first.data);
+	await r.send(PONG, (await r.next(PING)).data);
+	const close = await r.next(CLOSE);
+	assert.equal(close.code, 1001);
+	assert.match(close.data.subarray(2).toString(), HINT);
+	await r.send(CLOSE, close.data);
+	await r.ended();
+	await bus.empty(recv('chat', 'alice'));
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+});
+
+await test('what comes while it stops stays in the stream', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '20s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(recv('chat', 'alice'), 'before');
+	const ping = await r.next(PING);
+	await draining(gw);
+	await bus.publish(recv('chat', 'alice'), 'after');
+	await r.send(PONG, ping.data);
+	const close = await r.next(CLOSE);
+	await r.send(CLOSE, close.data);
+	await r.ended();
+	await gw.exited();
+	assert.deepEqual(r.data().map((f) => f.data.toString()), ['before']);
+	assert.deepEqual((await bus.stored(recv('chat', 'alice'))).map((m) => m.text), ['after']);
+});
+
+await test('large messages half written go out whole over a slow link, then the Close', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '60s', pong_timeout: '1s', delivery: { window: '8m' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	const big = Buffer.alloc(900000, 'z');
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
+	await until('all given', async () => / given 8 /.test((await gw.ctl('sessions')).out));
+	await draining(gw);
+	r.socket.on('data', () => r.socket.pause()); // one chunk a turn
+	const trickle = setInterval(() => r.socket.resume(), 100);
+	const start = performance.now();
+	await until('three seconds of a slow link', () => r.finished || performance.now() - start > 3000);
+	clearInterval(trickle);
+	assert.equal(r.finished, false, 'cut off although it made progress');
+	assert.ok(r.data().length < 8, 'the link was not slow');
+	r.socket.removeAllListeners('data');
+	r.socket.on('data', (d) => r.take(d));
+	r.socket.resume();
+	let close;
+	while ((close = await r.next()).opcode !== CLOSE) if (close.opcode === PING) await r.send(PONG, close.data);
+	assert.equal(close.code, 1001);
+	assert.ok(r.data().length === 8 && r.data().every((f) => f.data.equals(big)));
+	await r.send(CLOSE, close.data);
+	assert.equal((await gw.exited()).code, 0);
+	assert.equal(await bus.count(recv('chat', 'alice')), 0);
+});
+
+await test('clients that send to the last moment: all is stored when the close handshake is done', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '10s' });
+	const all = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/u${i}`)));
+	const ends = all.map(async (c, i) => {
+		let sent = 0;
+		while (c.open) {
+			c.ws.send(String(sent++));
+			if (sent % 20 === 0) await new Promise((go) => setImmediate(go));
+		}
+		assert.equal((await c.ended()).code, 1001);
+		return [i, sent, (await bus.count(send('chat', `u${i}`)))];
+	});
+	await until('messages', async () => (await bus.count('ws.send.>')) > 500);
+	gw.signal('SIGTERM');
+	for (const [i, sent, stored] of await Promise.all(ends)) assert.equal(stored, sent, `of u${i}`);
+	assert.equal((await gw.exited()).code, 0);
+});
+
+await test('1001 is spread over the drain time, and the hints are spread too', async (t) => {
+	const N = 300;
+	const { gw } = await t.pair({ drain_timeout: '3s', workers: 1 });
+	const all = await Promise.all(numbers(N).map((i) => t.client(gw, `chat/u${i}`)));
+	const start = performance.now(), times = [], hints = [0, 0, 0, 0, 0, 0];
+	gw.signal('SIGTERM');
+	await Promise.all(all.map(async (c) => {
+		const { code, reason } = await c.ended();
+		times.push(performance.now() - start);
+		assert.equal(code, 1001);
+		assert.match(reason, HINT);
+		hints[Number(HINT.exec(reason)[1])]++;
+	}));
+	const last = Math.max(...times);
+	assert.ok(last > 1500 && last < 3000 * SLOW, `the last one after ${last} ms`);
+	for (let k = 0; k < 10; k++) {
+		const n = times.filter((ms) => ms >= k * last / 10 && ms < (k + 1) * last / 10).length;
+		assert.ok(n < N / 3, `${n} of ${N} in one tenth of the time`);
+	}
+	for (let s = 1; s <= 5; s++) assert.ok(hints[s] >= N / 10, String(hints));
+	assert.equal((await gw.exited()).code, 0);
+});
+
+await test('then the hard end', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '1s', pong_timeout: '60s' });
+	const mute = await t.raw(gw), rude = await t.raw(gw);
+	await mute.open('/ws/chat/alice/'); // answers no Ping
+	await rude.open('/ws/chat/bob/'); // answers no Close
+	await bus.publish(recv('chat', 'alice'), 'x');
+	await mute.next(PING);
+	const start = performance.now();
+	gw.signal('SIGTERM');
+	assert.equal((await rude.next(CLOSE)).code, 1001);
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	const took = performance.now() - start;
+	assert.ok(took > 900 && took < 6000 * SLOW, `${took} ms`);
+	await mute.ended();
+	assert.ok(!mute.frames.some((f) => f.opcode === CLOSE));
+	assert.match(gw.log(), /drain time is over: the rest is cut off connections=/);
+	assert.equal(await bus.count(recv('chat', 'alice')), 1, 'not confirmed: it stays');
+});
+
+await test('a second TERM ends at once', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '60s', pong_timeout: '60s' });
+	const mute = await t.raw(gw);
+	await mute.open('/ws/chat/alice/');
+	await bus.publish(recv('chat', 'alice'), 'x');
+	await mute.next(PING);
+	await draining(gw);
+	await stays('draining', () => !gw.proc.exit, 500);
+	const start = performance.now();
+	gw.signal('SIGTERM');
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	assert.ok(performance.now() - start < 3000 * SLOW);
+	assert.match(gw.log(), /asked again to stop: at once/);
+});
