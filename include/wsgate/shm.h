@@ -21,7 +21,7 @@
 #include <wsgate/route.h>
 
 #define SHM_MAGIC "wsgateSM"
-#define SHM_LAYOUT 2
+#define SHM_LAYOUT 3
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
 struct shm_sizes {
@@ -85,6 +85,7 @@ struct shm_slot {
 	_Atomic uint64_t started_ms;
 	struct bell bell; /* the worker's */
 	alignas(64) _Atomic uint32_t down_wanted; /* the bridge's: it waits for room in the down ring */
+	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to those before it, was taken over */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
 	struct worker_stats stats;

@@ -40,12 +40,27 @@ static struct conn *link_find(struct worker *w, const struct down_ref *ref)
 	return c && c->generation == ref->generation ? c : NULL;
 }
 
+/* The places of dead workers: free as soon as a bridge has taken over what was confirmed there. */
+static void link_free_dead(struct worker *w)
+{
+	if (!w->dead_places || stat_get(w->slot->buried) + 1 < w->h->generation)
+		return;
+	w->dead_places = false;
+	for (uint32_t i = w->routes.n; i-- > 0;) {
+		uint64_t generation = stat_get(w->routes.routes[i].generation);
+
+		if (generation && generation >> 32 < w->h->generation)
+			w->free_routes[w->nfree++] = i;
+	}
+}
+
 bool link_open(struct conn *c, const struct identity *id)
 {
 	struct worker *w = c->w;
 	struct timespec now;
 	uint32_t index;
 
+	link_free_dead(w);
 	if (!w->nfree)
 		return false;
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -490,8 +505,10 @@ static int link_alloc(struct worker *w)
 	w->again = event_new(w->base, -1, 0, link_again, w);
 	if (!w->by_route || !w->free_routes || !w->changes.pushed || !w->segs || !w->again)
 		return -1;
-	for (uint32_t i = 0; i < n; i++)
-		w->free_routes[w->nfree++] = n - 1 - i; /* low places first: fewer pages */
+	w->dead_places = w->h->generation > 1;
+	for (uint32_t i = n; i-- > 0;) /* low places first: fewer pages */
+		if (!w->dead_places || !stat_get(w->routes.routes[i].generation))
+			w->free_routes[w->nfree++] = i;
 	return 0;
 }
 

@@ -148,6 +148,7 @@ struct worker {
 	struct conn **by_route;	 /* owned; NULL: free or ending */
 	uint32_t *free_routes;	 /* owned: a stack */
 	uint32_t nfree;
+	bool dead_places; /* those of dead workers are not among them yet */
 	struct event *again;	 /* owned: more records than one batch takes */
 	struct seg *segs;	 /* owned, SEGS_MAX */
 	uint16_t nsegs;
