@@ -73,6 +73,7 @@ struct shm_slot {
 	struct bell bell; /* the worker's */
 	alignas(64) _Atomic uint32_t down_wanted; /* the bridge's: it waits for room in the down ring */
 	_Atomic uint32_t behind[STATS_SERVICES + 1]; /* the bridge's: connections that are behind, by row of services */
+	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to those before it, was taken over */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
 	alignas(64) struct worker_stats stats;

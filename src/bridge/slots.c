@@ -385,6 +385,8 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 		if (s->conns[i] && s->conns[i]->generation >> 32 <= generation)
 			slot_conn_dead(s, i);
 	dispatch_settle(b);
+	if (generation > stat_get(s->words->buried))
+		stat_set(s->words->buried, generation);
 	src = &s->up[shm_up_ring(generation)];
 	src->drained_generation = generation;
 	source_check_empty(src);
@@ -428,9 +430,15 @@ static void slot_scan(struct slot *s, enum route_state state)
 	for (uint32_t i = 0; i < s->routes.n; i++) {
 		struct down_ref ref;
 
-		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v) ||
-			v.generation >> 32 != slot_generation(s))
+		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
 			continue;
+		if (v.generation >> 32 != slot_generation(s)) {
+			/* Of a worker that died while there was no bridge. */
+			if (state == ROUTE_ENDED && v.generation >> 32 > stat_get(s->words->buried) &&
+				!dispatch_ended(s->b, &v))
+				_exit(1);
+			continue;
+		}
 		if (!slot_scans(s, i, v.state, state))
 			continue;
 		ref = (struct down_ref){ v.generation, i, 0 };

@@ -439,8 +439,10 @@ static int link_alloc(struct worker *w)
 	w->again = event_new(w->base, -1, 0, link_again, w);
 	if (!w->by_route || !w->free_routes || !w->changes.pushed || !w->segs || !w->again)
 		return -1;
-	for (uint32_t i = 0; i < n; i++)
-		w->free_routes[w->nfree++] = n - 1 - i; /* low places first: fewer pages */
+	w->dead_places = w->h->generation > 1;
+	for (uint32_t i = n; i-- > 0;) /* low places first: fewer pages */
+		if (!w->dead_places || !stat_get(w->routes.routes[i].generation))
+			w->free_routes[w->nfree++] = i;
 	return 0;
 }
 

@@ -17,11 +17,26 @@ struct conn *place_find(struct worker *w, const struct down_ref *ref)
 	return c && c->generation == ref->generation ? c : NULL;
 }
 
+/* The places of dead workers: free as soon as a bridge has taken over what was confirmed there. */
+static void place_free_dead(struct worker *w)
+{
+	if (!w->dead_places || stat_get(w->slot->buried) + 1 < w->h->generation)
+		return;
+	w->dead_places = false;
+	for (uint32_t i = w->routes.n; i-- > 0;) {
+		uint64_t generation = stat_get(w->routes.routes[i].generation);
+
+		if (generation && generation >> 32 < w->h->generation)
+			w->free_routes[w->nfree++] = i;
+	}
+}
+
 static bool place_write(struct conn *c, const struct identity *who, struct route_birth *birth)
 {
 	struct worker *w = c->w;
 	uint32_t index;
 
+	place_free_dead(w);
 	if (!w->nfree)
 		return false;
 	index = w->free_routes[--w->nfree];

@@ -166,6 +166,7 @@ struct worker {
 	uint32_t *free_routes;	 /* owned: a stack */
 	uint32_t nfree;
 	uint32_t services_held[STATS_SERVICES + 1]; /* routes, by row of services */
+	bool dead_places; /* those of dead workers are not among them yet */
 	struct event *again;	 /* owned: more records than one batch takes */
 	struct seg *segs;	 /* owned, SEGS_MAX */
 	uint16_t nsegs;

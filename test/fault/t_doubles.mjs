@@ -17,8 +17,19 @@ async function confirmed(t, { gw, bus }, away) {
 	const back = await away();
 	clients.forEach((c) => c.ws.resume());
 	await Promise.all(pinged);
+	return { back, clients };
+}
+
+async function closeAll(clients) {
 	for (const c of clients) assert.equal((await c.close()).code, 1000);
-	return back;
+}
+
+// The master stands still, so that the bridge has no successor meanwhile.
+async function noBridge(gw) {
+	const go = await hold(gw.proc.pid);
+	process.kill(gw.pid('bridge'), 'SIGKILL');
+	gw.restarts = true;
+	return go;
 }
 
 async function comeBack(t, { gw, bus }) {
@@ -30,7 +41,8 @@ async function comeBack(t, { gw, bus }) {
 
 await test('confirmed, closed and back while the bridge stands still: nothing comes twice', async (t) => {
 	const p = await t.pair({ workers: 2 });
-	const go = await confirmed(t, p, () => hold(p.gw.pid('bridge')));
+	const { back: go, clients } = await confirmed(t, p, () => hold(p.gw.pid('bridge')));
+	await closeAll(clients);
 	const back = comeBack(t, p);
 	const opening = async () => (await p.gw.ctl('sessions')).out.split('\n').filter((l) => / opening /.test(l)).length;
 	await until('the handshakes to wait', async () => (await opening()) === users.length);
@@ -40,12 +52,20 @@ await test('confirmed, closed and back while the bridge stands still: nothing co
 
 await test('confirmed and closed while there is no bridge: its successor removes it', async (t) => {
 	const p = await t.pair({ workers: 2 });
-	await confirmed(t, p, async () => {
-		// The master stands still, so no successor starts meanwhile.
-		const go = await hold(p.gw.proc.pid);
-		process.kill(p.gw.pid('bridge'), 'SIGKILL');
-		p.gw.restarts = true;
-		return go;
-	}).then((go) => go());
+	const { back, clients } = await confirmed(t, p, () => noBridge(p.gw));
+	await closeAll(clients);
+	back();
+	await comeBack(t, p);
+});
+
+await test('confirmed to a worker that dies while there is no bridge: the next bridge removes it', async (t) => {
+	const p = await t.pair({ workers: 1 });
+	const first = await p.gw.murder('bridge'); // from here on its successors wait a little
+	await until('a successor', () => (p.gw.pid('bridge') ?? first) !== first);
+	const { back, clients } = await confirmed(t, p, () => noBridge(p.gw));
+	await Promise.all(clients.map((c) => c.ping())); // behind the Pongs
+	process.kill(p.gw.pid('worker 0'), 'SIGKILL');
+	await Promise.all(clients.map((c) => c.ended()));
+	back();
 	await comeBack(t, p);
 });

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import assert from 'node:assert/strict';
-import { Proc, childrenOf, freePort, run, until, within } from './proc.mjs';
+import { Proc, SLOW, childrenOf, freePort, run, until, within } from './proc.mjs';
 
 export const BUILD = process.env.WSGATE_BUILD ?? path.resolve(new URL(".", import.meta.url).pathname, '../../../build');
 export const WSGATED = path.join(BUILD, 'wsgated');
@@ -95,7 +95,7 @@ export class Gateway {
 	}
 
 	async admin(page) {
-		const r = await fetch(`http://127.0.0.1:${this.adminPort}${page}`, { headers: { connection: 'close' } });
+		const r = await fetch(`http://127.0.0.1:${this.adminPort}${page}`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5000 * SLOW) });
 		return { status: r.status, text: await r.text(), headers: r.headers };
 	}
 

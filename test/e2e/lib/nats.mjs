@@ -11,7 +11,8 @@ export { AckPolicy, RetentionPolicy };
 let counter = 0;
 
 export class Nats {
-	// opts.conf: more lines for the configuration; opts.login: "user:password" for the gateway
+	// opts.conf: more lines for the configuration; opts.login: "user:password" for the gateway; opts.within: a command
+	// that starts it somewhere else (nsenter …)
 	constructor(t, opts) {
 		this.t = t;
 		this.opts = opts;
@@ -24,7 +25,8 @@ export class Nats {
 
 	async start() {
 		await this.address();
-		this.proc = new Proc('nats-server', ['-c', this.file], {
+		const [cmd, ...args] = [...(this.opts.within ?? []), 'nats-server', '-c', this.file];
+		this.proc = new Proc(cmd, args, {
 			logfile: this.logfile,
 			env: { PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin` },
 		});

@@ -4,10 +4,12 @@ import { Proc, until } from './proc.mjs';
 const SCRIPT = new URL('pyclient.py', import.meta.url).pathname;
 
 export class PyClient {
-	static async connect(t, url, cookies) {
+	// within: a command that starts it somewhere else (nsenter …)
+	static async connect(t, url, cookies, within = []) {
 		const args = cookies ? [`Cookie:${Object.entries(cookies).map(([k, v]) => `${k}=${v}`).join('; ')}`] : [];
 		// Debian's python has the module; another one may stand first in PATH.
-		const c = new PyClient(new Proc('/usr/bin/python3', [SCRIPT, url, ...args]));
+		const [cmd, ...rest] = [...within, '/usr/bin/python3', SCRIPT, url, ...args];
+		const c = new PyClient(new Proc(cmd, rest));
 		t.atEnd(() => c.proc.kill());
 		const first = await c.next();
 		if (!first.open) throw new Error(`python client: ${JSON.stringify(first)}`);

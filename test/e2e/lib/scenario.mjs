@@ -86,8 +86,9 @@ function sanitizerReports() {
 }
 
 function keepLogs(t) {
-	const base = path.basename(process.argv[1]).replace(/^t_|\.mjs$/g, '');
-	const keep = path.join(process.env.WSGATE_BUILD ?? 'build', 'test/e2e', base, t.name.replace(/[^\w.-]+/g, '_').slice(0, 60));
+	const base = path.basename(process.argv[1]).replace(/^[a-z]+_|\.mjs$/g, '');
+	const suite = path.basename(path.dirname(process.argv[1]));
+	const keep = path.join(process.env.WSGATE_BUILD ?? 'build', 'test', suite, 'logs', base, t.name.replace(/[^\w.-]+/g, '_').slice(0, 60));
 	fs.mkdirSync(keep, { recursive: true });
 	for (const f of t.logs()) fs.copyFileSync(f, path.join(keep, path.basename(f)));
 	console.log(`logs: ${keep}`);

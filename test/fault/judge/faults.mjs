@@ -175,6 +175,7 @@ export class Faults {
 			await sleep(50 + away);
 			fs.rmSync(path.join(this.nats.dir, 'js'), { recursive: true, force: true });
 			this.records.wipedAt = now();
+			this.records.wipes++;
 			await this.nats.start();
 			f.until = now();
 			this.records.returns.push({ at: now(), kind: 'broker-wipe' });

@@ -62,7 +62,8 @@ export class Records {
 		this.longestUp = 0;
 		this.returns = []; // of the broker: { at, kind, down, up }: when each direction flowed again
 		this.count = { published: 0, delivered: 0, sent: 0, stored: 0, opened: 0, refused: 0, ended: 0 };
-		this.wipedAt = 0; // the broker came back with an empty store
+		this.wipedAt = 0; // the broker came back with an empty store,
+		this.wipes = 0; // so often
 	}
 
 	user(name) {
@@ -176,6 +177,7 @@ export class Records {
 		if (!u) return this.blame(`a message of ${name}, whom nobody knows`);
 		if (payloadName !== name) return this.blame(`on the subject of ${name}: a message of ${payloadName}`);
 		if (!(k < u.next)) return this.blame(`${name}: ${k} is stored, which nobody sent`);
+		seq += this.wipes * 1e9; // its numbers begin anew
 		const c = u.sentBy[k];
 		const slot = Number.parseInt(wsConn?.split('-')[1] ?? '', 16);
 		if (Number.isInteger(slot)) c.slot = slot;

@@ -1,0 +1,40 @@
+// The disk of the broker is full: nothing that was acknowledged is lost, and nothing that clients gave.
+import fs from 'node:fs';
+import path from 'node:path';
+import { test, assert, until } from '../e2e/lib/scenario.mjs';
+import { recv, send } from '../e2e/lib/nats.mjs';
+import { numbers } from '../e2e/lib/client.mjs';
+import { smallDisk } from './lib/room.mjs';
+
+await test("the broker's disk is full, then has room again", async (t) => {
+	const nats = await t.nats({ start: false });
+	const disk = await smallDisk(t, path.join(nats.dir, 'js'), '16m');
+	nats.opts.within = disk.within;
+	await nats.start();
+	const gw = await t.gateway(nats), bus = await nats.connect();
+	const users = numbers(20).map((i) => `u${i}`), pad = 'x'.repeat(4000);
+	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
+	const js = bus.nc.jetstream({ timeout: 500 });
+	// All but half a megabyte is somebody else's.
+	const { bavail, bsize } = fs.statfsSync(disk.root);
+	const ballast = path.join(disk.root, 'ballast');
+	fs.writeFileSync(ballast, Buffer.alloc(bavail * bsize - (512 << 10)));
+	// For users who are not there, so that it stays; and from clients.
+	let acked = 0, failed = 0, sent = 0;
+	while (failed < 3 && acked < 1000) await js.publish(recv('chat', 'absent'), `${acked} ${pad}`).then(() => acked++, () => failed++);
+	assert.ok(failed, 'the disk is large');
+	for (; sent < 20; sent++) await Promise.all(clients.map((c) => c.send(`${sent} ${pad}`)));
+	await Promise.all(clients.map((c) => c.ping()));
+	// Room again. The server stops JetStream when its disk is full; 2.9 does not even end in good order then.
+	fs.rmSync(ballast);
+	await nats.proc.kill();
+	await nats.start();
+	for (const u of users) {
+		const stored = await bus.storedAll(send('chat', u), sent, 30000);
+		assert.deepEqual(stored.map((m) => m.text.split(' ')[0]), numbers(sent), u);
+	}
+	assert.deepEqual(clients.map((c) => c.closed), clients.map(() => null));
+	const absent = await t.client(gw, 'chat/absent');
+	const got = await absent.take(acked, 30000);
+	assert.deepEqual([...new Set(got.map((m) => m.text.split(' ')[0]))].slice(0, acked), numbers(acked));
+}, { ms: 120000 });

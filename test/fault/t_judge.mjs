@@ -1,0 +1,9 @@
+// The judge, briefly: what a run of hours does, with seeds that once found something.
+import { test } from '../e2e/lib/scenario.mjs';
+import { judge } from './judge.mjs';
+
+// Places given away twice (11, 12), marks that a bridge's death lost (13).
+for (const [seed, kinds] of [
+	[11, undefined],
+	[13, ['kill-worker', 'kill-bridge', 'kill-twice', 'stop-worker', 'stop-bridge', 'kill-all']],
+]) await test(`judge, seed ${seed}`, (t) => judge(t, { seed, seconds: 8, users: 100, rate: 300, mean: 300, kinds }), { ms: 110000 });

@@ -1,0 +1,62 @@
+// Clients that read nothing, or one byte a second: a bounded window each, and nobody else waits for them.
+import { test, assert, until, sleep } from '../e2e/lib/scenario.mjs';
+import { recv } from '../e2e/lib/nats.mjs';
+import { numbers } from '../e2e/lib/client.mjs';
+import { percentile } from './judge/verdict.mjs';
+import { rss } from './lib/memory.mjs';
+
+const SLOW = /build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1;
+
+// Round trips of others while something goes on: publish, delivered.
+async function latency(bus, clients, n) {
+	const took = [];
+	for (let i = 0; i < n; i++) {
+		await Promise.all(clients.map(async (c, k) => {
+			const since = performance.now();
+			await bus.publish(recv('chat', `other${k}`), String(i));
+			await c.next();
+			took.push(performance.now() - since);
+		}));
+		await sleep(5);
+	}
+	return { median: percentile(took, 0.5), p99: percentile(took, 0.99) };
+}
+
+await test('one that reads nothing and one that reads a byte a second cost a window each and slow nobody', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '120s', delivery: { window: '128k', user_buffer: '128k' } });
+	const others = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/other${i}`)));
+	const before = await latency(bus, others, 100), small = rss(gw);
+	const deaf = await t.raw(gw), slow = await t.raw(gw);
+	await deaf.open('/ws/chat/deaf/');
+	await slow.open('/ws/chat/slow/');
+	deaf.socket.pause();
+	slow.socket.pause();
+	const crawl = setInterval(() => slow.socket.read(1), 1000);
+	const pad = 'z'.repeat(4000), N = 4000; // 16 MB for each of them
+	const flood = bus.publishAll(N, (i) => [recv('chat', i % 2 ? 'deaf' : 'slow'), `${i} ${pad}`], 200);
+	const during = await latency(bus, others, 100);
+	await flood;
+	const after = await latency(bus, others, 100), large = rss(gw);
+	clearInterval(crawl);
+	console.log(`latency of others, median/p99 ms: before ${before.median.toFixed(2)}/${before.p99.toFixed(1)}, ` +
+		`while 16 MB come for them ${during.median.toFixed(2)}/${during.p99.toFixed(1)}, ` +
+		`then ${after.median.toFixed(2)}/${after.p99.toFixed(1)}; ${((large - small) / 1024).toFixed(0)} kB more memory`);
+	// Windows, budgets and buffers of the broker's client, not 16 MB.
+	assert.ok(large - small < (6 << 20) * SLOW, `${large - small} bytes more`);
+	assert.ok(after.p99 < before.p99 * 5 + 20 * SLOW, 'others are slowed down while they stand still');
+	assert.ok((await bus.count(recv('chat', 'deaf'))) > N / 2 - 100, 'what it does not take stays in the stream');
+	// They read at last, and have everything.
+	for (const r of [deaf, slow]) r.socket.resume();
+	for (const r of [deaf, slow]) {
+		const pong = setInterval(() => {
+			while (r.taken < r.frames.length) {
+				const f = r.frames[r.taken++];
+				if (f.opcode === 9) r.send(10, f.data);
+			}
+		}, 5);
+		await until('all of it', () => r.data().length >= N / 2, 60000);
+		clearInterval(pong);
+		assert.deepEqual(r.data().map((f) => f.data.toString('latin1', 0, 6).split(' ')[0]),
+			numbers(N).filter((i) => i % 2 === (r === deaf ? 1 : 0)));
+	}
+}, { ms: 120000 });
