@@ -99,9 +99,9 @@ static void fail(struct upgrade *u, const char *why)
 	/* The channel stays open until it is dead: its end would mean that we are. */
 	free_event(&u->read_ev);
 	free_event(&u->write_ev);
-	if (u->pid && u->state == UPGRADE_PREPARES)
+	if (u->pid && u->state == UPGRADE_PREPARES && !u->failed)
 		(void)kill(u->pid, SIGTERM);
-	else if (u->pid)
+	else if (u->pid && u->state != UPGRADE_PREPARES)
 		kill_all(u);
 	enter(u, UPGRADE_KILLS, TERM_MS);
 }
@@ -406,6 +406,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	} else if (r > 0 && w.type == WILL_SERVING && u->state == UPGRADE_TAKES) {
 		on_serving(u, (pid_t)w.u.number.value);
 	} else if (r > 0 && w.type == WILL_FAILED) {
+		u->failed = true;
 		fail(u, w.u.text.text);
 	} else {
 		fail(u, r > 0 ? "it says what makes no sense" : "it went away");
@@ -503,7 +504,7 @@ void upgrade_start(struct upgrade *u, const char *busy)
 	log_info("asked to replace the program", kv_str("file", daemon_program()));
 	u->given = 0;
 	u->ngivers = u->npairs = u->pair = 0;
-	u->stop_asked = false;
+	u->stop_asked = u->failed = false;
 	if (begin(u) < 0) {
 		log_error("cannot start the new program", kv_errno(errno));
 		u->over(u->arg);

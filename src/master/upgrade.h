@@ -60,7 +60,7 @@ struct upgrade {
 	bool frozen;            /* our workers stand still */
 	bool stop_asked;        /* and deferred */
 	bool again;             /* something could not be sent */
-	bool late;              /* connections took too long */
+	bool failed;            /* it said so, and ends by itself */
 	bool told[HERITAGE_SLOT_MAX];    /* of the word that all workers must hear */
 	unsigned givers[HERITAGE_SLOT_MAX]; /* slots */
 	uint64_t generations[HERITAGE_SLOT_MAX];

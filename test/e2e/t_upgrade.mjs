@@ -106,6 +106,7 @@ await test('what needs a restart otherwise, and addresses, may change with it', 
 	gw.writeConfig();
 	const old = gw.port;
 	await upgrade(gw);
+	await gw.ready();
 	gw.port = more;
 	await (await Client.connect(gw.wsUrl('chat/alice'))).close();
 	gw.port = old;
@@ -123,7 +124,7 @@ await test('another pidfile or runtime_dir takes a restart, and says so', async 
 		gw.signal('SIGUSR2');
 		await until('the refusal', () => new RegExp(`why="${key} is .* takes a restart`).test(gw.log().slice(before)) && refusal.test(gw.log().slice(before)));
 		gw.writeConfig();
-		await until('the end of the new one', () => /the new program ended/.test(gw.log().slice(before)));
+		await until('the end of the new one', () => /the new program ended .*status=2/.test(gw.log().slice(before)));
 	}
 	await unharmed(t, gw, bus, all, pids);
 });
@@ -175,44 +176,106 @@ await test('a new program that hangs is ended after its time; a stop does not wa
 	await until('the end of both', () => pids.every((p) => !titleOf(p)));
 });
 
-await test('the old master is killed at some moment: the new one serves', async (t) => {
-	for (const after of [/ready to take over pid/, /connections go to the new program/]) {
-		const { gw, bus } = await pair(t);
-		gw.signal('SIGUSR2');
-		await until(String(after), () => after.test(gw.log()));
-		process.kill(gw.proc.pid, 'SIGKILL');
-		await gw.replaced();
-		await gw.ready();
-		const c = await t.client(gw, 'chat/alice');
-		await bus.publish(recv('chat', 'alice'), 'hello');
-		assert.equal((await c.next()).text, 'hello');
-	}
-}, { ms: 120000 });
+// A new program that does not begin before it is told to.
+function installWaiting(gw) {
+	const real = `${gw.opts.program}.real`, go = `${gw.opts.program}.go`;
+	fs.copyFileSync(WSGATED, real);
+	install(gw, `#!/bin/sh\nwhile [ ! -e ${go} ]; do sleep 0.05; done\nexec ${real} "$@"\n`);
+	return () => fs.writeFileSync(go, '');
+}
 
-await test('the new one dies while it takes over: all that did not move stay', async (t) => {
-	const { gw, bus } = await pair(t, { workers: 2 });
-	await Promise.all(numbers(10).map((i) => t.client(gw, `chat/u${i}`)));
+// Between the end of the old bridge and the beginning of the new one: a worker does not move until the end of `fn`.
+async function midway(gw, fn) {
+	const pid = gw.pid('worker 0');
 	gw.restarts = true;
+	process.kill(pid, 'SIGSTOP');
 	gw.signal('SIGUSR2');
-	await said(gw, /ready to take over pid/);
-	const pid = Number(/ready to take over pid=(\d+)/.exec(gw.log())[1]);
-	process.kill(pid, 'SIGKILL');
-	await until('an outcome', () => refusal.test(gw.log()) || /serves: the old program is replaced/.test(gw.log()));
-	if (!refusal.test(gw.log())) return; // it was quicker
-	await said(gw, /all serve as before/);
-	await unharmed(t, gw, bus, []);
+	await said(gw, /connections go to the new program/);
+	await fn(Number(/ready to take over pid=(\d+)/.exec(gw.log())[1]));
+	process.kill(pid, 'SIGCONT');
+}
+
+async function serves(t, gw, bus) {
+	await gw.replaced();
+	await gw.ready();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
+	await until('one segment', () => segments(gw).length === 1);
+	assert.equal((await gw.ctl('reload')).code, 0);
+}
+
+await test('the old master is killed before the new one is ready: the new one serves', async (t) => {
+	const { gw, bus } = await pair(t);
+	const go = installWaiting(gw);
+	gw.signal('SIGUSR2');
+	await until('the new one', () => gw.children().length === 4);
+	process.kill(gw.proc.pid, 'SIGKILL');
+	await gw.proc.ended;
+	go();
+	await serves(t, gw, bus);
+});
+
+await test('the old master is killed while connections move: the new one serves', async (t) => {
+	const { gw, bus } = await pair(t);
+	await midway(gw, async () => {
+		process.kill(gw.proc.pid, 'SIGKILL');
+		await gw.proc.ended;
+	});
+	await serves(t, gw, bus);
+});
+
+await test('the new one is killed while connections move: those that did not move stay', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1 });
+	const all = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/u${i}`)));
+	const worker = gw.pid('worker 0');
+	await midway(gw, async (pid) => {
+		process.kill(pid, 'SIGKILL');
+		await said(gw, /all serve as before/);
+	});
+	assert.match(gw.log(), refusal);
+	assert.equal(gw.pid('worker 0'), worker);
+	await gw.ready();
+	await unharmed(t, gw, bus, all);
 	await upgrade(gw);
 });
 
-await test('a stop that comes meanwhile ends both', async (t) => {
-	const { gw } = await pair(t);
+await test('a worker and the bridge die while a new program prepares: they come back', async (t) => {
+	const { gw, bus } = await pair(t);
+	const go = installWaiting(gw);
 	gw.signal('SIGUSR2');
-	await said(gw, /ready to take over pid/);
-	gw.signal('SIGTERM');
-	assert.equal((await gw.exited()).signal, null);
+	await until('the new one', () => gw.children().length === 4);
+	await gw.murder('worker 1');
+	await gw.murder('bridge');
+	await until('both again', () => gw.pid('worker 1') && gw.pid('bridge'));
+	go();
+	await serves(t, gw, bus);
+});
+
+await test('a stop that comes meanwhile: the new one gets it', async (t) => {
+	const { gw } = await pair(t);
+	await midway(gw, async () => {
+		gw.signal('SIGTERM');
+		await said(gw, /the stop follows when it is clear which program serves/);
+	});
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 	await until('no pidfile', () => !fs.existsSync(gw.pidfile));
-	await until('nobody', () => !fs.readdirSync('/proc').some((p) => /^\d+$/.test(p) && titleOf(p).startsWith('wsgated') &&
-		fs.readlinkSync(`/proc/${p}/exe`).startsWith(gw.opts.program)));
+	assert.deepEqual(segments(gw), []);
+});
+
+await test('a second stop meanwhile ends both at once', async (t) => {
+	const { gw } = await pair(t);
+	let heir;
+	await midway(gw, async (pid) => {
+		heir = pid;
+		for (const sig of ['SIGTERM', 'SIGQUIT']) {
+			gw.signal(sig);
+			await said(gw, sig === 'SIGTERM' ? /the stop follows/ : /asked to stop at once/);
+		}
+	});
+	assert.equal((await gw.exited()).signal, null);
+	await until('the end of the new one', () => !titleOf(heir));
+	assert.equal(fs.existsSync(gw.pidfile), false);
 });
 
 await test('in the background: what the new program says is in the log', async (t) => {
@@ -239,6 +302,7 @@ await test('in the background: what the new program says is in the log', async (
 	gw.writeConfig();
 	await until('over', () => read().match(/the new program ended/g)?.length === 2);
 	await upgrade(gw);
+	await gw.ready();
 	await (await Client.connect(gw.wsUrl('chat/alice'))).close();
 	assert.equal(fs.readlinkSync(`/proc/${gw.master}/fd/2`), '/dev/null');
 	await stays('alive', () => titleOf(gw.master).startsWith('wsgated'), 300);
