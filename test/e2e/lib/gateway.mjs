@@ -166,6 +166,8 @@ export class Gateway {
 	// Programs that replace another one lead a group of their own.
 	async kill() {
 		const masters = [this.proc?.pid, this.heir].filter(Boolean);
+		const now = fs.existsSync(this.pidfile ?? '') ? this.pidInFile() : 0;
+		if (titleOf(now) === 'wsgated: master') masters.push(now);
 		for (const pid of masters.flatMap((m) => [...childrenOf(m).map((c) => c.pid), m])) {
 			try {
 				process.kill(-pid, 'SIGKILL');
