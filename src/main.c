@@ -12,6 +12,7 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 #include "master/master.h"
+#include "master/will.h"
 #include "version.h"
 
 #define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
@@ -145,7 +146,7 @@ static int check_only(const struct config *c, bool print)
 	return 0;
 }
 
-static int run(const struct command_line *cl)
+static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
 	struct config *c = config_load(&cl->source, err, sizeof(err));
@@ -159,7 +160,7 @@ static int run(const struct command_line *cl)
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {
 		config_warn_unused(c);
-		status = master_run(c, &cl->source, cl->foreground);
+		status = master_run(c, &cl->source, cl->foreground, will);
 	}
 	config_free(c);
 	return status;
@@ -168,10 +169,11 @@ static int run(const struct command_line *cl)
 int main(int argc, char **argv)
 {
 	struct command_line cl = {.foreground = false};
-	int status;
+	int status, will;
 
 	daemon_standard_fds();
 	daemon_title_init(argc, argv);
+	will = will_take();
 	signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end us */
 	cl.sets = calloc((size_t)argc + 2, sizeof(*cl.sets));
 	if (!cl.sets) {
@@ -180,7 +182,7 @@ int main(int argc, char **argv)
 	}
 	status = parse(&cl, argc, argv);
 	if (status < 0)
-		status = run(&cl);
+		status = run(&cl, will);
 	free(cl.pidfile);
 	free(cl.sets);
 	return status;

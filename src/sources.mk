@@ -65,19 +65,24 @@ WSGATED_SRC = \
 	src/bridge/slots.c \
 	src/bridge/stale.c \
 	src/bridge/window.c \
+	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
 	src/master/handover.c \
 	src/master/hear.c \
+	src/master/inherit.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
+	src/master/program.c \
 	src/master/reload.c \
 	src/master/said.c \
 	src/master/segment.c \
+	src/master/upgrade.c \
+	src/master/will.c \
 	src/worker/admin.c \
 	src/worker/arrive.c \
 	src/worker/conn.c \

@@ -12,13 +12,20 @@ void daemon_standard_fds(void);
 
 /* Must be called first in main(): keeps argv's and environ's memory for titles. */
 void daemon_title_init(int argc, char **argv); /* argv's strings are replaced by copies, which stay for good */
+/* Those copies; NULL before. */
+char **daemon_arguments(void);
+/*
+ * The path of this program, by which a later one is found: absolute, as of the first call, which belongs to the start.
+ * "": not known.
+ */
+const char *daemon_program(void);
 /* "wsgated: master" in ps; also prctl(PR_SET_NAME), cut to 15 bytes. */
 void daemon_title(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Opens and locks (fcntl write lock) the pidfile. Returns the descriptor, which holds the lock until closed,
- * or -1: errno EWOULDBLOCK means that another instance runs, its pid in *other (0: unknown). A child of fork does not
- * have the lock: detach first. Closing any other descriptor of the same file in this process gives it up.
+ * Opens and locks (fcntl write lock of the open file description) the pidfile. Returns the descriptor: the lock lasts until it
+ * and all copies of it are closed, those of children and those that were sent to others among them.
+ * Or -1: errno EWOULDBLOCK means that another instance runs, *other is the pid that it wrote (0: none yet).
  */
 int daemon_pidfile_open(const char *path, pid_t *other);
 /* Writes the caller's pid. 0 or -1. */
@@ -31,6 +38,8 @@ int daemon_pidfile_write(int fd);
  */
 int daemon_detach(void);
 void daemon_started(int status);
+/* Instead of daemon_detach(), in a program that replaces another one in the background: standard error stays until then. */
+int daemon_inherited(void);
 
 /* Resolves a user; "" gives the caller's own ids. 0, or -1 (errno ENOENT: no such user). */
 int daemon_user(const char *name, uid_t *uid, gid_t *gid);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@ static size_t title_size, title_args; /* with environ's; argv's alone */
 static char **volatile moved_environ; /* stays ours when setenv() replaces environ; never read,
 					 hence volatile */
 static int started_pipe = -1;
+static char **arguments; /* main()'s */
 
 void daemon_standard_fds(void)
 {
@@ -63,6 +65,7 @@ void daemon_title_init(int argc, char **argv)
 
 	if (!first)
 		return;
+	arguments = argv;
 	end = first + strlen(first) + 1;
 	for (i = 1; i < (size_t)argc && argv[i] == end; i++)
 		end += strlen(end) + 1;
@@ -121,16 +124,80 @@ void daemon_title(const char *fmt, ...)
 		title[title_args - 1] = '.';
 }
 
+char **daemon_arguments(void)
+{
+	return arguments;
+}
+
+static bool is_this(const char *path)
+{
+	struct stat there, mine;
+
+	return stat(path, &there) == 0 && stat("/proc/self/exe", &mine) == 0 &&
+	       there.st_dev == mine.st_dev && there.st_ino == mine.st_ino;
+}
+
+/* As the shell found it. False: not there. */
+static bool find_in_path(const char *name, char out[PATH_MAX])
+{
+	const char *at = getenv("PATH");
+
+	while (at && *at) {
+		size_t n = strcspn(at, ":");
+
+		if (n > 0 && snprintf(out, PATH_MAX, "%.*s/%s", (int)n, at, name) < PATH_MAX &&
+			is_this(out))
+			return true;
+		at += n + (at[n] == ':');
+	}
+	return false;
+}
+
+/*
+ * The name by which it was started comes first: it may be a link that leads to a new program by
+ * then. /proc/self/exe ends with " (deleted)" once another file has the name.
+ */
+const char *daemon_program(void)
+{
+	static char path[PATH_MAX];
+	const char *name = arguments ? arguments[0] : "";
+	char cwd[PATH_MAX];
+	ssize_t n;
+
+	if (path[0] != '\0')
+		return path;
+	if (name[0] == '/')
+		snprintf(path, sizeof(path), "%s", name);
+	else if (!strchr(name, '/'))
+		(void)find_in_path(name, path);
+	else if (getcwd(cwd, sizeof(cwd)) &&
+		 snprintf(path, sizeof(path), "%s/%s", cwd, name) >= (int)sizeof(path))
+		path[0] = '\0';
+	if (path[0] == '/' && is_this(path))
+		return path;
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	return path;
+}
+
+/*
+ * The lock belongs to the open file description, not to the process: it passes with the descriptor
+ * to a program that replaces this one. So nobody knows whose it is (F_OFD_GETLK says -1): the file
+ * tells.
+ */
 static int pidfile_lock(int fd, pid_t *other)
 {
 	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char text[32];
+	ssize_t n;
 
-	if (fcntl(fd, F_SETLK, &fl) == 0)
+	if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
 		return 0;
 	if (errno != EACCES && errno != EAGAIN)
 		return -1;
-	if (fcntl(fd, F_GETLK, &fl) == 0 && fl.l_type != F_UNLCK && fl.l_pid > 0)
-		*other = fl.l_pid;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	*other = (pid_t)strtol(text, NULL, 10);
 	errno = EWOULDBLOCK;
 	return -1;
 }
@@ -235,6 +302,12 @@ int daemon_detach(void)
 	if (setsid() < 0)
 		return -1;
 	return null_onto(STDIN_FILENO, STDOUT_FILENO);
+}
+
+int daemon_inherited(void)
+{
+	started_pipe = open("/dev/null", O_WRONLY | O_CLOEXEC); /* nobody waits for the word */
+	return started_pipe < 0 ? -1 : 0;
 }
 
 void daemon_started(int status)

@@ -213,16 +213,30 @@ static int control_bind(int fd, int dir, gid_t gid)
 	return r;
 }
 
+static int control_watch(struct control *c)
+{
+	c->ev = event_new(c->base, c->fd, EV_READ | EV_PERSIST, control_acceptable, c);
+	if (c->ev && event_add(c->ev, NULL) == 0)
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
+int control_adopt(struct control *c, int fd, int dir)
+{
+	c->fd = fd;
+	c->dir = dir;
+	return control_watch(c);
+}
+
 int control_open(struct control *c, int dir, gid_t gid, char *err, size_t errlen)
 {
 	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0 || control_bind(c->fd, dir, gid) < 0 || listen(c->fd, CONTROL_CALLERS) < 0)
 		goto fail;
 	c->dir = dir;
-	c->ev = event_new(c->base, c->fd, EV_READ | EV_PERSIST, control_acceptable, c);
-	if (c->ev && event_add(c->ev, NULL) == 0)
+	if (control_watch(c) == 0)
 		return 0;
-	errno = ENOMEM;
 fail:
 	snprintf(err, errlen,
 		"runtime_dir: cannot make the control socket: %s; name a folder on a file system "
@@ -238,6 +252,12 @@ void control_forget(struct control *c)
 	if (c->ev)
 		event_free(c->ev);
 	c->ev = NULL;
+}
+
+void control_leave(struct control *c)
+{
+	c->dir = -1;
+	control_close(c);
 }
 
 void control_close(struct control *c)

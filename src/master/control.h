@@ -42,6 +42,10 @@ struct control {
  * in err. */
 int control_open(struct control *c, int dir, gid_t gid, char *err, size_t errlen)
 	__attribute__((warn_unused_result));
+/* The same with a socket that another master has bound there. Takes fd, also when it fails. */
+int control_adopt(struct control *c, int fd, int dir) __attribute__((warn_unused_result));
+/* Closes all, and the socket stays for another master. */
+void control_leave(struct control *c);
 void control_reloaded(struct control *c, uint64_t number);
 void control_closed(struct control *c, const struct proto_closed *p);
 /* In a child: frees what hangs on the master's base. */

@@ -69,12 +69,12 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
-		h->nlisten = l->n;
-		for (size_t i = 0; i < l->n; i++)
+		h->nlisten = f->hold_clients ? 0 : l->n;
+		for (size_t i = 0; i < h->nlisten; i++) {
 			h->listen[i] = l->fds[i][c->slot];
-		for (size_t i = 0; i < l->n; i++)
 			h->listen_id[i] = listen_id(&l->rows[i], c->slot);
-		h->admin = l->admin;
+		}
+		h->admin = f->hold_admin ? -1 : l->admin;
 		h->admin_id = listen_id(&l->admin_row, 0);
 		h->bell = f->bells[c->slot][0];
 		return;
@@ -84,8 +84,11 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		h->generations[i] = f->workers[i].pid ? f->workers[i].generation : 0;
 	}
 	h->nstale = f->nstale;
-	for (size_t i = 0; i < f->nstale; i++)
+	for (size_t i = 0; i < f->nstale; i++) {
 		h->stale[i] = f->segment->stale[f->stale_index[i]].fd;
+		if ((int)f->stale_index[i] == f->segment->predecessor)
+			h->predecessor = (int)i;
+	}
 }
 
 static void family_come_back(struct child *c, uint64_t now)
@@ -99,6 +102,13 @@ static void family_come_back(struct child *c, uint64_t now)
 	c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_FIRST_MS;
 	if (c->backoff_ms > BACKOFF_MAX_MS)
 		c->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static bool family_held(const struct child *c)
+{
+	const struct family *f = c->family;
+
+	return c == &f->bridge ? f->hold_bridge : f->hold_workers;
 }
 
 static bool family_may_start(struct family *f, struct child *c)
@@ -126,6 +136,10 @@ static void family_lost(struct family *f, struct child *c, uint64_t now)
 {
 	if (family_stopping(f) || handover_lost(c, now))
 		return;
+	if (family_held(c)) {
+		c->start_ms = now;
+		return;
+	}
 	family_come_back(c, now);
 	if (!f->was_ready && !c->was_ready && ++c->failures >= START_FAILURES)
 		family_fail_start(f, c);
@@ -137,7 +151,8 @@ static void family_start_due(struct family *f, uint64_t now)
 		struct child *c = family_child(f, i);
 		bool bridge = c == &f->bridge;
 
-		if (!c->start_ms || now < c->start_ms || c->pid || !family_may_start(f, c))
+		if (!c->start_ms || now < c->start_ms || c->pid || family_held(c) ||
+			!family_may_start(f, c))
 			continue;
 		if (bridge)
 			brief_begin(f);
@@ -156,14 +171,18 @@ void family_reap(struct family *f)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		bool known = false;
+
 		for (unsigned i = 0; i <= f->nslots; i++) {
 			struct child *c = family_child(f, i);
 
 			if (c->pid != pid)
 				continue;
-			c->exited = true;
+			c->exited = known = true;
 			c->status = status;
 		}
+		if (!known)
+			f->other_ended(f->arg, pid, status);
 	}
 	family_wake(f);
 }
@@ -269,7 +288,7 @@ static void family_ask_workers(struct family *f, uint64_t drain_ms)
 {
 	for (unsigned i = 0; i < f->nslots; i++) {
 		family_ask_stop(&f->workers[i], drain_ms);
-		f->workers[i].restart = false;
+		f->workers[i].restart = f->restart;
 	}
 }
 
@@ -344,7 +363,7 @@ static bool family_gone(struct family *f, unsigned first, unsigned last, uint64_
 
 static void family_advance(struct family *f, uint64_t now)
 {
-	bool all = f->bridge.ready;
+	bool all = f->bridge.ready || f->hold_bridge;
 
 	if (f->state == FAMILY_STOPS_WORKERS && family_gone(f, 1, f->nslots, now)) {
 		f->state = FAMILY_STOPS_BRIDGE;
@@ -381,7 +400,7 @@ static void family_arm(struct family *f, uint64_t now)
 		const struct child *c = family_child(f, i);
 
 		if (!c->pid)
-			sooner(&at, c->waits ? 0 : c->start_ms);
+			sooner(&at, c->waits || family_held(c) ? 0 : c->start_ms);
 		else if (!c->killed && !c->exited)
 			sooner(&at, c->kill_ms);
 		if (c->pid && !c->killed && !c->exited && family_hang(f))

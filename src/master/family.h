@@ -38,7 +38,12 @@ struct family {
 	void (*looked)(void *arg); /* something has happened, and all that is due was done */
 	void (*closed)(void *arg, const struct proto_closed *c); /* the bridge says so */
 	void *arg;
+	void (*other_ended)(void *arg, pid_t pid, int status); /* no child of the family */
 	bool background; /* children give up standard error */
+	/* While a program is replaced; who changes the last two adds to news.listeners. */
+	bool hold_bridge, hold_workers; /* none is started */
+	bool hold_clients, hold_admin;  /* workers have no such listeners */
+	bool restart;                   /* a stop: clients are to come back at once */
 
 	unsigned nslots; /* that were ever used */
 	unsigned active; /* that are to have a worker: 0 … active-1 */
@@ -69,7 +74,7 @@ int family_start(struct family *f, unsigned nslots) __attribute__((warn_unused_r
 /* More slots, which the segment has already; handover_resize() puts them to use. 0; or -1 with errno,
  * and nothing has changed. */
 int family_grow(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
-/* One worker is to end, whose clients come back at once; the others go on. */
+/* One child is to end, and the others go on; a worker's clients come back at once. */
 void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now);
 uint64_t family_clock(void);
 /* Does all that is due, soon. */

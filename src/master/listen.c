@@ -420,6 +420,11 @@ int listen_change(struct listen_set *next, const struct listen_set *now, const s
 	return listen_make(next, now, c, nslots, 0, err, errlen);
 }
 
+void listen_inherit(struct listen_row *r)
+{
+	r->id = ++last_id;
+}
+
 void listen_close_but(struct listen_set *l, const struct listen_set *other)
 {
 	for (size_t i = 0; i < l->n; i++)

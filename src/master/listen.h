@@ -47,6 +47,8 @@ int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, u
  */
 int listen_change(struct listen_set *next, const struct listen_set *now, const struct config *c,
 	unsigned nslots, char *err, size_t errlen) __attribute__((warn_unused_result));
+/* Takes in what another master opened: a row, whose id becomes one of ours. */
+void listen_inherit(struct listen_row *r);
 /* Closes what l has and other has not; l is empty then. */
 void listen_close_but(struct listen_set *l, const struct listen_set *other);
 void listen_close(struct listen_set *l);

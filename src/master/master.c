@@ -17,11 +17,13 @@
 
 #include "control.h"
 #include "family.h"
+#include "inherit.h"
 #include "listen.h"
 #include "master.h"
 #include "notify.h"
 #include "reload.h"
 #include "segment.h"
+#include "upgrade.h"
 
 #define ORPHANS_MS 3000   /* patience with those of a dead master, who still hold the port */
 #define FILES_RESERVED 64 /* descriptors of a worker that are no connections */
@@ -39,14 +41,19 @@ struct master {
 	struct family family;
 	struct reload reload;
 	struct control control;
+	struct upgrade upgrade; /* we are replaced */
+	struct inherit inherit; /* we replace */
+	bool foreground;
+	bool left; /* files and sockets are another master's now */
 	int pidfile;
 	uid_t uid; /* of the service */
 	gid_t gid;
 };
 
-static int master_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static int master_fail(struct master *m, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
-static int master_fail(const char *fmt, ...)
+static int master_fail(struct master *m, const char *fmt, ...)
 {
 	char why[1024];
 	va_list ap;
@@ -55,15 +62,43 @@ static int master_fail(const char *fmt, ...)
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	log_error("cannot start", kv_str("why", why));
+	inherit_fail(&m->inherit, why);
 	return -1;
 }
 
 /* ---- signals ---- */
 
+static void master_stop(struct master *m, evutil_socket_t sig)
+{
+	bool again = family_stopping(&m->family) && !m->left;
+	bool hurry = again || sig == SIGQUIT || inherit_under_way(&m->inherit);
+
+	if (m->left) {
+		log_info("asked to stop: what is left ends at once");
+		family_stop(&m->family, 0, true);
+		return;
+	}
+	if (!inherit_under_way(&m->inherit))
+		notify_stopping((hurry ? 0 : m->family.config->drain_timeout) + STOP_MS);
+	log_info(hurry ? "asked to stop at once" : "asked to stop",
+		kv_str("signal", sigabbrev_np(sig)));
+	if (!upgrade_stop(&m->upgrade, hurry))
+		family_stop(&m->family, m->family.config->drain_timeout, hurry);
+}
+
+/* Why the program cannot be replaced now; NULL: nothing is against it. */
+static const char *master_busy(const struct master *m)
+{
+	if (family_stopping(&m->family))
+		return "it is stopping";
+	if (!m->family.was_ready || inherit_under_way(&m->inherit))
+		return "it is starting";
+	return m->reload.busy ? "a reload is under way" : NULL;
+}
+
 static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	struct master *m = arg;
-	bool again = family_stopping(&m->family);
 
 	(void)what;
 	switch (sig) {
@@ -72,25 +107,21 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		break;
 	case SIGTERM:
 	case SIGINT:
-		notify_stopping(m->family.config->drain_timeout + STOP_MS);
-		log_info(again ? "asked again to stop: at once" : "asked to stop",
-			kv_str("signal", sig == SIGTERM ? "TERM" : "INT"));
-		family_stop(&m->family, m->family.config->drain_timeout, again);
-		break;
 	case SIGQUIT:
-		notify_stopping(STOP_MS);
-		log_info("asked to stop at once", kv_str("signal", "QUIT"));
-		family_stop(&m->family, 0, true);
+		master_stop(m, sig);
 		break;
 	case SIGUSR1:
 		reload_log(&m->reload);
 		break;
 	case SIGHUP:
-		notify_reloading();
+		if (!m->left && !inherit_under_way(&m->inherit))
+			notify_reloading();
 		(void)reload_start(&m->reload);
 		break;
 	case SIGUSR2:
-		log_warn("replacing the running program is not there yet: nothing has changed");
+		upgrade_start(&m->upgrade, master_busy(m));
+		if (!m->left && upgrade_under_way(&m->upgrade))
+			m->reload.blocked = "the program is being replaced";
 		break;
 	}
 }
@@ -114,10 +145,9 @@ static int master_watch_signals(struct master *m)
 	for (size_t i = 0; m->base && i < NSIGNALS; i++) {
 		m->signals[i] = evsignal_new(m->base, master_signals[i], master_on_signal, m);
 		if (!m->signals[i] || event_add(m->signals[i], NULL) < 0)
-			return master_fail(
-				"cannot watch signals: %s; free some memory", strerror(errno));
+			return master_fail(m, "cannot watch signals: %s; free some memory", strerror(errno));
 	}
-	return m->base ? 0 : master_fail("no event loop: %s", strerror(errno));
+	return m->base ? 0 : master_fail(m, "no event loop: %s", strerror(errno));
 }
 
 static void master_free_signals(struct master *m)
@@ -143,6 +173,8 @@ static void master_forget(void *arg)
 	family_forget(&m->family);
 	reload_forget(&m->reload);
 	control_forget(&m->control);
+	upgrade_forget(&m->upgrade);
+	inherit_free(&m->inherit);
 	event_base_free(m->base);
 	m->base = NULL;
 }
@@ -151,6 +183,10 @@ static void master_ready(void *arg)
 {
 	struct master *m = arg;
 
+	if (inherit_under_way(&m->inherit)) {
+		inherit_ready(&m->inherit);
+		return;
+	}
 	if (daemon_pidfile_write(m->pidfile) < 0) {
 		char why[PROTO_TEXT_MAX];
 
@@ -169,6 +205,15 @@ static void master_looked(void *arg)
 	struct master *m = arg;
 
 	reload_look(&m->reload);
+	upgrade_look(&m->upgrade);
+	inherit_look(&m->inherit);
+}
+
+static void master_other_ended(void *arg, pid_t pid, int status)
+{
+	struct master *m = arg;
+
+	upgrade_ended(&m->upgrade, pid, status);
 }
 
 static void master_closed(void *arg, const struct proto_closed *c)
@@ -183,7 +228,7 @@ static void master_reloaded(void *arg, uint64_t number)
 	struct master *m = arg;
 
 	control_reloaded(&m->control, number);
-	if (m->family.was_ready)
+	if (m->family.was_ready && !m->left && !inherit_under_way(&m->inherit))
 		notify_ready(getpid()); /* whatever the outcome: it serves */
 }
 
@@ -192,6 +237,66 @@ static void master_ended(void *arg)
 	struct master *m = arg;
 
 	event_base_loopbreak(m->base);
+}
+
+/* ---- from one program to the next ---- */
+
+/* The old one: the new one has all of it. */
+static void master_leave(void *arg, pid_t pid)
+{
+	struct master *m = arg;
+	struct family *f = &m->family;
+
+	m->left = m->segment.left = true;
+	notify_ready(pid); /* while it is we whom init listens to */
+	control_leave(&m->control);
+	listen_close(&m->listeners);
+	close(m->pidfile);
+	m->pidfile = -1;
+	f->hold_admin = f->restart = true;
+	f->news.listeners++;
+	family_stop(f, f->config->drain_timeout, false);
+}
+
+static void master_stays(void *arg)
+{
+	struct master *m = arg;
+
+	m->reload.blocked = NULL;
+}
+
+/* The new one: all is ours now. */
+static int master_serve(void *arg)
+{
+	struct master *m = arg;
+	struct family *f = &m->family;
+	int control = m->inherit.control;
+	char err[1024] = "no memory";
+	bool same = m->inherit.hello.gid == m->gid;
+
+	if (segment_publish(&m->segment) < 0 || daemon_pidfile_write(m->pidfile) < 0) {
+		snprintf(err, sizeof(err), "cannot write pidfile and link: %s", strerror(errno));
+		family_fail(f, err);
+		return -1;
+	}
+	if (same)
+		m->inherit.control = -1;
+	/* Whom it belongs to comes with its birth: for another group it is a new one. */
+	if ((same ? control_adopt(&m->control, control, m->segment.dir)
+		  : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0) {
+		family_fail(f, err);
+		return -1;
+	}
+	f->hold_clients = f->hold_admin = false;
+	f->news.listeners++;
+	family_wake(f);
+	m->reload.blocked = NULL;
+	log_info("serves: the old program is replaced", kv_int("pid", getpid()),
+		kv_uint("workers", f->active));
+	daemon_started(0);
+	if (m->inherit.gone)
+		notify_ready(getpid());
+	return 0;
 }
 
 /* ---- start ---- */
@@ -210,11 +315,11 @@ static int master_find_user(struct master *m)
 		return 0;
 	}
 	if (errno == ENOENT)
-		return master_fail("user: there is no user %s; make it (useradd --system %s), or "
+		return master_fail(m, "user: there is no user %s; make it (useradd --system %s), or "
 				   "set `user` to another one, "
 				   "or to \"\" to stay root",
 			user, user);
-	return master_fail("user %s: %s", user, strerror(errno));
+	return master_fail(m, "user %s: %s", user, strerror(errno));
 }
 
 static int master_open_pidfile(struct master *m)
@@ -226,12 +331,33 @@ static int master_open_pidfile(struct master *m)
 	if (m->pidfile >= 0)
 		return 0;
 	if (errno != EWOULDBLOCK)
-		return master_fail("pidfile %s: %s; make its folder, or name another one", path,
+		return master_fail(m, "pidfile %s: %s; make its folder, or name another one", path,
 			strerror(errno));
-	return master_fail("pidfile %s: wsgated runs already, pid %ld; stop that one, or give this "
+	return master_fail(m, "pidfile %s: wsgated runs already, pid %ld; stop that one, or give this "
 			   "one its own pidfile and "
 			   "runtime_dir",
 		path, (long)other);
+}
+
+/* The same, from the program that we replace. */
+static int master_inherit(struct master *m)
+{
+	const struct config *c = m->config;
+	struct inherit *in = &m->inherit;
+	unsigned nslots = config_workers(c), slots;
+	char err[1024];
+	int dir = in->dir;
+
+	if (inherit_check(in, c, err, sizeof(err)) < 0)
+		return master_fail(m, "%s", err);
+	m->pidfile = in->pidfile;
+	in->pidfile = in->dir = -1;
+	slots = nslots > in->set.nslots ? nslots : in->set.nslots;
+	if (segment_inherit(&m->segment, dir, in->hello.segment, err, sizeof(err)) < 0 ||
+		segment_open(&m->segment, c, nslots, m->uid, m->gid, err, sizeof(err)) < 0 ||
+		listen_change(&m->listeners, &in->set, c, slots, err, sizeof(err)) < 0)
+		return master_fail(m, "%s", err);
+	return 0;
 }
 
 static int master_open(struct master *m)
@@ -241,24 +367,29 @@ static int master_open(struct master *m)
 	char err[1024];
 
 	if (nslots > HERITAGE_SLOT_MAX)
-		return master_fail(
-			"workers: %u are too many; at most %d", nslots, HERITAGE_SLOT_MAX);
+		return master_fail(m, "workers: %u are too many; at most %d", nslots,
+			HERITAGE_SLOT_MAX);
+	if (inherit_under_way(&m->inherit))
+		return master_inherit(m);
 	if (segment_dir(&m->segment, c, m->uid, m->gid, err, sizeof(err)) < 0)
-		return master_fail("%s", err);
+		return master_fail(m, "%s", err);
 	if (master_open_pidfile(m) < 0)
 		return -1;
 	if (segment_lock(&m->segment, c, err, sizeof(err)) < 0 ||
 		segment_open(&m->segment, c, nslots, m->uid, m->gid, err, sizeof(err)) < 0 ||
 		listen_open(&m->listeners, c, nslots, m->segment.nstale ? ORPHANS_MS : 0, err,
 			sizeof(err)) < 0)
-		return master_fail("%s", err);
+		return master_fail(m, "%s", err);
+	if (segment_publish(&m->segment) < 0)
+		return master_fail(m, "runtime_dir %s: cannot link to the shared-memory file: %s",
+			c->runtime_dir, strerror(errno));
 	return 0;
 }
 
 static void master_say(const struct master *m, unsigned long files)
 {
 	const struct config *c = m->config;
-	unsigned nslots = m->listeners.nslots;
+	unsigned nslots = config_workers(c);
 	unsigned long reserved = FILES_RESERVED + m->listeners.n;
 	uint64_t reach = nslots * (uint64_t)(files > reserved ? files - reserved : 0);
 
@@ -276,8 +407,7 @@ static void master_say(const struct master *m, unsigned long files)
 }
 
 /* What the family is asked from outside. */
-static int master_listen_to_operator(
-	struct master *m, const struct config_source *source, bool foreground)
+static int master_listen_to_operator(struct master *m, const struct config_source *source)
 {
 	char err[1024];
 
@@ -285,28 +415,64 @@ static int master_listen_to_operator(
 	m->reload.listeners = &m->listeners;
 	m->reload.segment = &m->segment;
 	m->reload.source = source;
-	m->reload.background = !foreground;
+	m->reload.background = !m->foreground;
 	m->reload.done = master_reloaded;
 	m->reload.arg = m;
 	if (reload_init(&m->reload) < 0)
-		return master_fail("no timer: %s; free some memory", strerror(errno));
+		return master_fail(m, "no timer: %s; free some memory", strerror(errno));
 	m->control.base = m->base;
 	m->control.family = &m->family;
 	m->control.reload = &m->reload;
 	m->control.uid = m->uid;
+	m->upgrade.family = &m->family;
+	m->upgrade.listeners = &m->listeners;
+	m->upgrade.segment = &m->segment;
+	m->upgrade.control = &m->control;
+	m->upgrade.config = m->config;
+	m->upgrade.pidfile = m->pidfile;
+	m->upgrade.gid = m->gid;
+	m->upgrade.serves = master_leave;
+	m->upgrade.over = master_stays;
+	m->upgrade.arg = m;
+	if (upgrade_init(&m->upgrade) < 0)
+		return master_fail(m, "no timer: %s; free some memory", strerror(errno));
+	if (inherit_under_way(&m->inherit)) {
+		m->reload.blocked = "the gateway is starting";
+		m->family.hold_bridge = m->family.hold_clients = m->family.hold_admin = true;
+		m->inherit.family = &m->family;
+		m->inherit.serve = master_serve;
+		m->inherit.arg = m;
+		return inherit_watch(&m->inherit) < 0 ? master_fail(m, "no events") : 0;
+	}
 	if (control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err)) < 0)
-		return master_fail("%s", err);
+		return master_fail(m, "%s", err);
 	return 0;
 }
 
-static int master_start(struct master *m, const struct config_source *source, bool foreground)
+/* In the background, or where the program was that we replace. */
+static int master_settle(struct master *m, int will)
+{
+	char err[1024];
+
+	if (will < 0) {
+		if (!m->foreground && daemon_detach() < 0)
+			return master_fail(
+				m, "cannot go to the background: %s; try -f", strerror(errno));
+		return 0;
+	}
+	if (!m->foreground && daemon_inherited() < 0)
+		return master_fail(m, "/dev/null: %s", strerror(errno));
+	if (inherit_receive(&m->inherit, will, err, sizeof(err)) < 0)
+		return master_fail(m, "%s", err);
+	return 0;
+}
+
+static int master_start(struct master *m, const struct config_source *source, int will)
 {
 	unsigned long files;
 
-	if (master_find_user(m) < 0)
+	if (master_find_user(m) < 0 || master_settle(m, will) < 0)
 		return -1;
-	if (!foreground && daemon_detach() < 0)
-		return master_fail("cannot go to the background: %s; try -f", strerror(errno));
 	files = daemon_raise_nofile();
 	if (master_open(m) < 0 || master_watch_signals(m) < 0)
 		return -1;
@@ -320,13 +486,14 @@ static int master_start(struct master *m, const struct config_source *source, bo
 		.ended = master_ended,
 		.looked = master_looked,
 		.closed = master_closed,
+		.other_ended = master_other_ended,
 		.arg = m,
-		.background = !foreground};
-	if (master_listen_to_operator(m, source, foreground) < 0)
+		.background = !m->foreground};
+	if (master_listen_to_operator(m, source) < 0)
 		return -1;
-	if (family_start(&m->family, m->listeners.nslots) < 0)
+	if (family_start(&m->family, config_workers(m->config)) < 0)
 		return master_fail(
-			"no channels: %s; raise the limit of open files", strerror(errno));
+			m, "no channels: %s; raise the limit of open files", strerror(errno));
 	return 0;
 }
 
@@ -334,10 +501,17 @@ static int master_start(struct master *m, const struct config_source *source, bo
 
 static void master_free(struct master *m)
 {
-	control_close(&m->control);
+	bool files = !m->left && !inherit_under_way(&m->inherit); /* they are ours */
+
+	upgrade_free(&m->upgrade);
+	if (files)
+		control_close(&m->control);
+	else
+		control_leave(&m->control);
 	reload_free(&m->reload);
 	family_free(&m->family);
 	master_free_signals(m);
+	inherit_free(&m->inherit);
 	if (m->base)
 		event_base_free(m->base);
 	listen_close(&m->listeners);
@@ -348,25 +522,36 @@ static void master_free(struct master *m)
 		segment_close(&m->segment);
 	if (m->pidfile < 0)
 		return;
-	(void)unlink(m->config->pidfile);
+	if (files)
+		(void)unlink(m->config->pidfile);
 	close(m->pidfile);
 }
 
-int master_run(const struct config *c, const struct config_source *source, bool foreground)
+static void master_init(struct master *m, const struct config *c, bool foreground)
+{
+	memset(m, 0, sizeof(*m));
+	m->config = c;
+	m->foreground = foreground;
+	m->pidfile = m->segment.dir = m->segment.fd = m->listeners.admin = -1;
+	m->segment.predecessor = -1;
+	m->control.fd = m->control.dir = -1;
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		m->control.callers[i].fd = -1;
+	news_init(&m->family.news);
+	inherit_init(&m->inherit);
+}
+
+int master_run(
+	const struct config *c, const struct config_source *source, bool foreground, int will)
 {
 	static struct master m; /* too large for the stack */
 	int status = 2;
 
-	memset(&m, 0, sizeof(m));
-	m.config = c;
-	m.pidfile = m.segment.dir = m.segment.fd = m.listeners.admin = -1;
-	m.control.fd = m.control.dir = -1;
-	for (size_t i = 0; i < CONTROL_CALLERS; i++)
-		m.control.callers[i].fd = -1;
-	news_init(&m.family.news);
+	(void)daemon_program(); /* as of now: the next one is to come from there */
+	master_init(&m, c, foreground);
 	log_set_process("master");
 	daemon_title("wsgated: master");
-	if (master_start(&m, source, foreground) == 0) {
+	if (master_start(&m, source, will) == 0) {
 		if (event_base_dispatch(m.base) == 0 && m.family.state == FAMILY_ENDED) {
 			status = m.family.status;
 		} else {
@@ -375,6 +560,8 @@ int master_run(const struct config *c, const struct config_source *source, bool 
 			log_error("the event loop failed: all processes end", kv_errno(errno));
 			m.family.stuck = true;
 		}
+		if (status != 0 && inherit_under_way(&m.inherit))
+			inherit_fail(&m.inherit, m.family.why);
 	}
 	master_free(&m);
 	if (status == 0)

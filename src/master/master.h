@@ -9,10 +9,11 @@
 
 /*
  * Runs until the end, and goes to the background first unless told otherwise. The log is open.
- * A reload reads from `source` again.
+ * A reload reads from `source` again. will: what will_take() gave.
  * Returns the exit status: 0 a clean stop, 2 could not start, or a process said that it cannot go
  * on; why is in the log.
  */
-int master_run(const struct config *c, const struct config_source *source, bool foreground);
+int master_run(const struct config *c, const struct config_source *source, bool foreground,
+	int will);
 
 #endif

@@ -151,9 +151,9 @@ void news_born(const struct family *f, struct child *c)
 	c->listens_told = 0;
 	if (c == &f->bridge)
 		return;
-	for (size_t i = 0; i < l->n; i++)
+	for (size_t i = 0; i < l->n && !f->hold_clients; i++)
 		(void)!note(c, listen_id(&l->rows[i], c->slot), false);
-	if (l->admin >= 0)
+	if (l->admin >= 0 && !f->hold_admin)
 		(void)!note(c, listen_id(&l->admin_row, 0), true);
 }
 
@@ -181,7 +181,13 @@ static bool news_listen(struct child *c, uint32_t id, bool admin, int fd)
 /* Until the worker of a slot is ready, it and another one have its listeners. */
 static bool is_for(const struct family *f, const struct child *c, unsigned slot)
 {
-	return !handover_retires(c) && (slot == c->slot || f->lent_to[slot] == (int)c->slot);
+	return !f->hold_clients && !handover_retires(c) &&
+	       (slot == c->slot || f->lent_to[slot] == (int)c->slot);
+}
+
+static bool has_admin(const struct family *f, const struct child *c)
+{
+	return !f->hold_admin && !handover_retires(c);
 }
 
 static bool news_listen_all(struct family *f, struct child *c)
@@ -192,7 +198,7 @@ static bool news_listen_all(struct family *f, struct child *c)
 		for (size_t i = 0; is_for(f, c, k) && i < l->n; i++)
 			if (!news_listen(c, listen_id(&l->rows[i], k), false, l->fds[i][k]))
 				return false;
-	return l->admin < 0 || handover_retires(c) ||
+	return l->admin < 0 || !has_admin(f, c) ||
 	       news_listen(c, listen_id(&l->admin_row, 0), true, l->admin);
 }
 
@@ -211,9 +217,10 @@ static bool news_unlisten_all(struct family *f, struct child *c)
 	for (size_t i = 0; i < c->nlistens;) {
 		const struct child_listen *cl = &c->listens[i];
 		bool open = is_open(f->listeners, cl);
-		struct proto_listen body = {cl->id, cl->admin, open};
+		/* Those of another master are never shut, whatever it makes of them. */
+		struct proto_listen body = {cl->id, cl->admin, open || f->hold_admin};
 
-		if (open && (cl->admin ? !handover_retires(c)
+		if (open && (cl->admin ? has_admin(f, c)
 				       : is_for(f, c, cl->id % HERITAGE_SLOT_MAX))) {
 			i++;
 			continue;

@@ -247,6 +247,10 @@ static void reload_run(struct reload *r)
 		reload_refuse(r, "the gateway is stopping");
 		return;
 	}
+	if (r->blocked) {
+		reload_refuse(r, r->blocked);
+		return;
+	}
 	r->busy = true;
 	next = config_load(r->source, err, sizeof(err));
 	if (!next || reload_prepare(r, next, &text, err, sizeof(err)) < 0) {

@@ -97,7 +97,7 @@ int segment_dir(
 	struct stat st;
 
 	memset(s, 0, sizeof(*s));
-	s->fd = -1;
+	s->fd = s->predecessor = -1;
 	s->dir = segment_open_dir(dir, uid, gid);
 	if (s->dir < 0 || fstat(s->dir, &st) < 0)
 		return complain(err, errlen,
@@ -146,12 +146,22 @@ static int segment_open_stale(const struct segment *s, const char *name)
 	return -1;
 }
 
+static bool segment_known(const struct segment *s, const char *name)
+{
+	for (size_t i = 0; i < s->nstale; i++)
+		if (s->stale[i].fd >= 0 && strcmp(s->stale[i].name, name) == 0)
+			return true;
+	return strcmp(s->name, name) == 0;
+}
+
 static void segment_add_stale(struct segment *s, const char *name)
 {
 	struct segment_stale *st = &s->stale[s->nstale];
 	struct shm_header h;
 	int fd;
 
+	if (segment_known(s, name))
+		return;
 	if (s->nstale == HERITAGE_STALE_MAX || strlen(name) >= sizeof(st->name)) {
 		log_warn("an older segment is left for the next start", kv_str("file", name));
 		return;
@@ -171,7 +181,9 @@ static void segment_add_stale(struct segment *s, const char *name)
 	st->created_ms = shm_read_header(fd, &h) < 0 ? 0 : h.created_ms;
 	strcpy(st->name, name);
 	s->nstale++;
-	log_info("found the segment of a gateway that did not end well", kv_str("file", name));
+	if (s->predecessor < 0)
+		log_info("found the segment of a gateway that did not end well",
+			kv_str("file", name));
 }
 
 static int segment_older(const void *a, const void *b)
@@ -182,7 +194,7 @@ static int segment_older(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int segment_find_stale(struct segment *s)
+static int segment_scan(struct segment *s)
 {
 	struct dirent *e;
 	DIR *d;
@@ -202,9 +214,23 @@ static int segment_find_stale(struct segment *s)
 	}
 	fd = errno;
 	closedir(d);
-	qsort(s->stale, s->nstale, sizeof(s->stale[0]), segment_older);
 	errno = fd;
 	return fd ? -1 : 0;
+}
+
+static int segment_find_stale(struct segment *s)
+{
+	char old[SEGMENT_NAME_MAX] = "";
+
+	if (s->predecessor >= 0)
+		strcpy(old, s->stale[s->predecessor].name);
+	if (segment_scan(s) < 0)
+		return -1;
+	qsort(s->stale, s->nstale, sizeof(s->stale[0]), segment_older);
+	for (size_t i = 0; i < s->nstale; i++)
+		if (strcmp(s->stale[i].name, old) == 0)
+			s->predecessor = (int)i;
+	return 0;
 }
 
 void segment_stale_drained(struct segment *s, size_t i)
@@ -213,7 +239,8 @@ void segment_stale_drained(struct segment *s, size_t i)
 
 	if (i >= s->nstale || st->fd < 0)
 		return;
-	if (unlinkat(s->dir, st->name, 0) < 0)
+	/* ENOENT: the master that we replaced was quicker. */
+	if (unlinkat(s->dir, st->name, 0) < 0 && errno != ENOENT)
 		log_warn("cannot remove an older segment", kv_str("file", st->name),
 			kv_errno(errno));
 	else
@@ -221,6 +248,8 @@ void segment_stale_drained(struct segment *s, size_t i)
 			kv_str("file", st->name));
 	close(st->fd);
 	st->fd = -1;
+	if (s->predecessor == (int)i)
+		s->predecessor = -1;
 }
 
 /* ---- ours ---- */
@@ -254,13 +283,16 @@ static int segment_create(struct segment *s, const char *dir, uid_t uid, gid_t g
 	return -1;
 }
 
-static int segment_link(const struct segment *s)
+int segment_publish(struct segment *s)
 {
 	if (unlinkat(s->dir, SEGMENT_LINK_NEW, 0) < 0 && errno != ENOENT)
 		return -1;
 	if (symlinkat(s->name, s->dir, SEGMENT_LINK_NEW) < 0)
 		return -1;
-	return renameat(s->dir, SEGMENT_LINK_NEW, s->dir, SEGMENT_LINK);
+	if (renameat(s->dir, SEGMENT_LINK_NEW, s->dir, SEGMENT_LINK) < 0)
+		return -1;
+	s->linked = true;
+	return 0;
 }
 
 int segment_grow(
@@ -293,43 +325,45 @@ int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid
 			"runtime_dir %s: cannot make the shared-memory file: %s; it needs space, "
 			"and a file system that can allocate it",
 			dir, strerror(errno));
-	if (segment_grow(s, c, nslots, err, errlen) < 0)
-		return -1;
-	if (segment_link(s) < 0)
-		return complain(err, errlen,
-			"runtime_dir %s: cannot link to the shared-memory file: %s", dir,
-			strerror(errno));
-	return 0;
+	return segment_grow(s, c, nslots, err, errlen);
 }
 
 /* Nobody lives who could write: only now may the master look inside. */
-static bool segment_empty(const struct segment *s)
+static bool segment_empty(int fd, unsigned nslots)
 {
 	struct shm shm;
 	bool empty = true;
 
-	if (s->nslots == 0)
+	if (nslots == 0)
 		return true; /* no slot was ever used */
-	if (shm_map(&shm, s->fd, false) < 0)
+	if (shm_map(&shm, fd, false) < 0)
 		return false;
-	for (unsigned i = 0; i < s->nslots; i++)
+	for (unsigned i = 0; i < nslots && shm_slot_used(&shm, i); i++)
 		for (unsigned r = 0; r < SHM_UP_RINGS; r++)
 			empty = empty && ring_used(&shm_slot(&shm, i)->up[r]) == 0;
 	shm_unmap(&shm);
 	return empty;
 }
 
-void segment_close(struct segment *s)
+/* All but the descriptors. */
+static void segment_remove(struct segment *s)
 {
-	if (s->fd >= 0 && segment_empty(s))
+	if (s->left || s->fd < 0)
+		return;
+	if (segment_empty(s->fd, s->nslots))
 		(void)unlinkat(s->dir, s->name, 0);
-	else if (s->fd >= 0)
+	else
 		log_warn("messages of clients are not stored yet: the next start will send them",
 			kv_str("file", s->name));
-	if (s->fd >= 0) {
+	if (s->linked)
 		(void)unlinkat(s->dir, SEGMENT_LINK, 0);
+}
+
+void segment_close(struct segment *s)
+{
+	segment_remove(s);
+	if (s->fd >= 0)
 		close(s->fd);
-	}
 	for (size_t i = 0; i < s->nstale; i++)
 		if (s->stale[i].fd >= 0)
 			close(s->stale[i].fd);
@@ -337,4 +371,49 @@ void segment_close(struct segment *s)
 		close(s->dir);
 	s->fd = s->dir = -1;
 	s->nstale = 0;
+}
+
+/* ---- from one master to the next ---- */
+
+int segment_inherit(struct segment *s, int dir, const char *name, char *err, size_t errlen)
+{
+	memset(s, 0, sizeof(*s));
+	s->fd = -1;
+	s->dir = dir;
+	s->predecessor = 0;
+	segment_add_stale(s, name);
+	if (s->nstale == 1)
+		return 0;
+	return complain(err, errlen,
+		"the shared-memory file of the running program cannot be used by this version: it "
+		"takes a restart");
+}
+
+/* Behind the others: where these are in the list is known to the bridge. */
+void segment_find_failed(struct segment *s, pid_t master)
+{
+	size_t before = s->nstale;
+	struct shm_header h;
+
+	if (segment_scan(s) < 0)
+		log_warn("cannot look for what the new program left", kv_errno(errno));
+	for (size_t i = before; i < s->nstale;) {
+		struct segment_stale *st = &s->stale[i];
+
+		if (shm_read_header(st->fd, &h) < 0 || h.master_pid != (uint32_t)master ||
+			!segment_empty(st->fd, h.sizes.max_workers)) {
+			i++;
+			continue;
+		}
+		(void)unlinkat(s->dir, st->name, 0);
+		close(st->fd);
+		*st = s->stale[--s->nstale];
+	}
+}
+
+bool segment_locked(const struct segment *s)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(s->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

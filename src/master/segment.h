@@ -29,6 +29,9 @@ struct segment {
 	int dir; /* owned; holds the lock on runtime_dir */
 	int fd;  /* owned */
 	char name[SEGMENT_NAME_MAX];
+	bool linked;     /* the link is ours */
+	bool left;       /* to another master: all files stay */
+	int predecessor; /* index into stale: the segment of the master that we replaced; -1: none */
 	unsigned nslots;
 	struct shm_sizes sizes;
 	size_t nstale;
@@ -42,16 +45,29 @@ void segment_sizes(const struct config *c, unsigned nslots, struct shm_sizes *ou
  */
 int segment_dir(struct segment *s, const struct config *c, uid_t uid, gid_t gid, char *err,
 	size_t errlen) __attribute__((warn_unused_result));
+/*
+ * Instead of both: the folder of a master that is to be replaced, with its lock, and the name of
+ * its segment. 0; or -1 and one line. Takes dir, also when it fails.
+ */
+int segment_inherit(struct segment *s, int dir, const char *name, char *err, size_t errlen)
+	__attribute__((warn_unused_result));
 /* Locks it against a second master. 0; or -1 and one line. */
 int segment_lock(struct segment *s, const struct config *c, char *err, size_t errlen)
 	__attribute__((warn_unused_result));
 /* After segment_lock(): finds the stale ones, makes ours, prepares nslots slots. 0; or -1 and one
- * line. */
+ * line. segment_publish() then lets it be found. */
 int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
 	char *err, size_t errlen) __attribute__((warn_unused_result));
 /* Prepares more slots. 0; or -1 and one line; those that are prepared stay so. */
 int segment_grow(struct segment *s, const struct config *c, unsigned nslots, char *err,
 	size_t errlen) __attribute__((warn_unused_result));
+/* Makes the link. 0 or -1 with errno. */
+int segment_publish(struct segment *s) __attribute__((warn_unused_result));
+/* What a master that failed to replace us, and is dead with all its children, left: empty, it is
+ * removed; else it is one more stale one for the next bridge. */
+void segment_find_failed(struct segment *s, pid_t master);
+/* Whether another process holds a lock on ours. */
+bool segment_locked(const struct segment *s);
 /* The bridge has stored all that stale segment i held. */
 void segment_stale_drained(struct segment *s, size_t i);
 /* When no process uses it any more: unlinks it if no message is left in it, else says so. Also

@@ -1,9 +1,9 @@
 // Fewer workers at a reload: the surplus hands its connections over, and ends; nobody is disconnected.
-import net from 'node:net';
 import { test, assert, until, SLOW } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { inTheMiddle } from './lib/moving.mjs';
+import { visitors } from './lib/visitors.mjs';
 
 async function resize(gw, workers) {
 	gw.restarts = true; // they end
@@ -16,30 +16,6 @@ async function resize(gw, workers) {
 const workers = (gw) => gw.children().filter((c) => /worker \d/.test(c.title)).map((c) => c.title).sort();
 const titles = (n) => numbers(n).map((i) => `wsgated: worker ${i}`);
 const settled = (gw, n) => until(`${n} workers`, () => workers(gw).join() === titles(n).join());
-
-// A TCP connect and a request, again and again: none is refused, none is reset.
-function visitors(gw, faults) {
-	let going = true, came = 0;
-	const one = () => new Promise((done) => {
-		const s = net.connect(gw.port, '127.0.0.1', () => s.write('GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'));
-		let got = '';
-		s.setEncoding('latin1').on('data', (d) => (got += d));
-		s.on('error', (e) => faults.push(e.code));
-		s.on('close', () => {
-			if (!got.startsWith('HTTP/1.1 404')) faults.push(got || 'nothing');
-			came++;
-			done();
-		});
-	});
-	const all = numbers(8).map(async () => {
-		while (going) await one();
-	});
-	return async () => {
-		going = false;
-		await Promise.all(all);
-		return came;
-	};
-}
 
 await test('four to one: all connections stay, and both ways go on', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 4 });

@@ -164,6 +164,37 @@ if (root) {
 		await s.init('stop', 0);
 	});
 
+	await test('upgrade returns when another program serves, or with 1', async (t) => {
+		const s = await installed(t);
+		const program = path.join(s.prefix, 'sbin/wsgated'), good = fs.readFileSync(program);
+		const install = (content) => {
+			fs.writeFileSync(`${program}.new`, content, { mode: 0o755 });
+			fs.renameSync(`${program}.new`, program);
+		};
+		await s.init('start', 0);
+		const c = await t.client(s.gw, 'chat/alice');
+		for (let round = 0; round < 2; round++) {
+			const pid = s.pid();
+			install(good);
+			await s.init('upgrade', 0);
+			assert.notEqual(s.pid(), pid);
+			assert.equal(titleOf(s.pid()), 'wsgated: master');
+			assert.ok(await s.answers());
+			await s.init('status', 0);
+			await until('the end of the old one', () => !titleOf(pid).startsWith('wsgated'));
+		}
+		assert.equal(c.closed, null);
+		const pid = s.pid();
+		// It passes the check of the configuration, and fails then.
+		install('#!/bin/sh\nfor a; do [ "$a" != -t ] || exit 0; done\n[ "$WSGATE_WILL" ] && exit 3\n');
+		const r = await s.init('upgrade', 1);
+		assert.match(r.out + r.err, /did not take over; the log says why/);
+		assert.equal(s.pid(), pid);
+		install(good);
+		await s.init('upgrade', 0);
+		await s.init('stop', 0);
+	});
+
 	await test('reload and upgrade reach the master; 7 when none runs', async (t) => {
 		const s = await installed(t);
 		for (const a of ['reload', 'force-reload', 'upgrade']) await s.init(a, 7);

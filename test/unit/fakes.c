@@ -134,7 +134,7 @@ void fakes_start(void)
 		dup2(fds[1], STDERR_FILENO);
 		if (log_open("stderr", LOG_LEVEL_TRACE, LOG_FORMAT_TEXT) < 0)
 			_exit(99);
-		exit(master_run(&fakes_config, &source, true));
+		exit(master_run(&fakes_config, &source, true, -1));
 	}
 	close(fds[1]);
 	if (log_pipe >= 0)

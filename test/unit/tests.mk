@@ -127,19 +127,24 @@ MASTER_RIG_SRC = \
 	test/unit/puppet.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
+	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
 	src/master/handover.c \
 	src/master/hear.c \
+	src/master/inherit.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
+	src/master/program.c \
 	src/master/reload.c \
 	src/master/said.c \
-	src/master/segment.c
+	src/master/segment.c \
+	src/master/upgrade.c \
+	src/master/will.c
 UNIT_TESTS += test_child test_handover
 test_child_SRC = $(MASTER_RIG_SRC)
 test_handover_SRC = $(MASTER_RIG_SRC)

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import assert from 'node:assert/strict';
-import { Proc, SLOW, childrenOf, freePort, run, until, within } from './proc.mjs';
+import { Proc, SLOW, childrenOf, freePort, run, titleOf, until, within } from './proc.mjs';
 
 export const BUILD = process.env.WSGATE_BUILD ?? path.resolve(new URL(".", import.meta.url).pathname, '../../../build');
 export const WSGATED = path.join(BUILD, 'wsgated');
@@ -32,7 +32,8 @@ export function configText(conf) {
 let counter = 0;
 
 export class Gateway {
-	// opts: config (laid over the defaults of the tests), args, env, nofile (limit of open files), via (command before it)
+	// opts: config (laid over the defaults of the tests), args, env, nofile (limit of open files), via (command before it),
+	// program (instead of the built one)
 	constructor(t, nats, opts) {
 		this.t = t;
 		this.nats = nats;
@@ -40,6 +41,7 @@ export class Gateway {
 		this.dir = path.join(t.dir, `gateway${counter++}`);
 		this.logfile = `${this.dir}.log`;
 		this.proc = null;
+		this.heir = null; // pid of the master that replaced the one that we started
 		this.restarts = false; // the test kills processes itself
 	}
 
@@ -75,7 +77,7 @@ export class Gateway {
 	async start(ready = true) {
 		assert.ok(!this.proc || this.proc.exit, 'runs already');
 		const limit = this.opts.nofile ? ['prlimit', `--nofile=${this.opts.nofile}`] : [];
-		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
+		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
 		this.proc = new Proc(cmd, args, { logfile: this.logfile, env: this.opts.env });
 		if (ready) await this.ready();
 		else await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));
@@ -84,7 +86,7 @@ export class Gateway {
 
 	async ready(ms = 20000) {
 		await until('/readyz 200', async () => {
-			if (this.proc.exit) throw new Error(`wsgated ended: ${JSON.stringify(this.proc.exit)}\n${this.log().slice(-2000)}`);
+			if (this.proc.exit && !this.heir) throw new Error(`wsgated ended: ${JSON.stringify(this.proc.exit)}\n${this.log().slice(-2000)}`);
 			return (await this.status('/readyz')) === 200;
 		}, ms);
 	}
@@ -104,8 +106,24 @@ export class Gateway {
 		return `ws://127.0.0.1:${this.port}${where.startsWith('/') ? where : `/ws/${where}`}`;
 	}
 
+	get master() {
+		return this.heir ?? this.proc.pid;
+	}
+
 	children() {
-		return childrenOf(this.proc.pid);
+		return childrenOf(this.master);
+	}
+
+	pidInFile() {
+		return Number(fs.readFileSync(this.pidfile, 'utf8'));
+	}
+
+	// Another program has taken over, and serves.
+	async replaced(ms) {
+		const before = this.master;
+		this.restarts = true;
+		this.heir = await until('another pid in the pidfile', () => this.pidInFile() !== before && this.pidInFile(), ms);
+		await until('its own processes', () => this.children().length > 1);
 	}
 
 	// The pid of the child with that title ("bridge", "worker 0").
@@ -130,7 +148,8 @@ export class Gateway {
 	}
 
 	signal(sig) {
-		this.proc.signal(sig);
+		if (this.heir) process.kill(this.heir, sig);
+		else this.proc.signal(sig);
 	}
 
 	exited(ms = 15000) {
@@ -145,12 +164,26 @@ export class Gateway {
 		return run(WSGATECTL, ['-c', this.file, ...args]);
 	}
 
+	// Programs that replace another one lead a group of their own.
 	async kill() {
+		const masters = [this.proc?.pid, this.heir].filter(Boolean);
+		const now = fs.existsSync(this.pidfile ?? '') ? this.pidInFile() : 0;
+		if (titleOf(now) === 'wsgated: master') masters.push(now);
+		for (const pid of masters.flatMap((m) => [...childrenOf(m).map((c) => c.pid), m])) {
+			try {
+				process.kill(-pid, 'SIGKILL');
+			} catch { /* no leader, or gone */ }
+		}
 		await this.proc?.kill();
 	}
 
 	// After a test that went well: nobody died, and TERM ends it with 0.
 	async endWell() {
+		if (this.heir) {
+			await until('the end of the one that was replaced', () => this.proc.exit);
+			this.signal('SIGTERM');
+			await until('the end of the one that replaced it', () => !fs.existsSync(this.pidfile) && !titleOf(this.heir));
+		}
 		if (!this.proc || this.proc.exit) return;
 		if (!this.restarts) {
 			const now = this.children().map((c) => c.pid);

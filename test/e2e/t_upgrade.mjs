@@ -1,0 +1,309 @@
+// SIGUSR2: the program on disk replaces the running one. No listener closes, connections go over.
+import fs from 'node:fs';
+import path from 'node:path';
+import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { Client, numbers } from './lib/client.mjs';
+import { Proc, freePort, titleOf } from './lib/proc.mjs';
+import { WSGATED, configText } from './lib/gateway.mjs';
+import { visitors } from './lib/visitors.mjs';
+
+// As a package manager does it: another file takes the name.
+function install(gw, content) {
+	const fresh = `${gw.opts.program}.new`;
+	if (content) fs.writeFileSync(fresh, content);
+	else fs.copyFileSync(WSGATED, fresh);
+	fs.chmodSync(fresh, 0o755);
+	fs.renameSync(fresh, gw.opts.program);
+}
+
+async function pair(t, config = {}, opts = {}) {
+	const nats = await t.nats();
+	const gw = await t.gateway(nats, { config, start: false, ...opts });
+	gw.opts.program = path.join(gw.dir, 'wsgated');
+	install(gw);
+	await gw.start();
+	return { nats, gw, bus: await nats.connect() };
+}
+
+async function upgrade(gw) {
+	install(gw);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+}
+
+const segments = (gw) => fs.readdirSync(gw.config.runtime_dir).filter((f) => f.startsWith('segment.'));
+const said = (gw, re) => until(String(re), () => re.test(gw.log()));
+const refusal = /the new program does not take over: the running one goes on/;
+
+// It failed, and nobody noticed.
+async function unharmed(t, gw, bus, all, pids) {
+	assert.equal(gw.pidInFile(), gw.master);
+	assert.equal(titleOf(gw.master), 'wsgated: master');
+	if (pids) assert.deepEqual(gw.children().map((c) => c.pid).filter((p) => !pids.includes(p)), []);
+	assert.equal(await gw.status('/readyz'), 200);
+	for (const [i, c] of all.entries()) {
+		await bus.publish(recv('chat', `u${i}`), 'still here');
+		assert.equal((await c.next()).text, 'still here');
+		assert.equal(c.closed, null);
+	}
+	await (await t.client(gw, 'chat/new')).ping();
+	await until('one segment', () => segments(gw).length === 1);
+	assert.equal((await gw.ctl('reload')).code, 0);
+}
+
+await test('connections go over with their messages, several times', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 2 });
+	const all = await Promise.all(numbers(40).map((i) => t.client(gw, `chat/u${i}`)));
+	const first = gw.proc;
+	for (const round of numbers(3)) {
+		await Promise.all(all.map((c) => c.send(`before ${round}`)));
+		const old = gw.master;
+		await upgrade(gw);
+		assert.notEqual(gw.master, old);
+		await Promise.all(all.map((c, i) => bus.publish(recv('chat', `u${i}`), round)));
+		for (const c of all) {
+			assert.equal((await c.next()).text, round);
+			assert.equal(c.closed, null);
+		}
+		await until('the end of the old one', () => !titleOf(old).startsWith('wsgated'));
+		await until('one segment', () => segments(gw).length === 1);
+	}
+	assert.deepEqual(await first.ended, { code: 0, signal: null });
+	await until('all stored', async () => (await bus.count('ws.send.>')) === 120);
+	await bus.empty('ws.recv.>');
+	assert.equal(await bus.count(send('chat', 'u3')), 3);
+}, { ms: 120000 });
+
+await test('no connect is refused or reset meanwhile; the family is whole, and answers', async (t) => {
+	const { gw } = await pair(t, { workers: 3 });
+	const faults = [];
+	const end = visitors(gw, faults);
+	for (const workers of [3, 1, 4]) {
+		gw.config.workers = workers; // idle slots' sockets are lent
+		gw.writeConfig();
+		await upgrade(gw);
+		await until('the family', () => gw.children().filter((c) => /worker|bridge/.test(c.title)).length === workers + 1);
+		await gw.ready();
+		assert.equal((await gw.ctl('reload')).code, 0);
+		assert.match((await gw.ctl('status')).out, new RegExp(`master pid ${gw.master}`));
+	}
+	gw.config.workers = 2;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await until('two workers', () => gw.children().filter((c) => /worker/.test(c.title)).length === 2);
+	assert.ok((await end()) > 100 / SLOW);
+	assert.deepEqual([...new Set(faults)], []);
+}, { ms: 120000 });
+
+await test('what needs a restart otherwise, and addresses, may change with it', async (t) => {
+	const { gw } = await pair(t, { max_workers: 4, max_connections: 1000 });
+	const more = await freePort();
+	gw.config.max_workers = 8;
+	gw.config.max_connections = 3000;
+	gw.config.workers = 6;
+	gw.config.listen = [`127.0.0.1:${more}`];
+	gw.writeConfig();
+	const old = gw.port;
+	await upgrade(gw);
+	await gw.ready();
+	gw.port = more;
+	await (await Client.connect(gw.wsUrl('chat/alice'))).close();
+	gw.port = old;
+	await until('the old address is closed', () => Client.connect(gw.wsUrl('chat/alice')).then((c) => (c.terminate(), false), (e) => e.code === 'ECONNREFUSED'));
+	assert.match((await gw.ctl('reload')).out, /0 keys changed, 0 need/);
+});
+
+await test('another pidfile or runtime_dir takes a restart, and says so', async (t) => {
+	const { gw, bus } = await pair(t);
+	const all = [await t.client(gw, 'chat/u0')];
+	const pids = gw.children().map((c) => c.pid);
+	for (const key of ['pidfile', 'runtime_dir']) {
+		const before = gw.log().length;
+		fs.writeFileSync(gw.file, configText({ ...gw.config, [key]: `${gw.config[key]}.other` }));
+		gw.signal('SIGUSR2');
+		await until('the refusal', () => new RegExp(`why="${key} is .* takes a restart`).test(gw.log().slice(before)) && refusal.test(gw.log().slice(before)));
+		gw.writeConfig();
+		await until('the end of the new one', () => /the new program ended .*status=2/.test(gw.log().slice(before)));
+	}
+	await unharmed(t, gw, bus, all, pids);
+});
+
+for (const [what, content, line] of [
+	['exits', '#!/bin/sh\necho no such luck >&2\nexit 3\n', /the new program ended .*status=3/],
+	['is killed', '#!/bin/sh\nkill -9 $$\n', /the new program was killed .*signal=9/],
+	['is no program', 'rubbish', /cannot be executed|the new program ended .*status=127/],
+]) {
+	await test(`a new program that ${what}: the old one goes on`, async (t) => {
+		const { gw, bus } = await pair(t);
+		const all = await Promise.all(numbers(5).map((i) => t.client(gw, `chat/u${i}`)));
+		const pids = gw.children().map((c) => c.pid);
+		install(gw, content);
+		gw.signal('SIGUSR2');
+		await said(gw, refusal);
+		await said(gw, line);
+		await unharmed(t, gw, bus, all, pids);
+		await upgrade(gw); // and the next one is good
+	});
+}
+
+await test('a faulty configuration: the fault is named, the old one goes on', async (t) => {
+	const { gw, bus } = await pair(t);
+	const all = [await t.client(gw, 'chat/u0')];
+	const pids = gw.children().map((c) => c.pid);
+	fs.appendFileSync(gw.file, 'no_such_key = 1\n');
+	gw.signal('SIGUSR2');
+	await said(gw, /no_such_key/);
+	await said(gw, refusal);
+	gw.writeConfig();
+	await unharmed(t, gw, bus, all, pids);
+});
+
+await test('a new program that hangs is ended after its time; a stop does not wait for it', async (t) => {
+	const { gw } = await pair(t);
+	await t.client(gw, 'chat/u0');
+	install(gw, '#!/bin/sh\nsleep 1000 & echo $! $$ >"$0.pids"; wait\n');
+	gw.signal('SIGUSR2');
+	const pids = await until('its pids', () => {
+		const f = `${gw.opts.program}.pids`;
+		return fs.existsSync(f) && fs.readFileSync(f, 'utf8').split(/\s+/).filter(Boolean).map(Number);
+	});
+	gw.signal('SIGUSR2');
+	await said(gw, /is not replaced now: ask again later why="it is being replaced already"/);
+	assert.equal((await gw.ctl('reload')).code, 2);
+	gw.signal('SIGTERM');
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	await until('the end of both', () => pids.every((p) => !titleOf(p)));
+});
+
+// A new program that does not begin before it is told to.
+function installWaiting(gw) {
+	const real = `${gw.opts.program}.real`, go = `${gw.opts.program}.go`;
+	fs.copyFileSync(WSGATED, real);
+	install(gw, `#!/bin/sh\nwhile [ ! -e ${go} ]; do sleep 0.05; done\nexec ${real} "$@"\n`);
+	return () => fs.writeFileSync(go, '');
+}
+
+// Between the end of the old bridge and the beginning of the new one: a worker does not move until the end of `fn`.
+async function midway(gw, fn) {
+	const pid = gw.pid('worker 0');
+	gw.restarts = true;
+	process.kill(pid, 'SIGSTOP');
+	gw.signal('SIGUSR2');
+	await said(gw, /connections go to the new program/);
+	await fn(Number(/ready to take over pid=(\d+)/.exec(gw.log())[1]));
+	process.kill(pid, 'SIGCONT');
+}
+
+async function serves(t, gw, bus) {
+	await gw.replaced();
+	await gw.ready();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
+	await until('one segment', () => segments(gw).length === 1);
+	assert.equal((await gw.ctl('reload')).code, 0);
+}
+
+await test('the old master is killed before the new one is ready: the new one serves', async (t) => {
+	const { gw, bus } = await pair(t);
+	const go = installWaiting(gw);
+	gw.signal('SIGUSR2');
+	await until('the new one', () => gw.children().length === 4);
+	process.kill(gw.proc.pid, 'SIGKILL');
+	await gw.proc.ended;
+	go();
+	await serves(t, gw, bus);
+});
+
+await test('the old master is killed while connections move: the new one serves', async (t) => {
+	const { gw, bus } = await pair(t);
+	await midway(gw, async () => {
+		process.kill(gw.proc.pid, 'SIGKILL');
+		await gw.proc.ended;
+	});
+	await serves(t, gw, bus);
+});
+
+await test('the new one is killed while connections move: those that did not move stay', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1 });
+	const all = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/u${i}`)));
+	const worker = gw.pid('worker 0');
+	await midway(gw, async (pid) => {
+		process.kill(pid, 'SIGKILL');
+		await said(gw, /all serve as before/);
+	});
+	assert.match(gw.log(), refusal);
+	assert.equal(gw.pid('worker 0'), worker);
+	await gw.ready();
+	await unharmed(t, gw, bus, all);
+	await upgrade(gw);
+});
+
+await test('a worker and the bridge die while a new program prepares: they come back', async (t) => {
+	const { gw, bus } = await pair(t);
+	const go = installWaiting(gw);
+	gw.signal('SIGUSR2');
+	await until('the new one', () => gw.children().length === 4);
+	await gw.murder('worker 1');
+	await gw.murder('bridge');
+	await until('both again', () => gw.pid('worker 1') && gw.pid('bridge'));
+	go();
+	await serves(t, gw, bus);
+});
+
+await test('a stop that comes meanwhile: the new one gets it', async (t) => {
+	const { gw } = await pair(t);
+	await midway(gw, async () => {
+		gw.signal('SIGTERM');
+		await said(gw, /the stop follows when it is clear which program serves/);
+	});
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	await until('no pidfile', () => !fs.existsSync(gw.pidfile));
+	assert.deepEqual(segments(gw), []);
+});
+
+await test('a second stop meanwhile ends both at once', async (t) => {
+	const { gw } = await pair(t);
+	let heir;
+	await midway(gw, async (pid) => {
+		heir = pid;
+		for (const sig of ['SIGTERM', 'SIGQUIT']) {
+			gw.signal(sig);
+			await said(gw, sig === 'SIGTERM' ? /the stop follows/ : /asked to stop at once/);
+		}
+	});
+	assert.equal((await gw.exited()).signal, null);
+	await until('the end of the new one', () => !titleOf(heir));
+	assert.equal(fs.existsSync(gw.pidfile), false);
+});
+
+await test('in the background: what the new program says is in the log', async (t) => {
+	const nats = await t.nats();
+	const gw = await t.gateway(nats, { start: false });
+	const log = path.join(t.dir, 'wsgated.log');
+	gw.opts.program = path.join(gw.dir, 'wsgated');
+	install(gw);
+	gw.config.log = { level: 'debug', target: log };
+	gw.writeConfig();
+	const read = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8') : '');
+	assert.equal((await new Proc(gw.opts.program, ['-c', gw.file]).ended).code, 0);
+	gw.heir = gw.pidInFile();
+	gw.proc = { exit: true, pid: 0, kill: async () => {} };
+	await gw.ready();
+	install(gw, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
+	gw.signal('SIGUSR2');
+	await until('its words', () => /the new program says line="no such luck"/.test(read()));
+	await until('the end', () => refusal.test(read()));
+	fs.appendFileSync(gw.file, 'no_such_key = 1\n');
+	install(gw);
+	gw.signal('SIGUSR2');
+	await until('the fault', () => /the new program says .*no_such_key/.test(read()));
+	gw.writeConfig();
+	await until('over', () => read().match(/the new program ended/g)?.length === 2);
+	await upgrade(gw);
+	await gw.ready();
+	await (await Client.connect(gw.wsUrl('chat/alice'))).close();
+	assert.equal(fs.readlinkSync(`/proc/${gw.master}/fd/2`), '/dev/null');
+	await stays('alive', () => titleOf(gw.master).startsWith('wsgated'), 300);
+});
