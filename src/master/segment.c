@@ -348,8 +348,13 @@ static bool segment_empty(int fd, unsigned nslots)
 /* All but the descriptors. */
 static void segment_remove(struct segment *s)
 {
-	if (s->left || s->fd < 0)
+	if (s->fd < 0)
 		return;
+	if (s->left) { /* what is in it, the new program reads */
+		if (segment_empty(s->fd, s->nslots))
+			(void)unlinkat(s->dir, s->name, 0);
+		return;
+	}
 	if (segment_empty(s->fd, s->nslots))
 		(void)unlinkat(s->dir, s->name, 0);
 	else
