@@ -58,7 +58,6 @@ void conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *
 	c->peer = *peer;
 	c->route = NO_ROUTE;
 	c->first_seg = c->last_seg = NO_SEG;
-	c->heard_ms = w->now_ms;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	event_assign(&c->read_ev, w->base, fd, EV_READ | EV_PERSIST, conn_readable, c);
 	if (event_add(&c->read_ev, NULL) < 0) {
