@@ -127,6 +127,7 @@ lint:
 
 # Paths in what is installed are the package's: /usr/sbin, /etc, /var; here they become ours.
 INSTALLED_PATHS = sed -e 's,/usr/sbin/wsgated,$(PREFIX)/sbin/wsgated,g' \
+	-e 's,/usr/bin/wsgatectl,$(PREFIX)/bin/wsgatectl,g' \
 	-e 's,/etc/\(default\|init.d\|wsgate\)/,$(SYSCONFDIR)/\1/,g' \
 	-e 's,/var/log/wsgate,$(LOCALSTATEDIR)/log/wsgate,g'
 # $(call place,mode,file,where)

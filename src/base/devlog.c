@@ -56,15 +56,16 @@ static bool devlog_connect(void)
 
 static size_t devlog_head(int severity, char *head, size_t size)
 {
-	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-		"Sep", "Oct", "Nov", "Dec"};
+	static const char months[12][4] = {
+		"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	time_t now = time(NULL);
 	struct tm tm;
 
 	localtime_r(&now, &tm);
-	return (size_t)snprintf(head, size, "<%d>%s %2d %02d:%02d:%02d %s[%d]: ",
-		LOG_MAKEPRI(LOG_DAEMON, severity), months[(unsigned)tm.tm_mon % 12], tm.tm_mday,
-		tm.tm_hour, tm.tm_min, tm.tm_sec, IDENT, (int)getpid());
+	return (size_t)snprintf(head, size,
+		"<%d>%s %2d %02d:%02d:%02d %s[%d]: ", LOG_MAKEPRI(LOG_DAEMON, severity),
+		months[(unsigned)tm.tm_mon % 12], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		IDENT, (int)getpid());
 }
 
 static bool devlog_try(struct iovec *iov, size_t n)
@@ -81,7 +82,8 @@ static bool devlog_try(struct iovec *iov, size_t n)
 		sent = sendmsg(devlog_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	if (sent >= 0 && (size_t)sent != want) {
-		devlog_drop(); /* half a line in a stream: the rest would look like one of its own */
+		devlog_drop(); /* half a line in a stream: the rest would look like one of its own
+				*/
 		errno = EAGAIN;
 		return false;
 	}

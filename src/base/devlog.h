@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* severity: LOG_ERR and so on; the facility is "daemon". False: the line is lost. From any thread. */
+/* severity: LOG_ERR and so on; the facility is "daemon". False: the line is lost. From any thread.
+ */
 bool devlog_send(int severity, const char *line, size_t len);
 /* The next line connects again. */
 void devlog_close(void);

@@ -195,8 +195,8 @@ static void put_fields(struct line *l, const struct log_field *f, bool json)
 			put_one(l, f, json);
 			continue;
 		}
-		for (const struct log_field *g = f->ptr;
-			g && g->kind != LOG_FIELD_END && !l->cut; g++)
+		for (const struct log_field *g = f->ptr; g && g->kind != LOG_FIELD_END && !l->cut;
+			g++)
 			put_one(l, g, json);
 	}
 }

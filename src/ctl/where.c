@@ -22,7 +22,8 @@ pid_t where_master(const struct config *c)
 	return r == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
 }
 
-/* The folder of the segment that the master holds open. False: we may not look, or there is none. */
+/* The folder of the segment that the master holds open. False: we may not look, or there is none.
+ */
 static bool where_runs(pid_t master, char *dir, size_t size)
 {
 	char name[300], *slash;

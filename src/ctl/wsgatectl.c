@@ -255,7 +255,7 @@ static const struct command commands[] = {
 
 static int usage(FILE *out, int status)
 {
-	fprintf(out, "usage: wsgatectl [-hV] [-c file] [-o key=value]... command\n");
+	fprintf(out, "usage: wsgatectl [-fhvV] [-c file] [-o key=value]... [-p pidfile] command\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		fprintf(out, "  %s\n", commands[i].usage);
 	return status;
@@ -291,6 +291,7 @@ int main(int argc, char **argv)
 {
 	struct config_source source = { .file = DEFAULT_FILE };
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
+	char pidfile[4096];
 	int c, status;
 
 	if (!sets)
@@ -298,7 +299,7 @@ int main(int argc, char **argv)
 	source.sets = sets;
 	signal(SIGPIPE, SIG_IGN);
 	(void)log_open("stderr", LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
-	while ((c = getopt(argc, argv, "+hVc:o:")) != -1) {
+	while ((c = getopt(argc, argv, "+hVfvc:o:p:")) != -1) {
 		switch (c) {
 		case 'c':
 			source.file = optarg;
@@ -307,6 +308,13 @@ int main(int argc, char **argv)
 		case 'o':
 			sets[source.nsets++] = optarg;
 			break;
+		case 'p':
+			snprintf(pidfile, sizeof(pidfile), "pidfile=%s", optarg);
+			sets[source.nsets++] = pidfile;
+			break;
+		case 'f':
+		case 'v':
+			break; /* DAEMON_OPTS may be given to both programs */
 		case 'V':
 			printf("wsgatectl %s\n", WSGATE_VERSION);
 			free(sets);

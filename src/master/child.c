@@ -54,8 +54,7 @@ void child_free(struct child *c)
 
 static void child_signals(void)
 {
-	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,
-		SIGPIPE};
+	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
 	struct sigaction sa = {.sa_handler = SIG_DFL};
 
 	sigemptyset(&sa.sa_mask);
@@ -126,19 +125,20 @@ static void child_close_others(const struct heritage *h)
 }
 
 /*
- * In the background the master keeps standard error until the start is over. A child must not:
- * whoever started us may wait for the end of a pipe there. Its reasons reach the screen through
- * PROTO_FATAL; what libc or a sanitizer says there goes to the master, for the log.
+ * What libc or a sanitizer says on standard error goes to the master, for the log; our own lines go
+ * on to where that was. In the background the master keeps standard error until the start is over.
+ * A child must not: whoever started us may wait for the end of a pipe there. Its reasons reach the
+ * screen through PROTO_FATAL.
  */
-static void child_leave_terminal(int said)
+static void child_leave_stderr(bool background, int said)
 {
-	int null = said < 0 ? open("/dev/null", O_WRONLY | O_CLOEXEC) : said;
-
 	log_echo(0);
-	if (null < 0)
+	if (said < 0 && background)
+		said = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (said < 0 || (log_fd() == STDERR_FILENO && log_adopt(STDERR_FILENO) < 0))
 		return;
-	(void)dup2(null, STDERR_FILENO);
-	close(null);
+	(void)dup2(said, STDERR_FILENO);
+	close(said);
 }
 
 static int child_fatal(int control, const char *what, const char *arg)
@@ -167,8 +167,7 @@ static int child_run(struct child *c, struct heritage *h, int said)
 
 	c->family->forget(c->family->arg);
 	child_signals();
-	if (c->family->background)
-		child_leave_terminal(said);
+	child_leave_stderr(c->family->background, said);
 	log_set_process(c->name);
 	daemon_title("wsgated: %s", c->name);
 	h->segment = child_open_segment(h->segment);
@@ -182,14 +181,14 @@ static int child_run(struct child *c, struct heritage *h, int said)
 
 /* ---- in the master ---- */
 
-/* The writing end for the child; -1: it has to be silent. */
+/* The writing end for the child; -1: nobody listens. */
 static int child_listen(struct child *c)
 {
 	int fds[2];
 
 	said_free(c->said);
 	c->said = NULL;
-	if (!c->family->background || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
 	c->said = said_new(c->family->base, c->name, fds[0]);
 	if (c->said)

@@ -44,7 +44,7 @@ struct child {
 	char name[24];       /* "bridge", "worker 0": in logs and titles */
 	pid_t pid;           /* 0: none runs */
 	struct chan *chan;   /* owned; NULL: closed by the child, or none runs */
-	struct said *said;   /* owned; NULL: its standard error is the master's */
+	struct said *said;   /* owned; NULL: nobody hears its standard error */
 	uint64_t generation; /* of the one that runs or ran last; 0: none so far */
 	uint64_t started_ms, beat_ms;
 	uint64_t kill_ms;  /* SIGKILL is due then; 0: no */

@@ -167,6 +167,7 @@ bool session_close(struct conn *c, uint16_t code, const char *reason)
 {
 	if (c->state != CONN_OPEN)
 		return true;
+	log_debug("closes a connection", kv_uint("code", code), kv_str("reason", reason), kv_more(conn_who(c)));
 	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
 	return session_step(c);

@@ -360,6 +360,19 @@ static void worker_shed(struct worker *w)
 	}
 }
 
+/* Browsers connect in advance: who has sent no byte for a second is not waited for. */
+static void worker_drop_idle(struct worker *w)
+{
+	struct conn *c, *next;
+
+	for (c = w->conns; c; c = next) {
+		next = c->next;
+		if (c->state == CONN_REQUEST && !c->admin && !c->fed &&
+			w->now_ms >= c->state_ms + 1000)
+			conn_free(c);
+	}
+}
+
 static void worker_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
@@ -369,6 +382,8 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	w->now_ms = worker_clock();
 	tally_beat(w);
 	worker_shed(w);
+	if (w->draining)
+		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
 	log_catch_up();
 	/* EAGAIN: the master has not read the last ones; it will. */

@@ -2,7 +2,7 @@
 import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
-import { CLOSE, PING, PONG } from './lib/raw.mjs';
+import { CLOSE, PING, PONG, upgrade } from './lib/raw.mjs';
 
 const HINT = /^the gateway is stopping; reconnect in ([1-5]) s$/;
 
@@ -116,6 +116,21 @@ await test('1001 is spread over the drain time, and the hints are spread too', a
 	}
 	for (let s = 1; s <= 5; s++) assert.ok(hints[s] >= N / 10, String(hints));
 	assert.equal((await gw.exited()).code, 0);
+});
+
+await test('a connection without a request does not hold it up; a request that has begun gets its answer', async (t) => {
+	const { gw } = await t.pair({ drain_timeout: '60s', handshake_timeout: '30s' });
+	const idle = await t.raw(gw), begun = await t.raw(gw);
+	await begun.write(upgrade('/ws/chat/alice').slice(0, 30));
+	await draining(gw);
+	await idle.ended();
+	assert.equal(begun.finished, false);
+	await begun.write(upgrade('/ws/chat/alice').slice(30));
+	const r = await begun.response();
+	assert.equal(r.status, 503);
+	assert.ok(Number(r.headers['retry-after']) > 0);
+	begun.destroy();
+	assert.deepEqual(await gw.exited(8000), { code: 0, signal: null });
 });
 
 await test('then the hard end', async (t) => {

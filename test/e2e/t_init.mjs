@@ -72,6 +72,30 @@ async function installed(t, config = {}) {
 	return s;
 }
 
+await test('systemctl reload is back with the outcome: what the unit would run', async (t) => {
+	const s = await installed(t);
+	s.gw.opts.args = ['-v', '-p', s.gw.pidfile];
+	await s.gw.start();
+	const unit = fs.readFileSync(path.join(s.prefix, 'lib/systemd/system/wsgated.service'), 'utf8');
+	const [, line] = /^ExecReload=(.*)$/m.exec(unit);
+	const words = line.replace('$DAEMON_OPTS', '-v -f -o drain_timeout=3s').replace(s.conf, s.gw.file).replace('/run/wsgate/wsgated.pid', s.gw.pidfile).split(' ');
+	s.gw.config.ping_interval = '21s';
+	s.gw.writeConfig();
+	const good = await run(words[0], words.slice(1));
+	assert.equal(good.code, 0, good.err);
+	assert.match(s.gw.log(), /changed key=ping_interval value=21s/);
+	fs.appendFileSync(s.gw.file, 'no_such_key = 1\n');
+	const bad = await run(words[0], words.slice(1));
+	assert.notEqual(bad.code, 0);
+	assert.match(bad.err, /no_such_key/);
+	s.gw.writeConfig();
+	s.gw.config.listen = [`127.0.0.1:${s.gw.nats.port}`];
+	s.gw.writeConfig();
+	const taken = await run(words[0], words.slice(1));
+	assert.equal(taken.code, 2);
+	assert.match(taken.err, /not reloaded: .*in use/);
+});
+
 await test('make install keeps what an operator wrote; make uninstall leaves it', async (t) => {
 	const s = await installed(t);
 	const before = fs.readFileSync(s.conf, 'utf8');
@@ -79,6 +103,8 @@ await test('make install keeps what an operator wrote; make uninstall leaves it'
 	assert.equal(fs.readFileSync(s.conf, 'utf8'), before);
 	const unit = fs.readFileSync(path.join(s.prefix, 'lib/systemd/system/wsgated.service'), 'utf8');
 	assert.ok(unit.includes(`ExecStart=${s.prefix}/sbin/wsgated`) && unit.includes(s.conf), unit);
+	const verdict = await run('systemd-analyze', ['verify', '--man=no', path.join(s.prefix, 'lib/systemd/system/wsgated.service')]);
+	if (verdict.code >= 0) assert.deepEqual([verdict.code, verdict.out + verdict.err], [0, '']); // else not installed here
 	await s.make('uninstall');
 	const left = fs.readdirSync(s.gw.dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => e.name);
 	assert.deepEqual(left.sort(), ['wsgate', 'wsgate.conf', 'wsgate.conf', 'wsgated'], 'rule, configurations, default');

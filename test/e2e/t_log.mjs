@@ -141,6 +141,15 @@ await test('a full disk and a folder that is gone: it goes on, and says so later
 	await carol.ping();
 });
 
+await test('what libc says in the foreground is a line of the log, too', async (t) => {
+	const { gw } = await t.pair({ log: { format: 'json' } });
+	fs.writeFileSync(`/proc/${gw.pid('worker 0')}/fd/2`, 'malloc(): "corrupted"\n');
+	await (await t.client(gw, 'chat/alice')).ping();
+	const lines = () => linesOf(gw.log()).map((l) => JSON.parse(l));
+	await until('it', () => lines().some((l) => l.message === 'a process said' && l.child === 'worker 0' && l.text === 'malloc(): "corrupted"'));
+	assert.ok(lines().some((l) => l.message === 'connection opened' && l.user === 'alice'), 'our own lines do not go that way');
+});
+
 await test('what libc says before it ends a process in the background', async (t) => {
 	const nats = await t.nats();
 	const gw = await t.gateway(nats, { start: false });

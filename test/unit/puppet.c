@@ -86,7 +86,7 @@ static void puppet_descriptors(const struct puppet *p)
 	while (d && (e = readdir(d))) {
 		int fd = atoi(e->d_name);
 
-		if (e->d_name[0] != '.' && fd != dirfd(d) && !inherited(p, fd))
+		if (e->d_name[0] != '.' && fd != dirfd(d) && fd != log_fd() && !inherited(p, fd))
 			extra = fd;
 	}
 	if (d)

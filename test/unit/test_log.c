@@ -82,9 +82,9 @@ static void test_text(void **state)
 	(void)state;
 	log_info("message", kv_str("key", "value"), kv_str("key2", "va\nlue"), kv_int("n", -5),
 		kv_uint("u", UINT64_MAX));
-	assert_string_equal(
-		after_time(slurp(path)), "info worker 0: message key=value key2=\"va\\x0alue\" "
-					 "n=-5 u=18446744073709551615\n");
+	assert_string_equal(after_time(slurp(path)),
+		"info worker 0: message key=value key2=\"va\\x0alue\" "
+		"n=-5 u=18446744073709551615\n");
 }
 
 static void test_text_escapes(void **state)
@@ -483,8 +483,8 @@ static void test_more(void **state)
 
 	(void)state;
 	log_info("x", kv_int("a", 1), kv_more(who), kv_more(NULL), kv_int("b", 2));
-	assert_string_equal(after_time(slurp(path)),
-		"info worker 0: x a=1 conn=c1 user=\"a\\x0ab\" b=2\n");
+	assert_string_equal(
+		after_time(slurp(path)), "info worker 0: x a=1 conn=c1 user=\"a\\x0ab\" b=2\n");
 }
 
 int main(void)

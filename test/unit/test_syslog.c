@@ -75,7 +75,8 @@ static void expect_line(const char *got, int priority, const char *text)
 	regmatch_t m;
 	regex_t re;
 
-	snprintf(head, sizeof(head), "^<%d>[A-Z][a-z][a-z] [ 123][0-9] [0-9:]{8} wsgated\\[%d\\]: ", priority,
+	snprintf(head, sizeof(head),
+		"^<%d>[A-Z][a-z][a-z] [ 123][0-9] [0-9:]{8} wsgated\\[%d\\]: ", priority,
 		(int)getpid());
 	assert_int_equal(regcomp(&re, head, REG_EXTENDED), 0);
 	if (regexec(&re, got, 1, &m, 0) != 0)
