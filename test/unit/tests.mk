@@ -105,6 +105,13 @@ test_chan_SRC = \
 	src/base/log.c \
 	src/ipc/chan.c
 
+UNIT_TESTS += test_corrupt
+test_corrupt_SRC = \
+	src/base/log.c \
+	src/ipc/chan.c \
+	src/ipc/record.c \
+	src/ipc/ring.c
+
 # The real master; its children are puppets of the test (fakes.c).
 UNIT_TESTS += test_child
 test_child_SRC = \
