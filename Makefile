@@ -4,7 +4,7 @@
 #   make run          install what is missing, build, run with a local nats-server, print what to try
 #   make check        install what tests need, build, run all tests: unit and end to end
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
-#   make fuzz         fuzz the parsers (SECONDS=60 each)
+#   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each)
 #   make bench        benchmarks against a bare nats.c program
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables

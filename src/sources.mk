@@ -63,6 +63,7 @@ WSGATED_SRC = \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \
+	src/bridge/source.c \
 	src/bridge/stale.c \
 	src/bridge/window.c \
 	src/master/bequest.c \

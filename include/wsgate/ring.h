@@ -46,7 +46,7 @@ struct ring { /* one side's view; process-local */
 
 /* Prepares the words of a new ring. */
 void ring_init(struct ring_words *words);
-void ring_attach_writer(struct ring *r, struct ring_words *words, void *data, uint64_t size); /* goes on at head */
+void ring_attach_writer(struct ring *r, struct ring_words *words, void *data, uint64_t size); /* goes on at head; at tail when head is damaged */
 void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, uint64_t size); /* goes on at tail */
 
 /* Looks at the reader's tail: what it gave back may be written again from here on. Returns it. */
@@ -63,6 +63,8 @@ size_t ring_max_record(uint64_t ring_size);
 enum ring_read { RING_EMPTY, RING_RECORD, RING_CORRUPT };
 /* The next record: pos is where it begins, end where the next one does. The payload stays until end is released. */
 enum ring_read ring_next(struct ring *r, uint16_t *type, const void **payload, size_t *size, uint64_t *pos);
+/* Behind a damaged record: on at the writer's end. False: that word is damaged too, and only a new writer helps. */
+bool ring_skip(struct ring *r);
 /* Gives back everything below pos (reader's r->pos after a record is "this one too"). */
 void ring_release(struct ring *r, uint64_t pos);
 /* Bytes between tail and head, as anybody sees them. */

@@ -3,6 +3,7 @@
  *
  *   bridge.c    start, stop, the broker's state, the incarnation of the stream
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
+ *   source.c    one up ring: reading it, its end, damage
  *   stale.c     segments of dead masters: what they had taken and not stored
  *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
  *   dispatch.c  service → client: users and their connections
@@ -103,6 +104,7 @@ struct up_source {
 	struct pub *first, *last; /* records read and not released, in order */
 	uint64_t retry_below;	  /* records below were seen by a predecessor: a duplicate is no surprise */
 	uint64_t drained_generation; /* say PROTO_DRAINED for it when the ring is empty; 0: no */
+	bool broken;		  /* the writer's word is damaged: read again when there is a new writer */
 	int stale;		  /* index of the stale segment, -1: a live one */
 	uint16_t slot;
 	uint8_t which;
@@ -196,7 +198,11 @@ void slots_tick(struct bridge *b);
 void slots_end_all(struct bridge *b);
 /* A slot that is used from here on. Takes bell, also when it fails. 0 or -1 with errno. */
 int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation);
-void slots_read(struct up_source *src);
+
+/* source.c: an up ring is read */
+void source_read(struct up_source *src);
+bool source_empty(const struct up_source *src);
+void source_check_drained(struct up_source *src); /* says so to the master once a dead worker's is empty */
 
 /* orders.c */
 void orders_on_config(void *arg, const void *body, int fd);

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -237,38 +236,6 @@ static void slot_changes(struct slot *s)
 		s->b->more = true;
 }
 
-static void source_check_empty(struct up_source *src)
-{
-	struct bridge *b = src->b;
-	struct proto_slot done = { src->slot, 0, src->drained_generation };
-
-	if (!src->drained_generation || src->first || ring_used(src->ring.words))
-		return;
-	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
-		return; /* again with the next tick */
-	log_debug("the up ring of a dead worker is empty", kv_uint("slot", src->slot),
-		kv_uint("generation", src->drained_generation));
-	src->drained_generation = 0;
-}
-
-void slots_read(struct up_source *src)
-{
-	if (!publish_read(src)) {
-		uint32_t pid = src->stale < 0 ? atomic_load(&src->b->slots[src->slot].words->pid) : 0;
-
-		log_error("up ring is damaged: the rest of it is lost", kv_uint("slot", src->slot),
-			kv_uint("pos", src->ring.pos), kv_uint("pid", pid));
-		src->ring.pos = atomic_load_explicit(&src->ring.words->head, memory_order_acquire);
-		if (!src->first)
-			ring_release(&src->ring, src->ring.pos);
-		if (pid > 1)
-			kill((pid_t)pid, SIGKILL); /* it costs that worker alone */
-	} else if (!src->first && src->ring.pos != atomic_load_explicit(&src->ring.words->tail, memory_order_relaxed)) {
-		ring_release(&src->ring, src->ring.pos); /* a pad at the end */
-	}
-	source_check_empty(src);
-}
-
 void slots_released(struct up_source *src)
 {
 	struct slot *s = &src->b->slots[src->slot];
@@ -291,7 +258,8 @@ static bool slot_idle(const struct slot *s)
 		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
 		return false;
 	for (unsigned i = 0; s->b->stale_read && i < SHM_UP_RINGS; i++)
-		if (atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
+		if (!s->up[i].broken &&
+			atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
 			return false;
 	return true;
 }
@@ -307,8 +275,8 @@ static void slots_round(struct bridge *b)
 		if (!b->stale_read)
 			continue; /* the same user's older messages go first */
 		/* A dead worker's ring first: the same user may be back. */
-		slots_read(&s->up[shm_up_ring(slot_generation(s) + 1)]);
-		slots_read(&s->up[shm_up_ring(slot_generation(s))]);
+		source_read(&s->up[shm_up_ring(slot_generation(s) + 1)]);
+		source_read(&s->up[shm_up_ring(slot_generation(s))]);
 		if (s->notice_first || s->blocked_first)
 			slot_serve_blocked(s);
 	}
@@ -347,7 +315,7 @@ void slots_tick(struct bridge *b)
 			_exit(1);
 		}
 		for (unsigned r = 0; s->used && r < SHM_UP_RINGS; r++)
-			source_check_empty(&s->up[r]);
+			source_check_drained(&s->up[r]);
 	}
 }
 
@@ -369,6 +337,7 @@ void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	b->slots[slot].generation = generation;
+	b->slots[slot].up[shm_up_ring(generation)].broken = false; /* its writer is a new one */
 	slots_wakeup(b);
 }
 
@@ -389,7 +358,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 		stat_set(s->words->buried, generation);
 	src = &s->up[shm_up_ring(generation)];
 	src->drained_generation = generation;
-	source_check_empty(src);
+	source_check_drained(src);
 }
 
 void slots_end_all(struct bridge *b)
@@ -405,7 +374,7 @@ bool slots_empty(const struct bridge *b)
 {
 	for (unsigned i = 0; i < b->nslots; i++)
 		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
-			if (b->slots[i].up[r].first || ring_used(b->slots[i].up[r].ring.words))
+			if (!source_empty(&b->slots[i].up[r]))
 				return false;
 	return true;
 }

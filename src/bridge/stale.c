@@ -28,9 +28,9 @@ static void stale_check(struct bridge *b, unsigned i)
 	if (!st->mapped || st->done)
 		return;
 	for (size_t k = 0; k < st->nsources; k++)
-		slots_read(&st->sources[k]); /* there was no memory for it, then */
+		source_read(&st->sources[k]); /* there was no memory for it, then */
 	for (size_t k = 0; k < st->nsources; k++)
-		if (st->sources[k].first || ring_used(st->sources[k].ring.words))
+		if (!source_empty(&st->sources[k]))
 			return;
 	if ((int)i == b->h->predecessor && stale_written(st))
 		return;

@@ -27,6 +27,11 @@ void ring_init(struct ring_words *words)
 	atomic_store_explicit(&words->head, RING_START, memory_order_release);
 }
 
+static bool ring_plausible(const struct ring *r, uint64_t from, uint64_t head)
+{
+	return head - from <= r->size && !(head & 7) && !(from & 7);
+}
+
 uint64_t ring_refresh(struct ring *r)
 {
 	r->tail = atomic_load_explicit(&r->words->tail, memory_order_acquire);
@@ -40,6 +45,10 @@ void ring_attach_writer(struct ring *r, struct ring_words *words, void *data, ui
 	r->size = size;
 	r->pos = atomic_load_explicit(&words->head, memory_order_acquire);
 	ring_refresh(r);
+	if (!ring_plausible(r, r->tail, r->pos)) {
+		r->pos = (r->tail + 7) & ~(uint64_t)7;
+		atomic_store_explicit(&words->head, r->pos, memory_order_release);
+	}
 }
 
 void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, uint64_t size)
@@ -103,7 +112,7 @@ enum ring_read ring_next(
 
 		if (r->pos == head)
 			return RING_EMPTY;
-		if (head - r->pos > r->size || (head & 7) || (r->pos & 7))
+		if (!ring_plausible(r, r->pos, head))
 			return RING_CORRUPT;
 		memcpy(&rec, r->data + place, HEAD_SIZE);
 		span = ring_span(rec.size);
@@ -121,6 +130,16 @@ enum ring_read ring_next(
 		r->pos += span;
 		return RING_RECORD;
 	}
+}
+
+bool ring_skip(struct ring *r)
+{
+	uint64_t head = atomic_load_explicit(&r->words->head, memory_order_acquire);
+
+	if (!ring_plausible(r, r->pos, head))
+		return false;
+	r->pos = head;
+	return true;
 }
 
 void ring_release(struct ring *r, uint64_t pos)

@@ -384,6 +384,8 @@ static bool link_batch(struct worker *w)
 			return false;
 		if (r == RING_CORRUPT || !down_parse(type, payload, size, &v)) {
 			log_error("down ring is damaged: this worker ends", kv_uint("pos", w->down.pos));
+			if (ring_skip(&w->down)) /* its successor must not die of the same record */
+				ring_release(&w->down, w->down.pos);
 			_exit(1);
 		}
 		if (type == DOWN_MESSAGE) {

@@ -121,6 +121,13 @@ test_chan_SRC = \
 	src/base/log.c \
 	src/ipc/chan.c
 
+UNIT_TESTS += test_corrupt
+test_corrupt_SRC = \
+	src/base/log.c \
+	src/ipc/chan.c \
+	src/ipc/record.c \
+	src/ipc/ring.c
+
 # The real master; its children are puppets of the test (puppet.c).
 MASTER_RIG_SRC = \
 	test/unit/fakes.c \
