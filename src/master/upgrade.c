@@ -106,8 +106,22 @@ static void fail(struct upgrade *u, const char *why)
 	enter(u, UPGRADE_KILLS, TERM_MS);
 }
 
+/* What it said before it ended may lie there unread. */
+static const char *last_word(const struct upgrade *u, struct will *w)
+{
+	int r, extra;
+
+	do {
+		r = will_receive(u->fd, w, &extra);
+		close_end(&extra);
+	} while (r > 0 && w->type != WILL_FAILED);
+	return r > 0 ? w->u.text.text : "it ended";
+}
+
 void upgrade_ended(struct upgrade *u, pid_t pid, int status)
 {
+	struct will w;
+
 	if (pid != u->pid)
 		return;
 	u->pid = 0;
@@ -121,7 +135,7 @@ void upgrade_ended(struct upgrade *u, pid_t pid, int status)
 	if (u->state == UPGRADE_LEFT)
 		return;
 	kill_all(u);
-	fail(u, "it ended");
+	fail(u, u->fd >= 0 ? last_word(u, &w) : "it ended");
 	upgrade_look(u);
 }
 

@@ -128,9 +128,14 @@ MASTER_RIG_SRC = \
 	src/master/segment.c \
 	src/master/upgrade.c \
 	src/master/will.c
-UNIT_TESTS += test_child test_handover
+UNIT_TESTS += test_child test_handover test_upgrade
 test_child_SRC = $(MASTER_RIG_SRC)
 test_handover_SRC = $(MASTER_RIG_SRC)
+test_upgrade_SRC = $(MASTER_RIG_SRC)
+
+UNIT_TESTS += test_will
+test_will_SRC = \
+	src/master/will.c
 
 # They start nats-servers of their own.
 UNIT_TESTS += test_broker test_broker_stream
