@@ -51,8 +51,7 @@ void child_free(struct child *c)
 
 static void child_signals(void)
 {
-	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,
-		SIGPIPE};
+	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
 	struct sigaction sa = {.sa_handler = SIG_DFL};
 
 	sigemptyset(&sa.sa_mask);

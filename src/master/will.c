@@ -142,8 +142,8 @@ int will_receive(int sock, struct will *w, int *fd)
 	if (n < 0)
 		return -1;
 	one = take_fd(&msg, fd);
-	if (one && (size_t)n >= HEAD && w->version == WILL_VERSION && (size_t)n == will_size(w->type) &&
-		!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	if (one && (size_t)n >= HEAD && w->version == WILL_VERSION &&
+		(size_t)n == will_size(w->type) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		terminate(w);
 		return 1;
 	}

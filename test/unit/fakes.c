@@ -84,7 +84,8 @@ int fakes_setup(void **state)
 	source.nsets = sizeof(sets) / sizeof(sets[0]);
 	start = source;
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (struct sockaddr *)&puppet_address, sizeof(puppet_address)), 0);
+	assert_int_equal(
+		bind(listener, (struct sockaddr *)&puppet_address, sizeof(puppet_address)), 0);
 	assert_int_equal(listen(listener, 64), 0);
 	start.file_required = false;
 	config_free(loaded);

@@ -38,7 +38,7 @@ void fakes_configure(const char *text);
 void fakes_workers(unsigned n);
 /* In a program that the master starts to replace it: a master as that one. */
 int fakes_heir(int will);
-int fakes_end(void);    /* waits for its end: exit status, or 128 + signal */
+int fakes_end(void); /* waits for its end: exit status, or 128 + signal */
 /* The next child that calls; fails when none does in time. */
 struct fake fakes_accept(void);
 /* Bridge and all workers of a start, by slot, all of them ready. */

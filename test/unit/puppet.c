@@ -274,7 +274,8 @@ static int puppet_main(const struct heritage *h, bool bridge)
 	ssize_t n;
 
 	p.test = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (p.test < 0 || connect(p.test, (struct sockaddr *)&puppet_address, sizeof(puppet_address)) < 0)
+	if (p.test < 0 ||
+		connect(p.test, (struct sockaddr *)&puppet_address, sizeof(puppet_address)) < 0)
 		return 1;
 	puppet_hello(&p);
 	pfd[0] = (struct pollfd){.fd = h->control, .events = POLLIN};
