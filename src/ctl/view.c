@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,16 +40,21 @@ static uint64_t real_ms(void)
 }
 
 /* The master of the segment: it holds the lock of its pidfile as long as it lives. */
+/* The lock is of an open file description and says no pid (daemon.h): the text does. */
 static bool master_runs(const struct config *c, const struct shm *shm)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(c->pidfile, O_RDWR | O_CLOEXEC), r;
+	char text[32];
+	ssize_t n;
 
 	if (fd < 0)
 		return false;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
 	r = fcntl(fd, F_GETLK, &lock);
 	close(fd);
-	return r == 0 && lock.l_type != F_UNLCK && (uint32_t)lock.l_pid == shm->header->master_pid;
+	return r == 0 && lock.l_type != F_UNLCK && strtoul(text, NULL, 10) == shm->header->master_pid;
 }
 
 static void print_age(uint64_t since_ms)
