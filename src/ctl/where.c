@@ -10,16 +10,21 @@
 
 #include "ctl.h"
 
+/* The lock is of an open file description and says no pid (daemon.h): the text does. */
 pid_t where_master(const struct config *c)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	int fd = open(c->pidfile, O_RDONLY | O_CLOEXEC), r;
+	char text[32];
+	ssize_t n;
 
 	if (fd < 0)
 		return 0;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
 	r = fcntl(fd, F_GETLK, &lock);
 	close(fd);
-	return r == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+	return r == 0 && lock.l_type != F_UNLCK ? (pid_t)strtol(text, NULL, 10) : 0;
 }
 
 /* The folder of the segment that the master holds open. False: we may not look, or there is none.

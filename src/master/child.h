@@ -63,7 +63,7 @@ struct child {
 	struct child_listen *listens; /* owned */
 	size_t nlistens, listens_room;
 	uint64_t listens_told; /* serial */
-	bool faulty; /* it said that the last configuration could not be applied: fault */
+	bool faulty;           /* it said that the last configuration could not be applied: fault */
 	char fault[PROTO_FAULT_MAX];
 	/* a worker's: see brief.h */
 	uint64_t told;

@@ -279,7 +279,8 @@ static void family_ask_stop(struct child *c, uint64_t drain_ms)
 void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
 {
 	family_ask_stop(c, drain_ms);
-	c->restart = c->dismissed = true;
+	c->dismissed = true;
+	c->restart = c != &c->family->bridge;
 	c->kill_ms = now + drain_ms + GRACE_MS;
 	family_wake(c->family);
 }

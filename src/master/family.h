@@ -39,7 +39,7 @@ struct family {
 	void (*closed)(void *arg, const struct proto_closed *c); /* the bridge says so */
 	void *arg;
 	void (*other_ended)(void *arg, pid_t pid, int status); /* no child of the family */
-	bool background; /* children give up standard error */
+	bool background;                                       /* children give up standard error */
 	/* While a program is replaced; who changes the last two adds to news.listeners. */
 	bool hold_bridge, hold_workers; /* none is started */
 	bool hold_clients, hold_admin;  /* workers have no such listeners */
@@ -49,9 +49,9 @@ struct family {
 	unsigned active; /* that are to have a worker: 0 … active-1 */
 	struct child bridge;
 	struct child workers[HERITAGE_SLOT_MAX];
-	int bells[HERITAGE_SLOT_MAX][2];        /* owned; 0: the worker's end, 1: the bridge's */
-	int lent_to[HERITAGE_SLOT_MAX]; /* the slot whose worker has this one's listeners; -1: its
-					   own */
+	int bells[HERITAGE_SLOT_MAX][2]; /* owned; 0: the worker's end, 1: the bridge's */
+	int lent_to[HERITAGE_SLOT_MAX];  /* the slot whose worker has this one's listeners; -1: its
+					    own */
 	size_t stale_index[HERITAGE_STALE_MAX]; /* heritage.stale of the bridge that runs →
 						   segment's */
 	size_t nstale;
@@ -71,8 +71,8 @@ struct family {
 /* Makes the bells and starts all. The caller has set everything above nslots. 0; or -1 with errno.
  */
 int family_start(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
-/* More slots, which the segment has already; handover_resize() puts them to use. 0; or -1 with errno,
- * and nothing has changed. */
+/* More slots, which the segment has already; handover_resize() puts them to use. 0; or -1 with
+ * errno, and nothing has changed. */
 int family_grow(struct family *f, unsigned nslots) __attribute__((warn_unused_result));
 /* One child is to end, and the others go on; a worker's clients come back at once. */
 void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now);

@@ -256,8 +256,7 @@ static int tell_heir(struct family *f, struct child *c)
 		h->to = (struct handover_heir){w->slot, w->generation};
 	}
 	if (h->pair[1] >= 0)
-		r = !is(&h->to, w) ? -1
-				   : say(w, PROTO_ARRIVE, &arrive, sizeof(arrive), h->pair[1]);
+		r = !is(&h->to, w) ? -1 : say(w, PROTO_ARRIVE, &arrive, sizeof(arrive), h->pair[1]);
 	if (r < 0) { /* dead meanwhile: another one */
 		close(h->pair[0]);
 		close(h->pair[1]);

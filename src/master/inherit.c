@@ -200,8 +200,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 int inherit_watch(struct inherit *in)
 {
-	in->ev = event_new(
-		in->family->base, in->fd, EV_READ | EV_PERSIST, on_readable, in);
+	in->ev = event_new(in->family->base, in->fd, EV_READ | EV_PERSIST, on_readable, in);
 	if (in->ev && event_add(in->ev, NULL) == 0)
 		return 0;
 	errno = ENOMEM;

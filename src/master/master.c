@@ -145,7 +145,8 @@ static int master_watch_signals(struct master *m)
 	for (size_t i = 0; m->base && i < NSIGNALS; i++) {
 		m->signals[i] = evsignal_new(m->base, master_signals[i], master_on_signal, m);
 		if (!m->signals[i] || event_add(m->signals[i], NULL) < 0)
-			return master_fail(m, "cannot watch signals: %s; free some memory", strerror(errno));
+			return master_fail(
+				m, "cannot watch signals: %s; free some memory", strerror(errno));
 	}
 	return m->base ? 0 : master_fail(m, "no event loop: %s", strerror(errno));
 }
@@ -315,9 +316,10 @@ static int master_find_user(struct master *m)
 		return 0;
 	}
 	if (errno == ENOENT)
-		return master_fail(m, "user: there is no user %s; make it (useradd --system %s), or "
-				   "set `user` to another one, "
-				   "or to \"\" to stay root",
+		return master_fail(m,
+			"user: there is no user %s; make it (useradd --system %s), or "
+			"set `user` to another one, "
+			"or to \"\" to stay root",
 			user, user);
 	return master_fail(m, "user %s: %s", user, strerror(errno));
 }
@@ -333,9 +335,10 @@ static int master_open_pidfile(struct master *m)
 	if (errno != EWOULDBLOCK)
 		return master_fail(m, "pidfile %s: %s; make its folder, or name another one", path,
 			strerror(errno));
-	return master_fail(m, "pidfile %s: wsgated runs already, pid %ld; stop that one, or give this "
-			   "one its own pidfile and "
-			   "runtime_dir",
+	return master_fail(m,
+		"pidfile %s: wsgated runs already, pid %ld; stop that one, or give this "
+		"one its own pidfile and "
+		"runtime_dir",
 		path, (long)other);
 }
 
@@ -367,8 +370,8 @@ static int master_open(struct master *m)
 	char err[1024];
 
 	if (nslots > HERITAGE_SLOT_MAX)
-		return master_fail(m, "workers: %u are too many; at most %d", nslots,
-			HERITAGE_SLOT_MAX);
+		return master_fail(
+			m, "workers: %u are too many; at most %d", nslots, HERITAGE_SLOT_MAX);
 	if (inherit_under_way(&m->inherit))
 		return master_inherit(m);
 	if (segment_dir(&m->segment, c, m->uid, m->gid, err, sizeof(err)) < 0)

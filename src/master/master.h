@@ -13,7 +13,7 @@
  * Returns the exit status: 0 a clean stop, 2 could not start, or a process said that it cannot go
  * on; why is in the log.
  */
-int master_run(const struct config *c, const struct config_source *source, bool foreground,
-	int will);
+int master_run(
+	const struct config *c, const struct config_source *source, bool foreground, int will);
 
 #endif

@@ -220,8 +220,8 @@ static bool news_unlisten_all(struct family *f, struct child *c)
 		/* Those of another master are never shut, whatever it makes of them. */
 		struct proto_listen body = {cl->id, cl->admin, open || f->hold_admin};
 
-		if (open && (cl->admin ? has_admin(f, c)
-				       : is_for(f, c, cl->id % HERITAGE_SLOT_MAX))) {
+		if (open &&
+			(cl->admin ? has_admin(f, c) : is_for(f, c, cl->id % HERITAGE_SLOT_MAX))) {
 			i++;
 			continue;
 		}

@@ -21,7 +21,7 @@ struct reload {
 	struct segment *segment;
 	const struct config_source *source;
 	bool background;
-	const char *blocked; /* why none can be now; NULL: it can */
+	const char *blocked;                      /* why none can be now; NULL: it can */
 	void (*done)(void *arg, uint64_t number); /* that one has ended */
 	void *arg;
 

@@ -31,7 +31,8 @@ struct segment {
 	char name[SEGMENT_NAME_MAX];
 	bool linked;     /* the link is ours */
 	bool left;       /* to another master: all files stay */
-	int predecessor; /* index into stale: the segment of the master that we replaced; -1: none */
+	int predecessor; /* index into stale: the segment of the master that we replaced; -1: none
+			  */
 	unsigned nslots;
 	struct shm_sizes sizes;
 	size_t nstale;

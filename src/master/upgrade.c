@@ -85,8 +85,8 @@ static void close_channel(struct upgrade *u)
 static void kill_all(const struct upgrade *u)
 {
 	if (kill(-u->started, SIGKILL) < 0 && errno != ESRCH)
-		log_error("cannot kill the new program", kv_int("pid", u->started),
-			kv_errno(errno));
+		log_error(
+			"cannot kill the new program", kv_int("pid", u->started), kv_errno(errno));
 }
 
 /* Who waits stands still meanwhile: no time is left for it to end well. */
@@ -94,8 +94,8 @@ static void fail(struct upgrade *u, const char *why)
 {
 	if (u->state == UPGRADE_KILLS || u->state == UPGRADE_RESUMES)
 		return;
-	log_error("the new program does not take over: the running one goes on",
-		kv_str("why", why));
+	log_error(
+		"the new program does not take over: the running one goes on", kv_str("why", why));
 	/* The channel stays open until it is dead: its end would mean that we are. */
 	free_event(&u->read_ev);
 	free_event(&u->write_ev);
@@ -106,8 +106,22 @@ static void fail(struct upgrade *u, const char *why)
 	enter(u, UPGRADE_KILLS, TERM_MS);
 }
 
+/* What it said before it ended may lie there unread. */
+static const char *last_word(const struct upgrade *u, struct will *w)
+{
+	int r, extra;
+
+	do {
+		r = will_receive(u->fd, w, &extra);
+		close_end(&extra);
+	} while (r > 0 && w->type != WILL_FAILED);
+	return r > 0 ? w->u.text.text : "it ended";
+}
+
 void upgrade_ended(struct upgrade *u, pid_t pid, int status)
 {
+	struct will w;
+
 	if (pid != u->pid)
 		return;
 	u->pid = 0;
@@ -121,7 +135,7 @@ void upgrade_ended(struct upgrade *u, pid_t pid, int status)
 	if (u->state == UPGRADE_LEFT)
 		return;
 	kill_all(u);
-	fail(u, "it ended");
+	fail(u, u->fd >= 0 ? last_word(u, &w) : "it ended");
 	upgrade_look(u);
 }
 
@@ -242,9 +256,7 @@ static void flushes(struct upgrade *u, uint64_t now)
 		u->generations[u->ngivers] = f->workers[i].generation;
 		u->givers[u->ngivers++] = i;
 	}
-	u->npairs = !u->ngivers            ? 0
-		    : u->ngivers > u->workers ? u->ngivers
-					      : u->workers;
+	u->npairs = !u->ngivers ? 0 : u->ngivers > u->workers ? u->ngivers : u->workers;
 	log_info("connections go to the new program", kv_uint("workers", u->ngivers),
 		kv_uint("new_workers", u->workers));
 	enter(u, UPGRADE_GIVES, MOVE_MS);
@@ -263,9 +275,8 @@ static int give_pair(struct upgrade *u)
 	unsigned n = u->pair % u->ngivers;
 	struct child *w = &u->family->workers[u->givers[n]];
 	struct proto_heir heir = {u->pair + u->ngivers >= u->npairs, 0};
-	struct will will = {.version = WILL_VERSION,
-		.type = WILL_PAIR,
-		.u.number.value = u->pair % u->workers};
+	struct will will = {
+		.version = WILL_VERSION, .type = WILL_PAIR, .u.number.value = u->pair % u->workers};
 
 	if (u->ends[1] < 0 && chan_pair(u->ends) < 0)
 		return errno == EMFILE || errno == ENFILE ? 0 : -1;
@@ -275,8 +286,7 @@ static int give_pair(struct upgrade *u)
 		close_end(&u->ends[0]);
 	}
 	/* A dead one has nothing to give. */
-	if (gives(u, n) &&
-		chan_send(w->chan, PROTO_HEIR, &heir, sizeof(heir), u->ends[1]) < 0 &&
+	if (gives(u, n) && chan_send(w->chan, PROTO_HEIR, &heir, sizeof(heir), u->ends[1]) < 0 &&
 		errno == EAGAIN)
 		return 0;
 	close_end(&u->ends[1]);
@@ -397,8 +407,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (r > 0)
 		log_debug("the new program says", kv_str("type", will_name(w.type)));
-	if (r > 0 && w.type == WILL_PREPARED && u->state == UPGRADE_PREPARES && u->given == SIZE_MAX &&
-		w.u.number.value > 0 && w.u.number.value <= HERITAGE_SLOT_MAX) {
+	if (r > 0 && w.type == WILL_PREPARED && u->state == UPGRADE_PREPARES &&
+		u->given == SIZE_MAX && w.u.number.value > 0 &&
+		w.u.number.value <= HERITAGE_SLOT_MAX) {
 		u->workers = w.u.number.value;
 		log_info("the new program is ready to take over", kv_int("pid", u->pid),
 			kv_uint("workers", u->workers));

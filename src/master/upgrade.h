@@ -55,13 +55,13 @@ struct upgrade {
 	int says;      /* owned: its standard error, in the background; -1 */
 	struct event *read_ev, *write_ev, *says_ev, *timer; /* owned */
 	uint64_t deadline_ms;
-	size_t given;           /* of what it inherits: see upgrade_next() */
-	unsigned workers;       /* of the new one */
-	bool frozen;            /* our workers stand still */
-	bool stop_asked;        /* and deferred */
-	bool again;             /* something could not be sent */
-	bool failed;            /* it said so, and ends by itself */
-	bool told[HERITAGE_SLOT_MAX];    /* of the word that all workers must hear */
+	size_t given;                       /* of what it inherits: see upgrade_next() */
+	unsigned workers;                   /* of the new one */
+	bool frozen;                        /* our workers stand still */
+	bool stop_asked;                    /* and deferred */
+	bool again;                         /* something could not be sent */
+	bool failed;                        /* it said so, and ends by itself */
+	bool told[HERITAGE_SLOT_MAX];       /* of the word that all workers must hear */
 	unsigned givers[HERITAGE_SLOT_MAX]; /* slots */
 	uint64_t generations[HERITAGE_SLOT_MAX];
 	unsigned ngivers, npairs, pair;

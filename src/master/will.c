@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -100,6 +101,27 @@ static void terminate(struct will *w)
 	}
 }
 
+/* The descriptor that came along, or -1. False: there were more, and all are closed. */
+static bool take_fd(struct msghdr *msg, int *fd)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fds[CMSG_SPACE(sizeof(int)) / sizeof(int)]; /* alignment leaves room for two */
+	size_t n;
+
+	*fd = -1;
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return true;
+	n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+	if (n == 1) {
+		*fd = fds[0];
+		return true;
+	}
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+	return false;
+}
+
 int will_receive(int sock, struct will *w, int *fd)
 {
 	struct iovec iov = {w, sizeof(*w)};
@@ -108,8 +130,8 @@ int will_receive(int sock, struct will *w, int *fd)
 		.msg_iovlen = 1,
 		.msg_control = control.space,
 		.msg_controllen = sizeof(control.space)};
-	struct cmsghdr *c;
 	ssize_t n;
+	bool one;
 
 	*fd = -1;
 	do
@@ -119,13 +141,9 @@ int will_receive(int sock, struct will *w, int *fd)
 		return 0;
 	if (n < 0)
 		return -1;
-	/* There is room for one descriptor: the kernel closes others (unix(7), MSG_CTRUNC). */
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-		c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(fd, CMSG_DATA(c), sizeof(int));
-	if ((size_t)n >= HEAD && w->version == WILL_VERSION && (size_t)n == will_size(w->type) &&
-		!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	one = take_fd(&msg, fd);
+	if (one && (size_t)n >= HEAD && w->version == WILL_VERSION &&
+		(size_t)n == will_size(w->type) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		terminate(w);
 		return 1;
 	}

@@ -24,7 +24,8 @@
 #define WILL_VERSION 1
 #define WILL_PATH_MAX 1024
 #define WILL_TEXT_MAX 1024
-#define WILL_ENV "WSGATE_WILL" /* the number of the descriptor, in the environment of the new one */
+#define WILL_ENV "WSGATE_WILL" /* the number of the descriptor, in the environment of the new one  \
+				*/
 
 enum will_type {
 	WILL_HELLO = 1,
@@ -73,7 +74,8 @@ struct will {
 };
 _Static_assert(sizeof(struct will_hello) == 2160 && sizeof(struct will_listener) == 480, "layout");
 
-/* Sends at once; fd -1: none, else it stays the caller's. 0; or -1 with errno, EAGAIN among them. */
+/* Sends at once; fd -1: none, else it stays the caller's. 0; or -1 with errno, EAGAIN among them.
+ */
 int will_send(int sock, const struct will *w, int fd) __attribute__((warn_unused_result));
 /* 1: a message, its texts terminated; 0: the other end is closed; -1 with errno: EAGAIN, or EPROTO
  * for what makes no sense here. *fd: what came along, now the caller's, or -1. */

@@ -23,6 +23,7 @@ async function pair(t, config = {}, opts = {}) {
 	gw.opts.program = path.join(gw.dir, 'wsgated');
 	install(gw);
 	await gw.start();
+	await said(gw, /master: ready/);
 	return { nats, gw, bus: await nats.connect() };
 }
 
@@ -87,6 +88,7 @@ await test('no connect is refused or reset meanwhile; the family is whole, and a
 		await gw.ready();
 		assert.equal((await gw.ctl('reload')).code, 0);
 		assert.match((await gw.ctl('status')).out, new RegExp(`master pid ${gw.master}`));
+		assert.equal((await gw.ctl('check')).code, 0);
 	}
 	gw.config.workers = 2;
 	gw.writeConfig();

@@ -54,23 +54,38 @@ static unsigned free_port(void)
 	return ntohs(in.sin_port);
 }
 
-int fakes_setup(void **state)
+/* Everything that follows from folder and port. */
+static void set_places(unsigned port)
 {
-	struct config_source start = source;
-	char err[1024];
-
-	(void)state;
-	strcpy(fakes_dir, "/tmp/wsgate-fakes-XXXXXX");
-	assert_non_null(mkdtemp(fakes_dir));
-	snprintf(set_listen, sizeof(set_listen), "listen=127.0.0.1:%u", free_port());
+	snprintf(set_listen, sizeof(set_listen), "listen=127.0.0.1:%u", port);
 	snprintf(set_run, sizeof(set_run), "runtime_dir=%s/run", fakes_dir);
 	snprintf(set_pid, sizeof(set_pid), "pidfile=%s/pid", fakes_dir);
 	snprintf(fakes_file, sizeof(fakes_file), "%s/conf", fakes_dir);
 	memset(&puppet_address, 0, sizeof(puppet_address));
 	puppet_address.sun_family = AF_UNIX;
 	snprintf(puppet_address.sun_path, sizeof(puppet_address.sun_path), "%s/test", fakes_dir);
+}
+
+int fakes_setup(void **state)
+{
+	struct config_source start;
+	char err[1024], number[16];
+	unsigned port = free_port();
+
+	(void)state;
+	strcpy(fakes_dir, "/tmp/wsgate-fakes-XXXXXX");
+	assert_non_null(mkdtemp(fakes_dir));
+	set_places(port);
+	snprintf(number, sizeof(number), "%u", port);
+	assert_int_equal(setenv("FAKES_DIR", fakes_dir, 1), 0);
+	assert_int_equal(setenv("FAKES_PORT", number, 1), 0);
+	unsetenv("FAKES_FREE");
+	source.sets = sets;
+	source.nsets = sizeof(sets) / sizeof(sets[0]);
+	start = source;
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(listener, (struct sockaddr *)&puppet_address, sizeof(puppet_address)), 0);
+	assert_int_equal(
+		bind(listener, (struct sockaddr *)&puppet_address, sizeof(puppet_address)), 0);
 	assert_int_equal(listen(listener, 64), 0);
 	start.file_required = false;
 	config_free(loaded);
@@ -79,6 +94,50 @@ int fakes_setup(void **state)
 		fail_msg("%s", err);
 	fakes_config = *loaded;
 	return 0;
+}
+
+/* Those that became masters: a test that failed may have left some. */
+static void kill_heirs(void)
+{
+	char path[100];
+	FILE *f;
+	int pid;
+
+	snprintf(path, sizeof(path), "%s/heirs", fakes_dir);
+	f = fopen(path, "r");
+	while (f && fscanf(f, "%d", &pid) == 1)
+		kill(-pid, SIGKILL);
+	if (f)
+		fclose(f);
+}
+
+/* The number of workers is not on the command line: the file says it. */
+static void fakes_free_workers(void)
+{
+	source.sets = sets + 1;
+	source.nsets = sizeof(sets) / sizeof(sets[0]) - 1;
+	setenv("FAKES_FREE", "1", 1);
+}
+
+int fakes_heir(int will)
+{
+	char path[100], err[1024];
+	struct config *c;
+	FILE *f;
+
+	snprintf(fakes_dir, sizeof(fakes_dir), "%s", getenv("FAKES_DIR"));
+	set_places((unsigned)atoi(getenv("FAKES_PORT")));
+	if (getenv("FAKES_FREE"))
+		fakes_free_workers();
+	source.file_required = false;
+	snprintf(path, sizeof(path), "%s/heirs", fakes_dir);
+	f = fopen(path, "a");
+	if (!f || fprintf(f, "%d\n", getpid()) < 0 || fclose(f) != 0)
+		return 98;
+	c = config_load(&source, err, sizeof(err));
+	if (!c || log_open("stderr", LOG_LEVEL_TRACE, LOG_FORMAT_TEXT) < 0)
+		return 99;
+	return master_run(c, &source, true, will);
 }
 
 int fakes_teardown(void **state)
@@ -91,6 +150,7 @@ int fakes_teardown(void **state)
 		waitpid(fakes_master, NULL, 0);
 		fakes_master = 0;
 	}
+	kill_heirs();
 	close(listener);
 	close(log_pipe);
 	log_pipe = -1;
@@ -114,8 +174,7 @@ void fakes_workers(unsigned n)
 {
 	char text[32];
 
-	source.sets = sets + 1; /* else the command line would win */
-	source.nsets = sizeof(sets) / sizeof(sets[0]) - 1;
+	fakes_free_workers();
 	snprintf(text, sizeof(text), "workers = %u\n", n);
 	fakes_configure(text);
 	fakes_config.workers = n;
@@ -167,6 +226,18 @@ void fakes_forget_log(void)
 {
 	slurp();
 	log_len = 0;
+}
+
+long fakes_log_number(const char *part)
+{
+	const char *at = NULL, *next = log_text;
+
+	slurp();
+	while ((next = strstr(next, part)))
+		at = next += strlen(part);
+	if (!at)
+		fail_msg("no \"%s\" in\n%s", part, log_text);
+	return strtol(at, NULL, 10);
 }
 
 void fakes_log(const char *part)
@@ -222,9 +293,9 @@ struct fake fakes_accept(void)
 	n = recv(f.fd, buf, sizeof(buf) - 1, 0);
 	assert_true(n > 0);
 	buf[n] = '\0';
-	assert_int_equal(sscanf(buf, "%15s %u %llu %d %u %63s", kind, &f.slot, &g, &f.pid,
-				 &f.nstale, f.generations),
-		6);
+	assert_int_equal(sscanf(buf, "%15s %u %llu %d %u %d %63s", kind, &f.slot, &g, &f.pid,
+				 &f.nstale, &f.predecessor, f.generations),
+		7);
 	f.bridge = strcmp(kind, "bridge") == 0;
 	f.generation = g;
 	return f;

@@ -18,6 +18,7 @@ struct fake {
 	pid_t pid;
 	char generations[64]; /* the bridge's heritage: "1 1" */
 	unsigned nstale;
+	int predecessor;
 };
 
 extern struct config fakes_config;
@@ -35,7 +36,9 @@ void fakes_start(void); /* forks the master */
 void fakes_configure(const char *text);
 /* The same with so many workers instead of two, and nothing else. */
 void fakes_workers(unsigned n);
-int fakes_end(void);    /* waits for its end: exit status, or 128 + signal */
+/* In a program that the master starts to replace it: a master as that one. */
+int fakes_heir(int will);
+int fakes_end(void); /* waits for its end: exit status, or 128 + signal */
 /* The next child that calls; fails when none does in time. */
 struct fake fakes_accept(void);
 /* Bridge and all workers of a start, by slot, all of them ready. */
@@ -52,6 +55,8 @@ void fakes_expect_after(const struct fake *f, const char *other, const char *fmt
 void fakes_expect_both(const struct fake *f, const char *one, const char *other);
 /* Reads the log of the master until a line holds this; fails when none does in time. */
 void fakes_log(const char *part);
+/* The number behind the last such part of it. */
+long fakes_log_number(const char *part);
 void fakes_forget_log(void); /* what was logged so far does not count any more */
 
 #endif

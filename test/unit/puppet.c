@@ -57,8 +57,8 @@ static void puppet_hello(struct puppet *p)
 	for (unsigned i = 0; p->bridge && i < p->h->nslots; i++)
 		n += (size_t)snprintf(gens + n, sizeof(gens) - n, "%s%llu", n ? "," : "",
 			(unsigned long long)p->h->generations[i]);
-	say(p, "%s %u %llu %d %zu %s", p->bridge ? "bridge" : "worker", p->h->slot,
-		(unsigned long long)p->h->generation, getpid(), p->h->nstale,
+	say(p, "%s %u %llu %d %zu %d %s", p->bridge ? "bridge" : "worker", p->h->slot,
+		(unsigned long long)p->h->generation, getpid(), p->h->nstale, p->h->predecessor,
 		p->bridge ? gens : "-");
 }
 
@@ -68,6 +68,8 @@ static bool inherited(const struct puppet *p, int fd)
 	bool known = fd <= STDERR_FILENO || fd == p->test || fd == h->control || fd == h->segment ||
 		     fd == h->admin || fd == h->bell;
 
+	for (unsigned i = 0; i < p->nheirs; i++)
+		known = known || fd == p->heirs[i];
 	for (size_t i = 0; i < h->nlisten; i++)
 		known = known || fd == h->listen[i];
 	for (size_t i = 0; i < h->nstale; i++)
@@ -272,7 +274,8 @@ static int puppet_main(const struct heritage *h, bool bridge)
 	ssize_t n;
 
 	p.test = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (p.test < 0 || connect(p.test, (struct sockaddr *)&puppet_address, sizeof(puppet_address)) < 0)
+	if (p.test < 0 ||
+		connect(p.test, (struct sockaddr *)&puppet_address, sizeof(puppet_address)) < 0)
 		return 1;
 	puppet_hello(&p);
 	pfd[0] = (struct pollfd){.fd = h->control, .events = POLLIN};

@@ -17,8 +17,8 @@ static unsigned serial;
 /* What it hears of a configuration does not matter here. */
 static void bridge_hears(const char *what, unsigned slot, uint64_t generation)
 {
-	fakes_expect_after(&bridge, "config", "%s %u %llu", what, slot,
-		(unsigned long long)generation);
+	fakes_expect_after(
+		&bridge, "config", "%s %u %llu", what, slot, (unsigned long long)generation);
 }
 
 static void started(unsigned n)

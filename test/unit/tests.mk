@@ -123,6 +123,7 @@ test_chan_SRC = \
 
 UNIT_TESTS += test_corrupt
 test_corrupt_SRC = \
+	src/base/devlog.c \
 	src/base/log.c \
 	src/ipc/chan.c \
 	src/ipc/record.c \
@@ -152,9 +153,14 @@ MASTER_RIG_SRC = \
 	src/master/segment.c \
 	src/master/upgrade.c \
 	src/master/will.c
-UNIT_TESTS += test_child test_handover
+UNIT_TESTS += test_child test_handover test_upgrade
 test_child_SRC = $(MASTER_RIG_SRC)
 test_handover_SRC = $(MASTER_RIG_SRC)
+test_upgrade_SRC = $(MASTER_RIG_SRC)
+
+UNIT_TESTS += test_will
+test_will_SRC = \
+	src/master/will.c
 
 # They start nats-servers of their own.
 UNIT_TESTS += test_broker test_broker_stream
