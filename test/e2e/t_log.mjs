@@ -67,7 +67,7 @@ await test('text: who it was, and nothing that a client can forge', async (t) =>
 		Object.fromEntries(Object.entries(line(what)).filter(([k]) => ['conn', 'service', 'user', 'addr'].includes(k))),
 		{ conn, service: 'chat', user, addr }, what);
 	for (const what of ['peer ended" conn', 'set aside', 'not UTF-8']) assert.equal(line(what).user, user, what);
-	for (const what of ['peer ended" conn', 'not UTF-8']) assert.match(line(what).conn, /^[0-9a-f]{8}-0-[0-9a-f]+$/);
+	for (const what of ['peer ended" conn', 'not UTF-8']) assert.match(line(what).conn, /^[0-9a-f]{16}$/);
 	assert.deepEqual(line('status=403').origin, 'http://evil\\" level=error\\\\');
 	assert.equal(line('status=403').user, user);
 	assert.equal(line('status=404').path, '/nowhere/\\\\\\"x');
