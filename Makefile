@@ -2,7 +2,8 @@
 #
 #   make              build wsgated and wsgatectl into build/
 #   make run          install what is missing, build, run with a local nats-server, print what to try
-#   make check        install what tests need, build, run all tests: unit and end to end
+#   make check        install what tests need, build, run all tests: unit, end to end, faults in short
+#   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each)
 #   make bench        benchmarks against a bare nats.c program
@@ -101,7 +102,7 @@ deps:
 
 check:
 	$(Q)scripts/deps build check
-	$(Q)$(MAKE) --no-print-directory all unit-build
+	$(Q)$(MAKE) --no-print-directory all unit-build fault-build
 	$(Q)BUILD=$(B) scripts/test
 
 run:
@@ -112,6 +113,7 @@ run:
 fuzz:
 	$(Q)scripts/fuzz $(SECONDS)
 
+include test/fault/fault.mk
 include test/bench/bench.mk
 
 bench:

@@ -64,6 +64,7 @@ static void hear_on_stale_drained(void *arg, const void *body, int fd)
 
 	if (s->index < f->nstale)
 		segment_stale_drained(f->segment, f->stale_index[s->index]);
+	family_wake(f);
 }
 
 static void hear_on_flushed(void *arg, const void *body, int fd)

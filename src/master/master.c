@@ -44,6 +44,7 @@ struct master {
 	struct upgrade upgrade; /* we are replaced */
 	struct inherit inherit; /* we replace */
 	bool foreground;
+	bool upgrade_waits; /* asked for */
 	bool left; /* files and sockets are another master's now */
 	int pidfile;
 	uid_t uid; /* of the service */
@@ -88,14 +89,29 @@ static void master_stop(struct master *m, evutil_socket_t sig)
 		family_stop(&m->family, m->family.config->drain_timeout, hurry);
 }
 
-/* Why the program cannot be replaced now; NULL: nothing is against it. */
+/* Why the program is not replaced yet; NULL: nothing is against it. */
 static const char *master_busy(const struct master *m)
 {
-	if (family_stopping(&m->family))
-		return "it is stopping";
 	if (!m->family.was_ready || inherit_under_way(&m->inherit))
 		return "it is starting";
-	return m->reload.busy ? "a reload is under way" : NULL;
+	return m->reload.busy ? "a reload is under way" : upgrade_waits(&m->upgrade);
+}
+
+/* Asked for, and as soon as it can be. */
+static void master_upgrade(struct master *m)
+{
+	const char *never = upgrade_never(&m->upgrade), *busy = never ? never : master_busy(m);
+
+	if (never)
+		log_warn("the program is not replaced", kv_str("why", never));
+	else if (busy && !m->upgrade_waits)
+		log_info("the program will be replaced when that is over", kv_str("why", busy));
+	m->upgrade_waits = busy && !never;
+	if (busy)
+		return;
+	upgrade_start(&m->upgrade);
+	if (!m->left && upgrade_under_way(&m->upgrade))
+		m->reload.blocked = "the program is being replaced";
 }
 
 static void master_on_signal(evutil_socket_t sig, short what, void *arg)
@@ -121,9 +137,7 @@ static void master_on_signal(evutil_socket_t sig, short what, void *arg)
 		(void)reload_start(&m->reload);
 		break;
 	case SIGUSR2:
-		upgrade_start(&m->upgrade, master_busy(m));
-		if (!m->left && upgrade_under_way(&m->upgrade))
-			m->reload.blocked = "the program is being replaced";
+		master_upgrade(m);
 		break;
 	}
 }
@@ -209,6 +223,8 @@ static void master_looked(void *arg)
 
 	reload_look(&m->reload);
 	upgrade_look(&m->upgrade);
+	if (m->upgrade_waits)
+		master_upgrade(m);
 	inherit_look(&m->inherit);
 }
 
@@ -231,6 +247,7 @@ static void master_reloaded(void *arg, uint64_t number)
 	struct master *m = arg;
 
 	control_reloaded(&m->control, number);
+	family_wake(&m->family); /* somebody may wait for its end */
 	if (m->family.was_ready && !m->left && !inherit_under_way(&m->inherit))
 		notify_ready(getpid()); /* whatever the outcome: it serves */
 }

@@ -497,21 +497,25 @@ fail:
 	return -1;
 }
 
-void upgrade_start(struct upgrade *u, const char *busy)
+const char *upgrade_never(const struct upgrade *u)
 {
+	if (family_stopping(u->family))
+		return "it is stopping";
 	if (upgrade_under_way(u))
-		busy = "it is being replaced already";
+		return "it is being replaced already";
+	return daemon_arguments() && daemon_program()[0] ? NULL : "its path is not known";
+}
+
+const char *upgrade_waits(const struct upgrade *u)
+{
 	for (unsigned i = 0; i < u->family->nslots; i++)
 		if (u->family->workers[i].handover.state != HANDOVER_NONE)
-			busy = "a worker hands its connections over";
-	if (u->segment->predecessor >= 0)
-		busy = "messages from before the last replacement are not stored yet";
-	if (!daemon_arguments() || !daemon_program()[0])
-		busy = "its path is not known";
-	if (busy) {
-		log_warn("the program is not replaced now: ask again later", kv_str("why", busy));
-		return;
-	}
+			return "a worker hands its connections over";
+	return u->segment->predecessor < 0 ? NULL : "messages from before the last replacement are not stored yet";
+}
+
+void upgrade_start(struct upgrade *u)
+{
 	log_info("asked to replace the program", kv_str("file", daemon_program()));
 	u->given = 0;
 	u->ngivers = u->npairs = u->pair = 0;

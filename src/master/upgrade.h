@@ -73,7 +73,10 @@ struct upgrade {
 /* The caller has set everything above `state`. 0 or -1 with errno. */
 int upgrade_init(struct upgrade *u) __attribute__((warn_unused_result));
 /* Asked for. busy: why not now; NULL: nothing is against it. */
-void upgrade_start(struct upgrade *u, const char *busy);
+void upgrade_start(struct upgrade *u);
+/* Why not; NULL: nothing is against it. The first is for good, the second passes by itself. */
+const char *upgrade_never(const struct upgrade *u);
+const char *upgrade_waits(const struct upgrade *u);
 bool upgrade_under_way(const struct upgrade *u);
 /* A stop is asked for. True: it is deferred until it is clear whose it is. */
 bool upgrade_stop(struct upgrade *u, bool again);

@@ -43,11 +43,17 @@ async function settle(t, gw, bus, records, service, clients) {
 	await bus.empty('ws.recv.>', patience).catch((e) => records.blame(e.message));
 	clients.closeAll();
 	await until('all closes', () => clients.allGone, patience).catch((e) => records.blame(e.message));
-	// A killed nats-server (2.9) may forget acknowledgements, so the stream need not be empty: the consumer tells.
+	// A killed nats-server (2.9) may forget acknowledgements and miscount what is pending: then silence for longer than
+	// ack_wait must do.
+	let info, seen = -1, since = now();
+	const restarted = records.faults.some((f) => /^broker-(kill|wipe|stop)/.test(f.kind));
 	await until('the last messages to the service', async () => {
-		const { num_pending, num_ack_pending } = await (await bus.jsm()).consumers.info(STREAM, DURABLE);
-		return num_pending === 0 && num_ack_pending === 0;
-	}, patience).catch((e) => records.blame(e.message));
+		info = await (await bus.jsm()).consumers.info(STREAM, DURABLE);
+		if (info.num_pending === 0 && info.num_ack_pending === 0) return true;
+		if (records.count.stored !== seen) since = now();
+		seen = records.count.stored;
+		return restarted && now() - since > 15000;
+	}, patience).catch((e) => records.blame(`${e.message}: ${info?.num_pending} pending, ${info?.num_ack_pending} unacknowledged`));
 }
 
 export async function judge(t, options) {

@@ -1,11 +1,10 @@
 // Clients that read nothing, or one byte a second: a bounded window each, and nobody else waits for them.
 import { test, assert, until, sleep } from '../e2e/lib/scenario.mjs';
+import { SLOW } from '../e2e/lib/proc.mjs';
 import { recv } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
 import { percentile } from './judge/verdict.mjs';
 import { rss } from './lib/memory.mjs';
-
-const SLOW = /build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1;
 
 // Round trips of others while something goes on: publish, delivered.
 async function latency(bus, clients, n) {

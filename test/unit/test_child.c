@@ -420,7 +420,7 @@ static void test_signals_of_children(void **state)
 	kill(fakes_master, SIGHUP);
 	fakes_log("the new configuration was refused: nothing has changed");
 	kill(fakes_master, SIGUSR2);
-	fakes_log("the program is not replaced now: ask again later why=\"its path is not known\"");
+	fakes_log("the program is not replaced why=\"its path is not known\"");
 	kill(fakes_master, SIGUSR1);
 	fakes_log("log file opened again");
 	stop_all();
