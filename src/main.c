@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 	int status, will;
 
 	daemon_standard_fds();
-	will = will_take(); /* before the environment is copied */
+	will = will_take(); /* before the environment is copied: nobody would free that string */
 	daemon_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end us */
 	cl.sets = calloc((size_t)argc + 2, sizeof(*cl.sets));

@@ -167,7 +167,9 @@ static void gone(struct inherit *in)
 		event_free(in->ev);
 	in->ev = NULL;
 	in->gone = true;
-	if (!in->serves)
+	if (in->serves)
+		close_end(&in->fd);
+	else
 		log_warn("the old program is gone: this one goes on alone");
 	family_wake(in->family);
 }

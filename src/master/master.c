@@ -533,6 +533,9 @@ static void master_free(struct master *m)
 	reload_free(&m->reload);
 	family_free(&m->family);
 	master_free_signals(m);
+	/* One more that comes now must not be how we end. */
+	for (size_t i = 0; i < NSIGNALS; i++)
+		(void)signal(master_signals[i], SIG_IGN);
 	inherit_free(&m->inherit);
 	if (m->base)
 		event_base_free(m->base);

@@ -342,6 +342,33 @@ static void on_serving(struct upgrade *u, pid_t pid)
 	u->serves(u->arg, pid);
 }
 
+static void hear(struct upgrade *u)
+{
+	struct will w;
+	int extra, r = will_receive(u->fd, &w, &extra);
+
+	close_end(&extra);
+	if (r < 0 && errno == EAGAIN)
+		return;
+	if (r > 0)
+		log_debug("the new program says", kv_str("type", will_name(w.type)));
+	if (r > 0 && w.type == WILL_PREPARED && u->state == UPGRADE_PREPARES &&
+		u->given == SIZE_MAX && w.u.number.value > 0 &&
+		w.u.number.value <= HERITAGE_SLOT_MAX) {
+		u->workers = w.u.number.value;
+		log_info("the new program is ready to take over", kv_int("pid", u->pid),
+			kv_uint("workers", u->workers));
+		enter(u, UPGRADE_FLUSHES, 0);
+	} else if (r > 0 && w.type == WILL_SERVING && u->state == UPGRADE_TAKES) {
+		on_serving(u, (pid_t)w.u.number.value);
+	} else if (r > 0 && w.type == WILL_FAILED) {
+		u->failed = true;
+		fail(u, w.u.text.text);
+	} else {
+		fail(u, r > 0 ? "it says what makes no sense" : "it went away");
+	}
+}
+
 static void step(struct upgrade *u, uint64_t now)
 {
 	u->again = false;
@@ -359,7 +386,10 @@ static void step(struct upgrade *u, uint64_t now)
 		gives_all(u, now);
 		break;
 	case UPGRADE_TAKES:
+		/* It may have said so a moment ago. */
 		if (now >= u->deadline_ms)
+			hear(u);
+		if (now >= u->deadline_ms && u->state == UPGRADE_TAKES)
 			fail(u, "it did not serve in time");
 		break;
 	case UPGRADE_KILLS:
@@ -396,33 +426,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct upgrade *u = arg;
-	struct will w;
-	int extra, r;
-
+	(void)fd;
 	(void)what;
-	r = will_receive(fd, &w, &extra);
-	close_end(&extra);
-	if (r < 0 && errno == EAGAIN)
-		return;
-	if (r > 0)
-		log_debug("the new program says", kv_str("type", will_name(w.type)));
-	if (r > 0 && w.type == WILL_PREPARED && u->state == UPGRADE_PREPARES &&
-		u->given == SIZE_MAX && w.u.number.value > 0 &&
-		w.u.number.value <= HERITAGE_SLOT_MAX) {
-		u->workers = w.u.number.value;
-		log_info("the new program is ready to take over", kv_int("pid", u->pid),
-			kv_uint("workers", u->workers));
-		enter(u, UPGRADE_FLUSHES, 0);
-	} else if (r > 0 && w.type == WILL_SERVING && u->state == UPGRADE_TAKES) {
-		on_serving(u, (pid_t)w.u.number.value);
-	} else if (r > 0 && w.type == WILL_FAILED) {
-		u->failed = true;
-		fail(u, w.u.text.text);
-	} else {
-		fail(u, r > 0 ? "it says what makes no sense" : "it went away");
-	}
-	upgrade_look(u);
+	hear(arg);
+	upgrade_look(arg);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

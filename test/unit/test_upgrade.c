@@ -21,7 +21,6 @@
 
 static struct fake bridge, workers[4], next_bridge, next_workers[4];
 static int notify = -1;
-static char notify_name[100];
 
 /* Where the master of a start is to say how it is. */
 static void listen_as_init(void)
@@ -30,12 +29,11 @@ static void listen_as_init(void)
 	struct timeval patience = {20, 0};
 
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s/notify", fakes_dir);
-	snprintf(notify_name, sizeof(notify_name), "%s", un.sun_path);
 	notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(notify, (struct sockaddr *)&un, sizeof(un)), 0);
 	assert_int_equal(
 		setsockopt(notify, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-	assert_int_equal(setenv("NOTIFY_SOCKET", notify_name, 1), 0);
+	assert_int_equal(setenv("NOTIFY_SOCKET", un.sun_path, 1), 0);
 }
 
 static void init_heard(const char *want)
@@ -445,10 +443,9 @@ int main(int argc, char **argv)
 		WITH_FAKES(test_old_worker_dies_midway),
 		WITH_FAKES(test_old_master_dies_midway),
 	};
-	int will;
+	int will = will_take();
 
 	daemon_title_init(argc, argv);
-	will = will_take();
 	if (will >= 0)
 		return fakes_heir(will);
 	return cmocka_run_group_tests(tests, NULL, NULL);
