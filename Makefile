@@ -94,7 +94,17 @@ unit-build: $(UNIT_TESTS:%=$(B)/test/unit/%)
 unit: unit-build
 	$(Q)BUILD=$(B) scripts/test unit
 
-e2e: all
+# The same program with another layout of shared memory, as a later version may have it.
+OTHER_LAYOUT = $(B)/test/wsgated-other-layout
+$(B)/test/other-layout/shm.o: src/ipc/shm.c
+	@mkdir -p $(@D)
+	@echo "  CC      $< (another layout)"
+	$(Q)$(CC) $(CFLAGS_ALL) -DSHM_LAYOUT=1000 -c -o $@ $<
+$(OTHER_LAYOUT): $(filter-out $(B)/src/ipc/shm.o,$(WSGATED_SRC:%.c=$(B)/%.o)) $(B)/test/other-layout/shm.o $(LLHTTP_OBJ)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+e2e: all $(OTHER_LAYOUT)
 	$(Q)BUILD=$(B) scripts/test e2e $(T)
 
 deps:
@@ -102,7 +112,7 @@ deps:
 
 check:
 	$(Q)scripts/deps build check
-	$(Q)$(MAKE) --no-print-directory all unit-build fault-build
+	$(Q)$(MAKE) --no-print-directory all unit-build fault-build $(OTHER_LAYOUT)
 	$(Q)BUILD=$(B) scripts/test
 
 run:

@@ -91,7 +91,9 @@ static void stale_try(struct bridge *b, unsigned i)
 		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
 			return;
 		if (stale_map(b, i) < 0) {
-			log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
+			/* A predecessor of another layout has stored all. */
+			if (errno != EPROTO || (int)i != b->h->predecessor)
+				log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
 			st->done = true;
 			return;
 		}

@@ -209,13 +209,25 @@ int inherit_watch(struct inherit *in)
 	return -1;
 }
 
-static void tell(struct inherit *in, enum will_type type, uint32_t number)
+static bool inherit_foreign(const struct inherit *in)
 {
-	struct will w = {.version = WILL_VERSION, .type = type, .u.number.value = number};
+	const struct segment *s = in->family->segment;
+
+	return s->predecessor >= 0 && s->stale[s->predecessor].foreign;
+}
+
+static void tell_more(struct inherit *in, enum will_type type, uint32_t number, bool foreign)
+{
+	struct will w = {.version = WILL_VERSION, .type = type, .u.number = {number, foreign}};
 
 	/* Who is gone is noticed by the end of the channel. It has nothing else to read. */
 	if (!in->gone && will_send(in->fd, &w, -1) < 0)
 		log_debug("the old program does not hear", kv_errno(errno));
+}
+
+static void tell(struct inherit *in, enum will_type type, uint32_t number)
+{
+	tell_more(in, type, number, false);
 }
 
 void inherit_fail(struct inherit *in, const char *why)
@@ -231,7 +243,7 @@ void inherit_ready(struct inherit *in)
 {
 	in->prepared = true;
 	log_info("ready to take over", kv_uint("workers", in->family->active));
-	tell(in, WILL_PREPARED, in->family->active);
+	tell_more(in, WILL_PREPARED, in->family->active, inherit_foreign(in));
 	family_wake(in->family);
 }
 
@@ -284,6 +296,8 @@ void inherit_look(struct inherit *in)
 		return;
 	in->serves = true;
 	tell(in, WILL_SERVING, (uint32_t)getpid());
+	if (in->moved && inherit_foreign(in))
+		segment_forget_predecessor(f->segment);
 	listen_close_but(&in->set, f->listeners);
 }
 

@@ -380,18 +380,64 @@ void segment_close(struct segment *s)
 
 /* ---- from one master to the next ---- */
 
+/*
+ * The old program may have another layout. Then it goes on only when its bridge has stored all, and we read no more than
+ * where the stream stood. Of our own layout: nothing is added here.
+ */
+static int segment_add_foreign(struct segment *s, const char *name)
+{
+	struct segment_stale *st = &s->stale[0];
+	struct shm_header h;
+	struct shm_stream stream;
+	int fd = openat(s->dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return -1;
+	st->foreign = shm_read_header(fd, &h) < 0;
+	if (!st->foreign || shm_read_stream(fd, &stream) < 0) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return st->foreign ? -1 : 0;
+	}
+	st->fd = fd;
+	snprintf(st->name, sizeof(st->name), "%s", name);
+	s->nstale = 1;
+	log_info("the running program has another layout of shared memory: it stores all before this one serves",
+		kv_str("file", name));
+	return 0;
+}
+
 int segment_inherit(struct segment *s, int dir, const char *name, char *err, size_t errlen)
 {
 	memset(s, 0, sizeof(*s));
 	s->fd = -1;
 	s->dir = dir;
 	s->predecessor = 0;
-	segment_add_stale(s, name);
+	if (segment_add_foreign(s, name) < 0)
+		return complain(err, errlen,
+			"the shared-memory file of the running program cannot be read: %s",
+			strerror(errno));
+	if (!s->stale[0].foreign)
+		segment_add_stale(s, name);
 	if (s->nstale == 1)
 		return 0;
-	return complain(err, errlen,
-		"the shared-memory file of the running program cannot be used by this version: it "
-		"takes a restart");
+	return complain(err, errlen, "the shared-memory file of the running program cannot be opened");
+}
+
+bool segment_stored(const struct segment *s)
+{
+	return segment_empty(s->fd, s->nslots);
+}
+
+void segment_forget_predecessor(struct segment *s)
+{
+	struct segment_stale *st = &s->stale[s->predecessor];
+
+	close(st->fd);
+	st->fd = -1;
+	s->predecessor = -1;
 }
 
 /* Behind the others: where these are in the list is known to the bridge. */

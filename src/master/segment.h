@@ -22,6 +22,7 @@
 struct segment_stale {
 	int fd; /* owned; -1: drained, and gone */
 	uint64_t created_ms;
+	bool foreign; /* of another layout: only shm_read_stream() can read it */
 	char name[SEGMENT_NAME_MAX];
 };
 
@@ -69,6 +70,10 @@ int segment_publish(struct segment *s) __attribute__((warn_unused_result));
 void segment_find_failed(struct segment *s, pid_t master);
 /* Whether another process holds a lock on ours. */
 bool segment_locked(const struct segment *s);
+/* No message is left in ours. Nobody writes there any more. */
+bool segment_stored(const struct segment *s);
+/* The predecessor is done with: it has emptied its segment itself, and removes it. */
+void segment_forget_predecessor(struct segment *s);
 /* The bridge has stored all that stale segment i held. */
 void segment_stale_drained(struct segment *s, size_t i);
 /* When no process uses it any more: unlinks it if no message is left in it, else says so. Also

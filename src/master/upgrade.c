@@ -250,6 +250,10 @@ static void flushes(struct upgrade *u, uint64_t now)
 			family_dismiss(&f->bridge, FLUSH_MS, now);
 		return;
 	}
+	if (u->foreign && !segment_stored(u->segment)) {
+		fail(u, "it cannot read the messages of clients that are not stored yet: is the broker away? Ask again later");
+		return;
+	}
 	for (unsigned i = 0; i < f->nslots; i++) {
 		if (!lives(&f->workers[i]))
 			continue;
@@ -356,6 +360,7 @@ static void hear(struct upgrade *u)
 		u->given == SIZE_MAX && w.u.number.value > 0 &&
 		w.u.number.value <= HERITAGE_SLOT_MAX) {
 		u->workers = w.u.number.value;
+		u->foreign = w.u.number.foreign;
 		log_info("the new program is ready to take over", kv_int("pid", u->pid),
 			kv_uint("workers", u->workers));
 		enter(u, UPGRADE_FLUSHES, 0);

@@ -57,6 +57,7 @@ struct upgrade {
 	uint64_t deadline_ms;
 	size_t given;                       /* of what it inherits: see upgrade_next() */
 	unsigned workers;                   /* of the new one */
+	bool foreign; /* the new one cannot read our segment */
 	bool frozen;                        /* our workers stand still */
 	bool stop_asked;                    /* and deferred */
 	bool again;                         /* something could not be sent */

@@ -58,7 +58,8 @@ struct will_listener { /* also WILL_ADMIN */
 	struct sockaddr_storage ss;
 };
 struct will_number { /* WILL_PAIR: slot; WILL_PREPARED: workers; WILL_SERVING: pid */
-	uint32_t value, reserved;
+	uint32_t value;
+	uint32_t foreign; /* WILL_PREPARED: 1: it cannot read our segment, which must be empty before it goes on */
 };
 struct will_text {
 	char text[WILL_TEXT_MAX];

@@ -2,8 +2,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
-import { WSGATED } from './lib/gateway.mjs';
+import { BUILD, WSGATED } from './lib/gateway.mjs';
 import { inTheMiddle, traffic } from './lib/moving.mjs';
+
+const OTHER_LAYOUT = path.join(BUILD, 'test/wsgated-other-layout');
 
 async function pair(t, config, opts = {}) {
 	const nats = await t.nats();
@@ -14,8 +16,8 @@ async function pair(t, config, opts = {}) {
 	return { nats, gw, bus: await nats.connect() };
 }
 
-async function upgrade(gw) {
-	fs.copyFileSync(WSGATED, `${gw.opts.program}.new`);
+async function upgrade(gw, program = WSGATED) {
+	fs.copyFileSync(program, `${gw.opts.program}.new`);
 	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
 	gw.signal('SIGUSR2');
 	await gw.replaced();
@@ -36,4 +38,54 @@ await test('ten in a row under load: the clients notice nothing', async (t) => {
 	const holds = await traffic(t, rig, 50);
 	for (let round = 0; round < 10; round++) await upgrade(rig.gw);
 	await holds();
+});
+
+await test('a program with another layout of shared memory, and back', async (t) => {
+	const rig = await pair(t, { workers: 2, pong_timeout: '60s', delivery: { window: '8m' } });
+	const holds = await inTheMiddle(t, rig);
+	for (const program of [OTHER_LAYOUT, OTHER_LAYOUT, WSGATED]) await upgrade(rig.gw, program);
+	assert.equal((rig.gw.log().match(/has another layout of shared memory/g) ?? []).length, 2);
+	await holds();
+	await until('one segment', () => fs.readdirSync(rig.gw.config.runtime_dir).filter((f) => f.startsWith('segment.')).length === 1);
+});
+
+await test('another layout while messages wait for the broker: refused, nobody notices; later it works', async (t) => {
+	const rig = await pair(t, { workers: 2, broker: { grace: '1h' }, drain_timeout: '5s' });
+	const { gw, nats, bus } = rig;
+	const all = await Promise.all([0, 1, 2, 3].map((i) => t.client(gw, `chat/u${i}`)));
+	await nats.stop();
+	await until('the broker away', () => /the broker is away/.test(gw.log()));
+	await Promise.all(all.map((c) => c.send('kept')));
+	await Promise.all(all.map((c) => c.ping()));
+	fs.copyFileSync(OTHER_LAYOUT, `${gw.opts.program}.new`);
+	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.restarts = true;
+	gw.signal('SIGUSR2');
+	await until('a refusal', () => /cannot read the messages of clients that are not stored yet/.test(gw.log()));
+	await nats.start();
+	await until('all stored', async () => (await bus.count('ws.send.>')) === 4, 30000);
+	for (const c of all) assert.equal(c.closed, null);
+	await upgrade(gw, OTHER_LAYOUT);
+	for (const c of all) {
+		assert.equal(c.closed, null);
+		await c.ping();
+	}
+});
+
+await test('while the broker is away: what clients had sent is stored once, and in order', async (t) => {
+	const rig = await pair(t, { workers: 2, broker: { grace: '1h' } });
+	const { gw, nats, bus } = rig;
+	const users = [0, 1, 2, 3, 4, 5];
+	const all = await Promise.all(users.map((i) => t.client(gw, `chat/u${i}`)));
+	await nats.stop();
+	await until('the broker away', () => /the broker is away/.test(gw.log()));
+	for (const word of ['one', 'two']) {
+		await Promise.all(all.map((c) => c.send(word)));
+		await Promise.all(all.map((c) => c.ping()));
+	}
+	await upgrade(gw);
+	await Promise.all(all.map((c) => c.send('three')));
+	await nats.start();
+	for (const i of users) assert.deepEqual((await bus.storedAll(`ws.send.chat.u${i}`, 3, 30000)).map((m) => m.text), ['one', 'two', 'three']);
+	for (const c of all) assert.equal(c.closed, null);
 });
