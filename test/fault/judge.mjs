@@ -65,7 +65,8 @@ export async function judge(t, options) {
 	const clients = new Clients(records, gw, traffic, { rate: o.rate, name: NAME, life: o.life });
 	const service = new Service(records, nats, traffic, { rate: o.rate, name: NAME });
 	const faults = new Faults(records, gw, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
-	t.atEnd(() => (clients.end(), service.end()));
+	const lag = records.watchLag();
+	t.atEnd(() => (clients.end(), service.end(), clearInterval(lag)));
 	for (let i = 0; i < o.users; i++) clients.add(records.user(`u${i}`), i % 10 === 9 ? 2 : 1);
 	clients.start();
 	await service.start();

@@ -62,6 +62,7 @@ export class Records {
 		this.longestUp = 0;
 		this.returns = []; // of the broker: { at, kind, down, up }: when each direction flowed again
 		this.count = { published: 0, delivered: 0, sent: 0, stored: 0, opened: 0, refused: 0, ended: 0 };
+		this.lags = [];
 		this.wipedAt = 0; // the broker came back with an empty store,
 		this.wipes = 0; // so often
 	}
@@ -80,6 +81,36 @@ export class Records {
 		const f = { at: now(), kind, target, until: 0 };
 		this.faults.push(f);
 		return f;
+	}
+
+	// This process lags, too, on a busy machine: what it sees late was not late.
+	watchLag() {
+		let due = now() + 50;
+		return setInterval(() => {
+			const lag = now() - due;
+			if (lag > 100) this.lags.push({ at: now(), lag });
+			due = now() + 50;
+		}, 50);
+	}
+
+	lagSince(from) {
+		let most = 0;
+		for (let i = this.lags.length - 1; i >= 0 && this.lags[i].at >= from; i--) most = Math.max(most, this.lags[i].lag);
+		return most;
+	}
+
+	// Was the Pong too late for what ended this connection?
+	pongLate(c) {
+		if (c.completed) return false;
+		const slack = 1000 + this.lagSince(c.pongedAt);
+		if (c.endAt - c.pongedAt < slack) return true;
+		for (let i = this.faults.length - 1; i >= 0; i--) {
+			const f = this.faults[i];
+			if (f.at > c.endAt || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
+			if (f.kind === 'kill-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
+			return f.at - c.pongedAt < slack;
+		}
+		return false;
 	}
 
 	// Was there such a fault (also one that lasted) between two instants?
@@ -157,7 +188,7 @@ export class Records {
 		else if (n > before.ponged) why = 'its connection ended before its Pong';
 		else if (u.attempts[n] > 1) why = 'published twice';
 		else if (this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], before.openAt, now())) why = 'the broker was restarted';
-		else if (!before.completed && before.endAt - before.pongedAt < 1000) why = 'its connection was cut while its Pong was on its way';
+		else if (this.pongLate(before)) why = 'its connection was cut while its Pong was on its way';
 		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt))
 			why = 'its connection was cut while its Pong was on its way';
 		else if (this.faultIn(['kill-all', 'kill-master'], before.pongedAt, now())) why = 'all was killed before it was removed';

@@ -60,7 +60,7 @@ const CUTS_ALL = ['kill-all', 'kill-master'];
 // The bridge's death disconnects nobody, a worker's only its own clients.
 function checkEnds(records, u, c, grace) {
 	if (!c.endAt || c.cutByUs || (c.completed && c.closeAt)) return 0;
-	const from = c.endAt - 6000, to = c.endAt + 500;
+	const from = c.endAt - 6000 - records.lagSince(c.endAt - 6000), to = c.endAt + 500;
 	if (records.faultIn(CUTS_ALL, from, to)) return 0;
 	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`)) return 0;
 	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
