@@ -33,8 +33,13 @@ size_t worker_family_connections(const struct worker *w)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++)
-		n += stat_get(shm_slot(&w->shm, i)->stats.connections);
+	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++) {
+		const struct shm_slot *s = shm_slot(&w->shm, i);
+
+		/* A worker that was killed leaves its count, in a slot that may stay idle. */
+		if (stat_get(s->buried) < stat_get(s->generation))
+			n += stat_get(s->stats.connections);
+	}
 	return n;
 }
 
