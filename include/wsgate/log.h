@@ -63,6 +63,11 @@ int log_follow(int syslog, int fd);
 void log_set(enum log_level level, enum log_format format);
 /* While on, error lines go to standard error too, wherever the log goes: for the time of the start. */
 void log_echo(int on);
+/*
+ * Standard error goes to the log file from here on, wherever that is, so that the last words of a library that ends the
+ * process are kept; to nowhere when the log is none.
+ */
+void log_take_stderr(void);
 /* The process' name on each line from here on, "worker 0". Copied. */
 void log_set_process(const char *name);
 int log_wants(enum log_level level);

@@ -32,6 +32,7 @@ static _Atomic int line_format = LOG_FORMAT_TEXT;
 static _Atomic int echo_errors;
 static _Atomic uint64_t lost;
 static int file_fd = -1; /* once made it is kept: dup3 puts the next file onto it */
+static int has_stderr;	/* log_take_stderr() */
 static char file_path[PATH_MAX];
 static char process[32];
 
@@ -313,6 +314,21 @@ static int open_file(const char *path)
 	return 0;
 }
 
+/* Without a file there is no place for it. */
+static void stderr_follows(void)
+{
+	int fd = atomic_load(&target_fd), null = -1;
+
+	if (!has_stderr)
+		return;
+	if (fd < 0 || fd != file_fd)
+		fd = null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+}
+
 int log_open(const char *target, enum log_level level, enum log_format format)
 {
 	int old = atomic_load(&target_fd);
@@ -337,6 +353,7 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 	}
 	log_set(level, format);
 	atomic_store(&target_fd, fd);
+	stderr_follows();
 	if (fd != file_fd && file_fd >= 0)
 		(void)dup3(STDERR_FILENO, file_fd,
 			O_CLOEXEC); /* lets the old file go, keeps the number */
@@ -374,6 +391,7 @@ int log_adopt(int fd)
 		return -1;
 	}
 	atomic_store(&target_fd, file_fd);
+	stderr_follows();
 	if (old == TARGET_SYSLOG)
 		closelog();
 	return 0;
@@ -391,6 +409,12 @@ void log_set(enum log_level level, enum log_format format)
 {
 	atomic_store(&min_level, (int)level);
 	atomic_store(&line_format, (int)format);
+}
+
+void log_take_stderr(void)
+{
+	has_stderr = 1;
+	stderr_follows();
 }
 
 void log_echo(int on)

@@ -118,13 +118,8 @@ static void child_close_others(const struct heritage *h)
  */
 static void child_leave_terminal(void)
 {
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
 	log_echo(0);
-	if (null < 0)
-		return;
-	(void)dup2(null, STDERR_FILENO);
-	close(null);
+	log_take_stderr();
 }
 
 static int child_fatal(int control, const char *what, const char *arg)

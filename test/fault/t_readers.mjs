@@ -41,7 +41,8 @@ await test('one that reads nothing and one that reads a byte a second cost a win
 		`while 16 MB come for them ${during.median.toFixed(2)}/${during.p99.toFixed(1)}, ` +
 		`then ${after.median.toFixed(2)}/${after.p99.toFixed(1)}; ${((large - small) / 1024).toFixed(0)} kB more memory`);
 	// Windows, budgets and buffers of the broker's client, not 16 MB.
-	assert.ok(large - small < (6 << 20) * SLOW, `${large - small} bytes more`);
+	// (A sanitizer keeps what was freed.)
+	if (SLOW === 1) assert.ok(large - small < 6 << 20, `${large - small} bytes more`);
 	assert.ok(after.p99 < before.p99 * 5 + 20 * SLOW, 'others are slowed down while they stand still');
 	assert.ok((await bus.count(recv('chat', 'deaf'))) > N / 2 - 100, 'what it does not take stays in the stream');
 	// They read at last, and have everything.
