@@ -32,7 +32,7 @@ export function configText(conf) {
 let counter = 0;
 
 export class Gateway {
-	// opts: config (laid over the defaults of the tests), args, env, nofile (limit of open files), program
+	// opts: config (laid over the defaults of the tests), args, env, nofile (limit of open files), program, under (valgrind …)
 	constructor(t, nats, opts) {
 		this.t = t;
 		this.nats = nats;
@@ -75,7 +75,7 @@ export class Gateway {
 	async start(ready = true) {
 		assert.ok(!this.proc || this.proc.exit, 'runs already');
 		const limit = this.opts.nofile ? ['prlimit', `--nofile=${this.opts.nofile}`] : [];
-		const [cmd, ...args] = [...limit, this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
+		const [cmd, ...args] = [...limit, ...(this.opts.under ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
 		this.proc = new Proc(cmd, args, { logfile: this.logfile, env: this.opts.env });
 		if (ready) await this.ready();
 		else await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));
