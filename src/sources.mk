@@ -57,6 +57,7 @@ WSGATED_SRC = \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
 	src/bridge/dispatch.c \
+	src/bridge/ended.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \

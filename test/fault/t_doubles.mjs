@@ -69,3 +69,20 @@ await test('confirmed to a worker that dies while there is no bridge: the next b
 	back();
 	await comeBack(t, p);
 });
+
+await test('confirmed and closed, and the bridge dies before it is removed: its successor removes it', async (t) => {
+	const p = await t.pair({ workers: 2 });
+	const { clients } = await confirmed(t, p, () => p.nats.pause());
+	await closeAll(clients);
+	const users = async () => Number(/(\d+) users/.exec((await p.gw.ctl('status')).out)[1]);
+	await until('the sessions to end', async () => !(await p.gw.ctl('sessions')).out.trim());
+	const asked = async () => Number(/(\d+) removals under way/.exec((await p.gw.ctl('status')).out)[1]);
+	await until('the bridge to ask for the removal of all', async () => (await asked()) === 3 * 30);
+	assert.equal(await users(), 30, 'they are remembered until it is removed');
+	// What the dead bridge asked for is lost with the broker.
+	await p.gw.murder('bridge');
+	await p.nats.proc.kill();
+	await p.nats.start();
+	await p.gw.ready();
+	await comeBack(t, p);
+});
