@@ -32,7 +32,7 @@ static _Atomic int line_format = LOG_FORMAT_TEXT;
 static _Atomic int echo_errors;
 static _Atomic uint64_t lost;
 static int file_fd = -1; /* once made it is kept: dup3 puts the next file onto it */
-static int has_stderr;	/* log_take_stderr() */
+static int has_stderr; /* log_take_stderr() */
 static char file_path[PATH_MAX];
 static char process[32];
 

@@ -3,8 +3,9 @@
 #include "bridge.h"
 
 /*
- * A route whose connection has ended keeps what was confirmed there until that is removed from the stream, or
- * another route of the same user says it: a bridge killed in between would forget it otherwise.
+ * A route whose connection has ended keeps what was confirmed there until that is removed from the
+ * stream, or another route of the same user says it: a bridge killed in between would forget it
+ * otherwise.
  */
 struct ended {
 	struct ended *next;
@@ -27,7 +28,7 @@ static bool ended_keep(struct buser *u, struct slot *s, const struct down_ref *r
 
 	if (!e)
 		return false;
-	*e = (struct ended){ u->ended, s, *ref };
+	*e = (struct ended){u->ended, s, *ref};
 	u->ended = e;
 	return true;
 }
@@ -55,9 +56,9 @@ void ended_drop(struct buser *u)
 
 void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 {
-	struct identity id = { v->service, v->user, v->service_len, v->user_len };
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct buser *u = dispatch_user(s->b, &id, false);
-	struct down_ref ref = { v->generation, index, 0 };
+	struct down_ref ref = {v->generation, index, 0};
 
 	if (u && ended_listed(u, s, &ref))
 		return;
@@ -68,8 +69,8 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 
 bool ended_found(struct slot *s, uint32_t index, const struct route_view *v, bool alive)
 {
-	struct identity id = { v->service, v->user, v->service_len, v->user_len };
-	struct down_ref ref = { v->generation, index, 0 };
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct down_ref ref = {v->generation, index, 0};
 	struct bridge *b = s->b;
 	struct buser *u = dispatch_user(b, &id, false);
 

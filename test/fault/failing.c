@@ -1,8 +1,8 @@
 /*
- * An allocator that fails on demand, linked into a wsgated of its own (see fault.mk): its own calls by --wrap, those
- * of libevent by its hook. The file that WSGATE_FAILING names holds two words that the test writes: the pid that
- * suffers, and how many of 1000 allocations fail there; above 1000 the process says so on standard error and aborts, as
- * libraries do.
+ * An allocator that fails on demand, linked into a wsgated of its own (see fault.mk): its own calls
+ * by --wrap, those of libevent by its hook. The file that WSGATE_FAILING names holds two words that
+ * the test writes: the pid that suffers, and how many of 1000 allocations fail there; above 1000
+ * the process says so on standard error and aborts, as libraries do.
  */
 #include <errno.h>
 #include <fcntl.h>
