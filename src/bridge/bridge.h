@@ -235,8 +235,10 @@ bool dispatch_idle(const struct bridge *b); /* no removals under way */
 
 /* ended.c: routes whose connection has ended */
 void ended_now(struct slot *s, uint32_t index, const struct route_view *v);
-/* In the scan of a new bridge; alive: its worker waits to be told. False: no memory. */
-bool ended_found(struct slot *s, uint32_t index, const struct route_view *v, bool alive);
+/* In the scan of a new bridge: its worker waits to be told. False: no memory. */
+bool ended_found(struct slot *s, uint32_t index, const struct route_view *v);
+/* The same for a dead worker's; out: the user, NULL: none. */
+bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out);
 /* Their places may be used again. */
 void ended_release(struct buser *u);
 void ended_drop(struct buser *u); /* at the end of the process: a successor finds them again */

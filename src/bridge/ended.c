@@ -67,24 +67,29 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 }
 
-bool ended_found(struct slot *s, uint32_t index, const struct route_view *v, bool alive)
+bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out)
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
-	struct down_ref ref = {v->generation, index, 0};
-	struct bridge *b = s->b;
 	struct buser *u = dispatch_user(b, &id, false);
 
-	/* If others are here, they know what all have confirmed. */
-	if (v->epoch == b->epoch && v->confirmed && !(u && u->conns)) {
-		u = dispatch_user(b, &id, true);
-		if (!u)
-			return false;
-		if (v->confirmed > u->mark)
-			u->mark = u->head = u->floor = v->confirmed;
-		if (alive && ended_keep(u, s, &ref))
-			return true;
-	}
-	if (alive)
+	*out = NULL;
+	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
+		return true; /* if others are here, they know what all have confirmed */
+	u = dispatch_user(b, &id, true);
+	if (u && v->confirmed > u->mark)
+		u->mark = u->head = u->floor = v->confirmed;
+	*out = u;
+	return u != NULL;
+}
+
+bool ended_found(struct slot *s, uint32_t index, const struct route_view *v)
+{
+	struct down_ref ref = {v->generation, index, 0};
+	struct buser *u;
+
+	if (!ended_mark(s->b, v, &u))
+		return false;
+	if (!u || !ended_keep(u, s, &ref))
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 	return true;
 }

@@ -383,6 +383,7 @@ bool slots_empty(const struct bridge *b)
 static void slot_scan(struct slot *s, enum route_state state)
 {
 	struct route_view v;
+	struct buser *u;
 
 	for (uint32_t i = 0; i < s->routes.n; i++) {
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
@@ -390,13 +391,13 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (v.generation >> 32 != slot_generation(s)) {
 			/* Of a worker that died while there was no bridge. */
 			if (state == ROUTE_ENDED && v.generation >> 32 > stat_get(s->words->buried) &&
-				!ended_found(s, i, &v, false))
+				!ended_mark(s->b, &v, &u))
 				_exit(1);
 			continue;
 		}
 		if (v.state != state && (state != ROUTE_OPENING || v.state != ROUTE_OPEN || s->conns[i]))
 			continue;
-		if (state == ROUTE_ENDED ? !ended_found(s, i, &v, true) :
+		if (state == ROUTE_ENDED ? !ended_found(s, i, &v) :
 					   !s->conns[i] && !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again, with back-off */
 	}
