@@ -124,6 +124,7 @@ struct slot {
 	uint32_t rung;
 	struct bconn **conns; /* owned, by route index */
 	struct bconn *blocked_first, *blocked_last;
+	unsigned held; /* routes that have ended and keep a mark: ended.c */
 	struct notice *notice_first, *notice_last;
 };
 

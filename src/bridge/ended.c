@@ -2,6 +2,10 @@
 
 #include "bridge.h"
 
+/* Of a slot: a part of the places that it has beyond its share, so that a broker which removes
+ * nothing fills up nobody. */
+#define HELD_MAX 128
+
 /*
  * A route whose connection has ended keeps what was confirmed there until that is removed from the
  * stream, or another route of the same user says it: a bridge killed in between would forget it
@@ -21,13 +25,14 @@ static bool ended_listed(const struct buser *u, const struct slot *s, const stru
 	return false;
 }
 
-/* False: nothing has to wait, or there is no memory for it. */
+/* False: too many wait, or there is no memory for one more. */
 static bool ended_keep(struct buser *u, struct slot *s, const struct down_ref *ref)
 {
-	struct ended *e = malloc(sizeof(*e));
+	struct ended *e = s->held < HELD_MAX ? malloc(sizeof(*e)) : NULL;
 
 	if (!e)
 		return false;
+	s->held++;
 	*e = (struct ended){u->ended, s, *ref};
 	u->ended = e;
 	return true;
@@ -39,6 +44,7 @@ void ended_release(struct buser *u)
 		struct ended *e = u->ended;
 
 		u->ended = e->next;
+		e->slot->held--;
 		slots_notify(e->slot, DOWN_ENDED, &e->ref, 0, 0, NULL);
 		free(e);
 	}
