@@ -60,6 +60,7 @@ WSGATED_SRC = \
 	src/bridge/bridge.c \
 	src/bridge/buffer.c \
 	src/bridge/dispatch.c \
+	src/bridge/ended.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
 	src/bridge/slots.c \

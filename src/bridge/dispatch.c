@@ -62,6 +62,7 @@ static void user_free(struct buser *u)
 		*at = u->dirty_next;
 	}
 	buffer_drop(u);
+	ended_release(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
 	free(u);
@@ -392,18 +393,11 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	return c;
 }
 
-bool dispatch_ended(struct bridge *b, const struct route_view *v)
+struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make)
 {
-	struct identity id = { v->service, v->user, v->service_len, v->user_len };
-	struct buser *u = user_find(b, &id);
+	struct buser *u = user_find(b, id);
 
-	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
-		return true; /* those who are here know what all have confirmed */
-	if (!u)
-		u = user_new(b, &id);
-	if (u && v->confirmed > u->mark)
-		u->mark = u->head = u->floor = v->confirmed;
-	return u != NULL;
+	return u || !make ? u : user_new(b, id);
 }
 
 void dispatch_opened_all(struct bridge *b)
@@ -415,6 +409,8 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 {
 	uint64_t confirmed = v->confirmed < c->pos ? v->confirmed : c->pos;
 
+	if (c->user->ended && v->state == ROUTE_OPEN)
+		ended_release(c->user); /* its marks are in a living route again */
 	if (v->epoch != b->epoch || confirmed <= c->confirmed)
 		return;
 	c->confirmed = confirmed;
@@ -523,6 +519,7 @@ static bool user_stop(void *value, void *arg)
 		free(c->out);
 		free(c);
 	}
+	ended_drop(u);
 	user_free(u);
 	return true;
 }
