@@ -145,7 +145,7 @@ const struct option option_table[] = {
 	  .help = "messages not received until then are lost; 0: kept for ever" },
 	{ .key = "stream.max_bytes", .type = OPTION_SIZE, .def = "0", .max = INT64_MAX,
 	  .offset = AT(stream.max_bytes),
-	  .help = "size of the stream; a full one refuses; 0: no limit" },
+	  .help = "size of the stream; a full one refuses (see wsgate(7) for nats-server before 2.10.5); 0: no limit" },
 	{ .key = "stream.max_messages_per_user", .type = OPTION_NUMBER, .def = "0",
 	  .max = INT64_MAX, .offset = AT(stream.max_messages_per_user),
 	  .help = "messages waiting for one user; more are refused; 0: no limit" },
