@@ -5,6 +5,7 @@ BASE_SRC = \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
 	src/base/subject.c \
@@ -13,6 +14,7 @@ BASE_SRC = \
 
 IPC_SRC = \
 	src/ipc/chan.c \
+	src/ipc/crowd.c \
 	src/ipc/record.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
@@ -62,6 +64,7 @@ WSGATED_SRC = \
 	src/bridge/dispatch.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
+	src/bridge/quota.c \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
@@ -88,9 +91,12 @@ WSGATED_SRC = \
 	src/worker/arrive.c \
 	src/worker/conn.c \
 	src/worker/heir.c \
+	src/worker/life.c \
 	src/worker/link.c \
+	src/worker/meter.c \
 	src/worker/move.c \
 	src/worker/parcel.c \
+	src/worker/peer.c \
 	src/worker/place.c \
 	src/worker/reconf.c \
 	src/worker/session.c \

@@ -14,7 +14,7 @@ static struct identity user_identity(const struct buser *u)
 	return (struct identity){ service, service + u->service_len, u->service_len, u->user_len };
 }
 
-static struct buser *user_find(struct bridge *b, const struct identity *id)
+struct buser *dispatch_user(struct bridge *b, const struct identity *id)
 {
 	char key[KEY_MAX];
 
@@ -349,7 +349,7 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 {
 	struct identity id = { v->service, v->user, v->service_len, v->user_len };
 	struct bconn *c = calloc(1, sizeof(*c));
-	struct buser *u = user_find(b, &id);
+	struct buser *u = dispatch_user(b, &id);
 	struct down_ref ref = { v->generation, index, 0 };
 	bool marked = v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning);
 
@@ -377,6 +377,8 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 			slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
 		return c;
 	}
+	if (v->state == ROUTE_MOVED)
+		quota_moved(c, v->id);
 	if (v->state == ROUTE_MOVED && !conn_join(c, v))
 		slots_notify(s, DOWN_KICK, &ref, 0, 1012, "moved too late: come back");
 	if (v->state == ROUTE_OPENING) {
@@ -395,7 +397,7 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 bool dispatch_ended(struct bridge *b, const struct route_view *v)
 {
 	struct identity id = { v->service, v->user, v->service_len, v->user_len };
-	struct buser *u = user_find(b, &id);
+	struct buser *u = dispatch_user(b, &id);
 
 	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
 		return true; /* those who are here know what all have confirmed */
@@ -451,7 +453,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 
 uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
 {
-	struct buser *u = user_find(b, id);
+	struct buser *u = dispatch_user(b, id);
 	uint64_t n = 0;
 
 	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next, n++) {

@@ -220,7 +220,8 @@ static void slot_change(struct slot *s, uint32_t index)
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 	} else if (c) {
 		dispatch_marks(b, c, &v);
-	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !dispatch_open(b, s, index, &v)) {
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && quota_admits(s, index, &v) &&
+		   !dispatch_open(b, s, index, &v)) {
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
@@ -413,7 +414,8 @@ static void slot_scan(struct slot *s, enum route_state state)
 		ref = (struct down_ref){ v.generation, i, 0 };
 		if (state == ROUTE_ENDED && dispatch_ended(s->b, &v))
 			slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
-		else if (!s->conns[i] && (state == ROUTE_ENDED || !dispatch_open(s->b, s, i, &v)))
+		else if (!s->conns[i] && (state == ROUTE_ENDED ||
+						 (quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))))
 			_exit(1); /* without memory for what was served: the master tries again, with back-off */
 	}
 }
