@@ -23,11 +23,13 @@ IPC_SRC = \
 
 WS_SRC = \
 	src/ws/answer.c \
+	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
 	src/ws/message.c \
 	src/ws/origin.c \
+	src/ws/proxy.c \
 	src/ws/utf8.c
 
 BROKER_SRC = \

@@ -15,6 +15,8 @@
 
 enum confirm_mode { CONFIRM_PONG, CONFIRM_WRITE, CONFIRM_NONE };
 enum user_policy { USER_REJECT, USER_SUPERSEDE };
+enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1V2 };
+enum proxy_forwarded { PROXY_FORWARDED_NONE, PROXY_FORWARDED_X, PROXY_FORWARDED_RFC7239 };
 enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY }; /* what a message without Ws-Type is */
 
 struct strlist {
@@ -70,6 +72,11 @@ struct config {
 		uint64_t idle_timeout;
 		uint64_t connection_age;
 	} limits;
+	struct {
+		struct strlist networks;
+		enum proxy_protocol protocol;
+		enum proxy_forwarded forwarded;
+	} proxy;
 	struct {
 		enum log_level level;
 		char *target;

@@ -14,6 +14,8 @@
 
 static const char *const confirm_words[] = {"pong", "write", "none", NULL};
 static const char *const policy_words[] = {"reject", "supersede", NULL};
+static const char *const protocol_words[] = {"none", "v1v2", NULL};
+static const char *const forwarded_words[] = {"none", "x-forwarded-for", "forwarded", NULL};
 static const char *const text_words[] = {"auto", "text", "binary", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
@@ -23,6 +25,8 @@ static const char *const format_words[] = {"text", "json", NULL};
 _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum text_mode) == sizeof(unsigned) &&
 		       sizeof(enum user_policy) == sizeof(unsigned) &&
+		       sizeof(enum proxy_protocol) == sizeof(unsigned) &&
+		       sizeof(enum proxy_forwarded) == sizeof(unsigned) &&
 		       sizeof(enum log_level) == sizeof(unsigned) &&
 		       sizeof(enum log_format) == sizeof(unsigned),
 	"enums");
@@ -150,6 +154,17 @@ const struct option option_table[] = {
 	  .max = 365 * DAY, .zero = true, .offset = AT(limits.connection_age),
 	  .help = "a connection is closed with 1012 when it is 80 to 100 % of this old; "
 	          "0: never" },
+
+	{ .key = "proxy.networks", .type = OPTION_LIST, .def = "", .max = 256,
+	  .offset = AT(proxy.networks), .check = value_check_network,
+	  .help = "proxies whose word on the client's address is taken: addresses, or networks "
+	          "like 10.0.0.0/8" },
+	{ .key = "proxy.protocol", .type = OPTION_ENUM, .def = "none", .words = protocol_words,
+	  .offset = AT(proxy.protocol),
+	  .help = "v1v2: connections of those begin with a PROXY header, version 1 or 2; none" },
+	{ .key = "proxy.forwarded", .type = OPTION_ENUM, .def = "none",
+	  .words = forwarded_words, .offset = AT(proxy.forwarded),
+	  .help = "header that is taken from those: none, x-forwarded-for, forwarded (RFC 7239)" },
 
 	{ .key = "log.level", .type = OPTION_ENUM, .def = "info", .words = level_words,
 	  .offset = AT(log.level),

@@ -189,8 +189,10 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 		return NULL;
 	}
 	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, false, &h->peer) : conn_adopt(w, fd, &h->peer);
-	if (c)
-		peer_adopted(c);
+	if (c && !peer_adopted(c)) {
+		conn_free(c);
+		return NULL;
+	}
 	if (h->kind == PARCEL_FRESH)
 		return c;
 	parcel_open(h, body, &p);

@@ -387,6 +387,10 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	w->now_ms = worker_clock();
+	if (c->proxy) {
+		peer_readable(c);
+		return;
+	}
 	n = recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

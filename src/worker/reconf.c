@@ -45,6 +45,7 @@ static void reconf_swap(struct worker *w, struct config *c)
 		     c->limits.connection_age != old->limits.connection_age;
 
 	w->c = c;
+	peer_configure(w);
 	log_set(c->log.level, c->log.format);
 	w->now_ms = worker_clock();
 	if (confirm || times)

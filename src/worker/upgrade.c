@@ -162,7 +162,9 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)
 		if (c->admin)
 			return admin_request(c);
 		a = peer_request(c);
-		return a.status ? upgrade_answer(c, &a, upgrade_retry_after(c->w)) : upgrade_request(c);
+		if (a.status)
+			return upgrade_answer(c, &a, a.status == 400 ? 0 : upgrade_retry_after(c->w));
+		return upgrade_request(c);
 	case HANDSHAKE_FAILED:
 		break;
 	}

@@ -404,6 +404,7 @@ static int worker_start(struct worker *w)
 	struct timeval second = { 1, 0 };
 
 	w->now_ms = worker_clock();
+	peer_configure(w);
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();

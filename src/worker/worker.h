@@ -29,11 +29,14 @@
 #include <wsgate/heritage.h>
 #include <wsgate/log.h>
 #include <wsgate/message.h>
+#include <wsgate/network.h>
+#include <wsgate/proxy.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 
 #define NO_ROUTE UINT32_MAX
 #define NO_SEG UINT16_MAX
+#define NETWORKS_MAX 256
 #define READ_SIZE (64 * 1024)
 #define SEGS_MAX 512 /* frames put together before they are written */
 
@@ -113,6 +116,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool crowded : 1, /* its address is counted */
 		held : 1; /* not read: over its rate */
 	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
+	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter; /* owned; NULL: never limited */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
@@ -154,6 +158,8 @@ struct worker {
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
 	struct wheel wheel, holds; /* holds: clients that are over their rate */
+	struct network networks[NETWORKS_MAX]; /* proxy.networks */
+	size_t nnetworks;
 	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
 	struct conn *conns; /* all of them */
 	struct conn *wait_first, *wait_last;
@@ -290,8 +296,11 @@ uint64_t place_given(const struct conn *c);
 uint64_t place_confirmed(const struct conn *c);
 
 /* peer.c */
+void peer_configure(struct worker *w);
 void peer_accepted(struct conn *c); /* c may be gone */
-void peer_adopted(struct conn *c); /* another worker's, which was let in there */
+/* Another worker's, which was let in there. False: no memory. */
+bool peer_adopted(struct conn *c) __attribute__((warn_unused_result));
+void peer_readable(struct conn *c); /* while c->proxy is there; c may be gone */
 /* Before anything of a request is looked at; status 0: no objection. */
 struct http_answer peer_request(struct conn *c);
 void peer_leave(struct conn *c);

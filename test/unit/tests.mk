@@ -36,6 +36,12 @@ test_origin_SRC = $(HANDSHAKE_SRC)
 # Refuses memory on demand.
 $(B)/test/unit/test_handshake: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 
+UNIT_TESTS += test_proxy
+test_proxy_SRC = \
+	$(HANDSHAKE_SRC) \
+	src/ws/forwarded.c \
+	src/ws/proxy.c
+
 UNIT_TESTS += test_network
 test_network_SRC = \
 	src/base/network.c
