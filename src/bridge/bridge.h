@@ -7,6 +7,7 @@
  *   stale.c     segments of dead masters: what they had taken and not stored
  *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
  *   dispatch.c  service → client: users and their connections
+ *   quota.c     how many connections a user may have
  *   buffer.c    what a user's connections have not taken yet
  *   ended.c     what was confirmed on connections that have ended
  *   bconn.c     giving messages to one connection
@@ -63,6 +64,7 @@ struct bconn {
 	bool retry;	/* that read failed: again with the next tick */
 	bool blocked;
 	bool poisoned;	/* a message of it was refused: what came after is not stored */
+	bool going;	/* superseded, or moved: it does not count any more */
 	bool behind;	/* as shared memory has it: see bconn_note() */
 	uint8_t service; /* row of its worker's services */
 };
@@ -238,6 +240,11 @@ void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
+
+
+/* quota.c: false: it was told that there are too many */
+bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v);
+void quota_moved(struct bconn *c, uint64_t id);
 
 /* buffer.c: what came live and was not taken by all connections */
 bool buffer_add(struct buser *u, struct broker_message *m); /* false: no memory */

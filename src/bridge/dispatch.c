@@ -378,6 +378,8 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 			slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
 		return c;
 	}
+	if (v->state == ROUTE_MOVED)
+		quota_moved(c, v->id);
 	if (v->state == ROUTE_MOVED && !conn_join(c, v))
 		slots_notify(s, DOWN_KICK, &ref, 0, 1012, "moved too late: come back");
 	if (v->state == ROUTE_OPENING) {

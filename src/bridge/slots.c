@@ -218,7 +218,8 @@ static void slot_change(struct slot *s, uint32_t index)
 		ended_now(s, index, &v);
 	} else if (c) {
 		dispatch_marks(b, c, &v);
-	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !dispatch_open(b, s, index, &v)) {
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && quota_admits(s, index, &v) &&
+		   !dispatch_open(b, s, index, &v)) {
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
@@ -408,7 +409,7 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (!slot_scans(s, i, v.state, state))
 			continue;
 		if (state == ROUTE_ENDED ? !ended_found(s, i, &v) :
-					   !s->conns[i] && !dispatch_open(s->b, s, i, &v))
+					   !s->conns[i] && quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again, with back-off */
 	}
 }
