@@ -14,6 +14,8 @@
 #include <wsgate/log.h>
 
 enum confirm_mode { CONFIRM_PONG, CONFIRM_WRITE, CONFIRM_NONE };
+enum filter_mode { FILTER_ON, FILTER_OFF, FILTER_LOG };
+enum switch_mode { SWITCH_OFF, SWITCH_ON };
 enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY }; /* what a message without Ws-Type is */
 
 struct strlist {
@@ -41,6 +43,8 @@ struct config {
 	uint64_t pong_timeout;
 	char *echo_path; /* "" : none */
 	uint64_t drain_timeout;
+	enum filter_mode seccomp;
+	enum switch_mode core_dumps;
 	uint64_t hang_timeout; /* a child silent for so long is killed and replaced; 0: never */
 	struct {
 		enum confirm_mode confirm;
