@@ -27,7 +27,7 @@ B = build$(if $(SAN),-$(SAN))
 Q = $(if $(V),,@)
 
 PKG_CONFIG ?= pkg-config
-PKGS = libevent libnats libssl libcrypto libconfuse jansson zlib
+PKGS = libevent libnats libssl libcrypto libconfuse jansson libseccomp zlib
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
@@ -54,7 +54,7 @@ HARDEN_CC := $(shell $(CC) -fstack-clash-protection -fcf-protection -E -x c /dev
 HARDEN_LD = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 OPT ?= -O2 -g
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -Iinclude -DWSGATE_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(HARDEN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(filter thread,$(SAN)),-Wno-tsan) $(LLHTTP_CFLAGS) $(PKG_CFLAGS) -MMD -MP $(CFLAGS)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -DWSGATE_SANITIZED) $(if $(filter thread,$(SAN)),-Wno-tsan) $(LLHTTP_CFLAGS) $(PKG_CFLAGS) -MMD -MP $(CFLAGS)
 LDFLAGS_ALL = $(HARDEN_LD) $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS = $(LLHTTP_LIBS) $(PKG_LIBS) -lpthread
 

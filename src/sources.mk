@@ -75,6 +75,8 @@ WSGATED_SRC = \
 	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/child.c \
+	src/master/confine.c \
+	src/master/confine_rules.c \
 	src/master/control.c \
 	src/master/family.c \
 	src/master/handover.c \

@@ -7,11 +7,14 @@
 #include <llhttp.h>
 #include <nats/nats.h>
 #include <openssl/crypto.h>
+#include <seccomp.h>
 #include <zlib.h>
 #include "version.h"
 
 int version_print(FILE *out)
 {
+	const struct scmp_version *sc = seccomp_version();
+
 	fprintf(out, "wsgated %s\n", WSGATE_VERSION);
 	fprintf(out, "libevent %s\n", event_get_version());
 #ifdef LLHTTP_VERSION_MAJOR
@@ -22,6 +25,7 @@ int version_print(FILE *out)
 	fprintf(out, "OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
 	fprintf(out, "libconfuse %s\n", confuse_version);
 	fprintf(out, "jansson %s\n", jansson_version_str());
+	fprintf(out, "libseccomp %u.%u.%u\n", sc->major, sc->minor, sc->micro);
 	fprintf(out, "zlib %s\n", zlibVersion());
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }

@@ -17,6 +17,8 @@ enum confirm_mode { CONFIRM_PONG, CONFIRM_WRITE, CONFIRM_NONE };
 enum user_policy { USER_REJECT, USER_SUPERSEDE };
 enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1V2 };
 enum proxy_forwarded { PROXY_FORWARDED_NONE, PROXY_FORWARDED_X, PROXY_FORWARDED_RFC7239 };
+enum filter_mode { FILTER_ON, FILTER_OFF, FILTER_LOG };
+enum switch_mode { SWITCH_OFF, SWITCH_ON };
 enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY }; /* what a message without Ws-Type is */
 
 struct strlist {
@@ -44,6 +46,8 @@ struct config {
 	uint64_t pong_timeout;
 	char *echo_path; /* "" : none */
 	uint64_t drain_timeout;
+	enum filter_mode seccomp;
+	enum switch_mode core_dumps;
 	uint64_t hang_timeout; /* a child silent for so long is killed and replaced; 0: never */
 	struct {
 		enum confirm_mode confirm;

@@ -5,6 +5,7 @@
 #ifndef WSGATE_DAEMON_H
 #define WSGATE_DAEMON_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Opens /dev/null in place of standard descriptors that are closed, lest a socket or a file get their number. */
@@ -43,8 +44,14 @@ int daemon_inherited(void);
 
 /* Resolves a user; "" gives the caller's own ids. 0, or -1 (errno ENOENT: no such user). */
 int daemon_user(const char *name, uid_t *uid, gid_t *gid);
-/* Gives up root for good, with groups and capabilities; does nothing when not root. 0 or -1. */
+/*
+ * Becomes that user, when root ("": stays it), and gives up for good all groups but its own, all
+ * capabilities, and ever to gain any (no_new_privs). When not root the user does not matter, and groups
+ * stay that it may not leave. 0 or -1.
+ */
 int daemon_drop(const char *user);
+/* Whether a crash leaves a core, and whether others of this user may look inside. 0 or -1. daemon_drop() forgets it. */
+int daemon_cores(bool wanted);
 
 /* Raises the soft limit of open files as far as it may. Returns the limit in force. */
 unsigned long daemon_raise_nofile(void);

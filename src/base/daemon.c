@@ -361,37 +361,73 @@ int daemon_user(const char *name, uid_t *uid, gid_t *gid)
 	return -1;
 }
 
+/* EPERM: without CAP_SETPCAP the set stays; with no_new_privs nothing can come of it. */
+static int drop_bounding(void)
+{
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EPERM)
+			return -1;
+	return 0;
+}
+
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
+	/* EINVAL: a kernel before 4.3 has no ambient ones. */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return -1;
 	return (int)syscall(SYS_capset, &h, d);
 }
 
-int daemon_drop(const char *user)
+/* The file of its user's groups is not looked at: whatever a child needs, it was given open. */
+static int drop_ids(uid_t uid, gid_t gid)
 {
-	uid_t uid;
-	gid_t gid;
-
-	if (geteuid() != 0 || user[0] == '\0')
-		return 0;
-	if (daemon_user(user, &uid, &gid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return -1;
-	if (initgroups(user, gid) < 0 || setresgid(gid, gid, gid) < 0 ||
-		setresuid(uid, uid, uid) < 0)
-		return -1;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	if (uid == 0) /* user = "root": asked for */
-		return 0;
-	if (drop_capabilities() < 0)
-		return -1;
-	if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0 ||
-		(gid != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) == 0)) {
+	if (uid != 0 && (setresuid((uid_t)-1, 0, (uid_t)-1) == 0 ||
+				(gid != 0 && setresgid((gid_t)-1, 0, (gid_t)-1) == 0))) {
 		errno = EPERM;
 		return -1;
 	}
+	return 0;
+}
+
+/*
+ * What could raise it again goes first, while that is still allowed. Started by somebody else than
+ * root it may have capabilities all the same, as from AmbientCapabilities= of systemd.
+ */
+int daemon_drop(const char *user)
+{
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+	bool root = geteuid() == 0;
+
+	if (root && daemon_user(user, &uid, &gid) < 0)
+		return -1;
+	if (prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0 || drop_bounding() < 0)
+		return -1;
+	if (root && drop_ids(uid, gid) < 0)
+		return -1;
+	if (!root && setgroups(0, NULL) < 0 && errno != EPERM)
+		return -1;
+	if (drop_capabilities() < 0)
+		return -1;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+int daemon_cores(bool wanted)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_CORE, &r) < 0)
+		return -1;
+	/* The hard limit stays: a later program may be asked for cores. */
+	r.rlim_cur = wanted ? r.rlim_max : 0;
+	/* A pattern that begins with a pipe gets cores whatever the limit is. */
+	if (setrlimit(RLIMIT_CORE, &r) < 0 || prctl(PR_SET_DUMPABLE, wanted, 0, 0, 0) < 0)
+		return -1;
 	return 0;
 }
 

@@ -12,6 +12,8 @@
 #define DAY (24 * HOUR)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+static const char *const filter_words[] = {"on", "off", "log", NULL};
+static const char *const switch_words[] = {"off", "on", NULL};
 static const char *const confirm_words[] = {"pong", "write", "none", NULL};
 static const char *const policy_words[] = {"reject", "supersede", NULL};
 static const char *const protocol_words[] = {"none", "v1v2", NULL};
@@ -23,6 +25,8 @@ static const char *const format_words[] = {"text", "json", NULL};
 #define AT(field) offsetof(struct config, field)
 /* The enums are read and written as unsigned int. */
 _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
+		       sizeof(enum filter_mode) == sizeof(unsigned) &&
+		       sizeof(enum switch_mode) == sizeof(unsigned) &&
 		       sizeof(enum text_mode) == sizeof(unsigned) &&
 		       sizeof(enum user_policy) == sizeof(unsigned) &&
 		       sizeof(enum proxy_protocol) == sizeof(unsigned) &&
@@ -84,6 +88,14 @@ const struct option option_table[] = {
 	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = 3 * SECOND, .max = DAY,
 	  .zero = true, .offset = AT(hang_timeout),
 	  .help = "a child silent for so long is killed and replaced; 0: never" },
+
+	{ .key = "seccomp", .type = OPTION_ENUM, .def = "on", .words = filter_words,
+	  .apply = OPTION_RESTART, .offset = AT(seccomp),
+	  .help = "a system call that a worker or the bridge has no use for: on: ends it, log: is "
+	          "logged, off" },
+	{ .key = "core_dumps", .type = OPTION_ENUM, .def = "off", .words = switch_words,
+	  .apply = OPTION_RESTART, .offset = AT(core_dumps),
+	  .help = "on: a process that crashes leaves a core, with messages and secrets in it" },
 
 	{ .key = "delivery.confirm", .type = OPTION_ENUM, .def = "pong", .words = confirm_words,
 	  .offset = AT(delivery.confirm),

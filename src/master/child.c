@@ -20,8 +20,8 @@
 #include "said.h"
 
 const struct child_row child_table[CHILD_KINDS] = {
-	[CHILD_BRIDGE] = {"bridge", bridge_main, NULL},
-	[CHILD_WORKER] = {"worker", worker_main, config_workers},
+	[CHILD_BRIDGE] = {"bridge", bridge_main, NULL, CONFINE_BRIDGE},
+	[CHILD_WORKER] = {"worker", worker_main, config_workers, CONFINE_WORKER},
 };
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot)
@@ -176,6 +176,10 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	child_close_others(h);
 	if (daemon_drop(config->user) < 0)
 		return child_fatal(h->control, "cannot become user ", config->user);
+	if (daemon_cores(config->core_dumps == SWITCH_ON) < 0)
+		return child_fatal(h->control, "cannot set whether there are core dumps", "");
+	if (confine_install(c->row->calls, config->seccomp) < 0)
+		return child_fatal(h->control, "cannot install the filter of system calls", "");
 	return entry(h);
 }
 

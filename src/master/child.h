@@ -18,6 +18,7 @@
 #include <wsgate/heritage.h>
 #include <wsgate/shm.h>
 
+#include "confine.h"
 #include "handover.h"
 
 enum child_kind { CHILD_BRIDGE, CHILD_WORKER, CHILD_KINDS };
@@ -27,6 +28,7 @@ struct child_row {
 	const char *name;
 	int (*entry)(const struct heritage *h);
 	uint32_t (*count)(const struct config *c); /* NULL: one, whose title has no number */
+	enum confine_who calls;                    /* which system calls it may make */
 };
 extern const struct child_row child_table[CHILD_KINDS];
 

@@ -15,6 +15,7 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 
+#include "confine.h"
 #include "control.h"
 #include "family.h"
 #include "inherit.h"
@@ -421,6 +422,7 @@ static void master_say(const struct master *m, unsigned long files)
 		log_info("listens for clients", kv_str("addr", m->listeners.rows[i].name));
 	if (m->listeners.admin >= 0)
 		log_info("listens for the operator", kv_str("addr", m->listeners.admin_row.name));
+	confine_look(c->seccomp);
 	if (reach < c->max_connections)
 		log_warn("max_connections cannot be reached: raise the limit of open files, or "
 			 "take more workers",

@@ -3,8 +3,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -200,6 +203,61 @@ static void test_user(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+/* All of /proc/self/status that says what one may. */
+static bool powerless(void)
+{
+	static const char *const lines[] = {"CapInh:\t0000000000000000\n",
+		"CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",
+		"CapBnd:\t0000000000000000\n", "CapAmb:\t0000000000000000\n",
+		"NoNewPrivs:\t1\n", "Groups:\t \n"};
+	char buf[8192];
+
+	read_file("/proc/self/status", buf, sizeof(buf));
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		if (!strstr(buf, lines[i])) {
+			fprintf(stderr, "%s not in %s\n", lines[i], buf);
+			return false;
+		}
+	}
+	return prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0) == 0;
+}
+
+/* As ambient ones survive the change of user: with AmbientCapabilities= of systemd it starts so. */
+static int drop_what_was_left(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	const uint32_t some = 1u << CAP_NET_BIND_SERVICE | 1u << CAP_SETPCAP | 1u << CAP_SETGID;
+
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresuid(65534, 65534, 65534) < 0)
+		return 1;
+	d[0] = (struct __user_cap_data_struct){some, some, some};
+	if (syscall(SYS_capset, &h, d) < 0 ||
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) < 0)
+		return 2;
+	return daemon_drop("no-such-user") == 0 && powerless() && geteuid() == 65534 ? 0 : 3;
+}
+
+static int cores_not(void)
+{
+	struct rlimit before, r;
+
+	getrlimit(RLIMIT_CORE, &before);
+	if (daemon_cores(false) < 0 || getrlimit(RLIMIT_CORE, &r) < 0)
+		return 1;
+	if (r.rlim_cur != 0 || r.rlim_max != before.rlim_max || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
+		return 2;
+	if (daemon_cores(true) < 0 || getrlimit(RLIMIT_CORE, &r) < 0)
+		return 3;
+	return r.rlim_cur == before.rlim_max && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ? 0 : 4;
+}
+
+static void test_cores(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(cores_not), 0);
+}
+
 static int drop(void)
 {
 	uid_t r, e, s, want;
@@ -209,8 +267,10 @@ static int drop(void)
 		return 1;
 	if (getresuid(&r, &e, &s) < 0 || r != want || e != want || s != want || getegid() != gid)
 		return 2;
-	if (setuid(0) == 0 || seteuid(0) == 0 || setgid(0) == 0 || getgroups(0, NULL) > 1)
+	if (setuid(0) == 0 || seteuid(0) == 0 || setgid(0) == 0 || getgroups(0, NULL) != 0)
 		return 3;
+	if (!powerless())
+		return 6;
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return 4;
 	/* Now without root: nothing to do. */
@@ -224,7 +284,7 @@ static int drop_to_nobody_known(void)
 
 static int drop_not(void)
 {
-	return daemon_drop("") == 0 && geteuid() == 0 ? 0 : 1;
+	return daemon_drop("") == 0 && geteuid() == 0 && powerless() ? 0 : 1;
 }
 
 static void test_drop(void **state)
@@ -235,6 +295,7 @@ static void test_drop(void **state)
 	assert_int_equal(in_child(drop), 0);
 	assert_int_equal(in_child(drop_to_nobody_known), 0);
 	assert_int_equal(in_child(drop_not), 0);
+	assert_int_equal(in_child(drop_what_was_left), 0);
 }
 
 static int nofile(void)
@@ -275,6 +336,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_user),
 		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_cores),
 		cmocka_unit_test(test_descriptors),
 	};
 	int r;

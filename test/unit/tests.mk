@@ -98,6 +98,14 @@ test_daemon_SRC = \
 	src/base/devlog.c \
 	src/base/log.c
 
+UNIT_TESTS += test_confine
+test_confine_SRC = \
+	src/base/daemon.c \
+	src/base/devlog.c \
+	src/base/log.c \
+	src/master/confine.c \
+	src/master/confine_rules.c
+
 UNIT_TESTS += test_route
 test_route_SRC = \
 	src/ipc/record.c \
@@ -155,6 +163,8 @@ MASTER_RIG_SRC = \
 	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/child.c \
+	src/master/confine.c \
+	src/master/confine_rules.c \
 	src/master/control.c \
 	src/master/family.c \
 	src/master/handover.c \
