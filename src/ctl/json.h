@@ -4,8 +4,8 @@
 #ifndef WSGATE_CTL_JSON_H
 #define WSGATE_CTL_JSON_H
 
-#include <stdbool.h>
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "snapshot.h"
 
