@@ -45,8 +45,9 @@ async function settle(t, gw, bus, records, service, clients) {
 		const left = Object.keys(state.subjects ?? {});
 		const last = await bus.stored(left[0] ?? 'none');
 		const user = left[0]?.split('.').at(-1);
-		records.blame(`${e.message}: ${left.length} users, ${user}: ${last.map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}; ` +
-			`${(await gw.ctl('sessions', NAME, user)).out.trim()}; ${(await gw.ctl('status')).out.split('\n').filter((l) => /^out/.test(l))}`);
+		records.blame(`${e.message}: ${left.length} users`);
+		records.blame(`${user}: ${last.map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
+		for (const line of `${(await gw.ctl('sessions', NAME, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) records.blame(line);
 	});
 	clients.closeAll();
 	await until('all closes', () => clients.allGone, patience).catch((e) => records.blame(e.message));
