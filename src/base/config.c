@@ -33,6 +33,10 @@ int config_fault(struct loading *l, const struct origin *o, const char *key, con
 	va_end(ap);
 	snprintf(l->err, l->errlen, "%s: %s%s%s", where, key ? key : "", key && *key ? ": " : "",
 		text);
+	/* libconfuse repeats what it does not understand, line ends too. */
+	for (char *s = l->err; l->errlen > 0 && *s != '\0'; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = '?';
 	return -1;
 }
 
