@@ -123,10 +123,12 @@ void config_free(struct config *c);
  * secrets, which are left out.
  */
 int config_print(const struct config *c, FILE *out);
-/* The same for config_load_fd() in another process of ours. secrets: with them. */
-int config_write(const struct config *c, bool secrets, FILE *out);
-/* In a process that has no use for them. */
-void config_forget_secrets(struct config *c);
+/* Whom secrets are for: those for the broker are the bridge's alone. */
+enum config_reader { CONFIG_PEOPLE, CONFIG_WORKER, CONFIG_BRIDGE };
+/* The same for config_load_fd() in another process of ours, with the secrets that it may have. */
+int config_write(const struct config *c, enum config_reader reader, FILE *out);
+/* Wipes what such a process may not have; PEOPLE: all of them. */
+void config_forget_secrets(struct config *c, enum config_reader reader);
 
 /* Logs a warning for each key that is set and whose feature is not there yet. */
 void config_warn_unused(const struct config *c);

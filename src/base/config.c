@@ -273,6 +273,12 @@ void config_free(struct config *c)
 	free(c);
 }
 
+static bool may_have(enum config_reader reader, const struct option *o)
+{
+	return !o->secret || reader == CONFIG_BRIDGE ||
+	       (reader == CONFIG_WORKER && strncmp(o->key, "broker.", 7) != 0);
+}
+
 static void print_key(const void *base, const struct option *o, const char *name,
 	const char *indent, bool secrets, FILE *out)
 {
@@ -284,18 +290,19 @@ static void print_key(const void *base, const struct option *o, const char *name
 	putc('\n', out);
 }
 
-void config_forget_secrets(struct config *c)
+void config_forget_secrets(struct config *c, enum config_reader reader)
 {
 	for (size_t i = 0; i < option_count; i++)
-		option_forget(c, &option_table[i]);
+		if (!may_have(reader, &option_table[i]))
+			option_forget(c, &option_table[i]);
 }
 
 int config_print(const struct config *c, FILE *out)
 {
-	return config_write(c, false, out);
+	return config_write(c, CONFIG_PEOPLE, out);
 }
 
-int config_write(const struct config *c, bool secrets, FILE *out)
+int config_write(const struct config *c, enum config_reader reader, FILE *out)
 {
 	const char *section = NULL;
 	size_t i, j, len = 0;
@@ -304,7 +311,7 @@ int config_write(const struct config *c, bool secrets, FILE *out)
 		const struct option *o = &option_table[i];
 		const char *dot = strchr(o->key, '.');
 
-		if (o->hidden && !secrets)
+		if (o->hidden && !may_have(reader, o))
 			continue;
 		if (section && (!dot || strncmp(o->key, section, len) != 0)) {
 			fputs("}\n", out);
@@ -315,7 +322,8 @@ int config_write(const struct config *c, bool secrets, FILE *out)
 			len = (size_t)(dot + 1 - section);
 			fprintf(out, "%.*s {\n", (int)len - 1, section);
 		}
-		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "", secrets, out);
+		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "",
+			may_have(reader, o), out);
 	}
 	fputs(section ? "}\n" : "", out);
 	for (j = 0; j < c->ntls; j++) {

@@ -164,7 +164,7 @@ static int child_open_segment(int fd)
 static void child_forget_secrets(const struct child *c, const struct heritage *h)
 {
 	if (c->row->calls != CONFINE_BRIDGE)
-		config_forget_secrets((struct config *)(uintptr_t)h->config);
+		config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
 }
 
 static int child_run(struct child *c, struct heritage *h, int said)

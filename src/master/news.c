@@ -44,7 +44,7 @@ static int news_file(void)
 	return fd < 0 && errno == EINVAL ? memfd_create("wsgate configuration", flags) : fd;
 }
 
-int news_write(const struct config *c, bool secrets)
+int news_write(const struct config *c, enum config_reader reader)
 {
 	static char buf[4096];
 	int saved, copy, fd = news_file();
@@ -58,7 +58,7 @@ int news_write(const struct config *c, bool secrets)
 	if (!out && copy >= 0)
 		close(copy);
 	if (!out || setvbuf(out, buf, _IOFBF, sizeof(buf)) != 0 ||
-		config_write(c, secrets, out) < 0)
+		config_write(c, reader, out) < 0)
 		goto fail;
 	if (fclose(out) != 0) {
 		out = NULL;

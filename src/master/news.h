@@ -28,7 +28,7 @@ struct news {
 void news_init(struct news *n);
 void news_free(struct news *n);
 /* The text of a configuration, in a file without a name. Its descriptor, or -1 with errno. */
-int news_write(const struct config *c, bool secrets);
+int news_write(const struct config *c, enum config_reader reader);
 /* Everybody is to get it. Takes the descriptors. */
 void news_config(struct family *f, int text, int secret);
 /* The log of the master, as it is now, is to be everybody's. */

@@ -185,8 +185,8 @@ static int reload_prepare(
 	if (reload_try_log(r, next, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
-	text[0] = news_write(next, false);
-	text[1] = text[0] < 0 ? -1 : news_write(next, true);
+	text[0] = news_write(next, CONFIG_WORKER);
+	text[1] = text[0] < 0 ? -1 : news_write(next, CONFIG_BRIDGE);
 	if (text[1] < 0) {
 		no_memory(err, errlen);
 		goto fail;
@@ -232,7 +232,7 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 	reload_say_listeners(r->listeners, &r->retired, "listens there, too");
 	reload_say_listeners(&r->retired, r->listeners, "does not listen there any more");
 	/* The first one is the caller's, and stays: not so its secrets, which workers would inherit. */
-	config_forget_secrets((struct config *)(uintptr_t)f->config);
+	config_forget_secrets((struct config *)(uintptr_t)f->config, CONFIG_PEOPLE);
 	f->config = next;
 	config_free(r->own);
 	r->own = next;

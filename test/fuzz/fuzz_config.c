@@ -34,7 +34,7 @@ static void again(const struct config *c)
 	char err[1024] = "";
 	struct config *d;
 
-	check(f != NULL && config_write(c, true, f) == 0);
+	check(f != NULL && config_write(c, CONFIG_BRIDGE, f) == 0);
 	d = config_load_fd(fd, err, sizeof(err));
 	check(d != NULL && err[0] == '\0');
 	for (size_t i = 0; i < option_count; i++)
@@ -43,7 +43,7 @@ static void again(const struct config *c)
 	for (size_t i = 0; i < c->ntls; i++)
 		check(strcmp(c->tls[i].listen, d->tls[i].listen) == 0);
 	fclose(f);
-	config_forget_secrets(d);
+	config_forget_secrets(d, CONFIG_PEOPLE);
 	config_free(d);
 }
 

@@ -216,7 +216,7 @@ static void test_print_loads_back(void **state)
 		assert_true(fd >= 0);
 		f = fdopen(fd, "w");
 		assert_non_null(f);
-		assert_int_equal(config_write(c, true, f), 0);
+		assert_int_equal(config_write(c, CONFIG_BRIDGE, f), 0);
 		fclose(f);
 		fd = open(path, O_RDONLY);
 		d = config_load_fd(fd, err, sizeof(err));
@@ -293,7 +293,7 @@ static void test_secrets(void **state)
 	fd = mkstemp(path);
 	f = fdopen(fd, "w+");
 	assert_non_null(f);
-	assert_int_equal(config_write(c, true, f), 0);
+	assert_int_equal(config_write(c, CONFIG_BRIDGE, f), 0);
 	d = config_load_fd(fd, err, sizeof(err));
 	assert_non_null(d);
 	assert_string_equal(d->broker.password, "geheim too");
@@ -301,7 +301,7 @@ static void test_secrets(void **state)
 	assert_string_equal(d->broker.url, "nats://me:geheim@a,tls://b");
 	fclose(f);
 	unlink(path);
-	config_forget_secrets(d);
+	config_forget_secrets(d, CONFIG_WORKER);
 	assert_string_equal(d->broker.password, "");
 	assert_string_equal(d->broker.tls_ca_text, "");
 	assert_string_equal(d->broker.url, "nats://xxx@a,tls://b");
