@@ -5,6 +5,7 @@ BASE_SRC = \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
@@ -14,6 +15,7 @@ BASE_SRC = \
 
 IPC_SRC = \
 	src/ipc/chan.c \
+	src/ipc/crowd.c \
 	src/ipc/record.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
@@ -22,11 +24,13 @@ IPC_SRC = \
 
 WS_SRC = \
 	src/ws/answer.c \
+	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
 	src/ws/message.c \
 	src/ws/origin.c \
+	src/ws/proxy.c \
 	src/ws/utf8.c
 
 BROKER_SRC = \
@@ -63,8 +67,10 @@ WSGATED_SRC = \
 	src/bridge/bridge.c \
 	src/bridge/buffer.c \
 	src/bridge/dispatch.c \
+	src/bridge/ended.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
+	src/bridge/quota.c \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
@@ -93,9 +99,12 @@ WSGATED_SRC = \
 	src/worker/arrive.c \
 	src/worker/conn.c \
 	src/worker/heir.c \
+	src/worker/life.c \
 	src/worker/link.c \
+	src/worker/meter.c \
 	src/worker/move.c \
 	src/worker/parcel.c \
+	src/worker/peer.c \
 	src/worker/place.c \
 	src/worker/reconf.c \
 	src/worker/session.c \

@@ -14,6 +14,9 @@
 #include <wsgate/log.h>
 
 enum confirm_mode { CONFIRM_PONG, CONFIRM_WRITE, CONFIRM_NONE };
+enum user_policy { USER_REJECT, USER_SUPERSEDE };
+enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1V2 };
+enum proxy_forwarded { PROXY_FORWARDED_NONE, PROXY_FORWARDED_X, PROXY_FORWARDED_RFC7239 };
 enum filter_mode { FILTER_ON, FILTER_OFF, FILTER_LOG };
 enum switch_mode { SWITCH_OFF, SWITCH_ON };
 enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY }; /* what a message without Ws-Type is */
@@ -61,6 +64,23 @@ struct config {
 	struct {
 		struct strlist allow; /* "same", "any", or scheme://host[:port] with *. as first label */
 	} origin;
+	struct { /* 0: none */
+		uint32_t connections_per_address; /* IPv4: one; IPv6: a /64 */
+		uint32_t connections_per_user;
+		enum user_policy user_policy; /* what the next one does */
+		uint32_t handshakes_per_second; /* of all workers */
+		uint32_t messages_per_second; /* of one connection, from its client; bytes too */
+		uint64_t bytes_per_second;
+		uint64_t burst; /* so much of both may come at once */
+		uint32_t fragments; /* frames of a message */
+		uint64_t idle_timeout;
+		uint64_t connection_age;
+	} limits;
+	struct {
+		struct strlist networks;
+		enum proxy_protocol protocol;
+		enum proxy_forwarded forwarded;
+	} proxy;
 	struct {
 		enum log_level level;
 		char *target;

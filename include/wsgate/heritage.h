@@ -12,7 +12,7 @@
 
 #define HERITAGE_LISTEN_MAX 32
 #define HERITAGE_STALE_MAX 16
-#define HERITAGE_SLOT_MAX 256
+#define HERITAGE_SLOT_MAX 256 /* a slot fits into a byte of a connection's id */
 
 struct heritage {
 	const struct config *config; /* as of the birth; valid as long as the process */

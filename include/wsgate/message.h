@@ -20,6 +20,8 @@ struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	uint8_t *control; /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or
 			     NULL */
 	uint8_t control_len;
+	uint32_t frames;     /* of the data message under way */
+	uint32_t max_frames; /* the caller's; more are refused (1008); 0: any number */
 	bool handed_out; /* the last message was buf: freed by the next call */
 	bool text;       /* the data message under way is text */
 };

@@ -36,6 +36,7 @@ enum down_type {
 	DOWN_FLUSHED = 4, /* answer to UP_FLUSH */
 	DOWN_CLOSE = 5,	  /* a message of this connection was refused: end it with code and reason */
 	DOWN_KICK = 6,	  /* end this connection with code and reason, in good order */
+	DOWN_REFUSED = 7, /* instead of OPENED: too many connections of this user */
 };
 /* How a message goes out: what the service said, or the configuration's delivery.text. */
 enum down_text { DOWN_TEXT_AUTO, DOWN_TEXT_TEXT, DOWN_TEXT_BINARY }; /* auto: text if it is UTF-8 */
@@ -54,7 +55,7 @@ struct down_message {
 	/* then: nrefs struct down_ref, payload */
 };
 #define DOWN_REFS_MAX 64
-struct down_notice { /* OPENED, ENDED, FLUSHED, CLOSE, KICK */
+struct down_notice { /* all but MESSAGE */
 	struct down_ref ref;
 	uint64_t seq; /* OPENED: the start mark; FLUSHED: the stamp of the flush */
 	uint32_t epoch;

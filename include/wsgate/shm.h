@@ -3,7 +3,7 @@
  * and id. Its space is allocated before it is used (posix_fallocate: a full tmpfs is an error, not a SIGBUS).
  *
  *   header | bridge region | slot 0 | slot 1 | … | slot max_workers-1
- *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long names | change list | up ring 0 | up ring 1 | down ring
+ *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long names | change list | crowd | up ring 0 | up ring 1 | down ring
  *
  * The file is sparse: a slot's space is allocated when the slot is first used.
  * One writer per region: header: master, once, before the first fork. Bridge region, down rings' heads, tails of up rings
@@ -17,13 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <wsgate/crowd.h>
 #include <wsgate/ring.h>
 #include <wsgate/route.h>
 #include <wsgate/stats.h>
 
 #define SHM_MAGIC "wsgateSM"
 #ifndef SHM_LAYOUT /* a test builds a program with another one */
-#define SHM_LAYOUT 3
+#define SHM_LAYOUT 4
 #endif
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
@@ -125,6 +126,8 @@ struct route_section shm_routes(const struct shm *shm, unsigned slot);
 /* The bridge's: a bit for each route, set while the connection is behind. */
 _Atomic uint32_t *shm_behind(const struct shm *shm, unsigned slot);
 void shm_changes(const struct shm *shm, unsigned slot, struct changes *out);
+/* Client addresses; the worker's. */
+void shm_crowd(const struct shm *shm, unsigned slot, struct crowd *out);
 void *shm_up_data(const struct shm *shm, unsigned slot, unsigned ring);
 void *shm_down_data(const struct shm *shm, unsigned slot);
 

@@ -35,6 +35,15 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 	X(paused, COUNTER, ONE, "reading_pauses", "Messages of clients that had to wait for room on their way to the broker") \
 	X(stale_records, COUNTER, ONE, "stale_deliveries", "Deliveries for connections that had ended") \
 	X(repeated, COUNTER, ONE, "repeated_deliveries", "Deliveries repeated by a new bridge, and dropped") \
+	X(limited_total, COUNTER, ONE, "limit_max_connections_refusals", "Handshakes refused because of max_connections") \
+	X(limited_address, COUNTER, ONE, "limit_address_refusals", "Connections refused because of limits.connections_per_address") \
+	X(limited_user, COUNTER, ONE, "limit_user_refusals", "Handshakes refused because of limits.connections_per_user") \
+	X(limited_rate, COUNTER, ONE, "limit_handshake_refusals", "Handshakes refused because of limits.handshakes_per_second") \
+	X(limited_pauses, COUNTER, ONE, "limit_rate_pauses", "Pauses in reading because of limits.messages_per_second or bytes_per_second") \
+	X(limited_fragments, COUNTER, ONE, "limit_fragments_closes", "Connections closed because of limits.fragments") \
+	X(limited_idle, COUNTER, ONE, "limit_idle_closes", "Connections closed because of limits.idle_timeout") \
+	X(limited_age, COUNTER, ONE, "limit_age_closes", "Connections closed because of limits.connection_age") \
+	X(proxy_errors, COUNTER, ONE, "proxy_errors", "Connections of a proxy without a valid PROXY header") \
 	X(pong_timeouts, COUNTER, ONE, "pong_timeouts", "Connections ended because no Pong came in time") \
 	X(errors, COUNTER, ONE, "protocol_errors", "Connections ended because of a fault of the client") \
 	X(connections, GAUGE, ONE, "connections", "Open connections") \
@@ -48,6 +57,7 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 	X(duplicates, COUNTER, ONE, "stored_duplicates", "Publishes that the stream had stored before") \
 	X(refused, COUNTER, ONE, "refused_messages", "Messages from clients that the broker refused for good") \
 	X(retries, COUNTER, ONE, "publish_retries", "Publishes to be repeated: no answer, no broker, a full stream") \
+	X(superseded, COUNTER, ONE, "limit_user_superseded", "Connections closed because of limits.user_policy = supersede") \
 	X(delivered, COUNTER, ONE, "delivered_messages", "Messages given to workers, for each connection") \
 	X(fell_behind, COUNTER, ONE, "fell_behind", "How often a connection lost its place in the buffer and had to read the stream again") \
 	X(rereads, COUNTER, ONE, "rereads", "Messages read again from the stream for connections that are behind") \

@@ -164,6 +164,19 @@ static int check_listen(struct loading *l)
 	return 0;
 }
 
+static int check_proxy(struct loading *l)
+{
+	const struct config *c = l->c;
+	const struct origin *from;
+	const char *key = blame(l, "proxy.protocol", "proxy.forwarded", &from);
+
+	if (c->proxy.networks.n || (c->proxy.protocol == PROXY_PROTOCOL_NONE &&
+					   c->proxy.forwarded == PROXY_FORWARDED_NONE))
+		return 0;
+	return config_fault(
+		l, from, key, "from nobody: name the proxies in proxy.networks, or leave it out");
+}
+
 static int check_together(struct loading *l)
 {
 	const struct config *c = l->c;
@@ -180,7 +193,9 @@ static int check_together(struct loading *l)
 	if (strcmp(c->identity.service_cookie, c->identity.user_cookie) == 0)
 		return config_fault(l, from, key,
 			"service_cookie and user_cookie are the same; give them two names");
-	return secrets_check(l) < 0 ? -1 : check_listen(l);
+	if (check_proxy(l) < 0 || secrets_check(l) < 0)
+		return -1;
+	return check_listen(l);
 }
 
 static void raise_level(struct config *c, unsigned steps)

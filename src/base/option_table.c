@@ -15,6 +15,9 @@
 static const char *const filter_words[] = {"on", "off", "log", NULL};
 static const char *const switch_words[] = {"off", "on", NULL};
 static const char *const confirm_words[] = {"pong", "write", "none", NULL};
+static const char *const policy_words[] = {"reject", "supersede", NULL};
+static const char *const protocol_words[] = {"none", "v1v2", NULL};
+static const char *const forwarded_words[] = {"none", "x-forwarded-for", "forwarded", NULL};
 static const char *const text_words[] = {"auto", "text", "binary", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
@@ -25,6 +28,9 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum filter_mode) == sizeof(unsigned) &&
 		       sizeof(enum switch_mode) == sizeof(unsigned) &&
 		       sizeof(enum text_mode) == sizeof(unsigned) &&
+		       sizeof(enum user_policy) == sizeof(unsigned) &&
+		       sizeof(enum proxy_protocol) == sizeof(unsigned) &&
+		       sizeof(enum proxy_forwarded) == sizeof(unsigned) &&
 		       sizeof(enum log_level) == sizeof(unsigned) &&
 		       sizeof(enum log_format) == sizeof(unsigned),
 	"enums");
@@ -125,6 +131,53 @@ const struct option option_table[] = {
 	  .help = "origins of browsers let in: same, any, https://*.example.org; "
 	          "none: no browser" },
 
+	{ .key = "limits.connections_per_address", .type = OPTION_NUMBER32, .def = "0",
+	  .max = 10000000, .offset = AT(limits.connections_per_address),
+	  .help = "connections of one IPv4 address or IPv6 /64, handshakes included; "
+	          "429 beyond; 0: no limit" },
+	{ .key = "limits.connections_per_user", .type = OPTION_NUMBER32, .def = "0",
+	  .max = 10000000, .offset = AT(limits.connections_per_user),
+	  .help = "connections of one user on this gateway, for new ones; 0: no limit" },
+	{ .key = "limits.user_policy", .type = OPTION_ENUM, .def = "reject",
+	  .words = policy_words, .offset = AT(limits.user_policy),
+	  .help = "one more of that user: reject (429), or supersede (the oldest is closed "
+	          "with 4001)" },
+	{ .key = "limits.handshakes_per_second", .type = OPTION_NUMBER32, .def = "0",
+	  .max = 10000000, .offset = AT(limits.handshakes_per_second),
+	  .help = "HTTP requests of clients, each worker its share; 503 beyond; 0: no limit" },
+	{ .key = "limits.messages_per_second", .type = OPTION_NUMBER32, .def = "0",
+	  .max = 10000000, .offset = AT(limits.messages_per_second),
+	  .help = "messages and Pings of one client, read no faster; 0: no limit" },
+	{ .key = "limits.bytes_per_second", .type = OPTION_SIZE, .def = "0", .min = K,
+	  .max = 1024 * G, .zero = true, .offset = AT(limits.bytes_per_second),
+	  .help = "bytes of one client, headers of frames included, read no faster; "
+	          "0: no limit" },
+	{ .key = "limits.burst", .type = OPTION_TIME, .def = "2s", .min = 100, .max = HOUR,
+	  .offset = AT(limits.burst),
+	  .help = "so much time's worth of messages and bytes may come at once" },
+	{ .key = "limits.fragments", .type = OPTION_NUMBER32, .def = "0", .max = UINT32_MAX,
+	  .offset = AT(limits.fragments),
+	  .help = "frames of one message of a client; 1008 beyond; 0: no limit" },
+	{ .key = "limits.idle_timeout", .type = OPTION_TIME, .def = "0", .min = SECOND,
+	  .max = 365 * DAY, .zero = true, .offset = AT(limits.idle_timeout),
+	  .help = "a connection without a message either way for so long is closed with 1001; "
+	          "0: never" },
+	{ .key = "limits.connection_age", .type = OPTION_TIME, .def = "0", .min = SECOND,
+	  .max = 365 * DAY, .zero = true, .offset = AT(limits.connection_age),
+	  .help = "a connection is closed with 1012 when it is 80 to 100 % of this old; "
+	          "0: never" },
+
+	{ .key = "proxy.networks", .type = OPTION_LIST, .def = "", .max = 256,
+	  .offset = AT(proxy.networks), .check = value_check_network,
+	  .help = "proxies whose word on the client's address is taken: addresses, or networks "
+	          "like 10.0.0.0/8" },
+	{ .key = "proxy.protocol", .type = OPTION_ENUM, .def = "none", .words = protocol_words,
+	  .offset = AT(proxy.protocol),
+	  .help = "v1v2: connections of those begin with a PROXY header, version 1 or 2; none" },
+	{ .key = "proxy.forwarded", .type = OPTION_ENUM, .def = "none",
+	  .words = forwarded_words, .offset = AT(proxy.forwarded),
+	  .help = "header that is taken from those: none, x-forwarded-for, forwarded (RFC 7239)" },
+
 	{ .key = "log.level", .type = OPTION_ENUM, .def = "info", .words = level_words,
 	  .offset = AT(log.level),
 	  .help = "error, warn, info, debug or trace" },
@@ -202,7 +255,7 @@ const struct option option_table[] = {
 	  .help = "messages not received until then are lost; 0: kept for ever" },
 	{ .key = "stream.max_bytes", .type = OPTION_SIZE, .def = "0", .max = INT64_MAX,
 	  .offset = AT(stream.max_bytes),
-	  .help = "size of the stream; a full one refuses; 0: no limit" },
+	  .help = "size of the stream; a full one refuses (see wsgate(7) for nats-server before 2.10.5); 0: no limit" },
 	{ .key = "stream.max_messages_per_user", .type = OPTION_NUMBER, .def = "0",
 	  .max = INT64_MAX, .offset = AT(stream.max_messages_per_user),
 	  .help = "messages waiting for one user; more are refused; 0: no limit" },

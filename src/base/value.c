@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wsgate/network.h>
 #include <wsgate/subject.h>
 #include "value.h"
 
@@ -307,4 +308,13 @@ const char *value_check_readable(const char *s)
 	if (fd >= 0)
 		close(fd);
 	return good ? NULL : "must be the path of a PEM file that can be read";
+}
+
+const char *value_check_network(const char *s)
+{
+	struct network n;
+
+	return network_parse(s, &n) ? NULL
+				    : "must be an address or a network like 10.0.0.0/8, with no bits "
+				      "set behind its prefix";
 }

@@ -7,7 +7,9 @@
  *   stale.c     segments of dead masters: what they had taken and not stored
  *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
  *   dispatch.c  service → client: users and their connections
+ *   quota.c     how many connections a user may have
  *   buffer.c    what a user's connections have not taken yet
+ *   ended.c     what was confirmed on connections that have ended
  *   bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -62,6 +64,7 @@ struct bconn {
 	bool retry;	/* that read failed: again with the next tick */
 	bool blocked;
 	bool poisoned;	/* a message of it was refused: what came after is not stored */
+	bool going;	/* superseded, or moved: it does not count any more */
 	bool behind;	/* as shared memory has it: see bconn_note() */
 	uint8_t service; /* row of its worker's services */
 };
@@ -81,6 +84,7 @@ struct buser {
 	uint64_t floor; /* nothing above it and at most head is missing in the buffer */
 	uint64_t head;	/* last message that came from the broker */
 	struct buser *dirty_next;
+	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	bool wanted, closing, dirty;
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
@@ -126,6 +130,7 @@ struct slot {
 	_Atomic uint32_t *behind; /* a bit for each route */
 	struct bconn **conns; /* owned, by route index */
 	struct bconn *blocked_first, *blocked_last;
+	unsigned held; /* routes that have ended and keep a mark: ended.c */
 	struct notice *notice_first, *notice_last;
 };
 
@@ -218,8 +223,8 @@ int dispatch_start(struct bridge *b);
 void dispatch_stop(struct bridge *b);
 /* A route that is new (ROUTE_OPENING), or one that a predecessor served. NULL: no memory. */
 struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
-/* During the scan: a route that ended, and its predecessor may not have removed what was confirmed there. False: no memory. */
-bool dispatch_ended(struct bridge *b, const struct route_view *v);
+/* NULL: there is none, or no memory to make one. */
+struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make);
 /* After the scan of a new bridge: opens the queues. */
 void dispatch_opened_all(struct bridge *b);
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v);
@@ -236,6 +241,11 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
 
+
+/* quota.c: false: it was told that there are too many */
+bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v);
+void quota_moved(struct bconn *c, uint64_t id);
+
 /* buffer.c: what came live and was not taken by all connections */
 bool buffer_add(struct buser *u, struct broker_message *m); /* false: no memory */
 void buffer_drop_first(struct buser *u);
@@ -243,6 +253,15 @@ void buffer_drop(struct buser *u);
 void buffer_trim(struct buser *u); /* what all have taken goes */
 /* Too much: who lags reads again from the stream; the broker is told whether to send more. */
 void buffer_budget(struct buser *u);
+/* ended.c: routes whose connection has ended */
+void ended_now(struct slot *s, uint32_t index, const struct route_view *v);
+/* In the scan of a new bridge: its worker waits to be told. False: no memory. */
+bool ended_found(struct slot *s, uint32_t index, const struct route_view *v);
+/* The same for a dead worker's; out: the user, NULL: none. */
+bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out);
+/* Their places may be used again. */
+void ended_release(struct buser *u);
+void ended_drop(struct buser *u); /* at the end of the process: a successor finds them again */
 
 /* window.c: what a connection has and did not confirm */
 bool window_open(const struct bconn *c, size_t len);

@@ -62,6 +62,7 @@ static void user_free(struct buser *u)
 		*at = u->dirty_next;
 	}
 	buffer_drop(u);
+	ended_release(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
 	free(u);
@@ -377,6 +378,8 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 			slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
 		return c;
 	}
+	if (v->state == ROUTE_MOVED)
+		quota_moved(c, v->id);
 	if (v->state == ROUTE_MOVED && !conn_join(c, v))
 		slots_notify(s, DOWN_KICK, &ref, 0, 1012, "moved too late: come back");
 	if (v->state == ROUTE_OPENING) {
@@ -392,18 +395,11 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 	return c;
 }
 
-bool dispatch_ended(struct bridge *b, const struct route_view *v)
+struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make)
 {
-	struct identity id = { v->service, v->user, v->service_len, v->user_len };
-	struct buser *u = user_find(b, &id);
+	struct buser *u = user_find(b, id);
 
-	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
-		return true; /* those who are here know what all have confirmed */
-	if (!u)
-		u = user_new(b, &id);
-	if (u && v->confirmed > u->mark)
-		u->mark = u->head = u->floor = v->confirmed;
-	return u != NULL;
+	return u || !make ? u : user_new(b, id);
 }
 
 void dispatch_opened_all(struct bridge *b)
@@ -415,6 +411,8 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 {
 	uint64_t confirmed = v->confirmed < c->pos ? v->confirmed : c->pos;
 
+	if (c->user->ended && v->state == ROUTE_OPEN)
+		ended_release(c->user); /* its marks are in a living route again */
 	if (v->epoch != b->epoch || confirmed <= c->confirmed)
 		return;
 	c->confirmed = confirmed;
@@ -523,6 +521,7 @@ static bool user_stop(void *value, void *arg)
 		free(c->out);
 		free(c);
 	}
+	ended_drop(u);
 	user_free(u);
 	return true;
 }

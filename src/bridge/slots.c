@@ -198,7 +198,6 @@ static void slot_change(struct slot *s, uint32_t index)
 {
 	struct bridge *b = s->b;
 	struct route_view v;
-	struct down_ref ref;
 	struct bconn *c;
 
 	if (index >= s->routes.n || !route_read(&s->routes, index, &v))
@@ -212,15 +211,15 @@ static void slot_change(struct slot *s, uint32_t index)
 		if (c)
 			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {
-		ref = (struct down_ref){ v.generation, index, 0 };
 		if (c) {
 			dispatch_marks(b, c, &v);
 			dispatch_end(b, c);
 		}
-		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
+		ended_now(s, index, &v);
 	} else if (c) {
 		dispatch_marks(b, c, &v);
-	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !dispatch_open(b, s, index, &v)) {
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && quota_admits(s, index, &v) &&
+		   !dispatch_open(b, s, index, &v)) {
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
@@ -395,25 +394,22 @@ static bool slot_scans(const struct slot *s, uint32_t index, enum route_state is
 static void slot_scan(struct slot *s, enum route_state state)
 {
 	struct route_view v;
+	struct buser *u;
 
 	for (uint32_t i = 0; i < s->routes.n; i++) {
-		struct down_ref ref;
-
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
 			continue;
 		if (v.generation >> 32 != slot_generation(s)) {
 			/* Of a worker that died while there was no bridge. */
 			if (state == ROUTE_ENDED && v.generation >> 32 > stat_get(s->words->buried) &&
-				!dispatch_ended(s->b, &v))
+				!ended_mark(s->b, &v, &u))
 				_exit(1);
 			continue;
 		}
 		if (!slot_scans(s, i, v.state, state))
 			continue;
-		ref = (struct down_ref){ v.generation, i, 0 };
-		if (state == ROUTE_ENDED && dispatch_ended(s->b, &v))
-			slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
-		else if (!s->conns[i] && (state == ROUTE_ENDED || !dispatch_open(s->b, s, i, &v)))
+		if (state == ROUTE_ENDED ? !ended_found(s, i, &v) :
+					   !s->conns[i] && quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again, with back-off */
 	}
 }

@@ -23,7 +23,7 @@ static bool stale_written(const struct stale *st)
 static void stale_check(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
-	struct proto_stale done = { i, 0 };
+	struct proto_stale done = {i, 0};
 
 	if (!st->mapped || st->done)
 		return;
@@ -38,6 +38,43 @@ static void stale_check(struct bridge *b, unsigned i)
 		return;
 	st->done = true;
 	log_info("all messages of an older segment are stored");
+}
+
+/* Nothing is known of the stream yet: what the dead one knew is where we begin. */
+static void stale_inherit(struct bridge *b, const struct shm_bridge *old)
+{
+	struct shm_bridge *sb = b->shm.bridge;
+
+	if (stat_get(sb->created))
+		return;
+	b->epoch = atomic_load(&old->epoch);
+	atomic_store(&sb->epoch, b->epoch);
+	stat_set(sb->last_seq, stat_get(old->last_seq));
+	atomic_store(&sb->created, atomic_load(&old->created));
+}
+
+/* What clients had confirmed there, and may not be removed. Of the newest alone: an older one's
+ * epoch may be over. */
+static void stale_marks(struct bridge *b, const struct shm *old)
+{
+	if (b->connected || !stat_get(old->bridge->created))
+		return; /* their own bridge has had its time for that */
+	stale_inherit(b, old->bridge);
+	if (stat_get(old->bridge->created) != stat_get(b->shm.bridge->created) ||
+		atomic_load(&old->bridge->epoch) != b->epoch)
+		return;
+	for (unsigned slot = 0; slot < old->header->sizes.max_workers; slot++) {
+		struct route_section routes;
+		struct route_view v;
+		struct buser *u;
+
+		if (!shm_slot_used(old, slot))
+			continue;
+		routes = shm_routes(old, slot);
+		for (uint32_t i = 0; i < routes.n; i++)
+			if (route_read(&routes, i, &v) && !ended_mark(b, &v, &u))
+				return; /* without memory they come again */
+	}
 }
 
 static int stale_map(struct bridge *b, unsigned i)
@@ -73,6 +110,8 @@ static int stale_map(struct bridge *b, unsigned i)
 			list[st->nsources - 1] = src;
 		}
 	}
+	if (i == b->h->nstale - 1)
+		stale_marks(b, &st->shm);
 	publish_read_merged(list, st->nsources);
 	free(list);
 	st->mapped = true;
@@ -83,7 +122,7 @@ static int stale_map(struct bridge *b, unsigned i)
 static void stale_try(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (st->done)
 		return;

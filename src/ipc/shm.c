@@ -23,7 +23,7 @@ _Static_assert(offsetof(struct shm_bridge, epoch) == 0 && offsetof(struct shm_br
 
 /* Offsets within a slot; all page-aligned. */
 struct slot_layout {
-	uint64_t behind, ids, routes, longs, changes, up[SHM_UP_RINGS], down, size;
+	uint64_t behind, ids, routes, longs, changes, crowd, up[SHM_UP_RINGS], down, size;
 };
 
 static uint64_t page_up(uint64_t n)
@@ -46,6 +46,8 @@ static struct slot_layout shm_layout(const struct shm_sizes *s)
 	at += page_up((uint64_t)s->routes * ROUTE_LONG);
 	l.changes = at;
 	at += page_up((uint64_t)changes_size_for(s->routes) * sizeof(uint32_t));
+	l.crowd = at;
+	at += page_up((uint64_t)crowd_size_for(s->routes) * sizeof(struct crowd_entry));
 	for (unsigned i = 0; i < SHM_UP_RINGS; i++) {
 		l.up[i] = at;
 		at += s->up_size;
@@ -280,6 +282,15 @@ void shm_changes(const struct shm *shm, unsigned slot, struct changes *out)
 	out->list = (_Atomic uint32_t *)(void *)(slot_at(shm, slot) + l.changes);
 	out->size = changes_size_for(shm->header->sizes.routes);
 	out->pushed = NULL;
+}
+
+void shm_crowd(const struct shm *shm, unsigned slot, struct crowd *out)
+{
+	const struct shm_header *h = shm->header;
+
+	out->entries = (struct crowd_entry *)(void *)(slot_at(shm, slot) + shm_layout(&h->sizes).crowd);
+	out->size = crowd_size_for(h->sizes.routes);
+	memcpy(&out->secret, h->id, sizeof(out->secret));
 }
 
 void *shm_up_data(const struct shm *shm, unsigned slot, unsigned ring)

@@ -139,6 +139,7 @@ static uint8_t *copy_of(const uint8_t *data, size_t len)
 /* False: no memory, or it does not add up. */
 static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct parcel_parts *p)
 {
+	life_goes_on(c, h->figures.opened_s, h->data_s);
 	c->heard_ms = h->heard_ms < c->w->now_ms ? h->heard_ms : c->w->now_ms;
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
@@ -187,10 +188,14 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 		close(fd);
 		return NULL;
 	}
+	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, false, &h->peer) : conn_adopt(w, fd, &h->peer);
+	if (c && !peer_adopted(c)) {
+		conn_free(c);
+		return NULL;
+	}
 	if (h->kind == PARCEL_FRESH)
-		return conn_accept(w, fd, false, &h->peer);
+		return c;
 	parcel_open(h, body, &p);
-	c = conn_adopt(w, fd, &h->peer);
 	if (c && conn_fill(c, h, &p) && conn_route(c, h, &p.who))
 		return c;
 	if (c)

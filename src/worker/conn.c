@@ -91,6 +91,8 @@ void conn_free(struct conn *c)
 	struct worker *w = c->w;
 
 	link_unwait(c);
+	meter_free(c);
+	peer_leave(c);
 	move_forget(c);
 	if (c->state == CONN_ARRIVING)
 		arrive_forget(c);
@@ -320,7 +322,7 @@ static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
 /* May bytes be parsed now? */
 static bool conn_takes(const struct conn *c)
 {
-	if (c->waiting || c->pending || c->frozen || c->control_queued > CONTROL_QUEUED_MAX)
+	if (c->waiting || c->pending || c->frozen || c->held || c->control_queued > CONTROL_QUEUED_MAX)
 		return false;
 	return c->state == CONN_REQUEST || c->state == CONN_OPEN || c->state == CONN_CLOSING ||
 	       (c->state == CONN_PARTING && !c->flushing);
@@ -385,6 +387,10 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	w->now_ms = worker_clock();
+	if (c->proxy) {
+		peer_readable(c);
+		return;
+	}
 	n = recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -400,7 +406,8 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 	c->fed = 1;
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
 		return;
-	(void)!conn_feed(c, w->read_buf, (size_t)n);
+	if (conn_feed(c, w->read_buf, (size_t)n))
+		meter_bytes(c, (size_t)n);
 }
 
 /* ---- from one worker to another ---- */
@@ -421,6 +428,7 @@ void conn_leave(struct conn *c)
 {
 	conn_read_off(c);
 	link_unwait(c);
+	meter_release(c);
 	if (c->write_ev)
 		event_free(c->write_ev);
 	c->write_ev = NULL;

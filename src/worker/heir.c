@@ -37,6 +37,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->ping_mark = c->ping_mark;
 	h->ping_count = c->ping_count;
 	h->ping_ms = c->ping_ms;
+	h->data_s = c->data_s;
 	ws_reader_save(&c->reader, &h->reader, &p->message, &p->control);
 	if (c->route != NO_ROUTE)
 		place_describe(c, h, &p->who);

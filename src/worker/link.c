@@ -308,6 +308,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		w->segs[c->last_seg].next = w->nsegs;
 	c->last_seg = w->nsegs++;
 	route_set_given(&w->routes, c->route, v->m->seq);
+	c->data_s = (uint32_t)(w->now_ms / 1000);
 	tally_out(c, v->m->len);
 }
 
@@ -346,6 +347,9 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
 		link_changed(w, c->route); /* its marks may be above those of a bridge's successor */
 		upgrade_opened(c);
+	} else if (type == DOWN_REFUSED) {
+		if (c->state == CONN_OPENING)
+			upgrade_refused(c);
 	} else if (type == DOWN_OPENED && stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
 		link_changed(w, c->route);
@@ -462,6 +466,8 @@ int link_start(struct worker *w)
 	atomic_store_explicit(&w->slot->generation, w->h->generation, memory_order_seq_cst);
 	w->routes = shm_routes(&w->shm, w->h->slot);
 	shm_changes(&w->shm, w->h->slot, &w->changes);
+	shm_crowd(&w->shm, w->h->slot, &w->crowd);
+	crowd_clear(&w->crowd);
 	ring_attach_writer(&w->up, &w->slot->up[up], shm_up_data(&w->shm, w->h->slot, up),
 		w->shm.header->sizes.up_size);
 	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),

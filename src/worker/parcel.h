@@ -46,7 +46,8 @@ struct parcel_head {
 	uint8_t reserved[2];
 	uint64_t conn;
 	struct route_figures figures;
-	uint32_t ping_count, reserved3;
+	uint32_t ping_count;
+	uint32_t data_s; /* CLOCK_MONOTONIC; 0: not known */
 	struct route_peer peer;
 	uint8_t reserved2[6];
 	uint64_t given, confirmed;

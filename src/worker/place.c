@@ -59,6 +59,8 @@ bool place_open(struct conn *c, const struct identity *who)
 		log_error("no random bytes for the name of a connection", kv_errno(errno));
 		return false;
 	}
+	/* Its first two digits name the worker where it began. */
+	c->id = (c->id & UINT64_C(0x00ffffffffffffff)) | (uint64_t)c->w->h->slot << 56;
 	clock_gettime(CLOCK_REALTIME, &now);
 	birth.id = c->id;
 	birth.figures.opened_s = (uint32_t)now.tv_sec;

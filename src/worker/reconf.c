@@ -13,19 +13,23 @@ static void reconf_failed(struct worker *w, const char *what, int error)
 	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "%s: %s", what, strerror(error));
 }
 
-/* Deadlines were set by the old times. Those that are over by now are spread: a Ping a millisecond.
+/*
+ * Deadlines were set by the old times. Those that are over by now are spread: a Ping a millisecond,
+ * and who is too old or idle now one in ten, because they come back.
  */
 static void reconf_connections(struct worker *w, bool confirm, bool times)
 {
 	struct conn *c, *next;
-	uint64_t late = w->now_ms;
+	uint64_t late = w->now_ms, over = w->now_ms;
 
 	for (c = w->conns; c; c = next) {
 		next = c->next;
 		if (c->state == CONN_OPEN && times) {
 			uint64_t due = session_deadline(c);
 
-			conn_deadline(c, due > w->now_ms ? due : ++late);
+			if (due <= w->now_ms)
+				due = life_due(c) <= w->now_ms ? (over += 10) : ++late;
+			conn_deadline(c, due);
 		}
 		if (confirm)
 			session_prove(c);
@@ -36,9 +40,12 @@ static void reconf_swap(struct worker *w, struct config *c)
 {
 	const struct config *old = w->c;
 	bool confirm = c->delivery.confirm != old->delivery.confirm;
-	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout;
+	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout ||
+		     c->limits.idle_timeout != old->limits.idle_timeout ||
+		     c->limits.connection_age != old->limits.connection_age;
 
 	w->c = c;
+	peer_configure(w);
 	log_set(c->log.level, c->log.format);
 	w->now_ms = worker_clock();
 	if (confirm || times)

@@ -222,6 +222,8 @@ static bool session_echo(struct conn *c, uint8_t opcode, const uint8_t *data, si
 
 static bool session_message(struct conn *c, const struct ws_read *m)
 {
+	c->data_s = (uint32_t)(c->w->now_ms / 1000);
+	meter_message(c);
 	if (c->echo)
 		return session_echo(c, m->opcode, m->data, m->len);
 	if (link_put_message(c, m->opcode == WS_TEXT, m->data, m->len) == LINK_PUT)
@@ -257,6 +259,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	size_t max = c->echo ? c->w->c->max_message : link_max_message(c->w);
 	struct ws_read m;
 
+	c->reader.max_frames = c->w->c->limits.fragments;
 	*used = ws_reader_feed(&c->reader, buf, len, max, &m);
 	switch (m.kind) {
 	case WS_READ_NONE:
@@ -264,6 +267,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	case WS_READ_MESSAGE:
 		return session_message(c, &m);
 	case WS_READ_PING:
+		meter_message(c);
 		return c->close_sent || session_reply(c, WS_PONG, m.data, m.len);
 	case WS_READ_PONG:
 		return session_pong(c, m.data, m.len);
@@ -272,6 +276,8 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 		return session_peer_close(c, m.code);
 	case WS_READ_ERROR:
 		*used = len;
+		if (m.code == WS_CODE_POLICY)
+			stat_add(c->w->slot->stats.limited_fragments, 1);
 		return session_fail(c, m.code, m.reason);
 	}
 	return true;
@@ -289,18 +295,16 @@ void session_drained(struct conn *c)
 static bool session_pong_late(struct conn *c)
 {
 	uint64_t unsent = conn_unsent(c), now = c->w->now_ms;
+	bool unread;
 
-	if (now < c->ping_ms + c->w->c->pong_timeout) {
-		conn_deadline(c, c->ping_ms + c->w->c->pong_timeout);
-		return true;
-	}
-	if (unsent < c->unsent_last || c->waiting || c->pending || c->frozen) {
+	unread = c->waiting || c->pending || c->frozen || meter_held_since(c, c->ping_ms);
+	if (unsent < c->unsent_last || unread) {
 		bool first_look = c->unsent_last == UINT64_MAX;
 
 		c->unsent_last = unsent;
-		if (!first_look || unsent || c->waiting || c->pending || c->frozen) {
+		if (!first_look || unsent || unread) {
 			c->ping_ms = now;
-			conn_deadline(c, now + c->w->c->pong_timeout);
+			conn_deadline(c, session_deadline(c));
 			return true;
 		}
 	}
@@ -311,21 +315,34 @@ static bool session_pong_late(struct conn *c)
 
 uint64_t session_deadline(const struct conn *c)
 {
-	if (c->ping_out)
-		return c->ping_ms + c->w->c->pong_timeout;
-	return c->heard_ms + c->w->c->ping_interval;
+	uint64_t life = life_due(c);
+	uint64_t due = c->ping_out ? c->ping_ms + c->w->c->pong_timeout : c->heard_ms + c->w->c->ping_interval;
+
+	return life < due ? life : due;
+}
+
+static bool session_open_due(struct conn *c)
+{
+	uint64_t due, now = c->w->now_ms;
+	uint16_t code;
+	const char *over = life_over(c, &code);
+
+	if (over)
+		return session_close(c, code, over);
+	if (c->ping_out && now >= c->ping_ms + c->w->c->pong_timeout)
+		return session_pong_late(c);
+	if (!c->ping_out && now >= c->heard_ms + c->w->c->ping_interval && !session_ping(c))
+		return false;
+	due = session_deadline(c);
+	conn_deadline(c, due > now ? due : now + 100);
+	return true;
 }
 
 bool session_timeout(struct conn *c)
 {
 	switch ((enum conn_state)c->state) {
 	case CONN_OPEN:
-		if (c->ping_out)
-			return session_pong_late(c);
-		if (c->w->now_ms >= c->heard_ms + c->w->c->ping_interval && !session_ping(c))
-			return false;
-		conn_deadline(c, session_deadline(c) > c->w->now_ms ? session_deadline(c) : c->w->now_ms + 100);
-		return true;
+		return session_open_due(c);
 	case CONN_PARTING:
 		if (c->flushing)
 			return session_end(c, "its messages could not be stored in time");

@@ -8,7 +8,7 @@
 
 #define RETRY_AFTER 5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come at once */
 
-static unsigned upgrade_retry_after(const struct worker *w)
+unsigned upgrade_retry_after(const struct worker *w)
 {
 	return RETRY_AFTER + (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
 }
@@ -59,6 +59,7 @@ static bool upgrade_accept(struct conn *c)
 	handshake_free(c->hs);
 	c->hs = NULL;
 	c->counted = 1;
+	life_begin(c);
 	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
@@ -71,6 +72,15 @@ void upgrade_opened(struct conn *c)
 {
 	if (upgrade_accept(c))
 		(void)!conn_resume(c);
+}
+
+void upgrade_refused(struct conn *c)
+{
+	static const struct http_answer many = { 429, "too many connections of this user", "" };
+
+	stat_add(c->w->slot->stats.limited_user, 1);
+	if (upgrade_answer(c, &many, upgrade_retry_after(c->w)))
+		place_end(c);
 }
 
 bool upgrade_timeout(struct conn *c)
@@ -97,8 +107,10 @@ static bool upgrade_route(struct conn *c, const struct handshake_identity *who, 
 	case LINK_BROKER_READY:
 		break;
 	}
-	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id))
+	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id)) {
+		stat_add(w->slot->stats.limited_total, 1);
 		return upgrade_unavailable(c, "too many connections", named);
+	}
 	conn_set_state(c, CONN_OPENING);
 	return true;
 }
@@ -147,7 +159,12 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)
 		*used = len;
 		return true;
 	case HANDSHAKE_DONE:
-		return c->admin ? admin_request(c) : upgrade_request(c);
+		if (c->admin)
+			return admin_request(c);
+		a = peer_request(c);
+		if (a.status)
+			return upgrade_answer(c, &a, a.status == 400 ? 0 : upgrade_retry_after(c->w));
+		return upgrade_request(c);
 	case HANDSHAKE_FAILED:
 		break;
 	}

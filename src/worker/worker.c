@@ -105,6 +105,7 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);
 		struct route_peer peer;
+		struct conn *c;
 		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
@@ -116,7 +117,9 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		worker_peer(&ss, &peer);
 		if (!l->admin)
 			stat_add(w->slot->stats.accepted, 1);
-		conn_accept(w, fd, l->admin, &peer);
+		c = conn_accept(w, fd, l->admin, &peer);
+		if (c && !l->admin)
+			peer_accepted(c);
 		if (l->admin)
 			return; /* one shared socket: the other workers have their turn */
 	}
@@ -401,11 +404,13 @@ static int worker_start(struct worker *w)
 	struct timeval second = { 1, 0 };
 
 	w->now_ms = worker_clock();
+	peer_configure(w);
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
 	if (!w->base || !w->read_buf || link_start(w) < 0 ||
-		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0)
+		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
+		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
 	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
@@ -440,6 +445,7 @@ static void worker_free(struct worker *w)
 	chan_free(w->master);
 	chan_free(w->bell);
 	wheel_stop(&w->wheel);
+	wheel_stop(&w->holds);
 	link_stop(w);
 	if (w->base)
 		event_base_free(w->base);

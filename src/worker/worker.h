@@ -8,6 +8,8 @@
  *   link.c     the rings
  *   place.c    the routes: these two alone touch shared memory, but for counting
  *   tally.c    counts what connections do
+ *   peer.c     the client's address, and the limits on those who come
+ *   meter.c    how fast a client may send    life.c  how long it may stay
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
@@ -22,15 +24,19 @@
 
 #include <wsgate/chan.h>
 #include <wsgate/config.h>
+#include <wsgate/crowd.h>
 #include <wsgate/handshake.h>
 #include <wsgate/heritage.h>
 #include <wsgate/log.h>
 #include <wsgate/message.h>
+#include <wsgate/network.h>
+#include <wsgate/proxy.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 
 #define NO_ROUTE UINT32_MAX
 #define NO_SEG UINT16_MAX
+#define NETWORKS_MAX 256
 #define READ_SIZE (64 * 1024)
 #define SEGS_MAX 512 /* frames put together before they are written */
 
@@ -107,6 +113,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		kicked : 1; /* LEAVING: it is to be closed, with close_code */
 	bool pending_text : 1; /* of the message that waits */
 	bool by_client : 1;    /* its end began on the other side */
+	bool crowded : 1, /* its address is counted */
+		held : 1; /* not read: over its rate */
+	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
+	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
+	struct meter *meter; /* owned; NULL: never limited */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
@@ -146,7 +157,10 @@ struct worker {
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
-	struct wheel wheel;
+	struct wheel wheel, holds; /* holds: clients that are over their rate */
+	struct network networks[NETWORKS_MAX]; /* proxy.networks */
+	size_t nnetworks;
+	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
 	struct conn *conns; /* all of them */
 	struct conn *wait_first, *wait_last;
 	size_t nconns;
@@ -158,6 +172,7 @@ struct worker {
 	struct shm_slot *slot;
 	struct route_section routes;
 	struct changes changes;
+	struct crowd crowd;
 	struct ring up, down;
 	uint64_t up_reclaimed; /* our own records up to here were looked at after their release */
 	uint32_t bell_rung;
@@ -223,6 +238,8 @@ void conn_expired(void *arg, struct wheel_node *n);
 void conn_deadline(struct conn *c, uint64_t at_ms);
 
 /* upgrade.c: false: c is gone */
+unsigned upgrade_retry_after(const struct worker *w);
+void upgrade_refused(struct conn *c); /* the bridge: too many of this user */
 bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
 bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
 void upgrade_opened(struct conn *c);
@@ -277,6 +294,31 @@ struct identity place_identity(const struct conn *c); /* of a connection that ha
 void place_confirm(struct conn *c, uint64_t seq);
 uint64_t place_given(const struct conn *c);
 uint64_t place_confirmed(const struct conn *c);
+
+/* peer.c */
+void peer_configure(struct worker *w);
+void peer_accepted(struct conn *c); /* c may be gone */
+/* Another worker's, which was let in there. False: no memory. */
+bool peer_adopted(struct conn *c) __attribute__((warn_unused_result));
+void peer_readable(struct conn *c); /* while c->proxy is there; c may be gone */
+/* Before anything of a request is looked at; status 0: no objection. */
+struct http_answer peer_request(struct conn *c);
+void peer_leave(struct conn *c);
+
+/* meter.c: one was read; may stop the reading, nothing else */
+void meter_message(struct conn *c);
+void meter_bytes(struct conn *c, size_t n);
+bool meter_held_since(const struct conn *c, uint64_t ms);
+void meter_release(struct conn *c);
+void meter_free(struct conn *c);
+void meter_expired(void *arg, struct wheel_node *n);
+
+/* life.c */
+void life_begin(struct conn *c);
+void life_goes_on(struct conn *c, uint32_t opened_s, uint32_t data_s); /* in another worker */
+uint64_t life_due(const struct conn *c); /* UINT64_MAX: never */
+/* NULL: not yet; else why it is to be closed. */
+const char *life_over(struct conn *c, uint16_t *code);
 
 /* wheel.c */
 int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms, void (*expired)(void *, struct wheel_node *), void *arg);

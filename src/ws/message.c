@@ -102,9 +102,13 @@ static void control_piece(struct ws_reader *r, const struct ws_frame_event *ev, 
 static void data_begin(struct ws_reader *r, const struct ws_frame_event *ev, size_t max_message,
 	struct ws_read *out)
 {
-	if (ev->opcode != WS_CONT)
+	if (ev->opcode != WS_CONT) {
 		r->text = ev->opcode == WS_TEXT;
-	if (r->len > max_message || ev->length > max_message - r->len)
+		r->frames = 0;
+	}
+	if (r->max_frames && ++r->frames > r->max_frames)
+		fail(out, WS_CODE_POLICY, "message in too many frames");
+	else if (r->len > max_message || ev->length > max_message - r->len)
 		fail(out, WS_CODE_TOO_BIG, "message too big");
 }
 

@@ -65,6 +65,20 @@ bool authority_parse(const char *s, size_t len, struct authority *a)
 	return s[n] == ':' && port_parse(s + n + 1, len - n - 1, &a->port);
 }
 
+/* A browser writes a host in ASCII, decoded, and without userinfo: nothing that another parser could take apart. */
+static bool is_plain(const struct authority *a)
+{
+	if (a->host[0] == '[')
+		return true;
+	for (size_t i = 0; i < a->host_len; i++) {
+		char c = a->host[i];
+
+		if (c == '%' || c == '~' || (c == '.' && (i == 0 || a->host[i - 1] == '.')))
+			return false;
+	}
+	return true;
+}
+
 /* RFC 6454 6.2: scheme "://" host [ ":" port ], and nothing behind. */
 static bool origin_parse(const char *s, bool rule, struct origin *o)
 {
@@ -81,9 +95,9 @@ static bool origin_parse(const char *s, bool rule, struct origin *o)
 	o->wildcard = rule && strncmp(host, "*.", 2) == 0;
 	if (o->wildcard)
 		host += 2;
-	if (!authority_parse(host, strlen(host), &o->at))
+	if (!authority_parse(host, strlen(host), &o->at) || !is_plain(&o->at))
 		return false;
-	return !o->wildcard || (o->at.host[0] != '[' && o->at.host[0] != '.');
+	return !o->wildcard || o->at.host[0] != '[';
 }
 
 static bool equal(const char *a, size_t alen, const char *b, size_t blen)

@@ -1,7 +1,8 @@
 /*
- * An allocator that fails on demand, linked into a wsgated of its own (see fault.mk): its own calls by --wrap, those
- * of libevent by its hook. The file that WSGATE_FAILING names holds two words that the test writes: the pid that
- * suffers, and how many of 1000 allocations fail there.
+ * An allocator that fails on demand, linked into a wsgated of its own (see fault.mk): its own calls
+ * by --wrap, those of libevent by its hook. The file that WSGATE_FAILING names holds two words that
+ * the test writes: the pid that suffers, and how many of 1000 allocations fail there; above 1000
+ * the process says so on standard error and aborts, as libraries do.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +26,15 @@ static volatile const uint32_t *words;
 
 static int fails(void)
 {
+	static const char last_words[] = "failing: these are the last words\n";
 	static _Thread_local uint64_t state = 88172645463325252u;
 
 	if (!words || !words[1] || words[0] != (uint32_t)getpid())
 		return 0;
+	if (words[1] > 1000) {
+		(void)!write(STDERR_FILENO, last_words, sizeof(last_words) - 1);
+		abort();
+	}
 	state ^= state << 13;
 	state ^= state >> 7;
 	state ^= state << 17;

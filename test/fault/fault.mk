@@ -9,7 +9,7 @@ fault: all fault-build
 	$(Q)BUILD=$(B) scripts/test fault $(T)
 
 check-faults:
-	$(Q)scripts/deps build check
+	$(Q)scripts/deps build fault
 	$(Q)$(MAKE) --no-print-directory all fault-build
 	$(Q)BUILD=$(B) scripts/test faults $(T)
 

@@ -23,8 +23,8 @@ async function spread(t, gw) {
 	const clients = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/u${i}`)));
 	const slots = new Map();
 	for (const line of (await gw.ctl('sessions')).out.split('\n')) {
-		const m = /^\S+ +(u\d+) +\S+-(\d+)-\S+/.exec(line);
-		if (m) slots.set(m[1], Number(m[2]));
+		const m = /^\S+ +(u\d+) .*\b([0-9a-f]{2})[0-9a-f]{14}\b/.exec(line); // the worker is the first byte of the id
+		if (m) slots.set(m[1], Number.parseInt(m[2], 16));
 	}
 	return clients.map((c, i) => ({ c, user: `u${i}`, slot: slots.get(`u${i}`) }));
 }
@@ -43,7 +43,7 @@ async function othersServe({ gw, bus }, all, gone) {
 }
 
 for (const [what, before, bytes] of [
-	['the header of a record', 40 + 6, Buffer.from([0xff, 0xff, 0xff, 0x7f, 9, 9, 9, 9])],
+	['the header of a record', 48 + 6, Buffer.from([0xff, 0xff, 0xff, 0x7f, 9, 9, 9, 9])],
 	['what a record says about itself', 6 + 12, Buffer.from([0xff, 0xff, 0xff, 0xff])],
 ]) {
 	await test(`up ring: ${what} is damaged`, async (t) => {
@@ -53,7 +53,7 @@ for (const [what, before, bytes] of [
 		await victim.c.send('needle of the haystack');
 		await victim.c.ping();
 		gw.restarts = true;
-		// Before the text: service and user ("chat", "u0"), the record's own fields (32), its header (8).
+		// Before the text: service and user ("chat", "u0"), the record's own fields (40), its header (8).
 		assert.equal(scribble(gw, 'needle of the haystack', before, bytes), 1);
 		go();
 		await until('the end of that worker', () => gw.pid(title) !== pid && victim.c.closed);

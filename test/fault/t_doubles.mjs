@@ -32,6 +32,13 @@ async function noBridge(gw) {
 	return go;
 }
 
+// The bridge remembers them until all is removed, and the broker does not answer.
+async function removalsAsked({ gw }) {
+	const figure = async (what) => Number(new RegExp(`(\\d+) ${what}`).exec((await gw.ctl('status')).out)[1]);
+	await until('the bridge to ask for the removal of all', async () => (await figure('removals under way')) === 3 * users.length);
+	assert.equal(await figure('users'), users.length);
+}
+
 async function comeBack(t, { gw, bus }) {
 	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
 	await Promise.all(users.map((u) => bus.publish(recv('chat', u), 'new')));
@@ -67,5 +74,30 @@ await test('confirmed to a worker that dies while there is no bridge: the next b
 	process.kill(p.gw.pid('worker 0'), 'SIGKILL');
 	await Promise.all(clients.map((c) => c.ended()));
 	back();
+	await comeBack(t, p);
+});
+
+await test('confirmed and closed, and the bridge dies before it is removed: its successor removes it', async (t) => {
+	const p = await t.pair({ workers: 2 });
+	const { clients } = await confirmed(t, p, () => p.nats.pause());
+	await closeAll(clients);
+	await removalsAsked(p);
+	// What the dead bridge asked for is lost with the broker.
+	await p.gw.murder('bridge');
+	await p.nats.proc.kill();
+	await p.nats.start();
+	await p.gw.ready();
+	await comeBack(t, p);
+});
+
+await test('confirmed, and everything dies before it is removed: the next start removes it', async (t) => {
+	const p = await t.pair({ workers: 2 });
+	const { clients } = await confirmed(t, p, () => p.nats.pause());
+	await Promise.all(clients.map((c) => c.ping())); // behind the Pongs
+	await removalsAsked(p);
+	await p.gw.massacre();
+	await p.nats.proc.kill();
+	await p.nats.start();
+	await p.gw.start();
 	await comeBack(t, p);
 });

@@ -4,11 +4,12 @@ import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
 
-const pad = 'x'.repeat(2000), number = (m) => m.text.split(' ')[0];
+// Large ones: nats-server before 2.10.5 takes a message that fits but for its overhead, and drops the oldest for it.
+const pad = 'x'.repeat(8000), number = (m) => m.text.split(' ')[0];
 
 await test('full for a while: clients stay and wait, all is stored in order when somebody reads', async (t) => {
-	const { bus, gw } = await t.pair({ stream: { max_bytes: '256k' }, broker: { full_timeout: '60s' } });
-	const users = numbers(10).map((i) => `u${i}`), N = 60; // 1.2 MB
+	const { bus, gw } = await t.pair({ stream: { max_bytes: '300k' }, broker: { full_timeout: '60s' } });
+	const users = numbers(10).map((i) => `u${i}`), N = 15; // 1.2 MB
 	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
 	const sent = Promise.all(clients.map(async (c) => {
 		for (let i = 0; i < N; i++) await c.send(`${i} ${pad}`);
@@ -30,7 +31,7 @@ await test('full for a while: clients stay and wait, all is stored in order when
 });
 
 await test('full for too long: 1013 to those whose messages are refused, and what is stored of each is its beginning', async (t) => {
-	const { bus, gw } = await t.pair({ stream: { max_bytes: '64k' }, broker: { full_timeout: '500ms' } });
+	const { bus, gw } = await t.pair({ stream: { max_bytes: '250k' }, broker: { full_timeout: '500ms' } });
 	const users = numbers(10).map((i) => `u${i}`);
 	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
 	const idle = await t.client(gw, 'chat/idle');

@@ -1,19 +1,40 @@
 // Clients that read nothing, or one byte a second: a bounded window each, and nobody else waits for them.
-import { test, assert, until, sleep } from '../e2e/lib/scenario.mjs';
+import net from 'node:net';
+import { test, assert, until, within, sleep } from '../e2e/lib/scenario.mjs';
 import { SLOW } from '../e2e/lib/proc.mjs';
 import { recv } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
+import { PING, PONG, upgrade } from '../e2e/lib/raw.mjs';
 import { percentile } from './judge/verdict.mjs';
 import { rss } from './lib/memory.mjs';
+
+// A client that takes one byte a second from its socket: { socket, bytes }
+async function crawler(t, gw, where) {
+	const c = { bytes: 0, head: '' };
+	const taken = (n, buf) => {
+		if (c.head.endsWith('\r\n\r\n')) return (c.bytes += n), false; // and no more for now
+		c.head += buf.toString('latin1', 0, n);
+		return !c.head.endsWith('\r\n\r\n');
+	};
+	c.socket = net.connect({ port: gw.port, host: '127.0.0.1', onread: { buffer: Buffer.alloc(1), callback: taken } });
+	c.socket.on('error', () => {});
+	c.socket.write(upgrade(where));
+	await until('an answer', () => c.head.endsWith('\r\n\r\n'));
+	assert.match(c.head, / 101 /);
+	const crawl = setInterval(() => c.socket.resume(), 1000);
+	c.socket.on('close', () => clearInterval(crawl));
+	t.clients.push(() => c.socket.destroy());
+	return c;
+}
 
 // Round trips of others while something goes on: publish, delivered.
 async function latency(bus, clients, n) {
 	const took = [];
 	for (let i = 0; i < n; i++) {
 		await Promise.all(clients.map(async (c, k) => {
-			const since = performance.now();
+			const since = performance.now(), came = new Promise((done) => c.ws.once('message', done));
 			await bus.publish(recv('chat', `other${k}`), String(i));
-			await c.next();
+			await within('a message', came);
 			took.push(performance.now() - since);
 		}));
 		await sleep(5);
@@ -25,37 +46,35 @@ await test('one that reads nothing and one that reads a byte a second cost a win
 	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '120s', delivery: { window: '128k', user_buffer: '128k' } });
 	const others = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/other${i}`)));
 	const before = await latency(bus, others, 100), small = rss(gw);
-	const deaf = await t.raw(gw), slow = await t.raw(gw);
+	const deaf = await t.raw(gw), slow = await crawler(t, gw, '/ws/chat/slow/');
 	await deaf.open('/ws/chat/deaf/');
-	await slow.open('/ws/chat/slow/');
 	deaf.socket.pause();
-	slow.socket.pause();
-	const crawl = setInterval(() => slow.socket.read(1), 1000);
 	const pad = 'z'.repeat(4000), N = 4000; // 16 MB for each of them
 	const flood = bus.publishAll(N, (i) => [recv('chat', i % 2 ? 'deaf' : 'slow'), `${i} ${pad}`], 200);
 	const during = await latency(bus, others, 100);
 	await flood;
 	const after = await latency(bus, others, 100), large = rss(gw);
-	clearInterval(crawl);
+	assert.ok(slow.bytes < 100, `${slow.bytes} bytes read`);
+	slow.socket.destroy();
 	console.log(`latency of others, median/p99 ms: before ${before.median.toFixed(2)}/${before.p99.toFixed(1)}, ` +
 		`while 16 MB come for them ${during.median.toFixed(2)}/${during.p99.toFixed(1)}, ` +
 		`then ${after.median.toFixed(2)}/${after.p99.toFixed(1)}; ${((large - small) / 1024).toFixed(0)} kB more memory`);
 	// Windows, budgets and buffers of the broker's client, not 16 MB.
-	assert.ok(large - small < (6 << 20) * SLOW, `${large - small} bytes more`);
+	// (A sanitizer keeps what was freed.)
+	if (SLOW === 1) assert.ok(large - small < 6 << 20, `${large - small} bytes more`);
 	assert.ok(after.p99 < before.p99 * 5 + 20 * SLOW, 'others are slowed down while they stand still');
 	assert.ok((await bus.count(recv('chat', 'deaf'))) > N / 2 - 100, 'what it does not take stays in the stream');
-	// They read at last, and have everything.
-	for (const r of [deaf, slow]) r.socket.resume();
-	for (const r of [deaf, slow]) {
-		const pong = setInterval(() => {
-			while (r.taken < r.frames.length) {
-				const f = r.frames[r.taken++];
-				if (f.opcode === 9) r.send(10, f.data);
-			}
-		}, 5);
-		await until('all of it', () => r.data().length >= N / 2, 60000);
-		clearInterval(pong);
-		assert.deepEqual(r.data().map((f) => f.data.toString('latin1', 0, 6).split(' ')[0]),
-			numbers(N).filter((i) => i % 2 === (r === deaf ? 1 : 0)));
-	}
+	// One reads at last, the other one comes back: both have everything.
+	deaf.socket.resume();
+	const pong = setInterval(() => {
+		while (deaf.taken < deaf.frames.length) {
+			const f = deaf.frames[deaf.taken++];
+			if (f.opcode === PING) deaf.send(PONG, f.data);
+		}
+	}, 5);
+	await until('all of it', () => deaf.data().length >= N / 2, 60000);
+	clearInterval(pong);
+	assert.deepEqual(deaf.data().map((f) => f.data.toString('latin1', 0, 6).split(' ')[0]), numbers(N).filter((i) => i % 2 === 1));
+	const back = await t.client(gw, 'chat/slow');
+	assert.deepEqual((await back.take(N / 2, 60000)).map((m) => m.text.split(' ')[0]), numbers(N).filter((i) => i % 2 === 0));
 }, { ms: 120000 });

@@ -1,6 +1,6 @@
 /*
- * The control channel: the input is cut into messages (a length of two bytes before each) and sent as it is. What is
- * not in the table, or not of its size, ends the channel; nothing else happens.
+ * The control channel: the input is cut into messages (a length of two bytes before each) and sent
+ * as it is. What is not in the table, or not of its size, ends the channel; nothing else happens.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -23,13 +23,13 @@ static void touch(const void *p, size_t n)
 		sink ^= ((const uint8_t *)p)[i];
 }
 
-#define HANDLER(name, body_size)                              \
-	static void name(void *arg, const void *body, int fd) \
-	{                                                     \
-		(void)arg;                                    \
-		touch(body, body_size);                       \
-		if (fd >= 0)                                  \
-			close(fd);                            \
+#define HANDLER(name, body_size)                                                                   \
+	static void name(void *arg, const void *body, int fd)                                      \
+	{                                                                                          \
+		(void)arg;                                                                         \
+		touch(body, body_size);                                                            \
+		if (fd >= 0)                                                                       \
+			close(fd);                                                                 \
 	}
 HANDLER(on_slot, sizeof(struct proto_slot))
 HANDLER(on_text, sizeof(struct proto_text))

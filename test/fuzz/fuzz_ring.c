@@ -1,7 +1,7 @@
 /*
- * Shared memory as a scribbler left it: 16 bytes of words (how far head and tail are from the start), then the ring.
- * The first byte says which reader: 1 the worker's, else the bridge's. Whatever lies there, a reader stays inside,
- * comes to an end, and understands the next writer.
+ * Shared memory as a scribbler left it: 16 bytes of words (how far head and tail are from the
+ * start), then the ring. The first byte says which reader: 1 the worker's, else the bridge's.
+ * Whatever lies there, a reader stays inside, comes to an end, and understands the next writer.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -410,6 +410,13 @@ static void test_sets(void **state)
 			       "or raise the other"},
 		{"listen=", "-o: listen: 0 values; there must be 1 to 32"},
 		{"listen=a:1,", "-o: listen: \"\" must be host:port or [v6]:port, port 1 to 65535"},
+		{"proxy.networks=10.0.0.1/8",
+			"-o: proxy.networks: \"10.0.0.1/8\" must be an address or a network like "
+			"10.0.0.0/8, with no bits set behind its prefix"},
+		{"proxy.forwarded=forwarded", "-o: proxy.forwarded: from nobody: name the proxies in "
+					      "proxy.networks, or leave it out"},
+		{"limits.idle_timeout=10ms", "-o: limits.idle_timeout: \"10ms\" is out of range; it "
+					     "must be 1s to 365d, or 0 for none"},
 		{"user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing "
 			      "quote missing?"},
 	};

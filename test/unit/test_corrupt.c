@@ -1,4 +1,5 @@
-/* Readers of both rings and of the control channel, against records that were scribbled on: seeded, so repeatable. */
+/* Readers of both rings and of the control channel, against records that were scribbled on: seeded,
+ * so repeatable. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -63,8 +64,8 @@ static void put_up(struct rig *g, uint32_t n)
 static void put_down(struct rig *g, uint32_t n)
 {
 	bool notice = dice(3) == 0;
-	size_t size = notice ? sizeof(struct down_notice) + n % 100 :
-			       sizeof(struct down_message) + 2 * sizeof(struct down_ref) + n;
+	size_t size = notice ? sizeof(struct down_notice) + n % 100
+			     : sizeof(struct down_message) + 2 * sizeof(struct down_ref) + n;
 	void *p = ring_reserve(&g->w, notice ? DOWN_CLOSE : DOWN_MESSAGE, size);
 
 	if (!p)
@@ -99,7 +100,8 @@ static bool read_all(struct rig *g, bool up)
 		struct down_view d;
 
 		assert_true(pos >= last && g->r.pos > pos && g->r.pos - last <= SIZE);
-		assert_true((const uint8_t *)p >= g->data && (const uint8_t *)p + size <= g->data + SIZE);
+		assert_true((const uint8_t *)p >= g->data &&
+			    (const uint8_t *)p + size <= g->data + SIZE);
 		last = g->r.pos;
 		touch(p, size);
 		if (up ? !up_parse(p, size, &u) : !down_parse(type, p, size, &d))
@@ -303,7 +305,8 @@ static void test_channel(void **unused)
 		close(fds[1]);
 	}
 	assert_true(refused > 500 && handled > 500);
-	assert_int_equal(count_fds(), before); /* what came along is closed, whatever it came with */
+	assert_int_equal(
+		count_fds(), before); /* what came along is closed, whatever it came with */
 	event_base_free(base);
 }
 

@@ -441,6 +441,43 @@ static void test_random_traffic(void **state)
 	}
 }
 
+/* Tiny frames: memory is a small multiple of what they carry, empty ones take none, and their number may be bounded. */
+static void test_many_frames(void **state)
+{
+	struct ws_reader r = {.len = 0};
+	struct ws_read m;
+
+	(void)state;
+	in.n = 0;
+	for (int i = 0; i < 20000; i++)
+		frame(i ? 0 : WS_TEXT, "x", 1);
+	asked_most = 0;
+	assert_int_equal(ws_reader_feed(&r, in.b, in.n, MAX, &m), in.n);
+	assert_int_equal(m.kind, WS_READ_NONE);
+	assert_int_equal(r.len, 20000);
+	assert_true(r.cap <= 2 * r.len && asked_most <= 2 * r.len);
+	ws_reader_clear(&r);
+
+	in.n = 0;
+	for (int i = 0; i < 20000; i++)
+		frame(i ? 0 : WS_TEXT, "", 0);
+	asked = 0;
+	assert_int_equal(ws_reader_feed(&r, in.b, in.n, MAX, &m), in.n);
+	assert_int_equal(asked, 0);
+	ws_reader_clear(&r);
+
+	r.max_frames = 3;
+	for (int n = 1; n <= 4; n++) {
+		in.n = 0;
+		for (int i = 0; i < n; i++)
+			frame((uint8_t)((i ? 0 : WS_TEXT) | (i == n - 1 ? 0x80 : 0)), "x", 1);
+		ws_reader_feed(&r, in.b, in.n, MAX, &m);
+		assert_int_equal(m.kind, n <= 3 ? WS_READ_MESSAGE : WS_READ_ERROR);
+	}
+	assert_int_equal(m.code, WS_CODE_POLICY);
+	ws_reader_clear(&r);
+}
+
 static void test_restore_refuses(void **state)
 {
 	static const uint8_t bytes[200];
@@ -473,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_protocol_errors),
 		cmocka_unit_test(test_random_traffic),
+		cmocka_unit_test(test_many_frames),
 		cmocka_unit_test(test_restore_refuses),
 	};
 

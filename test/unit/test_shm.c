@@ -79,6 +79,7 @@ static void test_slots_apart(void **state)
 	for (unsigned i = 0; i < sizes.max_workers; i++) {
 		struct route_section r = shm_routes(&shm, i);
 		struct changes c;
+		struct crowd crowd;
 
 		assert_true(shm_slot_used(&shm, i));
 		shm_changes(&shm, i, &c);
@@ -86,6 +87,8 @@ static void test_slots_apart(void **state)
 		memset(r.routes, (int)i + 1, r.n * sizeof(struct route));
 		memset(r.longs, (int)i + 1, (size_t)r.n * ROUTE_LONG);
 		memset((void *)(uintptr_t)c.list, (int)i + 1, c.size * sizeof(uint32_t));
+		shm_crowd(&shm, i, &crowd);
+		memset((void *)(uintptr_t)crowd.entries, (int)i + 1, crowd.size * sizeof(struct crowd_entry));
 		memset(shm_up_data(&shm, i, 0), (int)i + 1, sizes.up_size);
 		memset(shm_up_data(&shm, i, 1), (int)i + 1, sizes.up_size);
 		memset(shm_down_data(&shm, i), (int)i + 1, sizes.down_size);
@@ -95,6 +98,7 @@ static void test_slots_apart(void **state)
 		const uint8_t *last = (const uint8_t *)shm_down_data(&shm, i) + sizes.down_size - 1;
 
 		assert_int_equal(*first, i + 1);
+		assert_int_equal(((uint8_t *)shm_up_data(&shm, i, 0))[-1], i + 1);
 		assert_int_equal(*last, i + 1);
 		assert_int_equal(((uint8_t *)shm_up_data(&shm, i, 0))[sizes.up_size - 1], i + 1);
 		assert_int_equal(((uint8_t *)shm_up_data(&shm, i, 1))[0], i + 1);

@@ -36,6 +36,16 @@ test_origin_SRC = $(HANDSHAKE_SRC)
 # Refuses memory on demand.
 $(B)/test/unit/test_handshake: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 
+UNIT_TESTS += test_proxy
+test_proxy_SRC = \
+	$(HANDSHAKE_SRC) \
+	src/ws/forwarded.c \
+	src/ws/proxy.c
+
+UNIT_TESTS += test_network
+test_network_SRC = \
+	src/base/network.c
+
 UNIT_TESTS += test_table
 test_table_SRC = \
 	src/base/table.c
@@ -48,6 +58,7 @@ test_config_SRC = \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
@@ -59,6 +70,7 @@ test_option_SRC = \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
@@ -119,8 +131,13 @@ test_notify_SRC = \
 	src/base/log.c \
 	src/master/notify.c
 
+UNIT_TESTS += test_crowd
+test_crowd_SRC = \
+	src/ipc/crowd.c
+
 UNIT_TESTS += test_shm
 test_shm_SRC = \
+	src/ipc/crowd.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
 	src/ipc/shm.c

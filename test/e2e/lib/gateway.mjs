@@ -33,7 +33,7 @@ let counter = 0;
 
 export class Gateway {
 	// opts: config (laid over the defaults of the tests), args, env, nofile (limit of open files), via (command before it),
-	// program (instead of the built one)
+	// program (instead of the built one), under (valgrind …)
 	constructor(t, nats, opts) {
 		this.t = t;
 		this.nats = nats;
@@ -77,7 +77,7 @@ export class Gateway {
 	async start(ready = true) {
 		assert.ok(!this.proc || this.proc.exit, 'runs already');
 		const limit = this.opts.nofile ? ['prlimit', `--nofile=${this.opts.nofile}`] : [];
-		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
+		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), ...(this.opts.under ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
 		this.proc = new Proc(cmd, args, { logfile: this.logfile, env: this.opts.env });
 		if (ready) await this.ready();
 		else await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));

@@ -210,7 +210,7 @@ export class Records {
 		if (!(k < u.next)) return this.blame(`${name}: ${k} is stored, which nobody sent`);
 		seq += this.wipes * 1e9; // its numbers begin anew
 		const c = u.sentBy[k];
-		const slot = Number.parseInt(wsConn?.split('-')[1] ?? '', 16);
+		const slot = Number.parseInt(wsConn?.slice(0, 2) ?? '', 16);
 		if (Number.isInteger(slot)) c.slot = slot;
 		if (u.seq[k] === undefined) {
 			u.seq[k] = seq;

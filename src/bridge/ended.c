@@ -1,0 +1,101 @@
+#include <stdlib.h>
+
+#include "bridge.h"
+
+/* Of a slot: a part of the places that it has beyond its share, so that a broker which removes
+ * nothing fills up nobody. */
+#define HELD_MAX 128
+
+/*
+ * A route whose connection has ended keeps what was confirmed there until that is removed from the
+ * stream, or another route of the same user says it: a bridge killed in between would forget it
+ * otherwise.
+ */
+struct ended {
+	struct ended *next;
+	struct slot *slot;
+	struct down_ref ref;
+};
+
+static bool ended_listed(const struct buser *u, const struct slot *s, const struct down_ref *ref)
+{
+	for (const struct ended *e = u->ended; e; e = e->next)
+		if (e->slot == s && e->ref.generation == ref->generation)
+			return true;
+	return false;
+}
+
+/* False: too many wait, or there is no memory for one more. */
+static bool ended_keep(struct buser *u, struct slot *s, const struct down_ref *ref)
+{
+	struct ended *e = s->held < HELD_MAX ? malloc(sizeof(*e)) : NULL;
+
+	if (!e)
+		return false;
+	s->held++;
+	*e = (struct ended){u->ended, s, *ref};
+	u->ended = e;
+	return true;
+}
+
+void ended_release(struct buser *u)
+{
+	while (u->ended) {
+		struct ended *e = u->ended;
+
+		u->ended = e->next;
+		e->slot->held--;
+		slots_notify(e->slot, DOWN_ENDED, &e->ref, 0, 0, NULL);
+		free(e);
+	}
+}
+
+void ended_drop(struct buser *u)
+{
+	while (u->ended) {
+		struct ended *e = u->ended;
+
+		u->ended = e->next;
+		free(e);
+	}
+}
+
+void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
+{
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct buser *u = dispatch_user(s->b, &id, false);
+	struct down_ref ref = {v->generation, index, 0};
+
+	if (u && ended_listed(u, s, &ref))
+		return;
+	/* While the broker is away places are not held: it may be for long. */
+	if (!u || !u->closing || !u->mark || !s->b->connected || !ended_keep(u, s, &ref))
+		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
+}
+
+bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out)
+{
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct buser *u = dispatch_user(b, &id, false);
+
+	*out = NULL;
+	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
+		return true; /* if others are here, they know what all have confirmed */
+	u = dispatch_user(b, &id, true);
+	if (u && v->confirmed > u->mark)
+		u->mark = u->head = u->floor = v->confirmed;
+	*out = u;
+	return u != NULL;
+}
+
+bool ended_found(struct slot *s, uint32_t index, const struct route_view *v)
+{
+	struct down_ref ref = {v->generation, index, 0};
+	struct buser *u;
+
+	if (!ended_mark(s->b, v, &u))
+		return false;
+	if (!u || !ended_keep(u, s, &ref))
+		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
+	return true;
+}

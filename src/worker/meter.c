@@ -1,0 +1,99 @@
+/*
+ * meter: how fast a client may send. Over its rate nothing is read from it for a while; it is not closed.
+ *
+ * Each rate is a moment up to which it has been used: more than limits.burst before now counts as that; when it lies
+ * ahead, the client waits until then. A message is let in whole, and paid for afterwards.
+ */
+#include <stdlib.h>
+
+#include <wsgate/log.h>
+
+#include "worker.h"
+
+struct meter {
+	struct wheel_node timer; /* in w->holds while the client waits */
+	struct conn *c;
+	uint64_t messages_us, bytes_us;
+	uint64_t held_ms; /* when a hold ended last */
+};
+
+/* Without memory it is not limited. */
+static struct meter *meter_of(struct conn *c)
+{
+	if (!c->meter)
+		c->meter = calloc(1, sizeof(*c->meter));
+	if (c->meter)
+		c->meter->c = c;
+	return c->meter;
+}
+
+static void meter_hold(struct conn *c, uint64_t until_us)
+{
+	struct worker *w = c->w;
+
+	if (c->held || c->state != CONN_OPEN || until_us <= w->now_ms * 1000)
+		return;
+	c->held = 1;
+	conn_read_off(c);
+	wheel_set(&w->holds, &c->meter->timer, until_us / 1000 + 1, w->now_ms);
+	stat_add(w->slot->stats.limited_pauses, 1);
+	log_some_infos(5, "a client is over its rate: it is read more slowly",
+		kv_uint("ms", until_us / 1000 + 1 - w->now_ms), kv_more(conn_who(c)));
+}
+
+static void meter_use(struct conn *c, uint64_t *at_us, uint64_t n, uint64_t rate)
+{
+	uint64_t now_us = c->w->now_ms * 1000, burst_us = c->w->c->limits.burst * 1000;
+
+	if (now_us > burst_us && *at_us < now_us - burst_us)
+		*at_us = now_us - burst_us;
+	*at_us += n * 1000000 / rate;
+	meter_hold(c, *at_us);
+}
+
+void meter_message(struct conn *c)
+{
+	uint32_t rate = c->w->c->limits.messages_per_second;
+
+	if (rate && meter_of(c))
+		meter_use(c, &c->meter->messages_us, 1, rate);
+}
+
+void meter_bytes(struct conn *c, size_t n)
+{
+	uint64_t rate = c->w->c->limits.bytes_per_second;
+
+	if (rate && meter_of(c))
+		meter_use(c, &c->meter->bytes_us, n, rate);
+}
+
+/* Perhaps its Pong lies unread behind what it may not send yet. */
+bool meter_held_since(const struct conn *c, uint64_t ms)
+{
+	return c->held || (c->meter && c->meter->held_ms >= ms);
+}
+
+void meter_release(struct conn *c)
+{
+	if (!c->held)
+		return;
+	c->held = 0;
+	c->meter->held_ms = c->w->now_ms;
+	wheel_del(&c->w->holds, &c->meter->timer);
+}
+
+void meter_free(struct conn *c)
+{
+	meter_release(c);
+	free(c->meter);
+	c->meter = NULL;
+}
+
+void meter_expired(void *arg, struct wheel_node *n)
+{
+	struct conn *c = ((struct meter *)(void *)((char *)n - offsetof(struct meter, timer)))->c;
+
+	(void)arg;
+	meter_release(c);
+	(void)!conn_resume(c);
+}
