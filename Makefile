@@ -5,7 +5,7 @@
 #   make check        install what tests need, build, run all tests: unit, end to end, faults in short
 #   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
-#   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each)
+#   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
 #   make bench        benchmarks against a bare nats.c program
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables
@@ -112,7 +112,7 @@ deps:
 
 check:
 	$(Q)scripts/deps build check
-	$(Q)$(MAKE) --no-print-directory all unit-build fault-build $(OTHER_LAYOUT)
+	$(Q)$(MAKE) --no-print-directory all unit-build fault-build fuzz-build $(OTHER_LAYOUT)
 	$(Q)BUILD=$(B) scripts/test
 
 run:
@@ -124,6 +124,7 @@ fuzz:
 	$(Q)scripts/fuzz $(SECONDS)
 
 include test/fault/fault.mk
+include test/fuzz/fuzz.mk
 include test/bench/bench.mk
 
 bench:

@@ -149,7 +149,7 @@ static int check_only(const struct config *c, bool print)
 static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
-	struct config *c = config_load(&cl->source, err, sizeof(err));
+	struct config *c = config_load_secret(&cl->source, err, sizeof(err));
 	int status = EXIT_START;
 
 	if (!c) {

@@ -8,6 +8,7 @@ BASE_SRC = \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
+	src/base/secrets.c \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/value.c
@@ -41,6 +42,8 @@ BROKER_SRC = \
 	src/broker/headers.c \
 	src/broker/hookup.c \
 	src/broker/job.c \
+	src/broker/login.c \
+	src/broker/nkey.c \
 	src/broker/npublish.c \
 	src/broker/oneshot.c \
 	src/broker/queue.c \

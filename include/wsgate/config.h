@@ -89,6 +89,13 @@ struct config {
 	struct {
 		char *type; /* "nats" */
 		char *url;  /* comma-separated list of servers */
+		char *user, *password, *password_file, *token, *token_file;
+		char *nkey_file, *credentials_file;
+		char *tls_ca, *tls_certificate, *tls_key; /* files */
+		char *tls_server_name;
+		enum switch_mode tls_verify;
+		/* what the files hold, after config_load_secret(); password and token have theirs */
+		char *nkey, *credentials, *tls_ca_text, *tls_certificate_text, *tls_key_text;
 		uint64_t grace;
 		uint64_t full_timeout; /* a stream that is full: retried for so long, then 1013 */
 	} broker;
@@ -121,6 +128,8 @@ struct config_source {
  * result with config_free().
  */
 struct config *config_load(const struct config_source *src, char *err, size_t errlen);
+/* The same, with what the files hold that keep secrets. */
+struct config *config_load_secret(const struct config_source *src, char *err, size_t errlen);
 /*
  * Reads what config_print() wrote, from a descriptor, which stays the caller's. The values were
  * checked by the process that wrote them, which may read files that this one may not: they are
@@ -129,8 +138,17 @@ struct config *config_load(const struct config_source *src, char *err, size_t er
 struct config *config_load_fd(int fd, char *err, size_t errlen);
 void config_free(struct config *c);
 
-/* Prints the effective configuration in the file's own syntax (wsgated -T): it loads back equal. */
+/*
+ * Prints the effective configuration in the file's own syntax (wsgated -T): it loads back equal, but for
+ * secrets, which are left out.
+ */
 int config_print(const struct config *c, FILE *out);
+/* Whom secrets are for: those for the broker are the bridge's alone. */
+enum config_reader { CONFIG_PEOPLE, CONFIG_WORKER, CONFIG_BRIDGE };
+/* The same for config_load_fd() in another process of ours, with the secrets that it may have. */
+int config_write(const struct config *c, enum config_reader reader, FILE *out);
+/* Wipes what such a process may not have; PEOPLE: all of them. */
+void config_forget_secrets(struct config *c, enum config_reader reader);
 
 /* Logs a warning for each key that is set and whose feature is not there yet. */
 void config_warn_unused(const struct config *c);

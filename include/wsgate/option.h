@@ -29,7 +29,8 @@ struct option {
 	const char *def;   /* as -o takes it: lists comma-separated */
 	uint64_t min, max; /* numbers, sizes, times: the range; lists: how many items */
 	bool zero;         /* 0 is allowed too, below min: it means "none" */
-	bool secret;       /* may hold a password: not to be shown in messages */
+	bool secret;       /* may hold a password: not to be shown to people */
+	bool hidden;       /* what a file holds: set by no file, -o or variable */
 	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
 	size_t offset;            /* into struct config (tls.*: into struct config_tls) */
@@ -69,6 +70,10 @@ void option_clear(void *base, const struct option *o);
 void option_print(const void *base, const struct option *o, FILE *out);
 /* Whether two configurations have the same value: what a reload compares. */
 bool option_equal(const void *a, const void *b, const struct option *o);
+/* The same for people: without secrets. */
+void option_print_public(const void *base, const struct option *o, FILE *out);
+/* Makes a secret one what option_print_public() shows of it. */
+void option_forget(void *base, const struct option *o);
 /* Writes a string in double quotes, so that libconfuse reads the same. */
 void option_print_string(const char *s, FILE *out);
 

@@ -8,6 +8,7 @@
 #include <wsgate/config.h>
 #include <wsgate/option.h>
 #include "confile.h"
+#include "secrets.h"
 
 #define LISTEN_MAX 32 /* with those of tls */
 
@@ -32,6 +33,10 @@ int config_fault(struct loading *l, const struct origin *o, const char *key, con
 	va_end(ap);
 	snprintf(l->err, l->errlen, "%s: %s%s%s", where, key ? key : "", key && *key ? ": " : "",
 		text);
+	/* libconfuse repeats what it does not understand, line ends too. */
+	for (char *s = l->err; l->errlen > 0 && *s != '\0'; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = '?';
 	return -1;
 }
 
@@ -88,6 +93,8 @@ static int set_one(struct loading *l, const char *text)
 	if (strncmp(key, "tls", 3) == 0 && (key[3] == '.' || key[3] == '\0'))
 		return config_fault(l, &from, key, "sections with a title are for the file alone");
 	o = option_find(key);
+	if (o && o->hidden)
+		o = NULL;
 	guess = o ? NULL : option_guess(key);
 	if (guess)
 		return config_fault(l, &from, key,
@@ -186,7 +193,7 @@ static int check_together(struct loading *l)
 	if (strcmp(c->identity.service_cookie, c->identity.user_cookie) == 0)
 		return config_fault(l, from, key,
 			"service_cookie and user_cookie are the same; give them two names");
-	if (check_proxy(l) < 0)
+	if (check_proxy(l) < 0 || secrets_check(l) < 0)
 		return -1;
 	return check_listen(l);
 }
@@ -211,7 +218,9 @@ static int load(struct loading *l, const struct config_source *src)
 		if (set_one(l, src->sets[i]) < 0)
 			return -1;
 	raise_level(l->c, src->verbose);
-	return check_together(l);
+	if (check_together(l) < 0)
+		return -1;
+	return l->secrets ? secrets_read(l) : 0;
 }
 
 /* src NULL: l->path alone, which was checked before. */
@@ -237,6 +246,13 @@ static struct config *load_new(struct loading *l, const struct config_source *sr
 struct config *config_load(const struct config_source *src, char *err, size_t errlen)
 {
 	struct loading l = {.path = src->file, .err = err, .errlen = errlen};
+
+	return load_new(&l, src);
+}
+
+struct config *config_load_secret(const struct config_source *src, char *err, size_t errlen)
+{
+	struct loading l = {.path = src->file, .err = err, .errlen = errlen, .secrets = true};
 
 	return load_new(&l, src);
 }
@@ -272,15 +288,36 @@ void config_free(struct config *c)
 	free(c);
 }
 
-static void print_key(
-	const void *base, const struct option *o, const char *name, const char *indent, FILE *out)
+static bool may_have(enum config_reader reader, const struct option *o)
+{
+	return !o->secret || reader == CONFIG_BRIDGE ||
+	       (reader == CONFIG_WORKER && strncmp(o->key, "broker.", 7) != 0);
+}
+
+static void print_key(const void *base, const struct option *o, const char *name,
+	const char *indent, bool secrets, FILE *out)
 {
 	fprintf(out, "%s%s = ", indent, name);
-	option_print(base, o, out);
+	if (secrets)
+		option_print(base, o, out);
+	else
+		option_print_public(base, o, out);
 	putc('\n', out);
 }
 
+void config_forget_secrets(struct config *c, enum config_reader reader)
+{
+	for (size_t i = 0; i < option_count; i++)
+		if (!may_have(reader, &option_table[i]))
+			option_forget(c, &option_table[i]);
+}
+
 int config_print(const struct config *c, FILE *out)
+{
+	return config_write(c, CONFIG_PEOPLE, out);
+}
+
+int config_write(const struct config *c, enum config_reader reader, FILE *out)
 {
 	const char *section = NULL;
 	size_t i, j, len = 0;
@@ -289,6 +326,8 @@ int config_print(const struct config *c, FILE *out)
 		const struct option *o = &option_table[i];
 		const char *dot = strchr(o->key, '.');
 
+		if (o->hidden && !may_have(reader, o))
+			continue;
 		if (section && (!dot || strncmp(o->key, section, len) != 0)) {
 			fputs("}\n", out);
 			section = NULL;
@@ -298,7 +337,8 @@ int config_print(const struct config *c, FILE *out)
 			len = (size_t)(dot + 1 - section);
 			fprintf(out, "%.*s {\n", (int)len - 1, section);
 		}
-		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "", out);
+		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "",
+			may_have(reader, o), out);
 	}
 	fputs(section ? "}\n" : "", out);
 	for (j = 0; j < c->ntls; j++) {
@@ -307,7 +347,7 @@ int config_print(const struct config *c, FILE *out)
 		fputs(" {\n", out);
 		for (i = 0; i < option_tls_count; i++)
 			print_key(&c->tls[j], &option_tls_table[i],
-				strchr(option_tls_table[i].key, '.') + 1, "\t", out);
+				strchr(option_tls_table[i].key, '.') + 1, "\t", true, out);
 		fputs("}\n", out);
 	}
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;

@@ -313,7 +313,8 @@ static cfg_t *make_parser(void)
 	cfg_t *cfg = NULL;
 
 	for (i = 0; ok && i < option_count; i++)
-		ok = add_option(opts, &option_table[i], sections[i], CFGF_NONE);
+		ok = (option_table[i].hidden && !now.l->trusted) ||
+		     add_option(opts, &option_table[i], sections[i], CFGF_NONE);
 	for (i = 0; ok && i < option_tls_count; i++)
 		ok = add_option(opts, &option_tls_table[i], sections[option_count + i],
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
@@ -487,6 +488,8 @@ int confile_read(struct loading *l, bool required)
 			       "cannot be read (%s); make it a readable file, or name another with "
 			       "-c",
 			       buf ? strerror(errno) : "out of memory");
+	if (buf) /* a password may be in it */
+		explicit_bzero(buf, FILE_MAX_BYTES + 1 + sizeof(TAIL));
 	free(buf);
 	close(fd);
 	return r;

@@ -31,6 +31,7 @@ struct loading {
 	char *err;
 	size_t errlen;
 	bool failed;  /* err is filled; what comes after it does not count */
+	bool secrets; /* the files that hold some are read, too */
 	bool trusted; /* the values were checked before */
 };
 

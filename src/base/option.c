@@ -54,6 +54,8 @@ const struct option *option_guess(const char *key)
 	for (i = 0; i < option_count; i++) {
 		const char *dot = strrchr(option_table[i].key, '.');
 
+		if (option_table[i].hidden)
+			continue;
 		d = distance(key, option_table[i].key);
 		/* The right word in the wrong place. */
 		if (dot && strcmp(dot + 1, strrchr(key, '.') ? strrchr(key, '.') + 1 : key) == 0)
@@ -190,6 +192,14 @@ static int no_memory(char *err, size_t errlen)
 	return -1;
 }
 
+static void string_free(char **at, const struct option *o)
+{
+	if (*at && o->secret)
+		explicit_bzero(*at, strlen(*at));
+	free(*at);
+	*at = NULL;
+}
+
 static int set_string(char **at, const struct option *o, const char *s, char *err, size_t errlen)
 {
 	char *copy;
@@ -199,7 +209,7 @@ static int set_string(char **at, const struct option *o, const char *s, char *er
 	copy = strdup(s);
 	if (!copy)
 		return no_memory(err, errlen);
-	free(*at);
+	string_free(at, o);
 	*at = copy;
 	return 0;
 }
@@ -256,7 +266,7 @@ int option_set(void *base, const struct option *o, const char *const *v, size_t 
 	void *at = field(base, o);
 	size_t i;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n && !o->hidden; i++)
 		if (check_bytes(o, v[i], err, errlen) < 0)
 			return -1;
 	if (o->type == OPTION_LIST)
@@ -321,8 +331,7 @@ int option_set_text(void *base, const struct option *o, const char *text, char *
 void option_clear(void *base, const struct option *o)
 {
 	if (o->type == OPTION_STRING) {
-		free(*(char **)field(base, o));
-		*(char **)field(base, o) = NULL;
+		string_free(field(base, o), o);
 	} else if (o->type == OPTION_LIST) {
 		list_free(field(base, o));
 	}
@@ -370,7 +379,10 @@ void option_print_string(const char *s, FILE *out)
 	for (; *s != '\0'; s++) {
 		if (*s == '"' || *s == '\\' || *s == '$')
 			putc('\\', out);
-		putc(*s, out);
+		if (*s == '\n' || *s == '\r')
+			fputs(*s == '\n' ? "\\n" : "\\r", out);
+		else
+			putc(*s, out);
 	}
 	putc('"', out);
 }
@@ -401,6 +413,63 @@ void option_print(const void *base, const struct option *o, FILE *out)
 		fputs(print_number(o, get_number(base, o), buf), out);
 		break;
 	}
+}
+
+/* "nats://me:password@host" becomes "nats://xxx@host"; what is no list of URLs becomes "". */
+static void redact(char *s)
+{
+	char *from, *at, *to = s;
+
+	if (!strstr(s, "://")) {
+		explicit_bzero(s, strlen(s));
+		return;
+	}
+	while (*s != '\0') {
+		size_t n = strcspn(s, ",");
+
+		from = memmem(s, n, "://", 3);
+		from = from ? from + 3 : s;
+		at = memrchr(from, '@', n - (size_t)(from - s));
+		if (at && at - from >= 3) {
+			memmove(to, s, (size_t)(from - s));
+			to = mempcpy(to + (from - s), "xxx", 3);
+			n -= (size_t)(at - s);
+			s = at;
+		} else if (at) {
+			memset(from, 'x', (size_t)(at - from));
+		}
+		n += s[n] == ',';
+		memmove(to, s, n);
+		to += n;
+		s += n;
+	}
+	explicit_bzero(to, (size_t)(s - to));
+}
+
+void option_forget(void *base, const struct option *o)
+{
+	char **s = field(base, o);
+
+	if (o->secret && o->type == OPTION_STRING && *s)
+		redact(*s);
+}
+
+void option_print_public(const void *base, const struct option *o, FILE *out)
+{
+	char *const *s = const_field(base, o);
+	char *copy;
+
+	if (!o->secret || o->type != OPTION_STRING) {
+		option_print(base, o, out);
+		return;
+	}
+	copy = strdup(*s);
+	if (copy)
+		redact(copy);
+	option_print_string(copy ? copy : "", out);
+	if ((*s)[0] != '\0' && (!copy || copy[0] == '\0'))
+		fputs(" # not shown", out);
+	free(copy);
 }
 
 bool option_equal(const void *a, const void *b, const struct option *o)

@@ -69,7 +69,7 @@ static bool take_settings(struct carrier *k)
 	next = k->next_settings;
 	k->fresh = false;
 	pthread_mutex_unlock(&desk.mu);
-	same = strcmp(next.url, k->settings.url) == 0;
+	same = settings_same_broker(&next, &k->settings);
 	settings_free(&k->settings);
 	k->settings = next;
 	hookup_news();

@@ -72,7 +72,7 @@ static void read_raw(natsMsg *msg, struct wire_event *e)
 	if (!p)
 		p = natsMsg_GetSubject(msg);
 	p += strlen(p) + 1;
-	if (!end || end <= p || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
+	if (!end || end - p < 8 || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
 		return;
 	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
 		size_t len = (size_t)(nl - p);

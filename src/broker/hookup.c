@@ -92,8 +92,7 @@ static void on_advisory(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
 
 static natsStatus make_options(struct carrier *k, natsOptions *o, const char *name, void *closure)
 {
-	const char **servers = (const char **)(void *)k->settings.servers;
-	natsStatus s = natsOptions_SetServers(o, servers, k->settings.nservers);
+	natsStatus s = settings_apply(&k->settings, o);
 
 	if (s == NATS_OK)
 		s = natsOptions_SetName(o, name);
@@ -174,6 +173,20 @@ static void say_failure(struct carrier *k, const char *what, const char *why)
 
 	settings_redact(k->settings.nservers > 0 ? k->settings.servers[0] : "", url, sizeof(url));
 	log_some_errors(1, what, kv_str("url", url), kv_str("why", why));
+}
+
+/* OpenSSL's word, for one, is in nats.c's text alone. */
+static void say_status(struct carrier *k, natsStatus s)
+{
+	const char *text = nats_GetLastError(NULL), *name = natsStatus_GetText(s);
+	char why[400], *after = text && text[0] == '(' ? strstr(text, "): ") : NULL;
+
+	text = after ? after + 3 : text; /* "(conn.c:1905): " */
+	if (text && text[0] != '\0' && strcmp(text, name) != 0)
+		snprintf(why, sizeof(why), "%s: %s", name, text);
+	else
+		snprintf(why, sizeof(why), "%s", name);
+	say_failure(k, "cannot connect to the broker", why);
 }
 
 /* What failed before was said; the next failure is another one. */
@@ -261,7 +274,7 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
 		s = subscribe_replies(k, i);
 	if (s != NATS_OK) {
-		say_failure(k, "cannot connect to the broker", natsStatus_GetText(s));
+		say_status(k, s);
 		return false;
 	}
 	learn_servers(k);

@@ -27,7 +27,7 @@ static int connect_to(const struct settings *s, natsConnection **nc, char *err, 
 	char url[256];
 
 	if (st == NATS_OK)
-		st = natsOptions_SetServers(o, (const char **)(void *)s->servers, s->nservers);
+		st = settings_apply(s, o);
 	if (st == NATS_OK)
 		st = natsOptions_SetName(o, "wsgatectl");
 	if (st == NATS_OK)

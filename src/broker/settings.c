@@ -68,7 +68,8 @@ int settings_copy(struct settings *s, const struct config *c)
 		.duplicate_window = c->stream.duplicate_window,
 		.replicas = c->stream.replicas,
 	};
-	if (!s->stream || !s->prefix || !s->url || split(s, c->broker.url) < 0) {
+	if (login_copy(&s->login, c) < 0 || !s->stream || !s->prefix || !s->url ||
+		split(s, c->broker.url) < 0) {
 		settings_free(s);
 		errno = ENOMEM;
 		return -1;
@@ -84,12 +85,29 @@ void settings_free(struct settings *s)
 	free(s->stream);
 	free(s->prefix);
 	free(s->url);
+	login_free(&s->login);
 	*s = (struct settings){0};
+}
+
+bool settings_same_broker(const struct settings *a, const struct settings *b)
+{
+	return strcmp(a->url, b->url) == 0 && login_equal(&a->login, &b->login);
+}
+
+natsStatus settings_apply(const struct settings *s, natsOptions *o)
+{
+	natsStatus st = natsOptions_SetServers(
+		o, (const char **)(void *)s->servers, s->nservers);
+	bool tls = false;
+
+	for (int i = 0; i < s->nservers; i++)
+		tls = tls || strncmp(s->servers[i], "tls://", 6) == 0;
+	return st == NATS_OK ? login_apply(&s->login, tls, o) : st;
 }
 
 bool settings_equal(const struct settings *a, const struct settings *b)
 {
-	return strcmp(a->url, b->url) == 0 && strcmp(a->stream, b->stream) == 0 &&
+	return settings_same_broker(a, b) && strcmp(a->stream, b->stream) == 0 &&
 	       strcmp(a->prefix, b->prefix) == 0 && a->max_age == b->max_age &&
 	       a->max_bytes == b->max_bytes && a->max_per_user == b->max_per_user &&
 	       a->duplicate_window == b->duplicate_window && a->replicas == b->replicas;

@@ -9,11 +9,14 @@
 #include <stdint.h>
 #include <wsgate/config.h>
 
+#include "login.h"
+
 struct settings {
 	char *stream, *prefix; /* owned */
 	char *url;             /* as configured; owned */
 	char **servers;        /* its URLs, and those learned; owned */
 	int nservers;
+	struct login login;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
 	uint32_t replicas;
 };
@@ -23,6 +26,10 @@ int settings_copy(struct settings *s, const struct config *c);
 void settings_free(struct settings *s);
 /* The same configuration; what was learned does not count. */
 bool settings_equal(const struct settings *a, const struct settings *b);
+/* The same servers, and the same login. */
+bool settings_same_broker(const struct settings *a, const struct settings *b);
+/* Servers and login. The settings stay where they are as long as the options may connect. */
+natsStatus settings_apply(const struct settings *s, natsOptions *o);
 /* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes
  * with it. No memory: it is not learned. */
 void settings_add_server(struct settings *s, const char *url);

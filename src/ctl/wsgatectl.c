@@ -326,7 +326,8 @@ static int run(const struct config_source *source, char **args, int n)
 			continue;
 		if (n - 1 < cmd->min || n - 1 > cmd->max)
 			return usage(stderr, CTL_CONFIG);
-		c = config_load(source, err, sizeof(err));
+		/* Others need no more rights than they had. */
+		c = (cmd->fn == cmd_send || cmd->fn == cmd_tail ? config_load_secret : config_load)(source, err, sizeof(err));
 		if (!c) {
 			fprintf(stderr, "wsgatectl: %s\n", err);
 			return CTL_CONFIG;

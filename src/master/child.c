@@ -160,6 +160,13 @@ static int child_open_segment(int fd)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+/* The fork has copied them. */
+static void child_forget_secrets(const struct child *c, const struct heritage *h)
+{
+	if (c->row->calls != CONFINE_BRIDGE)
+		config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
+}
+
 static int child_run(struct child *c, struct heritage *h, int said)
 {
 	const struct config *config = h->config;
@@ -170,6 +177,7 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	child_leave_stderr(c->family->background, said);
 	log_set_process(c->name);
 	daemon_title("wsgated: %s", c->name);
+	child_forget_secrets(c, h);
 	h->segment = child_open_segment(h->segment);
 	if (h->segment < 0)
 		return child_fatal(h->control, "cannot open the segment again", "");

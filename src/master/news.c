@@ -21,14 +21,16 @@
 
 void news_init(struct news *n)
 {
-	*n = (struct news){.text = -1, .listeners = 1};
+	*n = (struct news){.text = -1, .secret = -1, .listeners = 1};
 }
 
 void news_free(struct news *n)
 {
 	if (n->text >= 0)
 		close(n->text);
-	n->text = -1;
+	if (n->secret >= 0)
+		close(n->secret);
+	n->text = n->secret = -1;
 }
 
 /* ---- the configuration ---- */
@@ -42,8 +44,9 @@ static int news_file(void)
 	return fd < 0 && errno == EINVAL ? memfd_create("wsgate configuration", flags) : fd;
 }
 
-int news_write(const struct config *c)
+int news_write(const struct config *c, enum config_reader reader)
 {
+	static char buf[4096];
 	int saved, copy, fd = news_file();
 	FILE *out = NULL;
 
@@ -54,13 +57,15 @@ int news_write(const struct config *c)
 		out = fdopen(copy, "w");
 	if (!out && copy >= 0)
 		close(copy);
-	if (!out || config_print(c, out) < 0)
+	if (!out || setvbuf(out, buf, _IOFBF, sizeof(buf)) != 0 ||
+		config_write(c, reader, out) < 0)
 		goto fail;
 	if (fclose(out) != 0) {
 		out = NULL;
 		goto fail;
 	}
 	out = NULL;
+	explicit_bzero(buf, sizeof(buf));
 	/* Each child has it from the same file: none may change it for the next one. */
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return fd;
@@ -73,10 +78,11 @@ fail:
 	return -1;
 }
 
-void news_config(struct family *f, int text)
+void news_config(struct family *f, int text, int secret)
 {
 	news_free(&f->news);
 	f->news.text = text;
+	f->news.secret = secret;
 	f->news.serial++;
 	family_wake(f);
 }
@@ -292,7 +298,8 @@ bool news_tell(struct family *f, struct child *c)
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;
-	if (!news_send(c, PROTO_CONFIG, &body, sizeof(body), f->news.text))
+	if (!news_send(c, PROTO_CONFIG, &body, sizeof(body),
+		    c == &f->bridge ? f->news.secret : f->news.text))
 		return false;
 	c->config_told = f->news.serial;
 	return true;

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,9 +170,9 @@ static void reload_refuse(struct reload *r, const char *why)
 	reload_finish(r, true, why);
 }
 
-/* Everything that may fail. On success r->next, slots and *text are there. */
+/* Everything that may fail. On success r->next, slots and both texts are there. */
 static int reload_prepare(
-	struct reload *r, struct config *next, int *text, char *err, size_t errlen)
+	struct reload *r, struct config *next, int text[2], char *err, size_t errlen)
 {
 	unsigned want, slots = r->listeners->nslots;
 
@@ -184,9 +185,12 @@ static int reload_prepare(
 	if (reload_try_log(r, next, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
-	*text = news_write(next);
-	if (*text < 0)
-		return no_memory(err, errlen);
+	text[0] = news_write(next, CONFIG_WORKER);
+	text[1] = text[0] < 0 ? -1 : news_write(next, CONFIG_BRIDGE);
+	if (text[1] < 0) {
+		no_memory(err, errlen);
+		goto fail;
+	}
 	if (listen_change(&r->next, r->listeners, next, slots, err, errlen) < 0)
 		goto fail;
 	if (family_grow(r->family, want) == 0)
@@ -194,7 +198,9 @@ static int reload_prepare(
 	no_memory(err, errlen);
 	listen_close_but(&r->next, r->listeners);
 fail:
-	close(*text);
+	for (int i = 0; i < 2; i++)
+		if (text[i] >= 0)
+			close(text[i]);
 	return -1;
 }
 
@@ -214,7 +220,7 @@ static void reload_say_listeners(
 }
 
 /* From here on nothing fails. */
-static void reload_commit(struct reload *r, struct config *next, int text)
+static void reload_commit(struct reload *r, struct config *next, const int text[2])
 {
 	struct family *f = r->family;
 
@@ -225,13 +231,15 @@ static void reload_commit(struct reload *r, struct config *next, int text)
 	*r->listeners = r->next;
 	reload_say_listeners(r->listeners, &r->retired, "listens there, too");
 	reload_say_listeners(&r->retired, r->listeners, "does not listen there any more");
+	/* The first one is the caller's, and stays: not so its secrets, which workers would inherit. */
+	config_forget_secrets((struct config *)(uintptr_t)f->config, CONFIG_PEOPLE);
 	f->config = next;
 	config_free(r->own);
 	r->own = next;
 	if (r->active != f->active)
 		log_info("workers", kv_uint("before", f->active), kv_uint("now", r->active));
 	handover_resize(f, r->active, family_clock());
-	news_config(f, text);
+	news_config(f, text[0], text[1]);
 }
 
 static void reload_run(struct reload *r)
@@ -239,7 +247,7 @@ static void reload_run(struct reload *r)
 	const struct timeval tv = {ANSWER_MS / 1000, 0};
 	char err[RELOAD_TEXT_MAX];
 	struct config *next;
-	int text;
+	int text[2];
 
 	r->number++;
 	r->again = false;
@@ -252,8 +260,8 @@ static void reload_run(struct reload *r)
 		return;
 	}
 	r->busy = true;
-	next = config_load(r->source, err, sizeof(err));
-	if (!next || reload_prepare(r, next, &text, err, sizeof(err)) < 0) {
+	next = config_load_secret(r->source, err, sizeof(err));
+	if (!next || reload_prepare(r, next, text, err, sizeof(err)) < 0) {
 		config_free(next);
 		reload_refuse(r, err);
 		return;

@@ -61,6 +61,7 @@ test_config_SRC = \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
+	src/base/secrets.c \
 	src/base/value.c
 
 UNIT_TESTS += test_option
@@ -72,6 +73,7 @@ test_option_SRC = \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_table.c \
+	src/base/secrets.c \
 	src/base/value.c
 
 UNIT_TESTS += test_subject
@@ -198,6 +200,10 @@ NATS_RIG_SRC = \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+
+UNIT_TESTS += test_nkey
+test_nkey_SRC = \
+	src/broker/nkey.c
 
 UNIT_TESTS += test_stats
 test_stats_SRC = \
