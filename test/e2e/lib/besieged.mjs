@@ -1,7 +1,7 @@
 // What others have of a gateway while it is attacked: their latency, and what the attack costs it.
 import fs from 'node:fs';
-import { until, within } from './proc.mjs';
-import { Proc } from './proc.mjs';
+import assert from 'node:assert/strict';
+import { Proc, SLOW, until, within } from './proc.mjs';
 import { recv, send } from './nats.mjs';
 
 const SCRIPT = new URL('attacker.mjs', import.meta.url).pathname;
@@ -67,5 +67,8 @@ export function cost(gw) {
 	}
 	return sum;
 }
+
+// A bound on memory, in KiB. Sanitizers keep what was freed.
+export const atMost = (kib, bound, what) => assert.ok(SLOW > 1 || kib <= bound, `${what}: ${kib} KiB, bound ${bound}`);
 
 export const figures = (what, more) => console.log(`figures: ${what}: ${Object.entries(more).map(([k, v]) => `${k} ${typeof v === 'object' ? JSON.stringify(v) : v}`).join(', ')}`);
