@@ -32,6 +32,7 @@ struct loading {
 	size_t errlen;
 	bool failed;  /* err is filled; what comes after it does not count */
 	bool trusted; /* the values were checked before */
+	bool names_only;
 };
 
 /* The first fault of a load: "where: key: text". key NULL: none. Returns -1. */
