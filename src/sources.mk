@@ -9,6 +9,7 @@ BASE_SRC = \
 	src/base/option_table.c \
 	src/base/subject.c \
 	src/base/table.c \
+	src/base/tickets.c \
 	src/base/value.c
 
 IPC_SRC = \
@@ -49,12 +50,20 @@ BROKER_SRC = \
 	src/broker/watch.c \
 	src/broker/wire.c
 
+TLS_SRC = \
+	src/tls/bundle.c \
+	src/tls/pem.c \
+	src/tls/resume.c \
+	src/tls/sni.c \
+	src/tls/tlsctx.c
+
 WSGATED_SRC = \
 	src/main.c \
 	src/version.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	$(WS_SRC) \
+	$(TLS_SRC) \
 	$(BROKER_SRC) \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
@@ -68,6 +77,7 @@ WSGATED_SRC = \
 	src/bridge/window.c \
 	src/master/bequest.c \
 	src/master/brief.c \
+	src/master/certs.c \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
@@ -93,8 +103,10 @@ WSGATED_SRC = \
 	src/worker/parcel.c \
 	src/worker/place.c \
 	src/worker/reconf.c \
+	src/worker/sections.c \
 	src/worker/session.c \
 	src/worker/tally.c \
+	src/worker/tls.c \
 	src/worker/upgrade.c \
 	src/worker/wheel.c \
 	src/worker/worker.c

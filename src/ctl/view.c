@@ -102,7 +102,7 @@ static void status_worker(const struct shm *shm, unsigned i)
 {
 	const struct shm_slot *w = shm_slot(shm, i);
 	const struct worker_stats *s = &w->stats;
-	uint32_t pid = atomic_load(&w->pid);
+	uint32_t pid = atomic_load(&w->pid), draining = atomic_load(&w->draining);
 
 	printf("worker %-2u pid %u, up ", i, pid);
 	print_age(stat_get(w->started_ms));
@@ -110,7 +110,7 @@ static void status_worker(const struct shm *shm, unsigned i)
 	       " refused, %" PRIu64 " paused%s%s\n",
 		stat_get(w->generation), stat_get(s->connections), stat_get(s->messages_in),
 		stat_get(s->messages_out), stats_sum(s->refused, STATS_STATUSES), stat_get(s->paused),
-		atomic_load(&w->draining) ? ", draining" : "", alive(pid));
+		draining == SHM_RETIRING ? ", retiring" : draining ? ", draining" : "", alive(pid));
 }
 
 static uint64_t connections(const struct shm *shm)

@@ -21,6 +21,7 @@ struct news {
 	int text;        /* owned: a file with the configuration; -1: everybody has it */
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
+	uint64_t tickets;   /* how often there was a new key of TLS tickets */
 	uint64_t listeners; /* how often it has changed who has which */
 };
 

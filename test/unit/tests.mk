@@ -135,8 +135,10 @@ MASTER_RIG_SRC = \
 	test/unit/puppet.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
+	$(TLS_SRC) \
 	src/master/bequest.c \
 	src/master/brief.c \
+	src/master/certs.c \
 	src/master/child.c \
 	src/master/control.c \
 	src/master/family.c \
@@ -179,3 +181,13 @@ test_stats_SRC = \
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
 	src/worker/parcel.c
+
+# Its random bytes are told apart.
+UNIT_TESTS += test_tickets
+$(B)/test/unit/test_tickets: LDFLAGS_ALL += -Wl,--wrap=getrandom
+test_tickets_SRC = \
+	src/base/tickets.c
+
+UNIT_TESTS += test_sni
+test_sni_SRC = \
+	src/tls/sni.c
