@@ -175,7 +175,7 @@ void tls_failed(struct conn *c)
 	const char *why = ERR_reason_error_string(e);
 
 	ERR_clear_error();
-	if (!tls_handshaking(c)) {
+	if (c->state != CONN_REQUEST || c->fed) { /* after a fault OpenSSL calls any state a handshake */
 		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"), kv_more(conn_who(c)));
 		conn_gone(c, "TLS failed");
 		return;
