@@ -298,11 +298,23 @@ static int row_open(struct listen_set *l, const char *text, struct address *a, u
 	return result;
 }
 
+/* 1: it is there already, by another name, which is fine without TLS; -1: that cannot be. */
+static int row_twice(const struct listen_set *l, const char *name, const struct listen_error *e)
+{
+	const struct listen_row *r = row_named(l, name);
+
+	if (!r || (!r->tls && !e->tls))
+		return r != NULL;
+	return complain(e,
+		"%s: %s is in use with TLS and without, or by two sections; give each its own port",
+		e->key, name);
+}
+
 /* What was configured with the same text stays, whatever the name stands for by now. 1: it was
  * there. */
 static int listen_keep(struct listen_set *l, const char *text, const struct listen_error *e)
 {
-	int found = 0;
+	int found = 0, twice;
 
 	for (size_t i = 0; e->now && i < e->now->n; i++) {
 		const struct listen_row *old = &e->now->rows[i];
@@ -310,7 +322,8 @@ static int listen_keep(struct listen_set *l, const char *text, const struct list
 		if (strcmp(old->text, text) != 0 || old->tls != e->tls)
 			continue;
 		found = 1;
-		if (!row_named(l, old->name) && row_share(l, old, text, e) < 0)
+		twice = row_twice(l, old->name, e);
+		if (twice < 0 || (!twice && row_share(l, old, text, e) < 0))
 			return -1;
 	}
 	return found;
@@ -338,11 +351,8 @@ static int listen_text(
 
 		memcpy(&a.ss, ai->ai_addr, ai->ai_addrlen);
 		listen_name(&a, name, sizeof(name));
-		old = row_named(l, name);
-		if (old && (old->tls || e->tls))
-			r = complain(e, "%s: %s is in use with TLS and without, or by two sections; give "
-				"each its own port", e->key, name);
-		if (old)
+		r = row_twice(l, name, e);
+		if (r)
 			continue;
 		old = row_named(e->now, name);
 		r = old && row_same(old, text, e) ? row_share(l, old, text, e)
