@@ -258,9 +258,9 @@ static void worker_drain_some(struct worker *w)
 		if (c->state != CONN_OPEN)
 			continue;
 		due--;
-		snprintf(reason, sizeof(reason), "the gateway is stopping; reconnect in %u s",
-			1 + turn++ % DRAIN_HINT_S);
-		(void)!session_close(c, WS_CODE_GOING_AWAY, reason);
+		snprintf(reason, sizeof(reason), "the gateway is %s; reconnect in %u s",
+			w->restarts ? "restarting" : "stopping", 1 + turn++ % DRAIN_HINT_S);
+		(void)!session_close(c, w->restarts ? WS_CODE_RESTART : WS_CODE_GOING_AWAY, reason);
 	}
 }
 
@@ -286,6 +286,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		close(fd);
 	w->now_ms = worker_clock();
 	w->draining = true;
+	w->restarts = stop->restart != 0;
 	move_stop(w);
 	atomic_store(&w->slot->draining, 1);
 	worker_stop_listening(w);

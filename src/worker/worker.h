@@ -186,7 +186,7 @@ struct worker {
 	uint16_t nsegs;
 	uint8_t nonce[4096];	 /* random bytes for Pings */
 	size_t nonce_left;
-	bool draining;
+	bool draining, restarts; /* restarts: clients are to come back at once */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_step_us; /* between two closes while draining */
 };
