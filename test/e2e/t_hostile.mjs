@@ -60,7 +60,7 @@ await test('refused, and the Close is read before the notice of it: not 1000', a
 });
 
 async function say(t, gw, user, text) {
-	const inMessages = async () => (await gw.ctl('status')).out.match(/(\d+) in,/g).reduce((a, m) => a + Number(m.split(' ')[0]), 0);
+	const inMessages = async () => (await gw.figures()).total.messages_in;
 	const before = await inMessages();
 	const r = await t.raw(gw);
 	await r.open(`/ws/chat/${user}/`);
@@ -130,7 +130,7 @@ await test('a slow link gets all, and the answer to its Close', async (t) => {
 	await r.open('/ws/chat/alice/');
 	r.socket.pause();
 	for (let i = 0; i < 12; i++) await bus.publish(recv('chat', 'alice'), Buffer.alloc(900000, 'z'));
-	await until('all given', async () => (await gw.ctl('sessions')).out.includes('given 12'));
+	await until('all given', async () => (await gw.sessions()).some((s) => s.messages_out === 12));
 	await r.write(closeFrame(1000));
 	r.socket.on('data', () => r.socket.pause());
 	const tick = setInterval(() => r.socket.resume(), 20);
@@ -151,7 +151,7 @@ await test('what the clients of a dead worker had confirmed is removed', async (
 	await until('all have it', () => rs.every((r) => r.frames.some((f) => f.opcode === PING)));
 	process.kill(gw.pid('bridge'), 'SIGSTOP');
 	for (const r of rs) r.send(PONG, r.frames.find((f) => f.opcode === PING).data);
-	const confirmed = async () => (await gw.ctl('sessions')).out.split('\n').filter((l) => /confirmed [1-9]/.test(l)).length;
+	const confirmed = async () => (await gw.sessions()).filter((s) => s.messages_out > s.unconfirmed).length;
 	await until('all Pongs', async () => (await confirmed()) === N);
 	await gw.murder('worker 0');
 	process.kill(gw.pid('bridge'), 'SIGCONT');

@@ -167,6 +167,15 @@ export class Gateway {
 		return fs.existsSync(this.logfile) ? fs.readFileSync(this.logfile, 'utf8') : '';
 	}
 
+	// What "wsgatectl status" and "sessions" know, as objects.
+	async figures() {
+		return JSON.parse((await this.ctl('status', '--json')).out);
+	}
+
+	async sessions(...names) {
+		return (await this.ctl('sessions', '--json', ...names)).out.split('\n').filter(Boolean).map((l) => JSON.parse(l));
+	}
+
 	ctl(...args) {
 		return run(WSGATECTL, ['-c', this.file, ...args]);
 	}
