@@ -219,9 +219,14 @@ void move_kick(struct conn *c, uint16_t code, const char *reason)
 			heir_kick(m->heirs[i], c, code, reason);
 }
 
+bool move_gives(const struct worker *w)
+{
+	return w->move && !w->move->over;
+}
+
 void move_stop(struct worker *w)
 {
-	if (!w->move || w->move->over)
+	if (!move_gives(w))
 		return;
 	w->move->over = true;
 	move_thaw(w);
@@ -270,7 +275,7 @@ void move_on_retire(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	if (w->draining || (w->move && !w->move->over))
+	if (w->draining || move_gives(w))
 		return;
 	if (!move_new(w)) {
 		log_error("no memory to hand connections over: this worker ends");

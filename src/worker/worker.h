@@ -293,6 +293,7 @@ void reconf_on_unlisten(void *arg, const void *body, int fd);
 void move_on_retire(void *arg, const void *body, int fd);
 void move_on_heir(void *arg, const void *body, int fd);
 void move_on_resume(void *arg, const void *body, int fd);
+bool move_gives(const struct worker *w); /* between PROTO_RETIRE and PROTO_RESUME or PROTO_STOP */
 void move_stop(struct worker *w); /* gives no more */
 void move_free(struct worker *w);
 void move_forget(const struct conn *c);

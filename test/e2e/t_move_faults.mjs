@@ -1,0 +1,58 @@
+// What goes wrong while connections move from one worker to another: those whom it does not concern stay.
+import fs from 'node:fs';
+import path from 'node:path';
+import { test, assert, until } from './lib/scenario.mjs';
+import { recv } from './lib/nats.mjs';
+import { numbers } from './lib/client.mjs';
+import { childrenOf } from './lib/proc.mjs';
+import { WSGATED } from './lib/gateway.mjs';
+
+async function pair(t, config, opts = {}) {
+	const nats = await t.nats(opts.nats);
+	const gw = await t.gateway(nats, { config, start: false, ...opts });
+	gw.opts.program = path.join(gw.dir, 'wsgated');
+	fs.copyFileSync(WSGATED, gw.opts.program);
+	await gw.start();
+	await said(gw, /master: ready/);
+	gw.restarts = true;
+	return { nats, gw, bus: await nats.connect() };
+}
+
+const said = (gw, re, ms) => until(String(re), () => re.test(gw.log()), ms);
+const users = (t, gw, n) => Promise.all(numbers(n).map((i) => t.client(gw, `chat/u${i}`)));
+const workers = (pid) => childrenOf(pid).filter((c) => /worker \d/.test(c.title));
+
+// Between the end of the old bridge and the beginning of the new one: the workers named stand still until `fn` is over.
+async function midway(gw, names, fn) {
+	const pids = names.map((n) => gw.pid(n));
+	for (const pid of pids) process.kill(pid, 'SIGSTOP');
+	gw.signal('SIGUSR2');
+	await said(gw, /connections go to the new program/);
+	await fn(Number(/.*ready to take over pid=(\d+)/s.exec(gw.log())[1]));
+	for (const pid of pids) process.kill(pid, 'SIGCONT');
+}
+
+async function fewer(gw, n) {
+	gw.config.workers = n;
+	gw.writeConfig();
+	const r = await gw.ctl('reload');
+	assert.equal(r.code, 0, r.err);
+}
+
+async function allServed(bus, all) {
+	for (const [i, c] of all.entries()) {
+		assert.equal(c.closed, null, `client ${i} is connected`);
+		await bus.publish(recv('chat', `u${i}`), `for ${i}`);
+		assert.equal((await c.next()).text, `for ${i}`);
+	}
+}
+
+await test('after a replacement that failed midway, workers take connections of others', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 3 });
+	const all = await users(t, gw, 30);
+	await midway(gw, ['worker 0', 'worker 1', 'worker 2'], (pid) => process.kill(-pid, 'SIGKILL'));
+	await said(gw, /all serve as before/);
+	await fewer(gw, 1);
+	await until('one worker', () => workers(gw.master).length === 1);
+	await allServed(bus, all);
+});
