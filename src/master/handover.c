@@ -141,8 +141,10 @@ static void lend(struct family *f)
 
 /* ---- steps ---- */
 
-static void forget_dead_heirs(struct family *f, struct handover *h)
+static void forget_dead_heirs(struct family *f, struct child *c)
 {
+	struct handover *h = &c->handover;
+
 	for (unsigned i = 0; i < h->nheirs;) {
 		const struct child *w = &f->workers[h->heirs[i].slot];
 
@@ -152,6 +154,9 @@ static void forget_dead_heirs(struct family *f, struct handover *h)
 			h->heirs[i] = h->heirs[--h->nheirs];
 	}
 	/* The giver saw the ends of all sockets and has what it could not give. */
+	if (c->heirless)
+		h->nheirs = 0;
+	c->heirless = false;
 	if (h->nheirs == 0)
 		h->begun = false;
 }
@@ -169,7 +174,7 @@ void handover_look(struct family *f, uint64_t now)
 		}
 		if (h->state != HANDOVER_GIVES)
 			continue;
-		forget_dead_heirs(f, h);
+		forget_dead_heirs(f, c);
 		if (!c->gave)
 			continue;
 		log_info("a worker has handed its connections over", kv_str("child", c->name),

@@ -195,7 +195,7 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 		return c;
 	if (c)
 		conn_free(c);
-	log_error("cannot take a connection of another worker: no place, or no memory");
+	log_some_errors(5, "cannot take a connection of another worker: no place, or no memory");
 	return NULL;
 }
 
@@ -351,7 +351,7 @@ void arrive_on_channel(void *arg, const void *body, int fd)
 		w->arrivals = a;
 		return;
 	}
-	log_error("cannot take connections of another worker: it keeps them", kv_errno(errno));
+	log_some_errors(1, "cannot take connections of another worker: it keeps them", kv_errno(errno));
 	if (a && a->ev)
 		event_free(a->ev);
 	free(a);

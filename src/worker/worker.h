@@ -102,7 +102,8 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
 	bool fed : 1,	 /* something was read */
 		frozen : 1, /* not read: it is to move */
-		stays : 1,  /* it cannot */
+		came_back : 1, /* it was offered, and nobody took it */
+		stays : 1,  /* twice: it cannot */
 		missed : 1, /* LEAVING: a message for it was left out */
 		kicked : 1; /* LEAVING: it is to be closed, with close_code */
 	bool pending_text : 1; /* of the message that waits */

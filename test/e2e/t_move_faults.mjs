@@ -56,3 +56,29 @@ await test('after a replacement that failed midway, workers take connections of 
 	await until('one worker', () => workers(gw.master).length === 1);
 	await allServed(bus, all);
 });
+
+await test('a worker of the new program is killed before it has taken anything: another one takes it', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 2, log: { level: 'trace' } });
+	const all = await users(t, gw, 20);
+	await midway(gw, ['worker 0', 'worker 1'], async (pid) => {
+		await until('two sockets for its workers', () => gw.log().match(/worker \d: received .*type=ARRIVE/g)?.length === 2);
+		for (const w of workers(pid)) process.kill(w.pid, 'SIGKILL');
+	});
+	await gw.replaced();
+	await allServed(bus, all);
+	assert.match(gw.log(), /connections are with the new program moved=20 left=0/);
+});
+
+await test('fewer workers: one that is killed before it has taken anything', async (t) => {
+	const { gw } = await pair(t, { workers: 3 });
+	await users(t, gw, 30);
+	const pid = gw.pid('worker 0');
+	process.kill(pid, 'SIGSTOP');
+	gw.config.workers = 2;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await said(gw, /worker 2: accepts no more/);
+	process.kill(pid, 'SIGKILL');
+	await until('two workers', () => workers(gw.master).length === 2 && gw.pid('worker 0') !== pid);
+	await said(gw, /a worker has handed its connections over.*left=0/);
+});
