@@ -89,10 +89,12 @@ static bool conn_begin(struct conn *c)
 	tally_moved_in(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
-	if (c->pending)
-		link_wait(c);
 	if (!conn_write_again(c))
 		return false;
+	if (c->pending && !link_fits(c, c->pending_len))
+		return session_too_big(c);
+	if (c->pending)
+		link_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 		bool alive;

@@ -203,6 +203,13 @@ static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 	return session_close(c, code, reason);
 }
 
+bool session_too_big(struct conn *c)
+{
+	free(c->pending);
+	c->pending = NULL;
+	return session_fail(c, WS_CODE_TOO_BIG, "message too big");
+}
+
 static bool session_peer_close(struct conn *c, uint16_t code)
 {
 	c->peer_closed = 1;
@@ -262,7 +269,10 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	case WS_READ_NONE:
 		return true;
 	case WS_READ_MESSAGE:
-		return session_message(c, &m);
+		if (c->echo || link_fits(c, m.len))
+			return session_message(c, &m);
+		*used = len;
+		return session_too_big(c);
 	case WS_READ_PING:
 		return c->close_sent || session_reply(c, WS_PONG, m.data, m.len);
 	case WS_READ_PONG:

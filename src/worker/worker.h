@@ -238,6 +238,7 @@ bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
 bool session_close(struct conn *c, uint16_t code, const char *reason);
 bool session_refused(struct conn *c, uint16_t code, const char *reason);
+bool session_too_big(struct conn *c); /* what waits, or came now, can never be kept */
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
@@ -251,6 +252,8 @@ void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
 bool link_connected(const struct worker *w); /* the bridge to the broker, now */
+/* Whether a message can ever be put: one that began before the program was replaced was measured by another limit. */
+bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);

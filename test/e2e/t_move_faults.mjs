@@ -2,7 +2,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
-import { recv } from './lib/nats.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { CLOSE, TEXT, frame } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
 import { WSGATED } from './lib/gateway.mjs';
@@ -81,4 +82,21 @@ await test('fewer workers: one that is killed before it has taken anything', asy
 	process.kill(pid, 'SIGKILL');
 	await until('two workers', () => workers(gw.master).length === 2 && gw.pid('worker 0') !== pid);
 	await said(gw, /a worker has handed its connections over.*left=0/);
+});
+
+await test('a message under way that is too big for the new program: 1009, and the others go on', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1, max_message: '4m' }, { nats: { conf: 'max_payload: 8MB' } });
+	const big = frame(TEXT, 'x'.repeat(3 << 20));
+	const raw = await t.raw(gw), other = await t.client(gw, 'chat/other');
+	await raw.open('/ws/chat/big/');
+	await raw.write(big.subarray(0, 2 << 20));
+	gw.config.max_message = '64k';
+	gw.writeConfig();
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await raw.write(big.subarray(2 << 20));
+	await other.send('goes on');
+	assert.equal((await raw.next(CLOSE)).code, 1009);
+	await bus.storedAll(send('chat', 'other'), 1);
+	assert.equal(await bus.count(send('chat', 'big')), 0);
 });
