@@ -100,3 +100,22 @@ await test('a message under way that is too big for the new program: 1009, and t
 	await bus.storedAll(send('chat', 'other'), 1);
 	assert.equal(await bus.count(send('chat', 'big')), 0);
 });
+
+await test('refused after the program was replaced: that client is told', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 1, broker: { grace: '1h' } });
+	const [alice, bob] = [await t.client(gw, 'chat/alice'), await t.client(gw, 'chat/bob')];
+	await nats.stop();
+	await said(gw, /the broker is away/);
+	await alice.send('x'.repeat(100000));
+	await alice.send('behind it');
+	await bob.send('fine');
+	await Promise.all([alice.ping(), bob.ping()]);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	fs.appendFileSync(nats.file, 'max_payload: 40000\n');
+	await nats.start();
+	await bus.storedAll(send('chat', 'bob'), 1, 30000);
+	assert.equal((await alice.ended(30000)).code, 1009);
+	assert.equal(await bus.count(send('chat', 'alice')), 0, 'nothing with a hole before it');
+	assert.equal(bob.closed, null);
+});
