@@ -25,7 +25,7 @@ struct arrival { /* one giver */
 	uint8_t *body; /* owned; NULL: none */
 	size_t got;
 	uint64_t id;
-	int sock; /* owned while body is there */
+	int sock; /* owned while body is there; -1: we had no descriptor left for it */
 };
 
 /* ---- the giver's end ---- */
@@ -37,7 +37,7 @@ static void arrival_free(struct arrival *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
-	if (a->body)
+	if (a->body && a->sock >= 0)
 		close(a->sock);
 	free(a->body);
 	event_free(a->ev);
@@ -185,6 +185,11 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 	struct parcel_parts p;
 	struct conn *c;
 
+	if (fd < 0) {
+		log_some_warnings(1, "no file descriptor left for a connection: raise the limit of open files",
+			kv_uint("connections", w->nconns));
+		return NULL;
+	}
 	if (w->draining || move_gives(w)) {
 		close(fd);
 		return NULL;
@@ -291,7 +296,7 @@ static bool arrival_packet(struct arrival *a, const struct parcel_note *note, co
 
 	switch (note->type) {
 	case PARCEL_HEAD:
-		good = fd >= 0 && arrival_head(a, note, data, len, fd);
+		good = arrival_head(a, note, data, len, fd);
 		if (good)
 			fd = -1;
 		break;

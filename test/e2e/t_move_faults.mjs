@@ -119,3 +119,17 @@ await test('refused after the program was replaced: that client is told', async 
 	assert.equal(await bus.count(send('chat', 'alice')), 0, 'nothing with a hole before it');
 	assert.equal(bob.closed, null);
 });
+
+await test('no descriptor left where they go: what finds room moves, and the hand-over ends', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 2 }, { nofile: 120 });
+	const all = await users(t, gw, 130);
+	await fewer(gw, 1);
+	await until('one worker', () => workers(gw.master).length === 1);
+	const left = all.map((c, i) => [c, i]).filter(([c]) => !c.closed);
+	assert.ok(left.length > 80 && left.length < 120, String(left.length));
+	for (const [c, i] of left) {
+		await bus.publish(recv('chat', `u${i}`), 'here');
+		assert.equal((await c.next()).text, 'here');
+	}
+	assert.doesNotMatch(gw.log(), /makes no sense/);
+});
