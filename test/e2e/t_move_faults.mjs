@@ -1,9 +1,9 @@
 // What goes wrong while connections move from one worker to another: those whom it does not concern stay.
 import fs from 'node:fs';
 import path from 'node:path';
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
-import { CLOSE, TEXT, frame } from './lib/raw.mjs';
+import { CLOSE, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
 import { WSGATED } from './lib/gateway.mjs';
@@ -132,4 +132,22 @@ await test('no descriptor left where they go: what finds room moves, and the han
 		assert.equal((await c.next()).text, 'here');
 	}
 	assert.doesNotMatch(gw.log(), /makes no sense/);
+});
+
+await test('a handshake that moves and cannot be finished in time: 503, and no 101 before it', async (t) => {
+	const { gw } = await pair(t, { workers: 2, handshake_timeout: '2s' });
+	const raws = await Promise.all(numbers(12).map(() => t.raw(gw)));
+	const bridge = gw.pid('bridge');
+	process.kill(bridge, 'SIGSTOP');
+	await Promise.all(raws.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
+	await stays('no answer', () => raws.every((r) => !r.buf.length), 300);
+	const pid = gw.pid('worker 0');
+	process.kill(pid, 'SIGSTOP');
+	gw.signal('SIGUSR2');
+	await said(gw, /worker 1: accepts no more/);
+	process.kill(bridge, 'SIGKILL');
+	const first = await Promise.any(raws.map((r) => r.response()));
+	assert.equal(first.status, 503);
+	process.kill(pid, 'SIGCONT');
+	await gw.replaced();
 });
