@@ -105,10 +105,7 @@ static bool conn_begin(struct conn *c)
 		free(reason);
 		return alive;
 	}
-	if (!conn_resume(c))
-		return false;
-	session_prove(c);
-	return true;
+	return conn_resume(c) && session_prove(c);
 }
 
 /* The bridge knows its route. A giver that is gone needs no answer. */

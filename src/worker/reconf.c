@@ -28,7 +28,7 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 			conn_deadline(c, due > w->now_ms ? due : ++late);
 		}
 		if (confirm)
-			session_prove(c);
+			(void)!session_prove(c);
 	}
 }
 

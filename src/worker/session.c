@@ -354,20 +354,20 @@ bool session_timeout(struct conn *c)
 }
 
 /* What was given and is not confirmed: the old proof may never come. */
-void session_prove(struct conn *c)
+bool session_prove(struct conn *c)
 {
 	if (c->state != CONN_OPEN || c->echo || place_given(c) <= place_confirmed(c))
-		return;
+		return true;
 	switch (c->w->c->delivery.confirm) {
 	case CONFIRM_PONG:
-		(void)!session_ping(c);
-		return;
+		return session_ping(c);
 	case CONFIRM_WRITE:
 		if (c->out.len == c->out.off)
 			place_confirm(c, place_given(c));
-		return;
+		return true;
 	case CONFIRM_NONE:
 		place_confirm(c, place_given(c));
-		return;
+		return true;
 	}
+	return true;
 }

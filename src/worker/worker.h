@@ -243,7 +243,7 @@ bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
 void session_drained(struct conn *c); /* everything was written */
-void session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
+bool session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 
 /* link.c */
