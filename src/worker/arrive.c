@@ -103,7 +103,7 @@ static bool conn_begin(struct conn *c)
 		c->close_reason = NULL;
 		alive = session_close(c, c->close_code, reason ? reason : "");
 		free(reason);
-		return alive;
+		return alive && conn_resume(c); /* its Pong */
 	}
 	return conn_resume(c) && session_prove(c);
 }

@@ -165,12 +165,16 @@ static void session_set_close(struct conn *c, uint16_t code, const char *reason)
 
 bool session_close(struct conn *c, uint16_t code, const char *reason)
 {
+	bool frozen = c->frozen;
+
 	if (c->state != CONN_OPEN)
 		return true;
 	log_debug("closes a connection", kv_uint("code", code), kv_str("reason", reason), kv_more(conn_who(c)));
 	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
-	return session_step(c);
+	/* It does not move any more: its Pong and its Close are to be read. */
+	c->frozen = 0;
+	return session_step(c) && (!frozen || conn_resume(c));
 }
 
 /* A message of this client was not stored: no Close may say that all was well. */

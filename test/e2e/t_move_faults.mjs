@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
-import { CLOSE, TEXT, frame, upgrade } from './lib/raw.mjs';
+import { CLOSE, PING, PONG, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
 import { WSGATED } from './lib/gateway.mjs';
@@ -150,4 +150,33 @@ await test('a handshake that moves and cannot be finished in time: 503, and no 1
 	assert.equal(first.status, 503);
 	process.kill(pid, 'SIGCONT');
 	await gw.replaced();
+});
+
+await test('closed by the operator while it waits to move: its Pong still counts', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 2, pong_timeout: '60s', handshake_timeout: '60s' });
+	// These keep the hand-over waiting.
+	for (const r of await Promise.all(numbers(8).map(() => t.raw(gw)))) await r.write('GET /ws/chat');
+	const raws = await Promise.all(numbers(8).map(async (i) => {
+		const r = await t.raw(gw);
+		await r.open(`/ws/chat/u${i}/`);
+		await bus.publish(recv('chat', `u${i}`), 'once');
+		return { r, ping: await r.next(PING) };
+	}));
+	await nats.pause();
+	await Promise.all(raws.map(({ r }) => r.send(TEXT, 'not stored yet')));
+	await stays('a while', () => true, 200);
+	await fewer(gw, 1);
+	await said(gw, /worker 1: accepts no more/);
+	await stays('a while', () => true, 200);
+	for (const i of raws.keys()) assert.equal((await gw.ctl('close', 'chat', `u${i}`)).code, 0);
+	await Promise.all(raws.map(({ r, ping }) => r.send(PONG, ping.data)));
+	nats.resume();
+	for (const { r } of raws) {
+		assert.equal((await r.next(CLOSE)).code, 4002);
+		await r.send(CLOSE, Buffer.from([4002 >> 8, 4002 & 255]));
+	}
+	await bus.empty('ws.recv.>');
+	await until('all stored', async () => (await bus.count('ws.send.>')) === 8);
+	t.dropClients();
+	await until('one worker', () => workers(gw.master).length === 1);
 });
