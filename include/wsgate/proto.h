@@ -21,6 +21,7 @@ enum proto_type {
 	PROTO_APPLIED,	      /* answer to PROTO_CONFIG: struct proto_applied */
 	PROTO_CLOSED,	      /* bridge, answer to PROTO_CLOSE: struct proto_closed */
 	PROTO_MOVED,	      /* worker, after PROTO_HEIR: struct proto_moved */
+	PROTO_HEIRLESS,	      /* worker, no body: all those of PROTO_HEIR are gone, and it has more to give */
 	/* master → child */
 	PROTO_STOP = 20,      /* struct proto_stop: graceful */
 	PROTO_WORKER_UP,      /* bridge: struct proto_slot: generation g of slot s was started */

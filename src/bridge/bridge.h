@@ -231,6 +231,8 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
 void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
+/* By the name that it has in every worker. NULL: it is not here. */
+struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */
 uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
 void dispatch_tick(struct bridge *b);

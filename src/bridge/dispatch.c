@@ -447,6 +447,19 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	broker_queue_close(u->q);
 }
 
+struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn)
+{
+	struct buser *u = user_find(b, id);
+	char name[ROUTE_ID_TEXT];
+
+	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next) {
+		route_id_text(b->slots[c->slot].routes.ids[c->index], name);
+		if (strcmp(name, conn) == 0)
+			return c;
+	}
+	return NULL;
+}
+
 uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
 {
 	struct buser *u = user_find(b, id);

@@ -143,7 +143,10 @@ static struct bconn *publish_conn(const struct pub *p)
 	struct slot *s = &src->b->slots[src->slot];
 	struct bconn *c;
 
-	if (src->stale >= 0 || !s->used || p->index >= s->routes.n)
+	/* It may have come here since, by another route. */
+	if (src->stale >= 0)
+		return dispatch_find(src->b, &p->p.id, p->conn);
+	if (!s->used || p->index >= s->routes.n)
 		return NULL;
 	c = s->conns[p->index];
 	return c && c->generation == p->generation ? c : NULL;
@@ -183,15 +186,21 @@ static void publish_again(struct pub *p, const char *why)
 	pub_user_later(p->user);
 }
 
+static bool publish_notify(
+	const struct bconn *c, enum down_type type, uint64_t seq, uint16_t code, const char *reason)
+{
+	struct down_ref ref = { c->generation, c->index, 0 };
+
+	return slots_try_notify(&c->user->b->slots[c->slot], type, &ref, seq, code, reason);
+}
+
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 {
 	struct bridge *b = p->src->b;
-	struct down_ref ref = { p->generation, p->index, 0 };
 	struct bconn *c = publish_conn(p);
 
 	/* The notice before the release: a bridge killed between the two says it twice, never not at all. */
-	if (c && !c->poisoned &&
-		!slots_try_notify(&b->slots[p->src->slot], DOWN_CLOSE, &ref, 0, code, reason)) {
+	if (c && !c->poisoned && !publish_notify(c, DOWN_CLOSE, 0, code, reason)) {
 		publish_again(p, "the worker has no room for its refusal");
 		return;
 	}
@@ -205,11 +214,10 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 
 static void publish_flush(struct pub *p)
 {
-	struct down_ref ref = { p->generation, p->index, 0 };
+	struct bconn *c = publish_conn(p);
 
 	/* As with a refusal: the answer first. */
-	if (publish_conn(p) && !slots_try_notify(&p->src->b->slots[p->src->slot], DOWN_FLUSHED, &ref,
-				       p->stamp, 0, NULL))
+	if (c && !publish_notify(c, DOWN_FLUSHED, p->stamp, 0, NULL))
 		pub_user_later(p->user); /* no room: with the next tick */
 	else
 		publish_final(p);

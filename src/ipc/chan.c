@@ -43,6 +43,8 @@ const char *proto_name(unsigned type)
 		return "CLOSED";
 	case PROTO_MOVED:
 		return "MOVED";
+	case PROTO_HEIRLESS:
+		return "HEIRLESS";
 	case PROTO_STOP:
 		return "STOP";
 	case PROTO_WORKER_UP:

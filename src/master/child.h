@@ -75,6 +75,7 @@ struct child {
 	struct handover handover;
 	struct proto_moved moved; /* the last that it said; gave: it did */
 	bool gave;
+	bool heirless; /* it said so, and gets others */
 };
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot);

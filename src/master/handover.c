@@ -145,8 +145,10 @@ static void lend(struct family *f)
 
 /* ---- steps ---- */
 
-static void forget_dead_heirs(struct family *f, struct handover *h)
+static void forget_dead_heirs(struct family *f, struct child *c)
 {
+	struct handover *h = &c->handover;
+
 	for (unsigned i = 0; i < h->nheirs;) {
 		const struct child *w = &f->workers[h->heirs[i].slot];
 
@@ -156,6 +158,9 @@ static void forget_dead_heirs(struct family *f, struct handover *h)
 			h->heirs[i] = h->heirs[--h->nheirs];
 	}
 	/* The giver saw the ends of all sockets and has what it could not give. */
+	if (c->heirless)
+		h->nheirs = 0;
+	c->heirless = false;
 	if (h->nheirs == 0)
 		h->begun = false;
 }
@@ -168,7 +173,7 @@ static void stop(struct family *f, struct child *c, uint64_t now)
 
 static void given(struct family *f, struct child *c, uint64_t now)
 {
-	forget_dead_heirs(f, &c->handover);
+	forget_dead_heirs(f, c);
 	if (!c->gave)
 		return;
 	log_info("a worker has handed its connections over", kv_str("child", c->name),

@@ -94,6 +94,16 @@ static void hear_on_moved(void *arg, const void *body, int fd)
 	family_wake(f);
 }
 
+static void hear_on_heirless(void *arg, const void *body, int fd)
+{
+	struct child *c = arg;
+	struct family *f = hear_from(c, fd);
+
+	(void)body;
+	c->heirless = true;
+	family_wake(f);
+}
+
 static void hear_on_closed(void *arg, const void *body, int fd)
 {
 	struct family *f = hear_from(arg, fd);
@@ -118,6 +128,7 @@ const struct chan_handler hear_worker[] = {
 	{PROTO_FATAL, sizeof(struct proto_text), hear_on_fatal},
 	{PROTO_APPLIED, sizeof(struct proto_applied), hear_on_applied},
 	{PROTO_MOVED, sizeof(struct proto_moved), hear_on_moved},
+	{PROTO_HEIRLESS, 0, hear_on_heirless},
 	{0, 0, NULL},
 };
 

@@ -265,12 +265,13 @@ static void pass_arrivals(struct inherit *in)
 	struct proto_arrive arrive = {0, 0};
 	unsigned n = 0;
 
+	/* Who is dead and not yet buried is passed over with the next look. */
 	for (unsigned i = 0; i < in->narrivals; i++) {
 		struct child *w = taker(in->family, in->arrivals[i].slot);
 
 		if (!w || (chan_send(w->chan, PROTO_ARRIVE, &arrive, sizeof(arrive),
 				   in->arrivals[i].fd) < 0 &&
-				  errno == EAGAIN))
+				  (errno == EAGAIN || errno == EPIPE || errno == ECONNRESET)))
 			in->arrivals[n++] = in->arrivals[i];
 		else
 			close(in->arrivals[i].fd);

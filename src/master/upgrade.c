@@ -209,7 +209,7 @@ static bool tell_all(struct upgrade *u, enum proto_type type, const void *body, 
 		u->told[i] = true;
 		if (type == PROTO_RETIRE)
 			news_retired(w);
-		w->gave = false;
+		w->gave = w->heirless = false;
 	}
 	return all;
 }
@@ -274,14 +274,13 @@ static bool gives(const struct upgrade *u, unsigned n)
 	return lives(w) && w->generation == u->generations[n];
 }
 
-/* 1: one more worker of ours has one more of theirs; 0: later; -1: the new one is gone. */
-static int give_pair(struct upgrade *u)
+/* 1: worker n of ours has one more of theirs; 0: later; -1: the new one is gone. */
+static int give_pair(struct upgrade *u, unsigned n, unsigned to, bool last)
 {
-	unsigned n = u->pair % u->ngivers;
 	struct child *w = &u->family->workers[u->givers[n]];
-	struct proto_heir heir = {u->pair + u->ngivers >= u->npairs, 0};
+	struct proto_heir heir = {last, 0};
 	struct will will = {
-		.version = WILL_VERSION, .type = WILL_PAIR, .u.number.value = u->pair % u->workers};
+		.version = WILL_VERSION, .type = WILL_PAIR, .u.number.value = to % u->workers};
 
 	if (u->ends[1] < 0 && chan_pair(u->ends) < 0)
 		return errno == EMFILE || errno == ENFILE ? 0 : -1;
@@ -295,18 +294,36 @@ static int give_pair(struct upgrade *u)
 		errno == EAGAIN)
 		return 0;
 	close_end(&u->ends[1]);
-	u->pair++;
 	return 1;
+}
+
+static int give_pairs(struct upgrade *u)
+{
+	int r = 1;
+
+	while (u->pair < u->npairs && r > 0) {
+		r = give_pair(u, u->pair % u->ngivers, u->pair,
+			u->pair + u->ngivers >= u->npairs);
+		u->pair += r > 0;
+	}
+	/* Their worker died, or has no descriptor left: another one. */
+	for (unsigned n = 0; n < u->ngivers && r > 0; n++) {
+		struct child *w = &u->family->workers[u->givers[n]];
+
+		if (!gives(u, n) || !w->heirless)
+			continue;
+		r = give_pair(u, n, n + ++u->more, true);
+		w->heirless = r <= 0;
+	}
+	return r;
 }
 
 static void gives_all(struct upgrade *u, uint64_t now)
 {
 	struct will moved = {.version = WILL_VERSION, .type = WILL_MOVED};
 	uint64_t gone = 0, left = 0;
-	int r = 1;
+	int r = give_pairs(u);
 
-	while (u->pair < u->npairs && r > 0)
-		r = give_pair(u);
 	if (r < 0) {
 		fail(u, "it does not listen");
 		return;
@@ -532,7 +549,7 @@ void upgrade_start(struct upgrade *u)
 {
 	log_info("asked to replace the program", kv_str("file", daemon_program()));
 	u->given = 0;
-	u->ngivers = u->npairs = u->pair = 0;
+	u->ngivers = u->npairs = u->pair = u->more = 0;
 	u->stop_asked = u->failed = false;
 	if (begin(u) < 0) {
 		log_error("cannot start the new program", kv_errno(errno));

@@ -66,6 +66,7 @@ struct upgrade {
 	unsigned givers[HERITAGE_SLOT_MAX]; /* slots */
 	uint64_t generations[HERITAGE_SLOT_MAX];
 	unsigned ngivers, npairs, pair;
+	unsigned more; /* pairs for those who lost theirs */
 	int ends[2]; /* owned: a pair on its way: 0 to the new one, 1 to our worker; -1 */
 	size_t line_len;
 	char line[UPGRADE_LINE_MAX];

@@ -25,7 +25,7 @@ struct arrival { /* one giver */
 	uint8_t *body; /* owned; NULL: none */
 	size_t got;
 	uint64_t id;
-	int sock; /* owned while body is there */
+	int sock; /* owned while body is there; -1: we had no descriptor left for it */
 };
 
 /* ---- the giver's end ---- */
@@ -37,7 +37,7 @@ static void arrival_free(struct arrival *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
-	if (a->body)
+	if (a->body && a->sock >= 0)
 		close(a->sock);
 	free(a->body);
 	event_free(a->ev);
@@ -89,10 +89,12 @@ static bool conn_begin(struct conn *c)
 	tally_moved_in(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
-	if (c->pending)
-		link_wait(c);
 	if (!conn_write_again(c))
 		return false;
+	if (c->pending && !link_fits(c, c->pending_len))
+		return session_too_big(c);
+	if (c->pending)
+		link_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 		bool alive;
@@ -101,12 +103,9 @@ static bool conn_begin(struct conn *c)
 		c->close_reason = NULL;
 		alive = session_close(c, c->close_code, reason ? reason : "");
 		free(reason);
-		return alive;
+		return alive && conn_resume(c); /* its Pong */
 	}
-	if (!conn_resume(c))
-		return false;
-	session_prove(c);
-	return true;
+	return conn_resume(c) && session_prove(c);
 }
 
 /* The bridge knows its route. A giver that is gone needs no answer. */
@@ -184,6 +183,11 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 	struct parcel_parts p;
 	struct conn *c;
 
+	if (fd < 0) {
+		log_some_warnings(1, "no file descriptor left for a connection: raise the limit of open files",
+			kv_uint("connections", w->nconns));
+		return NULL;
+	}
 	if (w->draining || move_gives(w)) {
 		close(fd);
 		return NULL;
@@ -200,7 +204,7 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 		return c;
 	if (c)
 		conn_free(c);
-	log_error("cannot take a connection of another worker: no place, or no memory");
+	log_some_errors(5, "cannot take a connection of another worker: no place, or no memory");
 	return NULL;
 }
 
@@ -294,7 +298,7 @@ static bool arrival_packet(struct arrival *a, const struct parcel_note *note, co
 
 	switch (note->type) {
 	case PARCEL_HEAD:
-		good = fd >= 0 && arrival_head(a, note, data, len, fd);
+		good = arrival_head(a, note, data, len, fd);
 		if (good)
 			fd = -1;
 		break;
@@ -356,7 +360,7 @@ void arrive_on_channel(void *arg, const void *body, int fd)
 		w->arrivals = a;
 		return;
 	}
-	log_error("cannot take connections of another worker: it keeps them", kv_errno(errno));
+	log_some_errors(1, "cannot take connections of another worker: it keeps them", kv_errno(errno));
 	if (a && a->ev)
 		event_free(a->ev);
 	free(a);

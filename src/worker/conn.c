@@ -492,18 +492,19 @@ void conn_stay(struct conn *c)
 	c->ping_ms = now;
 	conn_set_state(c, (enum conn_state)c->came_from);
 	conn_deadline(c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
+	if (c->pending)
+		link_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 
 		c->kicked = 0;
 		c->close_reason = NULL;
 		c->frozen = 0;
-		(void)!(conn_write_again(c) && session_close(c, c->close_code, reason ? reason : ""));
+		(void)!(conn_write_again(c) && session_close(c, c->close_code, reason ? reason : "") &&
+			conn_resume(c)); /* its Pong */
 		free(reason);
 		return;
 	}
-	if (c->pending)
-		link_wait(c);
 	if (conn_write_again(c))
 		(void)!conn_resume(c);
 }

@@ -73,6 +73,14 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	return ring_reserve(&w->up, type, size);
 }
 
+bool link_fits(const struct conn *c, size_t len)
+{
+	struct identity id = place_identity(c);
+
+	return sizeof(struct up_record) + id.service_len + id.user_len + len <=
+	       ring_max_record(c->w->up.size);
+}
+
 static enum link_put link_put(struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
 {
 	struct worker *w = c->w;

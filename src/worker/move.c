@@ -18,6 +18,7 @@
 #define HEIRS_MAX HERITAGE_SLOT_MAX
 #define BATCH 256  /* connections looked at before the others have their turn */
 #define TICK_MS 10 /* those who were not ready are looked at again */
+#define HEIRLESS_MS 100
 
 struct move {
 	bool freeze;
@@ -93,7 +94,8 @@ void move_answered(struct worker *w, struct conn *c, bool taken)
 		conn_moved(c);
 		return;
 	}
-	c->stays = 1;
+	c->stays = c->came_back;
+	c->came_back = 1;
 	conn_stay(c);
 }
 
@@ -220,11 +222,27 @@ void move_go_on(struct worker *w)
 
 void move_heir_gone(struct worker *w)
 {
-	const struct timeval now = {0, 0};
+	const struct timeval now = {0, 0}, later = {0, HEIRLESS_MS * 1000};
+	struct move *m = w->move;
+	bool others = move_has_heir(m);
 
-	if (!move_has_heir(w->move))
+	/* Without a bridge what they send would only lie there, and perhaps be read behind what follows it. */
+	if (!others && !m->freeze)
 		move_thaw(w);
-	else if (event_add(w->move->tick, &now) < 0)
+	if (event_add(m->tick, others ? &now : &later) < 0)
+		log_error("no timer: the next answer must do", kv_errno(errno));
+}
+
+/* The master does not see that they are gone when it is not by their death. */
+static void move_ask(struct worker *w)
+{
+	const struct timeval later = {0, HEIRLESS_MS * 1000};
+
+	if (!move_waits(w))
+		move_say(w);
+	else if (w->master && chan_send(w->master, PROTO_HEIRLESS, NULL, 0, -1) == 0)
+		w->move->begun = false;
+	if (w->move->begun && !w->move->said && event_add(w->move->tick, &later) < 0)
 		log_error("no timer: the next answer must do", kv_errno(errno));
 }
 
@@ -240,6 +258,8 @@ static void move_tick(evutil_socket_t fd, short what, void *arg)
 		move_thaw(w);
 	if (w->move->owed && !w->move->over)
 		move_say(w);
+	else if (w->move->begun && !w->move->said && !w->move->over && !move_has_heir(w->move))
+		move_ask(w);
 	else
 		move_go_on(w);
 	if (w->move->owed && !w->move->over)
@@ -263,9 +283,14 @@ void move_kick(struct conn *c, uint16_t code, const char *reason)
 			heir_kick(m->heirs[i], c, code, reason);
 }
 
+bool move_gives(const struct worker *w)
+{
+	return w->move && !w->move->over;
+}
+
 void move_stop(struct worker *w)
 {
-	if (!w->move || w->move->over)
+	if (!move_gives(w))
 		return;
 	w->move->over = true;
 	move_thaw(w);
@@ -314,7 +339,7 @@ void move_on_retire(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	if (w->draining || (w->move && !w->move->over))
+	if (w->draining || move_gives(w))
 		return;
 	if (!move_new(w)) {
 		log_error("no memory to hand connections over: this worker ends");
@@ -360,7 +385,7 @@ void move_on_heir(void *arg, const void *body, int fd)
 	m->begun = true;
 	m->said = false;
 	for (struct conn *c = w->conns; c; c = c->next)
-		c->stays = 0; /* it has not met this one */
+		c->stays = c->came_back = 0; /* it has not met this one */
 	if (move_has_heir(m))
 		move_run(w);
 	else

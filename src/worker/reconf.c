@@ -32,7 +32,7 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 			conn_deadline(c, due);
 		}
 		if (confirm)
-			session_prove(c);
+			(void)!session_prove(c);
 	}
 }
 

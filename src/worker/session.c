@@ -165,12 +165,16 @@ static void session_set_close(struct conn *c, uint16_t code, const char *reason)
 
 bool session_close(struct conn *c, uint16_t code, const char *reason)
 {
+	bool frozen = c->frozen;
+
 	if (c->state != CONN_OPEN)
 		return true;
 	log_debug("closes a connection", kv_uint("code", code), kv_str("reason", reason), kv_more(conn_who(c)));
 	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
-	return session_step(c);
+	/* It does not move any more: its Pong and its Close are to be read. */
+	c->frozen = 0;
+	return session_step(c) && (!frozen || conn_resume(c));
 }
 
 /* A message of this client was not stored: no Close may say that all was well. */
@@ -201,6 +205,13 @@ static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 		return session_step(c);
 	}
 	return session_close(c, code, reason);
+}
+
+bool session_too_big(struct conn *c)
+{
+	free(c->pending);
+	c->pending = NULL;
+	return session_fail(c, WS_CODE_TOO_BIG, "message too big");
 }
 
 static bool session_peer_close(struct conn *c, uint16_t code)
@@ -265,7 +276,10 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	case WS_READ_NONE:
 		return true;
 	case WS_READ_MESSAGE:
-		return session_message(c, &m);
+		if (c->echo || link_fits(c, m.len))
+			return session_message(c, &m);
+		*used = len;
+		return session_too_big(c);
 	case WS_READ_PING:
 		meter_message(c);
 		return c->close_sent || session_reply(c, WS_PONG, m.data, m.len);
@@ -361,20 +375,20 @@ bool session_timeout(struct conn *c)
 }
 
 /* What was given and is not confirmed: the old proof may never come. */
-void session_prove(struct conn *c)
+bool session_prove(struct conn *c)
 {
 	if (c->state != CONN_OPEN || c->echo || place_given(c) <= place_confirmed(c))
-		return;
+		return true;
 	switch (c->w->c->delivery.confirm) {
 	case CONFIRM_PONG:
-		(void)!session_ping(c);
-		return;
+		return session_ping(c);
 	case CONFIRM_WRITE:
 		if (c->out.len == c->out.off)
 			place_confirm(c, place_given(c));
-		return;
+		return true;
 	case CONFIRM_NONE:
 		place_confirm(c, place_given(c));
-		return;
+		return true;
 	}
+	return true;
 }

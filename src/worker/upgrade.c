@@ -87,6 +87,9 @@ bool upgrade_timeout(struct conn *c)
 {
 	static const struct http_answer late = { 408, "the request did not come in time", "" };
 
+	/* The 101 that came with it from another worker is not to go out before the refusal. */
+	if (c->state == CONN_OPENING && !c->hs)
+		c->out.off = c->out.len = 0;
 	if (c->state == CONN_OPENING)
 		return upgrade_unavailable(c, "the gateway could not open the route in time", NULL);
 	return upgrade_answer(c, &late, 0);

@@ -112,7 +112,8 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
 	bool fed : 1,	 /* something was read */
 		frozen : 1, /* not read: it is to move */
-		stays : 1,  /* it cannot */
+		came_back : 1, /* it was offered, and nobody took it */
+		stays : 1,  /* twice: it cannot */
 		missed : 1, /* LEAVING: a message for it was left out */
 		kicked : 1; /* LEAVING: it is to be closed, with close_code */
 	bool pending_text : 1; /* of the message that waits */
@@ -269,11 +270,12 @@ bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
 bool session_close(struct conn *c, uint16_t code, const char *reason);
 bool session_refused(struct conn *c, uint16_t code, const char *reason);
+bool session_too_big(struct conn *c); /* what waits, or came now, can never be kept */
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
 void session_drained(struct conn *c); /* everything was written */
-void session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
+bool session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 
 /* link.c */
@@ -282,6 +284,8 @@ void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
 bool link_connected(const struct worker *w); /* the bridge to the broker, now */
+/* Whether a message can ever be put: one that began before the program was replaced was measured by another limit. */
+bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);
@@ -378,6 +382,7 @@ void reconf_on_unlisten(void *arg, const void *body, int fd);
 void move_on_retire(void *arg, const void *body, int fd);
 void move_on_heir(void *arg, const void *body, int fd);
 void move_on_resume(void *arg, const void *body, int fd);
+bool move_gives(const struct worker *w); /* between PROTO_RETIRE and PROTO_RESUME or PROTO_STOP */
 void move_stop(struct worker *w); /* gives no more */
 void move_free(struct worker *w);
 bool move_gives(const struct worker *w);
