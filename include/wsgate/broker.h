@@ -107,7 +107,7 @@ void broker_queue_want(struct broker_queue *q, bool want);
 void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);
 /* Forgets a reread under way: no event will come for this tag. */
 void broker_queue_forget(struct broker_queue *q, void *tag);
-/* Everything up to seq (<= head) is done with. Removed promptly, in the background, also after a reconnect. */
+/* Everything up to seq is done with, whether it was read here or not. Removed promptly, in the background, also after a reconnect. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
 /* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the queue. Counted, logged. */
 void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);

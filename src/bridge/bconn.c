@@ -52,6 +52,13 @@ void bconn_sync(struct bconn *c)
 	c->cursor = n;
 }
 
+void bconn_skip(struct bconn *c, uint64_t upto)
+{
+	c->pos = upto;
+	while (c->cursor && c->cursor->m->seq <= upto)
+		c->cursor = c->cursor->next;
+}
+
 void bconn_fall_behind(struct bconn *c)
 {
 	if (c->synced)

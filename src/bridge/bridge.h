@@ -278,6 +278,8 @@ bool bconn_give(struct bconn *c, const struct broker_message *m);
 /* Lets it read from the buffer when nothing that it lacks lies before that. */
 void bconn_sync(struct bconn *c);
 void bconn_fall_behind(struct bconn *c);
+/* It has everything up to there, from somebody else. */
+void bconn_skip(struct bconn *c, uint64_t upto);
 /* Gives what there is and the window allows; reads again from its mark if it is behind. */
 void bconn_run(struct bconn *c);
 bool bconn_caught_up(const struct bconn *c);

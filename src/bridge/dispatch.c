@@ -79,6 +79,8 @@ static void user_confirm(struct buser *u)
 	if (least == UINT64_MAX || least <= u->mark)
 		return;
 	u->mark = least;
+	if (u->head < least)
+		u->head = least;
 	if (u->q)
 		broker_queue_confirm(u->q, least);
 }
@@ -409,13 +411,17 @@ void dispatch_opened_all(struct bridge *b)
 
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v)
 {
-	uint64_t confirmed = v->confirmed < c->pos ? v->confirmed : c->pos;
+	/* A predecessor's records may have been handed out after we looked: more was given than we know. */
+	uint64_t given = v->given > c->pos ? v->given : c->pos;
+	uint64_t confirmed = v->confirmed < given ? v->confirmed : given;
 
 	if (c->user->ended && v->state == ROUTE_OPEN)
 		ended_release(c->user); /* its marks are in a living route again */
 	if (v->epoch != b->epoch || confirmed <= c->confirmed)
 		return;
 	c->confirmed = confirmed;
+	if (c->pos < confirmed)
+		bconn_skip(c, confirmed);
 	window_forget(c, confirmed);
 	bconn_run(c);
 	user_dirty(c->user);

@@ -70,10 +70,13 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 {
 	struct seqs *s = q->seqs;
 
-	if (seq > q->head)
-		seq = q->head;
 	if (seq <= q->confirmed)
 		return;
+	if (seq > q->head) { /* given by a predecessor, read by nobody here: a sweep finds it */
+		q->head = q->unknown = seq;
+		if (q->high < seq)
+			q->high = seq;
+	}
 	/* Among those that are confirmed now there are some that we do not know. */
 	if (q->unknown > q->confirmed && !q->sweep) {
 		q->sweep = true;

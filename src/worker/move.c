@@ -283,11 +283,6 @@ void move_kick(struct conn *c, uint16_t code, const char *reason)
 			heir_kick(m->heirs[i], c, code, reason);
 }
 
-bool move_gives(const struct worker *w)
-{
-	return w->move && !w->move->over;
-}
-
 void move_stop(struct worker *w)
 {
 	if (!move_gives(w))

@@ -101,3 +101,22 @@ await test('confirmed, and everything dies before it is removed: the next start 
 	await p.gw.start();
 	await comeBack(t, p);
 });
+
+await test('given by a dead bridge, confirmed before its successor reaches the broker: it does not come again', async (t) => {
+	const p = await t.pair({ workers: 2 }), { gw, bus, nats } = p;
+	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
+	const pinged = clients.map((c) => new Promise((done) => c.ws.on('ping', () => c.got.length === 3 && done())));
+	const go = await Promise.all(['worker 0', 'worker 1'].map((title) => hold(gw.pid(title))));
+	for (let i = 0; i < 3; i++) await Promise.all(users.map((u) => bus.publish(recv('chat', u), String(i))));
+	await until('all of it to lie in the rings', async () => / 90 delivered/.test((await gw.ctl('status')).out));
+	await nats.pause();
+	const old = await gw.murder('bridge');
+	// It has looked at all connections when their users are there.
+	await until('a successor', async () => (gw.pid('bridge') ?? old) !== old && / 30 users/.test((await gw.ctl('status')).out));
+	go.forEach((f) => f());
+	await Promise.all(pinged);
+	await closeAll(clients);
+	nats.resume();
+	await gw.ready();
+	await comeBack(t, p);
+});
