@@ -2,7 +2,7 @@
  * meter: how fast a client may send. Over its rate nothing is read from it for a while; it is not closed.
  *
  * Each rate is a moment up to which it has been used: more than limits.burst before now counts as that; when it lies
- * ahead, the client waits until then. A message is let in whole, and paid for afterwards.
+ * ahead, the client waits until then. What was read is let in, and paid for afterwards.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -108,6 +108,19 @@ void meter_release(struct conn *c)
 	c->held = 0;
 	c->meter->held_ms = c->w->now_ms;
 	wheel_del(&c->w->holds, &c->meter->timer);
+}
+
+/* The rates are other ones: what was used up by the old ones is forgotten. c may be gone. */
+void meter_renew(struct conn *c)
+{
+	bool held = c->held;
+
+	if (!c->meter)
+		return;
+	meter_release(c);
+	c->meter->messages_us = c->meter->bytes_us = 0;
+	if (held)
+		(void)!conn_resume(c);
 }
 
 void meter_free(struct conn *c)

@@ -36,6 +36,23 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 	}
 }
 
+static bool reconf_rates_differ(const struct config *a, const struct config *b)
+{
+	return a->limits.messages_per_second != b->limits.messages_per_second ||
+	       a->limits.bytes_per_second != b->limits.bytes_per_second ||
+	       a->limits.burst != b->limits.burst;
+}
+
+static void reconf_rates(struct worker *w)
+{
+	struct conn *c, *next;
+
+	for (c = w->conns; c; c = next) {
+		next = c->next;
+		meter_renew(c);
+	}
+}
+
 static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sections)
 {
 	const struct config *old = w->c;
@@ -44,6 +61,7 @@ static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sect
 	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout ||
 		     c->limits.idle_timeout != old->limits.idle_timeout ||
 		     c->limits.connection_age != old->limits.connection_age;
+	bool rates = reconf_rates_differ(c, old);
 
 	w->c = c;
 	peer_configure(w);
@@ -52,6 +70,8 @@ static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sect
 	w->now_ms = worker_clock();
 	if (confirm || times)
 		reconf_connections(w, confirm, times);
+	if (rates)
+		reconf_rates(w);
 	config_free(w->own);
 	w->own = c;
 }

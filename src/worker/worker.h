@@ -329,6 +329,7 @@ void meter_message(struct conn *c);
 void meter_bytes(struct conn *c, size_t n);
 bool meter_hides_pong(const struct conn *c);
 void meter_release(struct conn *c);
+void meter_renew(struct conn *c); /* c may be gone */
 void meter_free(struct conn *c);
 void meter_expired(void *arg, struct wheel_node *n);
 

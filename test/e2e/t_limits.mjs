@@ -168,6 +168,16 @@ await test('a limit on the rate that is taken away frees who waits', async (t) =
 	await bus.storedAll(send('chat', 'fast'), 300);
 });
 
+await test('a client that would wait for minutes goes on with a new rate', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, limits: { bytes_per_second: '1k', burst: '100ms' } });
+	const c = await t.client(gw, 'chat/fast');
+	await c.send(Buffer.alloc(300000));
+	await c.send('behind it');
+	await until('it waits', () => / ms=\d{5,} /.test(gw.log()));
+	await reload(gw, { bytes_per_second: '1m' });
+	assert.equal((await bus.storedAll(send('chat', 'fast'), 2))[1].text, 'behind it');
+});
+
 await test('a message in too many frames: 1008; as many as allowed are fine', async (t) => {
 	const { gw, bus } = await t.pair({ limits: { fragments: 5 } });
 	const r = await t.raw(gw);
