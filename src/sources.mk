@@ -114,7 +114,14 @@ WSGATED_SRC = \
 	src/worker/worker.c
 
 WSGATECTL_SRC = \
+	src/ctl/check.c \
+	src/ctl/format.c \
+	src/ctl/json.c \
 	src/ctl/order.c \
+	src/ctl/sessions.c \
+	src/ctl/snapshot.c \
+	src/ctl/status.c \
+	src/ctl/top.c \
 	src/ctl/view.c \
 	src/ctl/where.c \
 	src/ctl/wsgatectl.c \

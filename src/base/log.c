@@ -81,7 +81,14 @@ static size_t utf8_sequence(const unsigned char *s, size_t n, uint32_t *cp)
 	return need;
 }
 
-/* The inside of a JSON string. What is not UTF-8 becomes U+FFFD, C0, DEL and C1 become escapes. */
+/* C0, DEL, C1; line ends of JavaScript, and what turns the direction of text around. */
+static bool is_control(uint32_t cp)
+{
+	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0x2028 && cp <= 0x202e) ||
+	       (cp >= 0x2066 && cp <= 0x2069);
+}
+
+/* The inside of a JSON string. What is not UTF-8 becomes U+FFFD, controls become escapes. */
 static void put_json(struct line *l, const char *p, size_t n)
 {
 	const unsigned char *s = (const unsigned char *)p;
@@ -98,7 +105,7 @@ static void put_json(struct line *l, const char *p, size_t n)
 			esc[0] = '\\';
 			esc[1] = (char)cp;
 			put(l, esc, 2);
-		} else if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) {
+		} else if (is_control(cp)) {
 			snprintf(esc, sizeof(esc), "\\u%04x", (unsigned)cp & 0xffffU);
 			put(l, esc, 6);
 		} else {

@@ -317,6 +317,7 @@ static void bridge_adopt(struct bridge *b)
 	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());
 	atomic_store(&b->shm.bridge->started_ms, (uint64_t)now.tv_sec * 1000);
 	stat_add(b->shm.bridge->stats.starts, 1);
+	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	stat_set(b->shm.bridge->stats.users, 0);
 	stat_set(b->shm.bridge->stats.buffered_bytes, 0);
 	b->epoch = atomic_load(&b->shm.bridge->epoch);

@@ -79,8 +79,9 @@ bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out
 	struct buser *u = dispatch_user(b, &id, false);
 
 	*out = NULL;
-	if (v->epoch != b->epoch || !v->confirmed || (u && u->conns))
-		return true; /* if others are here, they know what all have confirmed */
+	/* If others are here, they know what all have confirmed; an open queue has its own mark. */
+	if (v->epoch != b->epoch || !v->confirmed || (u && (u->conns || u->q)))
+		return true;
 	u = dispatch_user(b, &id, true);
 	if (u && v->confirmed > u->mark)
 		u->mark = u->head = u->floor = v->confirmed;

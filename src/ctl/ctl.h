@@ -5,6 +5,7 @@
 #ifndef WSGATE_CTL_H
 #define WSGATE_CTL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <wsgate/config.h>
@@ -15,10 +16,20 @@ enum ctl_exit { CTL_OK = 0, CTL_CONFIG = 1, CTL_FAILED = 2 };
 
 /* Maps the segment of the running daemon. 0, or -1 after a line on standard error. */
 int view_open(struct shm *shm, const struct config *c);
-int view_status(const struct config *c);
+/* The master of the segment lives: it holds the lock of its pidfile. */
+bool view_master_runs(const struct config *c, const struct shm *shm);
+
+/* Each prints, and returns an exit status. json: objects instead of text. */
+int status_show(const struct config *c, bool json);
 /* service, user: NULL for all. */
-int view_sessions(const struct config *c, const char *service, const char *user);
-int view_check(const struct config *c, const char *file);
+int sessions_show(const struct config *c, const char *service, const char *user, bool json);
+struct top_options {
+	unsigned long count; /* samples; 0: until a signal */
+	unsigned interval_ms;
+	bool json;
+};
+int top_show(const struct config *c, const struct top_options *o);
+int check_show(const struct config *c, const char *file, bool json);
 
 /* where.c: pid of the master that holds the lock of the pidfile; 0: none. */
 pid_t where_master(const struct config *c);
@@ -30,5 +41,9 @@ int order_reload(const struct config *c);
 int order_close(const struct config *c, const struct identity *id, uint16_t code, const char *reason);
 /* One line: the last reload. */
 void order_status(const struct config *c);
+/* The same as an object. */
+struct json_t *order_status_json(const struct config *c);
+/* Whether the master answers; else why not, until the next call. */
+bool order_answers(const struct config *c, const char **why);
 
 #endif

@@ -13,6 +13,7 @@
 #include <wsgate/control.h>
 
 #include "ctl.h"
+#include "json.h"
 
 #define RELOAD_SECONDS 60
 #define CLOSE_SECONDS 35
@@ -134,4 +135,33 @@ void order_status(const struct config *c)
 	gmtime_r(&at, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	printf("reload   %s %s: %s\n", when, a.result == CONTROL_OK ? "good" : "failed", a.text);
+}
+
+json_t *order_status_json(const struct config *c)
+{
+	struct control_request q = {.command = CONTROL_STATUS};
+	struct control_answer a;
+	json_t *o = json_object();
+
+	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0) {
+		json_text(o, "outcome", "unknown");
+		json_text(o, "text", strerror(errno));
+		return o;
+	}
+	json_text(o, "outcome", a.result == CONTROL_NEVER ? "none" : a.result == CONTROL_OK ? "good" : "failed");
+	json_text(o, "text", a.result == CONTROL_NEVER ? "" : a.text);
+	json_number(o, "at_ms", a.at_ms);
+	return o;
+}
+
+bool order_answers(const struct config *c, const char **why)
+{
+	struct control_request q = {.command = CONTROL_STATUS};
+	struct control_answer a;
+
+	*why = "";
+	if (order_ask(c, &q, &a, STATUS_SECONDS) == 0)
+		return true;
+	*why = errno == EAGAIN ? "no answer in time" : strerror(errno);
+	return false;
 }

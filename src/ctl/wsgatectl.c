@@ -24,25 +24,76 @@ struct command {
 
 static volatile sig_atomic_t stopped;
 
+static int misused(const char *usage)
+{
+	fprintf(stderr, "wsgatectl: %s\n", usage);
+	return CTL_CONFIG;
+}
+
+/* Takes --json out of the arguments. */
+static bool json_wanted(char **args, int *n)
+{
+	bool json = false;
+	int kept = 0;
+
+	for (int i = 0; i < *n; i++) {
+		if (strcmp(args[i], "--json") == 0)
+			json = true;
+		else
+			args[kept++] = args[i];
+	}
+	*n = kept;
+	return json;
+}
+
 static int cmd_status(const struct config *c, const char *file, char **args, int n)
 {
+	bool json = json_wanted(args, &n);
+
 	(void)file;
-	(void)args;
-	(void)n;
-	return view_status(c);
+	return n ? misused("status [--json]") : status_show(c, json);
 }
 
 static int cmd_sessions(const struct config *c, const char *file, char **args, int n)
 {
+	bool json = json_wanted(args, &n);
+
 	(void)file;
-	return view_sessions(c, n > 0 ? args[0] : NULL, n > 1 ? args[1] : NULL);
+	if (n > 2)
+		return misused("sessions [--json] [SERVICE [USER]]");
+	return sessions_show(c, n > 0 ? args[0] : NULL, n > 1 ? args[1] : NULL, json);
 }
 
 static int cmd_check(const struct config *c, const char *file, char **args, int n)
 {
-	(void)args;
-	(void)n;
-	return view_check(c, file);
+	bool json = json_wanted(args, &n);
+
+	return n ? misused("check [--json]") : check_show(c, file, json);
+}
+
+static bool number_of(const char *text, double least, double most, double *out)
+{
+	char *end;
+
+	*out = strtod(text, &end);
+	return end != text && *end == '\0' && *out >= least && *out <= most;
+}
+
+static int cmd_top(const struct config *c, const char *file, char **args, int n)
+{
+	struct top_options o = {.interval_ms = 1000, .json = json_wanted(args, &n)};
+	double v;
+
+	(void)file;
+	for (int i = 0; i < n; i += 2) {
+		if (i + 1 < n && strcmp(args[i], "-d") == 0 && number_of(args[i + 1], 0.1, 3600, &v))
+			o.interval_ms = (unsigned)(v * 1000);
+		else if (i + 1 < n && strcmp(args[i], "-n") == 0 && number_of(args[i + 1], 1, 1e9, &v))
+			o.count = (unsigned long)v;
+		else
+			return misused("top [--json] [-d SECONDS, 0.1 to 3600] [-n COUNT]");
+	}
+	return top_show(c, &o);
 }
 
 /* The same limits as a client's handshake has. */
@@ -243,14 +294,15 @@ static int cmd_close(const struct config *c, const char *file, char **args, int 
 }
 
 static const struct command commands[] = {
-	{ "status", 0, 0, cmd_status, "status                      one screen: processes, connections, broker" },
-	{ "sessions", 0, 2, cmd_sessions, "sessions [SERVICE [USER]]   the connections that are open" },
+	{ "status", 0, 1, cmd_status, "status [--json]             one screen: processes, connections, broker" },
+	{ "top", 0, 5, cmd_top, "top [--json] [-d SECONDS] [-n COUNT]   the same, live: by service and by worker" },
+	{ "sessions", 0, 3, cmd_sessions, "sessions [--json] [SERVICE [USER]]   the connections that are open" },
 	{ "send", 2, 3, cmd_send, "send SERVICE USER [TEXT|-]  publish to a user, as a service does" },
 	{ "tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live" },
 	{ "close", 2, 6, cmd_close, "close SERVICE USER [--code N] [--reason TEXT]   end the connections of a user" },
 	{ "reload", 0, 0, cmd_reload, "reload                      apply the configuration as it is now; says how it went" },
 	{ "subject", 2, 2, cmd_subject, "subject SERVICE USER        print the two subjects of a user" },
-	{ "check", 0, 0, cmd_check, "check                       is the configuration good, the daemon up, the broker there?" },
+	{ "check", 0, 1, cmd_check, "check [--json]              is the configuration good, the daemon up, the broker there?" },
 };
 
 static int usage(FILE *out, int status)

@@ -4,17 +4,23 @@
  * Each rate is a moment up to which it has been used: more than limits.burst before now counts as that; when it lies
  * ahead, the client waits until then. A message is let in whole, and paid for afterwards.
  */
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include <wsgate/log.h>
 
 #include "worker.h"
+
+#define CLAMP (256 * 1024)
+#define CLAMP_MAX (4 * 1024 * 1024)
 
 struct meter {
 	struct wheel_node timer; /* in w->holds while the client waits */
 	struct conn *c;
 	uint64_t messages_us, bytes_us;
 	uint64_t held_ms; /* when a hold ended last */
+	bool clamped;
 };
 
 /* Without memory it is not limited. */
@@ -27,6 +33,19 @@ static struct meter *meter_of(struct conn *c)
 	return c->meter;
 }
 
+/*
+ * The kernel would go on to take megabytes from the client, which are paid for with hours in tiny frames, and outlive a
+ * client that is gone. A window that was announced is not taken back, so nothing is lost.
+ */
+static void meter_clamp(struct conn *c)
+{
+	uint64_t rate = c->w->c->limits.bytes_per_second;
+	int size = rate > CLAMP ? (int)(rate < CLAMP_MAX ? rate : CLAMP_MAX) : CLAMP;
+
+	c->meter->clamped = true;
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 static void meter_hold(struct conn *c, uint64_t until_us)
 {
 	struct worker *w = c->w;
@@ -34,6 +53,8 @@ static void meter_hold(struct conn *c, uint64_t until_us)
 	if (c->held || c->state != CONN_OPEN || until_us <= w->now_ms * 1000)
 		return;
 	c->held = 1;
+	if (!c->meter->clamped)
+		meter_clamp(c);
 	conn_read_off(c);
 	wheel_set(&w->holds, &c->meter->timer, until_us / 1000 + 1, w->now_ms);
 	stat_add(w->slot->stats.limited_pauses, 1);
@@ -67,10 +88,17 @@ void meter_bytes(struct conn *c, size_t n)
 		meter_use(c, &c->meter->bytes_us, n, rate);
 }
 
-/* Perhaps its Pong lies unread behind what it may not send yet. */
-bool meter_held_since(const struct conn *c, uint64_t ms)
+static bool meter_sees(const struct conn *c, short what)
 {
-	return c->held || (c->meter && c->meter->held_ms >= ms);
+	struct pollfd p = { c->fd, POLLRDHUP, 0 };
+
+	return poll(&p, 1, 0) > 0 && p.revents & what;
+}
+
+/* Perhaps its Pong lies unread behind what it may not send yet. Once it has ended its side, there is none. */
+bool meter_hides_pong(const struct conn *c)
+{
+	return c->meter && (c->held || c->meter->held_ms >= c->ping_ms) && !meter_sees(c, POLLRDHUP);
 }
 
 void meter_release(struct conn *c)
@@ -95,5 +123,8 @@ void meter_expired(void *arg, struct wheel_node *n)
 
 	(void)arg;
 	meter_release(c);
-	(void)!conn_resume(c);
+	if (meter_sees(c, POLLERR | POLLHUP)) /* a reset: nothing of it can be read any more */
+		conn_free(c);
+	else
+		(void)!conn_resume(c);
 }

@@ -8,6 +8,7 @@ void tally_start(struct worker *w)
 	stat_set(s->connections, 0);
 	stat_set(s->unconfirmed, 0);
 	stats_services_start(w->slot->services);
+	tally_beat(w);
 }
 
 void tally_refused(struct worker *w, unsigned status)

@@ -308,7 +308,7 @@ void peer_leave(struct conn *c);
 /* meter.c: one was read; may stop the reading, nothing else */
 void meter_message(struct conn *c);
 void meter_bytes(struct conn *c, size_t n);
-bool meter_held_since(const struct conn *c, uint64_t ms);
+bool meter_hides_pong(const struct conn *c);
 void meter_release(struct conn *c);
 void meter_free(struct conn *c);
 void meter_expired(void *arg, struct wheel_node *n);

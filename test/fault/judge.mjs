@@ -40,7 +40,15 @@ async function settle(t, gw, bus, records, service, clients) {
 	await until('the last messages to clients', () => lacks().length === 0, patience).catch((e) => {
 		records.blame(`${e.message}: ${lacks().map((u) => u.name).slice(0, 5)}`);
 	});
-	await bus.empty('ws.recv.>', patience).catch((e) => records.blame(e.message));
+	await bus.empty('ws.recv.>', patience).catch(async (e) => {
+		const { state } = await (await bus.jsm()).streams.info(STREAM, { subjects_filter: 'ws.recv.>' });
+		const left = Object.keys(state.subjects ?? {});
+		const last = await bus.stored(left[0] ?? 'none');
+		const user = left[0]?.split('.').at(-1);
+		records.blame(`${e.message}: ${left.length} users`);
+		records.blame(`${user}: ${last.map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
+		for (const line of `${(await gw.ctl('sessions', NAME, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) records.blame(line);
+	});
 	clients.closeAll();
 	await until('all closes', () => clients.allGone, patience).catch((e) => records.blame(e.message));
 	// A killed nats-server (2.9) may forget acknowledgements and miscount what is pending: then silence for longer than

@@ -183,12 +183,14 @@ static void test_json(void **state)
 	(void)state;
 	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_JSON), 0);
 	log_info("hello", kv_str("s", "a\nb\"\\\303\251\177\302\205\360\237\230\200"),
+		kv_str("turned", "a\342\200\250b\342\200\256c\342\201\246d"),
 		kv_mem("bad", "\377\300\200\355\240\200x\303", 8), kv_int("n", INT64_MIN));
 	s = slurp(path);
 	assert_true(json_line(s));
 	assert_non_null(strstr(
 		s, "\",\"level\":\"info\",\"process\":\"worker 0\",\"message\":\"hello\",\"s\":"));
 	assert_non_null(strstr(s, "\"a\\u000ab\\\"\\\\\303\251\\u007f\\u0085\360\237\230\200\""));
+	assert_non_null(strstr(s, "\"turned\":\"a\\u2028b\\u202ec\\u2066d\""));
 	assert_non_null(
 		strstr(s, "\"bad\":\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdx\\ufffd\""));
 	assert_non_null(strstr(s, "\"n\":-9223372036854775808}"));

@@ -212,3 +212,7 @@ test_stats_SRC = \
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
 	src/worker/parcel.c
+
+UNIT_TESTS += test_format
+test_format_SRC = \
+	src/ctl/format.c

@@ -181,7 +181,8 @@ export class Records {
 	// the broker; another connection of the user that has not had it; a publisher that had to repeat.
 	doubled(c, n) {
 		const u = c.user, before = u.gotBy[n];
-		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000) && x.ponged < n;
+		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000) &&
+			(x.ponged < n || x.pongedAt > c.openAt - 1000);
 		let why;
 		if (before === c) why = u.attempts[n] > 1 ? 'published twice' : undefined;
 		else if (!before.endAt || before.endAt > c.openAt || u.conns.some(lags)) why = 'another connection of the user';
@@ -191,8 +192,12 @@ export class Records {
 		else if (this.pongLate(before)) why = 'its connection was cut while its Pong was on its way';
 		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt))
 			why = 'its connection was cut while its Pong was on its way';
-		else if (this.faultIn(['kill-all', 'kill-master'], before.pongedAt, now())) why = 'all was killed before it was removed';
-		else if (this.faultIn(['kill-bridge'], before.pongedAt, now())) why = 'the bridge was killed before it was removed';
+		// A successor that was killed before it had removed what its predecessor left: nobody remembers it any more.
+		else if (this.faults.filter((f) => /^kill-(bridge|all|master)$/.test(f.kind) && f.at > before.pongedAt - 1000).length > 1)
+			why = 'the bridge was killed twice before it was removed';
+		else if (this.faultIn(['kill-bridge', 'kill-all', 'kill-master'], before.pongedAt - 1000, now()) &&
+			this.faultIn(['broker-pause'], before.pongedAt - 12000, now()))
+			why = 'the bridge was killed while the broker was away';
 		if (!why) {
 			why = 'NOT ALLOWED';
 			this.blame(`${u.name}: ${n} came again on connection ${c.id}: ${before.id} had it, ponged ${before.ponged}, ` +

@@ -1,0 +1,217 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+#include "snapshot.h"
+
+#define SILENT_MS 3000 /* workers and bridge write something each second */
+
+static uint64_t clock_ms(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t seconds_since(uint64_t then_ms, uint64_t now_ms)
+{
+	return then_ms && now_ms > then_ms ? (now_ms - then_ms) / 1000 : 0;
+}
+
+const char *snapshot_life_text(enum snapshot_life life)
+{
+	static const char *const texts[] = {"", "hangs", "not running", "ended"};
+
+	return texts[life];
+}
+
+static bool process_lives(uint32_t pid)
+{
+	return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+}
+
+static enum snapshot_life life_of(uint32_t pid, uint64_t heard_ms, uint64_t now_ms)
+{
+	if (!pid)
+		return SNAPSHOT_ENDED;
+	if (!process_lives(pid))
+		return SNAPSHOT_DEAD;
+	return heard_ms && now_ms > heard_ms + SILENT_MS ? SNAPSHOT_HANGS : SNAPSHOT_RUNS;
+}
+
+/* ---- workers ---- */
+
+static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
+{
+	const struct shm_slot *w = shm_slot(&s->shm, slot);
+	struct snapshot_worker *out = &s->workers[s->nworkers++];
+
+	memset(out, 0, sizeof(*out));
+	out->slot = slot;
+	out->pid = atomic_load(&w->pid);
+	out->starts = stat_get(w->generation);
+	out->life = life_of(out->pid, stats_sampled_ms(&w->samples), s->at_ms);
+	if (out->life != SNAPSHOT_ENDED && stat_get(w->buried) >= out->starts)
+		out->life = SNAPSHOT_DEAD; /* its pid may be another one's by now */
+	out->draining = atomic_load(&w->draining);
+	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
+	out->stats = &w->stats;
+	out->n.messages_in = stat_get(w->stats.messages_in);
+	out->n.bytes_in = stat_get(w->stats.bytes_in);
+	out->n.messages_out = stat_get(w->stats.messages_out);
+	out->n.bytes_out = stat_get(w->stats.bytes_out);
+	if (out->life > SNAPSHOT_HANGS)
+		return; /* what it had open ended with it */
+	out->n.connections = stat_get(w->stats.connections);
+	out->n.unconfirmed = stat_get(w->stats.unconfirmed);
+	for (unsigned i = 0; i <= STATS_OTHER; i++)
+		out->n.behind += atomic_load(&w->behind[i]);
+	if (out->life == SNAPSHOT_RUNS)
+		out->rates = stats_rates(&w->samples, &w->stats, s->at_ms);
+}
+
+static void add_traffic(struct snapshot_traffic *to, const struct snapshot_traffic *n)
+{
+	to->messages_in += n->messages_in;
+	to->bytes_in += n->bytes_in;
+	to->messages_out += n->messages_out;
+	to->bytes_out += n->bytes_out;
+	to->unconfirmed += n->unconfirmed;
+	to->behind += n->behind;
+	to->connections += n->connections;
+}
+
+static void take_sums(struct snapshot *s)
+{
+	for (size_t i = 0; i < s->nworkers; i++) {
+		const struct stats_rates *r = &s->workers[i].rates;
+
+		add_traffic(&s->total, &s->workers[i].n);
+		s->rates.messages_in += r->messages_in;
+		s->rates.bytes_in += r->bytes_in;
+		s->rates.messages_out += r->messages_out;
+		s->rates.bytes_out += r->bytes_out;
+	}
+}
+
+/* ---- services ---- */
+
+static struct snapshot_service *service_named(struct snapshot *s, const char *name)
+{
+	for (size_t i = 0; i < s->nservices; i++)
+		if (strcmp(s->services[i].name, name) == 0)
+			return &s->services[i];
+	strcpy(s->services[s->nservices].name, name);
+	return &s->services[s->nservices++];
+}
+
+static void take_service(struct snapshot *s, const struct snapshot_worker *w, unsigned row)
+{
+	const struct shm_slot *slot = shm_slot(&s->shm, w->slot);
+	struct stats_service_view v;
+	struct snapshot_traffic n;
+	char name[TOKEN_ENCODED_MAX + 1] = "";
+
+	if (!stats_service_read(slot->services, row, &v))
+		return;
+	if (v.len && token_encode(v.name, v.len, name, sizeof(name)) < 0)
+		return;
+	n = (struct snapshot_traffic){v.n.messages_in, v.n.bytes_in, v.n.messages_out, v.n.bytes_out, 0, 0, 0};
+	if (w->life <= SNAPSHOT_HANGS) {
+		n.unconfirmed = v.n.unconfirmed;
+		n.connections = v.n.connections;
+		n.behind = atomic_load(&slot->behind[row]);
+	}
+	if (v.len || n.messages_in || n.messages_out || n.connections)
+		add_traffic(&service_named(s, name)->n, &n);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct snapshot_service *x = a, *y = b;
+
+	if (!x->name[0] || !y->name[0])
+		return !x->name[0] - !y->name[0];
+	return strcmp(x->name, y->name);
+}
+
+static int take_services(struct snapshot *s)
+{
+	s->services = calloc(s->nworkers * (STATS_SERVICES + 1) + 1, sizeof(*s->services));
+	if (!s->services)
+		return -1;
+	for (size_t i = 0; i < s->nworkers; i++)
+		for (unsigned row = 0; row <= STATS_OTHER; row++)
+			take_service(s, &s->workers[i], row);
+	qsort(s->services, s->nservices, sizeof(*s->services), by_name);
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+static void take_bridge(struct snapshot *s, uint64_t real_ms)
+{
+	const struct shm_bridge *b = s->shm.bridge;
+	uint32_t version;
+
+	s->bridge = life_of(atomic_load(&b->pid), stat_get(b->beat_ms), s->at_ms);
+	s->bridge_age_s = seconds_since(stat_get(b->started_ms), real_ms);
+	s->broker_since_s = seconds_since(stat_get(b->state_since_ms), s->at_ms);
+	for (int i = 0; i < 10; i++) {
+		version = atomic_load(&b->server_version);
+		memcpy(s->server, b->server, sizeof(s->server));
+		if (!(version & 1) && version == atomic_load(&b->server_version))
+			break;
+	}
+	s->server[sizeof(s->server) - 1] = '\0';
+}
+
+int snapshot_take(struct snapshot *s, const struct config *c)
+{
+	uint64_t real_ms = clock_ms(CLOCK_REALTIME);
+	unsigned max;
+
+	memset(s, 0, sizeof(*s));
+	if (view_open(&s->shm, c) < 0)
+		return -1;
+	s->at_ms = clock_ms(CLOCK_MONOTONIC);
+	s->runs = view_master_runs(c, &s->shm);
+	s->age_s = seconds_since(s->shm.header->created_ms, real_ms);
+	max = s->shm.header->sizes.max_workers;
+	s->workers = calloc(max + 1u, sizeof(*s->workers));
+	for (unsigned i = 0; s->workers && i < max && shm_slot_used(&s->shm, i); i++)
+		if (stat_get(shm_slot(&s->shm, i)->generation)) /* else nobody worked there yet */
+			take_worker(s, i, real_ms);
+	take_sums(s);
+	take_bridge(s, real_ms);
+	if (s->workers && take_services(s) == 0)
+		return 0;
+	fprintf(stderr, "wsgatectl: out of memory\n");
+	snapshot_free(s);
+	return -1;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+	free(s->workers);
+	free(s->services);
+	s->workers = NULL;
+	s->services = NULL;
+	shm_unmap(&s->shm);
+}
+
+const char *snapshot_broker(const struct snapshot *s)
+{
+	switch (atomic_load(&s->shm.bridge->broker_state)) {
+	case SHM_BROKER_CONNECTED:
+		return "connected";
+	case SHM_BROKER_LOST:
+		return "away";
+	}
+	return "never reached yet";
+}

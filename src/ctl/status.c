@@ -1,0 +1,120 @@
+/* One screen, or one object. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "ctl.h"
+#include "format.h"
+#include "json.h"
+#include "snapshot.h"
+
+static void print_rates(const char *what, const struct stats_rates *r)
+{
+	char in[FORMAT_COUNT_MAX], in_b[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX], out_b[FORMAT_COUNT_MAX];
+
+	printf("%sin %s/s %sB/s, out %s/s %sB/s", what, format_count(in, r->messages_in),
+		format_bytes(in_b, r->bytes_in), format_count(out, r->messages_out),
+		format_bytes(out_b, r->bytes_out));
+}
+
+static const char *in_brackets(enum snapshot_life life)
+{
+	static const char *const texts[] = {"", "  (hangs)", "  (not running)", "  (ended)"};
+
+	return texts[life];
+}
+
+static void print_bridge(const struct snapshot *s)
+{
+	const struct bridge_stats *b = &s->shm.bridge->stats;
+	char age[FORMAT_AGE_MAX];
+
+	printf("broker   %s", snapshot_broker(s));
+	if (atomic_load(&s->shm.bridge->broker_state) != SHM_BROKER_NEVER)
+		printf(" for %s", format_age(age, s->broker_since_s));
+	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n", s->server[0] ? ", " : "", s->server,
+		stat_get(b->reconnects), stat_get(b->rtt_us));
+	printf("bridge   pid %u, up %s, start %" PRIu64 ", %" PRIu64 " users, %" PRIu64 " bytes buffered%s\n",
+		atomic_load(&s->shm.bridge->pid), format_age(age, s->bridge_age_s), stat_get(b->starts),
+		stat_get(b->users), stat_get(b->buffered_bytes), in_brackets(s->bridge));
+	printf("in       %" PRIu64 " stored, %" PRIu64 " under way, %" PRIu64 " retries, %" PRIu64
+	       " duplicates, %" PRIu64 " refused\n",
+		stat_get(b->stored), stat_get(b->publishing), stat_get(b->retries), stat_get(b->duplicates),
+		stat_get(b->refused));
+	printf("out      %" PRIu64 " delivered, %" PRIu64 " removed, %" PRIu64 " removals under way, %" PRIu64
+	       " fell behind, %" PRIu64 " set aside\n",
+		stat_get(b->delivered), stat_get(b->removals), stat_get(b->removals_pending),
+		stat_get(b->fell_behind), stat_get(b->aside));
+	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64 " rescans\n",
+		stat_get(b->live), stat_get(b->gets), stat_get(b->gaps), stat_get(b->rescans));
+}
+
+static void print_worker(const struct snapshot_worker *w)
+{
+	char age[FORMAT_AGE_MAX];
+
+	if (w->life == SNAPSHOT_ENDED) {
+		printf("worker %-2u ended, after start %" PRIu64 "\n", w->slot, w->starts);
+		return;
+	}
+	printf("worker %-2u pid %u, up %s, start %" PRIu64 ", %" PRIu64 " connections, ", w->slot, w->pid,
+		format_age(age, w->age_s), w->starts, w->n.connections);
+	print_rates("", &w->rates);
+	printf(", %" PRIu64 " refused, %" PRIu64 " paused%s%s\n", stats_sum(w->stats->refused, STATS_STATUSES),
+		stat_get(w->stats->paused), w->draining ? ", draining" : "", in_brackets(w->life));
+}
+
+static void print_status(const struct config *c, const struct snapshot *s)
+{
+	char age[FORMAT_AGE_MAX];
+
+	printf("wsgated  %.31s, master pid %u, up %s, %" PRIu64 " connections%s\n", s->shm.header->version,
+		s->shm.header->master_pid, format_age(age, s->age_s), s->total.connections,
+		s->runs ? "" : "  (not running)");
+	order_status(c);
+	print_rates("traffic  ", &s->rates);
+	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed, s->total.behind);
+	print_bridge(s);
+	for (size_t i = 0; i < s->nworkers; i++)
+		print_worker(&s->workers[i]);
+}
+
+static json_t *status_json(const struct config *c, const struct snapshot *s)
+{
+	const struct shm_bridge *b = s->shm.bridge;
+	json_t *out = json_object(), *broker = json_object(), *bridge = json_counters(&b->stats, stats_bridge, STATS_BRIDGE_N);
+
+	json_text(out, "version", s->shm.header->version);
+	json_number(out, "pid", s->shm.header->master_pid);
+	json_flag(out, "running", s->runs);
+	json_number(out, "uptime_seconds", s->age_s);
+	json_add(out, "reload", order_status_json(c));
+	json_text(broker, "state", snapshot_broker(s));
+	json_number(broker, "since_seconds", s->broker_since_s);
+	json_text(broker, "server", s->server);
+	json_add(out, "broker", broker);
+	json_number(bridge, "pid", atomic_load(&b->pid));
+	json_text(bridge, "state", json_life(s->bridge));
+	json_number(bridge, "uptime_seconds", s->bridge_age_s);
+	json_add(out, "bridge", bridge);
+	json_add(out, "total", json_traffic(&s->total, &s->rates));
+	json_add(out, "workers", json_workers(s));
+	json_add(out, "services", json_services(s));
+	return out;
+}
+
+int status_show(const struct config *c, bool json)
+{
+	struct snapshot s;
+	int r = CTL_OK;
+
+	if (snapshot_take(&s, c) < 0)
+		return CTL_FAILED;
+	if (json)
+		r = json_line(status_json(c, &s));
+	else
+		print_status(c, &s);
+	snapshot_free(&s);
+	return r == CTL_OK && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
+}
