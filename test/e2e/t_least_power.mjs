@@ -174,7 +174,7 @@ async function breakIn(pid) {
 for (const title of ['worker 0', 'bridge']) {
 	await test(`${title}: a forbidden call ends it, the log says which, a successor serves`, async (t) => {
 		if (!root || sanitized || os.arch() !== 'x64') return;
-		const { gw, bus } = await t.pair({ core_dumps: 'on' });
+		const { gw, bus } = await t.pair();
 		gw.restarts = true;
 		const pid = gw.pid(title);
 		if (!(await breakIn(pid))) return;
