@@ -11,6 +11,7 @@
 #include <wsgate/config.h>
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+#include "master/certs.h"
 #include "master/master.h"
 #include "master/will.h"
 #include "version.h"
@@ -150,12 +151,18 @@ static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
 	struct config *c = config_load_secret(&cl->source, err, sizeof(err));
-	int status = EXIT_START;
+	int status = EXIT_START, certs = -1;
 
 	if (!c) {
 		fprintf(stderr, "wsgated: %s\n", err);
 		return EXIT_CONFIG;
 	}
+	if (certs_read(c, &certs, cl->test || cl->print, err, sizeof(err)) < 0) {
+		fprintf(stderr, "wsgated: %s\n", err);
+		config_free(c);
+		return EXIT_CONFIG;
+	}
+	certs_drop(&certs); /* it was only to be seen whether they are good */
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {

@@ -11,6 +11,7 @@ BASE_SRC = \
 	src/base/secrets.c \
 	src/base/subject.c \
 	src/base/table.c \
+	src/base/tickets.c \
 	src/base/value.c
 
 IPC_SRC = \
@@ -56,12 +57,20 @@ BROKER_SRC = \
 	src/broker/watch.c \
 	src/broker/wire.c
 
+TLS_SRC = \
+	src/tls/bundle.c \
+	src/tls/pem.c \
+	src/tls/resume.c \
+	src/tls/sni.c \
+	src/tls/tlsctx.c
+
 WSGATED_SRC = \
 	src/main.c \
 	src/version.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	$(WS_SRC) \
+	$(TLS_SRC) \
 	$(BROKER_SRC) \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
@@ -77,6 +86,7 @@ WSGATED_SRC = \
 	src/bridge/window.c \
 	src/master/bequest.c \
 	src/master/brief.c \
+	src/master/certs.c \
 	src/master/child.c \
 	src/master/confine.c \
 	src/master/confine_rules.c \
@@ -107,8 +117,10 @@ WSGATED_SRC = \
 	src/worker/peer.c \
 	src/worker/place.c \
 	src/worker/reconf.c \
+	src/worker/sections.c \
 	src/worker/session.c \
 	src/worker/tally.c \
+	src/worker/tls.c \
 	src/worker/upgrade.c \
 	src/worker/wheel.c \
 	src/worker/worker.c

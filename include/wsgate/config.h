@@ -26,8 +26,18 @@ struct strlist {
 	char **v; /* n strings, owned by the config */
 };
 
-struct config_tls {
-	char *listen, *certificate, *key;
+enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRE };
+enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum cert_user { CERT_USER_CN, CERT_USER_EMAIL, CERT_USER_URI, CERT_USER_DNS };
+
+struct config_tls { /* one address; files are paths */
+	char *listen;
+	struct strlist certificate, key; /* as many of one as of the other, in the same order */
+	struct strlist ocsp;		 /* each belongs to the certificate that it names */
+	char *client_ca;		 /* "" : none */
+	enum tls_verify client_verify;
+	enum tls_version min_version;
+	char *ciphers, *ciphersuites;
 };
 
 struct config {
@@ -48,6 +58,7 @@ struct config {
 	uint64_t drain_timeout;
 	enum filter_mode seccomp;
 	enum switch_mode core_dumps;
+	uint64_t tls_ticket_interval; /* 0: no tickets */
 	uint64_t hang_timeout; /* a child silent for so long is killed and replaced; 0: never */
 	struct {
 		enum confirm_mode confirm;
@@ -58,8 +69,9 @@ struct config {
 		uint64_t total_buffer; /* bytes the bridge buffers for all users together */
 	} delivery;
 	struct {
-		struct strlist sources; /* "path", "cookie" */
+		struct strlist sources; /* "path", "cookie", "cert" */
 		char *service_cookie, *user_cookie;
+		enum cert_user cert_user;
 	} identity;
 	struct {
 		struct strlist allow; /* "same", "any", or scheme://host[:port] with *. as first label */
@@ -111,7 +123,7 @@ struct config {
 		char *listen; /* "" : none */
 	} admin;
 	size_t ntls;
-	struct config_tls *tls; /* read and checked only; TLS itself comes later */
+	struct config_tls *tls;
 };
 
 struct config_source {
@@ -120,6 +132,7 @@ struct config_source {
 	const char *const *sets; /* -o key=value, in order */
 	size_t nsets;
 	unsigned verbose; /* -v: log.level is so many steps higher */
+	bool names_only; /* files that it names are not looked at: they may be the daemon's alone */
 };
 
 /*

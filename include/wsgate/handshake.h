@@ -72,6 +72,9 @@ struct http_answer handshake_check(const struct handshake *h);
 struct identity_rules {
 	bool path, cookie;
 	const char *service_cookie, *user_cookie;
+	bool cert; /* a certificate may name the user */
+	const char *cert_user; /* what the client's one does, not terminated; NULL: it has none */
+	size_t cert_user_len;
 };
 struct handshake_identity {
 	char service[128], user[128]; /* raw tokens, not terminated */
@@ -84,6 +87,8 @@ struct handshake_identity {
  * are refused: 400). 404 for other paths, 400 for empty or overlong tokens and bad escapes, 401 +
  * WWW-Authenticate without identity. The path form does not look at cookies. Without rules->path it
  * is 404; without rules->cookie "/ws" is 401.
+ * A certificate's user goes before all: then the path is "/ws/{service}/", or names the same user
+ * (403 else), or the service comes from its cookie; user's is not looked at.
  */
 struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules,
 	struct handshake_identity *id);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <wsgate/config.h>
+#include <wsgate/tickets.h>
 
 #define HERITAGE_LISTEN_MAX 32
 #define HERITAGE_STALE_MAX 16
@@ -27,6 +28,9 @@ struct heritage {
 	size_t nlisten;
 	int listen[HERITAGE_LISTEN_MAX]; /* this slot's SO_REUSEPORT sockets, non-blocking */
 	uint32_t listen_id[HERITAGE_LISTEN_MAX]; /* their names in PROTO_UNLISTEN */
+	const char *listen_tls[HERITAGE_LISTEN_MAX]; /* the titles of their tls sections; NULL: without TLS */
+	int tls; /* the bundle for config (bundle.h); -1: none */
+	struct tickets tickets;
 	int admin;			 /* shared admin listener, or -1 */
 	uint32_t admin_id;
 	int bell;			 /* chan end to the bridge */

@@ -31,6 +31,7 @@ struct option {
 	bool zero;         /* 0 is allowed too, below min: it means "none" */
 	bool secret;       /* may hold a password: not to be shown to people */
 	bool hidden;       /* what a file holds: set by no file, -o or variable */
+	bool repeats;      /* lists: an item may stand there twice */
 	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
 	size_t offset;            /* into struct config (tls.*: into struct config_tls) */
@@ -42,7 +43,7 @@ struct option {
 
 extern const struct option option_table[];
 extern const size_t option_count;
-/* The keys of a titled section tls "addr" { }: certificate, key. For the file alone. */
+/* The keys of a titled section tls "addr" { }. For the file alone. */
 extern const struct option option_tls_table[];
 extern const size_t option_tls_count;
 

@@ -6,6 +6,7 @@
 #define WSGATE_PROTO_H
 
 #include <stdint.h>
+#include <wsgate/tickets.h>
 
 #define PROTO_VERSION 1
 
@@ -34,6 +35,8 @@ enum proto_type {
 	PROTO_HEIR,	      /* worker: struct proto_heir, and a socket: another worker reads there (see parcel.h) */
 	PROTO_ARRIVE,	      /* worker: struct proto_arrive, and the other end of such a socket */
 	PROTO_RESUME,	      /* worker: no body: forget PROTO_RETIRE, accept and read again */
+	PROTO_TLS,	      /* worker: struct proto_config, and a bundle (bundle.h): for the PROTO_CONFIG that follows */
+	PROTO_TICKETS,	      /* worker: struct tickets: keys of TLS sessions */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40,  /* no body: look at your rings */
 	PROTO_MAX
@@ -70,6 +73,7 @@ struct proto_arrive {
 };
 struct proto_moved {
 	uint64_t moved, left;
+	uint64_t stay; /* of those left: cannot move, and are not to be ended; said again when it has become 0 */
 };
 struct proto_flushed {
 	uint32_t empty, reserved; /* 1: nothing is left in any ring: the segment may go */
@@ -91,10 +95,12 @@ enum proto_log_target { PROTO_LOG_STDERR, PROTO_LOG_SYSLOG, PROTO_LOG_FILE };
 struct proto_log {
 	uint32_t target, reserved; /* enum proto_log_target */
 };
+#define PROTO_ADDRESS_MAX 272
 struct proto_listen {
 	uint32_t id;	/* names the socket in PROTO_UNLISTEN */
 	uint16_t admin; /* 1: the admin listener */
 	uint16_t keep;	/* PROTO_UNLISTEN: 1: others go on to accept there: close the copy, do not shut the socket down */
+	char tls[PROTO_ADDRESS_MAX]; /* terminated: the title of its tls section; "": without TLS */
 };
 #define PROTO_NAME_MAX 128
 #define PROTO_REASON_MAX 124
@@ -113,7 +119,7 @@ struct proto_closed {
 };
 #define PROTO_BODY_MAX 2048
 _Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 && sizeof(struct proto_stop) == 16 &&
-		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 8 &&
+		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 280 &&
 		       sizeof(struct proto_close) == 400,
 	"layout");
 

@@ -67,10 +67,11 @@ struct shm_bridge {
 	alignas(64) struct bridge_stats stats;
 };
 
+#define SHM_RETIRING 2
 struct shm_slot {
 	alignas(64) _Atomic uint64_t generation; /* of the worker that owns the slot now; written by it first of all */
 	_Atomic uint32_t pid;
-	_Atomic uint32_t draining;
+	_Atomic uint32_t draining; /* 1; or SHM_RETIRING: its last connections end by themselves */
 	_Atomic uint32_t want_space; /* the worker waits for room in its up ring: ring after a release */
 	_Atomic uint64_t started_ms;
 	struct bell bell; /* the worker's */

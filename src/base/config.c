@@ -148,6 +148,9 @@ static int check_listen(struct loading *l)
 	const char *key = blame(l, "admin.listen", "listen", &from);
 	size_t i;
 
+	if (c->listen.n == 0 && c->ntls == 0)
+		return config_fault(l, &l->origins[option_find("listen") - option_table], "listen",
+			"no address at all; add one, or a section tls \"address\"");
 	if (listed(c, c->admin.listen))
 		return config_fault(l, from, key,
 			"clients and admin.listen have the same address; give each its own port");
@@ -245,7 +248,8 @@ static struct config *load_new(struct loading *l, const struct config_source *sr
 
 struct config *config_load(const struct config_source *src, char *err, size_t errlen)
 {
-	struct loading l = {.path = src->file, .err = err, .errlen = errlen};
+	struct loading l = {
+		.path = src->file, .err = err, .errlen = errlen, .names_only = src->names_only};
 
 	return load_new(&l, src);
 }
@@ -359,9 +363,6 @@ void config_warn_unused(const struct config *c)
 	char err[320];
 	size_t i;
 
-	for (i = 0; i < c->ntls; i++)
-		log_warn("a tls section is read and checked only: there is no TLS yet",
-			kv_str("listen", c->tls[i].listen));
 	for (i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 

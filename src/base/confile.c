@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "confile.h"
+#include "value.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
 /* From within "…", '…' or neither: all is closed after it, and it adds no token of its own. */
@@ -25,6 +26,7 @@ static struct {
 	struct loading *l;
 	int lines;             /* of the file itself, without the tail */
 	struct config_tls tls; /* the section being read */
+	uint32_t tls_seen;     /* its keys, by their place in the table */
 	const char *text;
 } now;
 
@@ -108,7 +110,8 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 	char err[320];
 	int r;
 
-	if (now.l->trusted) {
+	if (now.l->trusted || (now.l->names_only && (o->check == value_check_readable ||
+							    o->check == value_check_readable_or_none))) {
 		unchecked.check = NULL;
 		o = &unchecked;
 	}
@@ -154,8 +157,10 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 
 	full_key(cfg, opt->name, key, sizeof(key));
 	for (i = 0; i < option_tls_count; i++)
-		if (strcmp(option_tls_table[i].key, key) == 0)
+		if (strcmp(option_tls_table[i].key, key) == 0) {
+			now.tls_seen |= UINT32_C(1) << i;
 			return store(cfg, opt, &now.tls, &option_tls_table[i]);
+		}
 	o = option_find(key);
 	if (!o) /* "section|key", which libconfuse follows */
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
@@ -225,30 +230,49 @@ static void tls_clear(void)
 	memset(&now.tls, 0, sizeof(now.tls));
 }
 
-static int tls_done(const cfg_t *parent, const cfg_t *sec)
+/* What the section does not say. */
+static int tls_defaults(void)
+{
+	char err[320];
+	size_t i;
+
+	for (i = 0; i < option_tls_count; i++)
+		if (!(now.tls_seen & UINT32_C(1) << i) &&
+			option_set_text(&now.tls, &option_tls_table[i], option_tls_table[i].def, err,
+				sizeof(err)) < 0)
+			return -1;
+	now.tls_seen = 0;
+	return 0;
+}
+
+/* NULL, or what is wrong with the section as a whole. */
+static const char *tls_fault(void)
+{
+	const struct config_tls *t = &now.tls;
+
+	if (t->certificate.n == 0)
+		return "has no certificate; add certificate = \"/path/of/a.pem\"";
+	if (t->key.n == 0)
+		return "has no key; add key = \"/path/of/a.pem\"";
+	if (t->key.n != t->certificate.n)
+		return "has not as many keys as certificates; name one for each, in the same order";
+	if (t->client_verify != TLS_VERIFY_NONE && t->client_ca[0] == '\0')
+		return "asks for clients' certificates, and has no client_ca; add the file of their "
+		       "authorities";
+	if (t->client_verify == TLS_VERIFY_NONE && t->client_ca[0] != '\0')
+		return "has a client_ca that nothing uses; add client_verify = optional or require";
+	return NULL;
+}
+
+static int tls_add(const cfg_t *parent, const char *title)
 {
 	struct config *c = now.l->c;
 	struct config_tls *bigger;
-	char text[320], err[256];
-	const struct option *address = option_find("listen");
-	struct strlist one = {0, NULL};
-	struct config scratch = {.listen = one};
 
-	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) <
-		0)
-		return fault_line(parent->line, "tls", err);
-	option_clear(&scratch, address);
-	if (!now.tls.certificate || !now.tls.key) {
-		snprintf(text, sizeof(text),
-			"section \"%s\" has no %s; add %s = \"/path/of/a.pem\"", sec->title,
-			now.tls.certificate ? "key" : "certificate",
-			now.tls.certificate ? "key" : "certificate");
-		return fault_line(parent->line, "tls", text);
-	}
 	if (c->ntls == CONFILE_TLS_MAX)
 		return fault_line(parent->line, "tls", "more than 32 sections; remove some");
 	now.l->tls_lines[c->ntls] = parent->line;
-	now.tls.listen = strdup(sec->title);
+	now.tls.listen = strdup(title);
 	bigger = now.tls.listen ? reallocarray(c->tls, c->ntls + 1, sizeof(*c->tls)) : NULL;
 	if (!bigger)
 		return fault_line(parent->line, "tls", "out of memory");
@@ -256,6 +280,27 @@ static int tls_done(const cfg_t *parent, const cfg_t *sec)
 	c->tls[c->ntls++] = now.tls;
 	memset(&now.tls, 0, sizeof(now.tls));
 	return 0;
+}
+
+static int tls_done(const cfg_t *parent, const cfg_t *sec)
+{
+	char text[320], err[256];
+	const struct option *address = option_find("listen");
+	struct config scratch = {.listen = {0, NULL}};
+	const char *fault;
+
+	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) <
+		0)
+		return fault_line(parent->line, "tls", err);
+	option_clear(&scratch, address);
+	if (tls_defaults() < 0)
+		return fault_line(parent->line, "tls", "out of memory");
+	fault = tls_fault();
+	if (fault) {
+		snprintf(text, sizeof(text), "section \"%.100s\" %s", sec->title, fault);
+		return fault_line(parent->line, "tls", text);
+	}
+	return tls_add(parent, sec->title);
 }
 
 /* A section's end. */
@@ -292,7 +337,7 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 		snprintf(section, 32, "%.*s", (int)(dot - o->key), o->key);
 		sec = add_opt(opts, section, CFGT_SEC, flags);
 		if (!sec->subopts)
-			sec->subopts = calloc(option_count + 1, sizeof(*sec->subopts));
+			sec->subopts = calloc(option_count + option_tls_count + 1, sizeof(*sec->subopts));
 		if (!sec->subopts)
 			return false;
 		opts = sec->subopts;

@@ -33,6 +33,7 @@ struct loading {
 	bool failed;  /* err is filled; what comes after it does not count */
 	bool secrets; /* the files that hold some are read, too */
 	bool trusted; /* the values were checked before */
+	bool names_only;
 };
 
 /* The first fault of a load: "where: key: text". key NULL: none. Returns -1. */

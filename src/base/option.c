@@ -240,7 +240,7 @@ static int set_list(struct strlist *at, const struct option *o, const char *cons
 
 		if (check_string(o, v[i], err, errlen) < 0)
 			return -1;
-		for (j = 0; j < i; j++)
+		for (j = 0; j < i && !o->repeats; j++)
 			if (strcmp(v[i], v[j]) == 0)
 				return complain(
 					o, v[i], "stands there twice; write it once", err, errlen);

@@ -20,9 +20,13 @@ static const char *const protocol_words[] = {"none", "v1v2", NULL};
 static const char *const forwarded_words[] = {"none", "x-forwarded-for", "forwarded", NULL};
 static const char *const text_words[] = {"auto", "text", "binary", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
+static const char *const verify_words[] = {"none", "optional", "require", NULL};
+static const char *const version_words[] = {"1.2", "1.3", NULL};
+static const char *const cert_user_words[] = {"cn", "email", "uri", "dns", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
 
 #define AT(field) offsetof(struct config, field)
+#define TLS_AT(field) offsetof(struct config_tls, field)
 /* The enums are read and written as unsigned int. */
 _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum filter_mode) == sizeof(unsigned) &&
@@ -32,7 +36,10 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum proxy_protocol) == sizeof(unsigned) &&
 		       sizeof(enum proxy_forwarded) == sizeof(unsigned) &&
 		       sizeof(enum log_level) == sizeof(unsigned) &&
-		       sizeof(enum log_format) == sizeof(unsigned),
+		       sizeof(enum log_format) == sizeof(unsigned) &&
+		       sizeof(enum tls_verify) == sizeof(unsigned) &&
+		       sizeof(enum tls_version) == sizeof(unsigned) &&
+		       sizeof(enum cert_user) == sizeof(unsigned),
 	"enums");
 
 /* clang-format off */
@@ -49,9 +56,9 @@ const struct option option_table[] = {
 	{ .key = "runtime_dir", .type = OPTION_STRING, .def = "/run/wsgate",
 	  .apply = OPTION_RESTART, .offset = AT(runtime_dir), .check = value_check_filled,
 	  .help = "directory of the shared-memory file and the control socket, for wsgatectl" },
-	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000", .min = 1,
+	{ .key = "listen", .type = OPTION_LIST, .def = "0.0.0.0:8000,[::]:8000",
 	  .max = 32, .offset = AT(listen), .check = value_check_address,
-	  .help = "addresses for clients, host:port or [v6]:port" },
+	  .help = "addresses for clients without TLS, host:port or [v6]:port" },
 	{ .key = "max_connections", .type = OPTION_NUMBER32, .def = "100000", .min = 1,
 	  .max = 10000000, .apply = OPTION_RESTART, .offset = AT(max_connections),
 	  .help = "connections at a time; sizes the routing table" },
@@ -96,6 +103,10 @@ const struct option option_table[] = {
 	{ .key = "core_dumps", .type = OPTION_ENUM, .def = "off", .words = switch_words,
 	  .apply = OPTION_RESTART, .offset = AT(core_dumps),
 	  .help = "on: a process that crashes leaves a core, with messages and secrets in it" },
+	{ .key = "tls_ticket_interval", .type = OPTION_TIME, .def = "12h", .min = SECOND, .max = 3 * DAY,
+	  .zero = true, .offset = AT(tls_ticket_interval),
+	  .help = "a new key for TLS session tickets after so long, which live twice as long; "
+	          "0: none" },
 
 	{ .key = "delivery.confirm", .type = OPTION_ENUM, .def = "pong", .words = confirm_words,
 	  .offset = AT(delivery.confirm),
@@ -117,14 +128,18 @@ const struct option option_table[] = {
 	  .help = "bytes kept for all users together" },
 
 	{ .key = "identity.sources", .type = OPTION_LIST, .def = "path,cookie", .min = 1,
-	  .max = 2, .offset = AT(identity.sources), .check = value_check_source,
-	  .help = "where service and user are taken from: path, cookie" },
+	  .max = 3, .offset = AT(identity.sources), .check = value_check_source,
+	  .help = "where service and user are taken from: path, cookie, cert (the user alone)" },
 	{ .key = "identity.service_cookie", .type = OPTION_STRING, .def = "service",
 	  .offset = AT(identity.service_cookie), .check = value_check_cookie,
 	  .help = "cookie that names the service" },
 	{ .key = "identity.user_cookie", .type = OPTION_STRING, .def = "user",
 	  .offset = AT(identity.user_cookie), .check = value_check_cookie,
 	  .help = "cookie that names the user" },
+	{ .key = "identity.cert_user", .type = OPTION_ENUM, .def = "cn", .words = cert_user_words,
+	  .offset = AT(identity.cert_user),
+	  .help = "what of a client's certificate names the user: cn, or the first email, uri or "
+	          "dns" },
 
 	{ .key = "origin.allow", .type = OPTION_LIST, .def = "same", .max = 256,
 	  .offset = AT(origin.allow), .check = value_check_origin,
@@ -273,12 +288,32 @@ const struct option option_table[] = {
 const size_t option_count = COUNT(option_table);
 
 const struct option option_tls_table[] = {
-	{ .key = "tls.certificate", .type = OPTION_STRING, .def = "", .unused = true,
-	  .offset = offsetof(struct config_tls, certificate), .check = value_check_readable,
-	  .help = "PEM file: the certificate and those between it and the root" },
-	{ .key = "tls.key", .type = OPTION_STRING, .def = "", .unused = true,
-	  .offset = offsetof(struct config_tls, key), .check = value_check_readable,
-	  .help = "PEM file: the private key of the certificate" },
+	{ .key = "tls.certificate", .type = OPTION_LIST, .def = "", .max = 64,
+	  .offset = TLS_AT(certificate), .check = value_check_readable,
+	  .help = "PEM files, each a certificate and those between it and the root" },
+	{ .key = "tls.key", .type = OPTION_LIST, .def = "", .max = 64, .repeats = true,
+	  .offset = TLS_AT(key), .check = value_check_readable,
+	  .help = "PEM files: the private key of each certificate, in the same order" },
+	{ .key = "tls.ocsp", .type = OPTION_LIST, .def = "", .max = 64,
+	  .offset = TLS_AT(ocsp), .check = value_check_readable,
+	  .help = "DER files: OCSP responses to be stapled, in any order" },
+	{ .key = "tls.client_ca", .type = OPTION_STRING, .def = "",
+	  .offset = TLS_AT(client_ca), .check = value_check_readable_or_none,
+	  .help = "PEM file: the authorities of clients' certificates" },
+	{ .key = "tls.client_verify", .type = OPTION_ENUM, .def = "none", .words = verify_words,
+	  .offset = TLS_AT(client_verify),
+	  .help = "a client's certificate: none (not asked for), optional, require" },
+	{ .key = "tls.min_version", .type = OPTION_ENUM, .def = "1.2", .words = version_words,
+	  .offset = TLS_AT(min_version),
+	  .help = "oldest version of TLS: 1.2 or 1.3" },
+	{ .key = "tls.ciphers", .type = OPTION_STRING,
+	  .def = "ECDHE+AESGCM:ECDHE+CHACHA20", .offset = TLS_AT(ciphers),
+	  .check = value_check_filled,
+	  .help = "ciphers of TLS 1.2, best first, as openssl-ciphers(1) has them" },
+	{ .key = "tls.ciphersuites", .type = OPTION_STRING,
+	  .def = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
+	  .offset = TLS_AT(ciphersuites), .check = value_check_filled,
+	  .help = "cipher suites of TLS 1.3, best first" },
 };
 const size_t option_tls_count = COUNT(option_tls_table);
 /* clang-format on */

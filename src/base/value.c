@@ -236,7 +236,9 @@ const char *value_check_cookie(const char *s)
 
 const char *value_check_source(const char *s)
 {
-	return strcmp(s, "path") == 0 || strcmp(s, "cookie") == 0 ? NULL : "must be path or cookie";
+	return strcmp(s, "path") == 0 || strcmp(s, "cookie") == 0 || strcmp(s, "cert") == 0
+		       ? NULL
+		       : "must be path, cookie or cert";
 }
 
 const char *value_check_target(const char *s)
@@ -307,7 +309,12 @@ const char *value_check_readable(const char *s)
 
 	if (fd >= 0)
 		close(fd);
-	return good ? NULL : "must be the path of a PEM file that can be read";
+	return good ? NULL : "must be the path of a file that can be read";
+}
+
+const char *value_check_readable_or_none(const char *s)
+{
+	return *s == '\0' ? NULL : value_check_readable(s);
 }
 
 const char *value_check_network(const char *s)

@@ -32,5 +32,6 @@ const char *value_check_broker(const char *s);
 const char *value_check_url(const char *s);
 const char *value_check_readable(const char *s);
 const char *value_check_network(const char *s);
+const char *value_check_readable_or_none(const char *s);
 
 #endif

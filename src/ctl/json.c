@@ -76,6 +76,7 @@ json_t *json_workers(const struct snapshot *s)
 		json_number(o, "pid", w->pid);
 		json_text(o, "state", json_life(w->life));
 		json_flag(o, "draining", w->draining);
+		json_flag(o, "retiring", w->retiring);
 		json_number(o, "uptime_seconds", w->age_s);
 		json_number(o, "starts", w->starts);
 		json_number(o, "connections", w->n.connections);

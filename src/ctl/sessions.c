@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ctl.h"
 #include "format.h"
@@ -106,7 +107,7 @@ int sessions_show(const struct config *c, const char *service, const char *user,
 
 	if (view_open(&shm, c) < 0)
 		return CTL_FAILED;
-	if (!json)
+	if (!json && isatty(STDOUT_FILENO))
 		printf("%-16s %-20s %-21s %7s %8s %6s %8s %6s %6s %-6s %3s %s\n", "service", "user", "address", "age",
 			"in", "bytes", "out", "bytes", "unconf", "behind", "wkr", "connection");
 	for (unsigned i = 0; r == CTL_OK && i < shm.header->sizes.max_workers && shm_slot_used(&shm, i); i++)

@@ -58,7 +58,8 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->life = life_of(out->pid, stats_sampled_ms(&w->samples), s->at_ms);
 	if (out->life != SNAPSHOT_ENDED && stat_get(w->buried) >= out->starts)
 		out->life = SNAPSHOT_DEAD; /* its pid may be another one's by now */
-	out->draining = atomic_load(&w->draining);
+	out->retiring = atomic_load(&w->draining) == SHM_RETIRING;
+	out->draining = atomic_load(&w->draining) && !out->retiring;
 	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
 	out->stats = &w->stats;
 	out->n.messages_in = stat_get(w->stats.messages_in);

@@ -22,7 +22,7 @@ struct snapshot_worker {
 	unsigned slot;
 	uint32_t pid;
 	enum snapshot_life life;
-	bool draining;
+	bool draining, retiring;
 	uint64_t age_s, starts;
 	struct snapshot_traffic n;
 	struct stats_rates rates; /* of the last second or two */

@@ -62,7 +62,7 @@ static void print_worker(const struct snapshot_worker *w)
 		format_age(age, w->age_s), w->starts, w->n.connections);
 	print_rates("", &w->rates);
 	printf(", %" PRIu64 " refused, %" PRIu64 " paused%s%s\n", stats_sum(w->stats->refused, STATS_STATUSES),
-		stat_get(w->stats->paused), w->draining ? ", draining" : "", in_brackets(w->life));
+		stat_get(w->stats->paused), w->retiring ? ", retiring" : w->draining ? ", draining" : "", in_brackets(w->life));
 }
 
 static void print_status(const struct config *c, const struct snapshot *s)

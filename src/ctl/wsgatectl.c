@@ -342,7 +342,7 @@ static int run(const struct config_source *source, char **args, int n)
 
 int main(int argc, char **argv)
 {
-	struct config_source source = { .file = DEFAULT_FILE };
+	struct config_source source = { .file = DEFAULT_FILE, .names_only = true };
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
 	char pidfile[4096];
 	int c, status;

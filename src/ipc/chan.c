@@ -69,6 +69,10 @@ const char *proto_name(unsigned type)
 		return "ARRIVE";
 	case PROTO_RESUME:
 		return "RESUME";
+	case PROTO_TLS:
+		return "TLS";
+	case PROTO_TICKETS:
+		return "TICKETS";
 	case PROTO_DOORBELL:
 		return "DOORBELL";
 	}

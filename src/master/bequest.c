@@ -31,6 +31,7 @@ static void describe(const struct listen_row *r, size_t row, unsigned slot, stru
 	l->row = (uint32_t)row;
 	l->slot = slot;
 	l->len = r->len;
+	l->tls = r->tls;
 	memcpy(l->text, r->text, sizeof(l->text));
 	memcpy(l->name, r->name, sizeof(l->name));
 	l->ss = r->ss;

@@ -97,7 +97,7 @@ static void close_between(int first, int last)
 
 static void child_close_others(const struct heritage *h)
 {
-	static int keep[HERITAGE_LISTEN_MAX + HERITAGE_SLOT_MAX + HERITAGE_STALE_MAX + 8];
+	static int keep[HERITAGE_LISTEN_MAX + HERITAGE_SLOT_MAX + HERITAGE_STALE_MAX + 9];
 	size_t n = 0;
 	int next = 0;
 
@@ -108,6 +108,7 @@ static void child_close_others(const struct heritage *h)
 	keep[n++] = h->segment;
 	keep[n++] = h->admin;
 	keep[n++] = h->bell;
+	keep[n++] = h->tls;
 	for (size_t i = 0; i < h->nlisten; i++)
 		keep[n++] = h->listen[i];
 	for (unsigned i = 0; i < h->nslots; i++)

@@ -14,6 +14,7 @@
 #include <wsgate/log.h>
 
 #include "brief.h"
+#include "certs.h"
 #include "family.h"
 #include "hear.h"
 #include "said.h"
@@ -65,7 +66,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	h->segment = f->segment->fd;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
-	h->admin = h->bell = h->predecessor = -1;
+	h->admin = h->bell = h->predecessor = h->tls = -1;
 	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
@@ -73,7 +74,10 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		for (size_t i = 0; i < h->nlisten; i++) {
 			h->listen[i] = l->fds[i][c->slot];
 			h->listen_id[i] = listen_id(&l->rows[i], c->slot);
+			h->listen_tls[i] = l->rows[i].tls ? l->rows[i].text : NULL;
 		}
+		h->tls = f->tls;
+		h->tickets = f->tickets;
 		h->admin = f->hold_admin ? -1 : l->admin;
 		h->admin_id = listen_id(&l->admin_row, 0);
 		h->bell = f->bells[c->slot][0];
@@ -161,6 +165,31 @@ static void family_start_due(struct family *f, uint64_t now)
 		if (child_spawn(c, bridge ? hear_bridge : hear_worker, hear_gone) < 0)
 			family_lost(f, c, now);
 	}
+}
+
+/* ---- keys of TLS tickets ---- */
+
+static uint64_t family_tickets_due(const struct family *f)
+{
+	uint64_t interval = f->config->tls_ticket_interval;
+
+	return f->config->ntls && interval ? f->tickets_ms + interval : 0;
+}
+
+/* Workers born from here on have them; the others are told. */
+static void family_rotate(struct family *f, uint64_t now)
+{
+	uint64_t due = family_tickets_due(f);
+
+	if (!due || (f->tickets_ms && now < due))
+		return;
+	f->tickets_ms = now;
+	if (tickets_rotate(&f->tickets) < 0) {
+		log_error("no new key for TLS tickets: the old one stays in use", kv_errno(errno));
+		return;
+	}
+	f->news.tickets++;
+	log_debug("a new key for TLS tickets", kv_uint("keys", f->tickets.n));
 }
 
 /* ---- death ---- */
@@ -409,6 +438,8 @@ static void family_arm(struct family *f, uint64_t now)
 	}
 	if (family_stopping(f))
 		sooner(&at, f->deadline_ms);
+	else
+		sooner(&at, family_tickets_due(f));
 	/* event_add() takes back what event_active() asked for meanwhile. */
 	if (f->woken)
 		at = now;
@@ -436,6 +467,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i <= f->nslots; i++)
 		if (family_child(f, i)->pid)
 			family_check(f, family_child(f, i), now);
+	family_rotate(f, now);
 	family_start_due(f, now);
 	family_advance(f, now);
 	handover_look(f, now);
@@ -492,6 +524,7 @@ void family_forget(struct family *f)
 	if (f->timer)
 		event_free(f->timer);
 	f->timer = NULL;
+	tickets_wipe(&f->tickets); /* a worker has its own */
 }
 
 void family_free(struct family *f)
@@ -503,4 +536,6 @@ void family_free(struct family *f)
 	}
 	f->nslots = 0;
 	news_free(&f->news);
+	certs_drop(&f->tls);
+	tickets_wipe(&f->tickets);
 }

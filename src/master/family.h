@@ -13,6 +13,7 @@
 #include <wsgate/config.h>
 #include <wsgate/heritage.h>
 #include <wsgate/proto.h>
+#include <wsgate/tickets.h>
 
 #include "child.h"
 #include "listen.h"
@@ -30,6 +31,9 @@ struct family {
 	struct listen_set *listeners;
 	struct segment *segment;
 	struct news news;
+	int tls; /* owned: what its tls sections name (bundle.h); -1: none */
+	struct tickets tickets;
+	uint64_t tickets_ms; /* when they were last rotated; 0: never */
 	/* Called in a new child: gives up what only the master may hold, all events of base among
 	 * it. */
 	void (*forget)(void *arg);

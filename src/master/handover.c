@@ -66,10 +66,14 @@ void handover_resize(struct family *f, unsigned active, uint64_t now)
 			w->waits = false;
 			if (w->pid && w->handover.state == HANDOVER_NONE)
 				w->handover.state = HANDOVER_WANTED;
+			else if (w->handover.state == HANDOVER_RESUMES)
+				w->handover.state = HANDOVER_STAYS;
 			continue;
 		}
 		if (w->handover.state == HANDOVER_WANTED)
 			w->handover.state = HANDOVER_NONE;
+		else if (w->handover.state == HANDOVER_STAYS)
+			w->handover.state = HANDOVER_RESUMES;
 		if (!w->pid && !w->start_ms)
 			w->start_ms = now;
 	}
@@ -156,6 +160,36 @@ static void forget_dead_heirs(struct family *f, struct handover *h)
 		h->begun = false;
 }
 
+static void stop(struct family *f, struct child *c, uint64_t now)
+{
+	c->handover.state = HANDOVER_STOPS;
+	family_dismiss(c, f->config->drain_timeout, now);
+}
+
+static void given(struct family *f, struct child *c, uint64_t now)
+{
+	forget_dead_heirs(f, &c->handover);
+	if (!c->gave)
+		return;
+	log_info("a worker has handed its connections over", kv_str("child", c->name),
+		kv_uint("moved", c->moved.moved), kv_uint("left", c->moved.left));
+	handover_end(&c->handover);
+	if (!c->moved.stay) {
+		stop(f, c, now);
+		return;
+	}
+	c->handover.state = HANDOVER_STAYS;
+	log_info("a worker retires when its connections with TLS have ended", kv_str("child", c->name),
+		kv_uint("connections", c->moved.stay));
+}
+
+void handover_retire_again(struct family *f)
+{
+	for (unsigned i = 0; i < f->nslots; i++)
+		if (f->workers[i].handover.state == HANDOVER_STAYS)
+			f->workers[i].handover.state = HANDOVER_RETIRES;
+}
+
 void handover_look(struct family *f, uint64_t now)
 {
 	for (unsigned i = 0; i < f->nslots && !family_stopping(f); i++) {
@@ -167,16 +201,10 @@ void handover_look(struct family *f, uint64_t now)
 			log_info("a worker hands its connections over", kv_str("child", c->name));
 			f->news.listeners++;
 		}
-		if (h->state != HANDOVER_GIVES)
-			continue;
-		forget_dead_heirs(f, h);
-		if (!c->gave)
-			continue;
-		log_info("a worker has handed its connections over", kv_str("child", c->name),
-			kv_uint("moved", c->moved.moved), kv_uint("left", c->moved.left));
-		handover_end(h);
-		h->state = HANDOVER_STOPS;
-		family_dismiss(c, f->config->drain_timeout, now);
+		if (h->state == HANDOVER_GIVES)
+			given(f, c, now);
+		else if (h->state == HANDOVER_STAYS && c->gave && !c->moved.stay)
+			stop(f, c, now);
 	}
 	lend(f);
 }
@@ -290,6 +318,20 @@ static bool tell_heirs(struct family *f, struct child *c)
 	return true;
 }
 
+static bool tell_resume(struct family *f, struct child *c)
+{
+	int r = say(c, PROTO_RESUME, NULL, 0, -1);
+
+	if (r <= 0)
+		return r < 0;
+	log_info("a worker that was to retire goes on", kv_str("child", c->name));
+	c->handover.state = HANDOVER_NONE;
+	c->listens_told = 0;
+	f->news.listeners++;
+	family_wake(f);
+	return true;
+}
+
 bool handover_tell(struct family *f)
 {
 	bool told = true;
@@ -299,6 +341,8 @@ bool handover_tell(struct family *f)
 
 		if (!lives(c))
 			continue;
+		if (c->handover.state == HANDOVER_RESUMES)
+			told = tell_resume(f, c) && told;
 		if (c->handover.state == HANDOVER_RETIRES)
 			told = tell_retire(f, c) && told;
 		if (c->handover.state == HANDOVER_GIVES)

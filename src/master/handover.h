@@ -1,6 +1,7 @@
 /*
  * handover: fewer workers. A surplus one gives its listeners and then its connections to the
- * others, and ends; its slot is idle until more are wanted again. Room: master.
+ * others, waits for those that cannot move, and ends; its slot is idle until more are wanted again.
+ * One that waits goes on as before when it is wanted again. Room: master.
  *
  * Closing one of several SO_REUSEPORT sockets resets what waits in it: the listeners of an idle
  * slot are lent to a worker that lives, and given back when the slot has one of its own.
@@ -15,9 +16,11 @@
 
 enum handover_state {
 	HANDOVER_NONE,
+	HANDOVER_RESUMES, /* it is wanted again, and about to be told */
 	HANDOVER_WANTED,  /* waits: another one gives to it */
 	HANDOVER_RETIRES, /* others have its listeners, or will: PROTO_RETIRE is due */
 	HANDOVER_GIVES,   /* heirs are made, then it says PROTO_MOVED */
+	HANDOVER_STAYS,   /* what has TLS cannot move: it ends by itself, and takes its time */
 	HANDOVER_STOPS,   /* the rest drains */
 };
 
@@ -48,6 +51,8 @@ bool handover_tell(struct family *f) __attribute__((warn_unused_result));
 bool handover_lost(struct child *c, uint64_t now);
 /* Whether it is on its way out, and has no listeners. */
 bool handover_retires(const struct child *c);
+/* All were told to go on. */
+void handover_retire_again(struct family *f);
 /* Closes what is open. */
 void handover_end(struct handover *h);
 

@@ -76,6 +76,7 @@ static int take_row(struct listen_row *r, const struct will_listener *wl)
 	memcpy(r->name, wl->name, sizeof(r->name));
 	r->ss = wl->ss;
 	r->len = wl->len;
+	r->tls = wl->tls != 0;
 	return 0;
 }
 

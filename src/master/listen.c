@@ -28,7 +28,8 @@ struct address {
 struct listen_error {
 	char *text;
 	size_t len;
-	const char *key;              /* "listen", "admin.listen" */
+	const char *key;              /* "listen", "admin.listen", "tls" */
+	bool tls;
 	const struct listen_set *now; /* in use: its sockets are shared; NULL: none */
 };
 
@@ -193,12 +194,17 @@ static in_port_t port_of(const struct sockaddr_storage *ss)
 	return ((const struct sockaddr_in *)ss)->sin_port;
 }
 
-/* All addresses of a port, beside one of them: our own sockets do not collide, but a probe does. */
-static bool overlaps(const struct listen_set *now, const struct address *a)
+/*
+ * All addresses of a port, beside one of them; or the same one, with TLS and without: our own
+ * sockets do not collide, but a probe does.
+ */
+static bool overlaps(const struct listen_set *now, const struct address *a, const char *name)
 {
 	for (size_t i = 0; now && i < now->n; i++) {
 		const struct sockaddr_storage *ss = &now->rows[i].ss;
 
+		if (strcmp(now->rows[i].name, name) == 0)
+			return true;
 		if (ss->ss_family == a->ss.ss_family && port_of(ss) == port_of(&a->ss) &&
 			(is_wildcard(ss) || is_wildcard(&a->ss)))
 			return true;
@@ -281,32 +287,52 @@ static int row_open(struct listen_set *l, const char *text, struct address *a, u
 			"this host has no such kind of address: left out", kv_str("addr", r->name));
 		return 0;
 	}
-	if (probe < 0 && !(errno == EADDRINUSE && overlaps(e->now, a)))
+	if (probe < 0 && !(errno == EADDRINUSE && overlaps(e->now, a, r->name)))
 		return complain_address(e, r->name, errno);
 	row_set(r, text, a);
 	r->id = ++last_id;
+	r->tls = e->tls;
 	result = row_bind(l, 0, e);
 	if (probe >= 0)
 		close(probe);
 	return result;
 }
 
+/* 1: it is there already, by another name, which is fine without TLS; -1: that cannot be. */
+static int row_twice(const struct listen_set *l, const char *name, const struct listen_error *e)
+{
+	const struct listen_row *r = row_named(l, name);
+
+	if (!r || (!r->tls && !e->tls))
+		return r != NULL;
+	return complain(e,
+		"%s: %s is in use with TLS and without, or by two sections; give each its own port",
+		e->key, name);
+}
+
 /* What was configured with the same text stays, whatever the name stands for by now. 1: it was
  * there. */
 static int listen_keep(struct listen_set *l, const char *text, const struct listen_error *e)
 {
-	int found = 0;
+	int found = 0, twice;
 
 	for (size_t i = 0; e->now && i < e->now->n; i++) {
 		const struct listen_row *old = &e->now->rows[i];
 
-		if (strcmp(old->text, text) != 0)
+		if (strcmp(old->text, text) != 0 || old->tls != e->tls)
 			continue;
 		found = 1;
-		if (!row_named(l, old->name) && row_share(l, old, text, e) < 0)
+		twice = row_twice(l, old->name, e);
+		if (twice < 0 || (!twice && row_share(l, old, text, e) < 0))
 			return -1;
 	}
 	return found;
+}
+
+/* Children know a socket by its section: one of another section, or of none, is another socket. */
+static bool row_same(const struct listen_row *old, const char *text, const struct listen_error *e)
+{
+	return old->tls == e->tls && (!e->tls || strcmp(old->text, text) == 0);
 }
 
 /* A name may stand for several addresses: all of them. */
@@ -325,10 +351,12 @@ static int listen_text(
 
 		memcpy(&a.ss, ai->ai_addr, ai->ai_addrlen);
 		listen_name(&a, name, sizeof(name));
-		if (row_named(l, name))
+		r = row_twice(l, name, e);
+		if (r)
 			continue;
 		old = row_named(e->now, name);
-		r = old ? row_share(l, old, text, e) : row_open(l, text, &a, patience_ms, e);
+		r = old && row_same(old, text, e) ? row_share(l, old, text, e)
+						  : row_open(l, text, &a, patience_ms, e);
 	}
 	freeaddrinfo(list);
 	return r;
@@ -383,7 +411,7 @@ static int listen_make(struct listen_set *l, const struct listen_set *now, const
 	unsigned nslots, unsigned patience_ms, char *err, size_t errlen)
 {
 	static const struct listen_set none = {.admin = -1};
-	struct listen_error e = {err, errlen, "listen", now};
+	struct listen_error e = {err, errlen, "listen", false, now};
 
 	memset(l, 0, sizeof(*l));
 	l->nslots = nslots;
@@ -391,6 +419,12 @@ static int listen_make(struct listen_set *l, const struct listen_set *now, const
 	for (size_t i = 0; i < c->listen.n; i++)
 		if (listen_text(l, c->listen.v[i], patience_ms, &e) < 0)
 			goto fail;
+	e.key = "tls";
+	e.tls = true;
+	for (size_t i = 0; i < c->ntls; i++)
+		if (listen_text(l, c->tls[i].listen, patience_ms, &e) < 0)
+			goto fail;
+	e.tls = false;
 	if (l->n == 0) {
 		complain(&e,
 			"listen: none of the addresses can be used on this host; add one that can");
@@ -443,4 +477,13 @@ void listen_close(struct listen_set *l)
 		close_all(l->fds[i], l->nslots);
 	l->n = 0;
 	close_all(&l->admin, 1);
+}
+
+void listen_say(const struct listen_set *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		log_info(l->rows[i].tls ? "listens for clients with TLS" : "listens for clients",
+			kv_str("addr", l->rows[i].name));
+	if (l->admin >= 0)
+		log_info("listens for the operator", kv_str("addr", l->admin_row.name));
 }

@@ -6,6 +6,7 @@
 #ifndef WSGATE_MASTER_LISTEN_H
 #define WSGATE_MASTER_LISTEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@ struct listen_row {
 	char name[64];              /* as bound: numbers, and the port that port 0 became */
 	struct sockaddr_storage ss; /* the same */
 	socklen_t len;
+	bool tls; /* text is the title of its section */
 };
 /* The name of one socket of it, for a child. */
 #define listen_id(row, slot) ((row)->id * HERITAGE_SLOT_MAX + (slot))
@@ -33,7 +35,8 @@ struct listen_set {
 };
 
 /*
- * Opens one SO_REUSEPORT socket per address of config->listen and slot, and the admin listener.
+ * Opens one SO_REUSEPORT socket per slot and address of config->listen and config->tls, and the
+ * admin listener.
  * A port that another program has is tried for patience_ms: orphans of a dead master may still be
  * leaving. 0; or -1 and one line in err, and nothing is left open. nslots is at most
  * HERITAGE_SLOT_MAX.
@@ -52,5 +55,6 @@ void listen_inherit(struct listen_row *r);
 /* Closes what l has and other has not; l is empty then. */
 void listen_close_but(struct listen_set *l, const struct listen_set *other);
 void listen_close(struct listen_set *l);
+void listen_say(const struct listen_set *l);
 
 #endif

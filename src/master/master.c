@@ -15,6 +15,7 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 
+#include "certs.h"
 #include "confine.h"
 #include "control.h"
 #include "family.h"
@@ -418,10 +419,7 @@ static void master_say(const struct master *m, unsigned long files)
 
 	log_info("wsgated starts", kv_str("version", WSGATE_VERSION), kv_uint("workers", nslots),
 		kv_uint("max_connections", c->max_connections), kv_uint("open_files", files));
-	for (size_t i = 0; i < m->listeners.n; i++)
-		log_info("listens for clients", kv_str("addr", m->listeners.rows[i].name));
-	if (m->listeners.admin >= 0)
-		log_info("listens for the operator", kv_str("addr", m->listeners.admin_row.name));
+	listen_say(&m->listeners);
 	confine_look(c->seccomp);
 	if (reach < c->max_connections)
 		log_warn("max_connections cannot be reached: raise the limit of open files, or "
@@ -494,6 +492,8 @@ static int master_settle(struct master *m, int will)
 static int master_start(struct master *m, const struct config_source *source, int will)
 {
 	unsigned long files;
+	char err[1024];
+	int tls;
 
 	if (master_find_user(m) < 0 || master_settle(m, will) < 0)
 		return -1;
@@ -501,6 +501,8 @@ static int master_start(struct master *m, const struct config_source *source, in
 	if (master_open(m) < 0 || master_watch_signals(m) < 0)
 		return -1;
 	master_say(m, files);
+	if (certs_read(m->config, &tls, true, err, sizeof(err)) < 0)
+		return master_fail(m, "%s", err);
 	m->family = (struct family){.config = m->config,
 		.base = m->base,
 		.listeners = &m->listeners,
@@ -512,6 +514,7 @@ static int master_start(struct master *m, const struct config_source *source, in
 		.closed = master_closed,
 		.other_ended = master_other_ended,
 		.arg = m,
+		.tls = tls,
 		.background = !m->foreground};
 	if (master_listen_to_operator(m, source) < 0)
 		return -1;
@@ -560,7 +563,7 @@ static void master_init(struct master *m, const struct config *c, bool foregroun
 	m->config = c;
 	m->foreground = foreground;
 	m->pidfile = m->segment.dir = m->segment.fd = m->listeners.admin = -1;
-	m->segment.predecessor = -1;
+	m->segment.predecessor = m->reload.tls = m->family.tls = -1;
 	m->control.fd = m->control.dir = -1;
 	for (size_t i = 0; i < CONTROL_CALLERS; i++)
 		m->control.callers[i].fd = -1;

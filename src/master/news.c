@@ -152,6 +152,7 @@ void news_born(const struct family *f, struct child *c)
 
 	c->config_told = c->config_applied = f->news.serial;
 	c->log_told = f->news.log;
+	c->tickets_told = f->news.tickets;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -170,9 +171,13 @@ static bool news_send(struct child *c, enum proto_type type, const void *body, s
 	return chan_send(c->chan, type, body, size, fd) == 0 || errno != EAGAIN;
 }
 
-static bool news_listen(struct child *c, uint32_t id, bool admin, int fd)
+static bool news_listen(struct child *c, uint32_t id, const struct listen_row *r, bool admin, int fd)
 {
-	struct proto_listen body = {id, admin, 0};
+	struct proto_listen body = {.id = id, .admin = admin};
+
+	_Static_assert(sizeof(body.tls) == sizeof(r->text), "the titles of sections");
+	if (r->tls)
+		memcpy(body.tls, r->text, sizeof(body.tls));
 
 	if (has(c, id))
 		return true;
@@ -202,10 +207,11 @@ static bool news_listen_all(struct family *f, struct child *c)
 
 	for (unsigned k = 0; k < l->nslots; k++)
 		for (size_t i = 0; is_for(f, c, k) && i < l->n; i++)
-			if (!news_listen(c, listen_id(&l->rows[i], k), false, l->fds[i][k]))
+			if (!news_listen(c, listen_id(&l->rows[i], k), &l->rows[i], false,
+				    l->fds[i][k]))
 				return false;
 	return l->admin < 0 || !has_admin(f, c) ||
-	       news_listen(c, listen_id(&l->admin_row, 0), true, l->admin);
+	       news_listen(c, listen_id(&l->admin_row, 0), &l->admin_row, true, l->admin);
 }
 
 static bool is_open(const struct listen_set *l, const struct child_listen *cl)
@@ -224,7 +230,8 @@ static bool news_unlisten_all(struct family *f, struct child *c)
 		const struct child_listen *cl = &c->listens[i];
 		bool open = is_open(f->listeners, cl);
 		/* Those of another master are never shut, whatever it makes of them. */
-		struct proto_listen body = {cl->id, cl->admin, open || f->hold_admin};
+		struct proto_listen body = {
+			.id = cl->id, .admin = cl->admin, .keep = open || f->hold_admin};
 
 		if (open &&
 			(cl->admin ? has_admin(f, c) : is_for(f, c, cl->id % HERITAGE_SLOT_MAX))) {
@@ -288,13 +295,33 @@ static bool news_log_tell(struct family *f, struct child *c)
 	return true;
 }
 
+static bool news_tickets(const struct family *f, struct child *c)
+{
+	if (c->tickets_told < f->news.tickets &&
+		!news_send(c, PROTO_TICKETS, &f->tickets, sizeof(f->tickets), -1))
+		return false;
+	c->tickets_told = f->news.tickets;
+	return true;
+}
+
+static bool news_tell_worker(struct family *f, struct child *c)
+{
+	struct proto_config body = {f->news.serial};
+
+	if (!news_tickets(f, c) || !news_listeners(f, c))
+		return false;
+	if (f->tls < 0 || c->config_told >= f->news.serial || f->news.text < 0)
+		return true;
+	return news_send(c, PROTO_TLS, &body, sizeof(body), f->tls); /* once more does no harm */
+}
+
 bool news_tell(struct family *f, struct child *c)
 {
 	struct proto_config body = {f->news.serial};
 
 	if (!c->chan || !c->pid)
 		return true;
-	if (!news_log_tell(f, c) || (c != &f->bridge && !news_listeners(f, c)))
+	if (!news_log_tell(f, c) || (c != &f->bridge && !news_tell_worker(f, c)))
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;

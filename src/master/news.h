@@ -22,6 +22,7 @@ struct news {
 	int secret;      /* owned: the same with the secrets, for the bridge */
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
+	uint64_t tickets;   /* how often there was a new key of TLS tickets */
 	uint64_t listeners; /* how often it has changed who has which */
 };
 

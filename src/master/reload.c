@@ -15,6 +15,7 @@
 #include <wsgate/log.h>
 #include <wsgate/option.h>
 
+#include "certs.h"
 #include "reload.h"
 
 #define ANSWER_MS 10000
@@ -183,6 +184,7 @@ static int reload_prepare(
 	r->fresh = r->family->active;
 	r->active = want;
 	if (reload_try_log(r, next, err, errlen) < 0 ||
+		certs_read(next, &r->tls, true, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
 	text[0] = news_write(next, CONFIG_WORKER);
@@ -234,6 +236,9 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 	/* The first one is the caller's, and stays: not so its secrets, which workers would inherit. */
 	config_forget_secrets((struct config *)(uintptr_t)f->config, CONFIG_PEOPLE);
 	f->config = next;
+	certs_drop(&f->tls);
+	f->tls = r->tls;
+	r->tls = -1;
 	config_free(r->own);
 	r->own = next;
 	if (r->active != f->active)
@@ -263,6 +268,7 @@ static void reload_run(struct reload *r)
 	next = config_load_secret(r->source, err, sizeof(err));
 	if (!next || reload_prepare(r, next, text, err, sizeof(err)) < 0) {
 		config_free(next);
+		certs_drop(&r->tls);
 		reload_refuse(r, err);
 		return;
 	}
@@ -353,7 +359,7 @@ static void reload_on_timer(evutil_socket_t fd, short what, void *arg)
 
 int reload_init(struct reload *r)
 {
-	r->retired.admin = r->next.admin = -1;
+	r->retired.admin = r->next.admin = r->tls = -1;
 	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
 	if (r->timer)
 		return 0;
@@ -371,6 +377,7 @@ void reload_forget(struct reload *r)
 void reload_free(struct reload *r)
 {
 	reload_forget(r);
+	certs_drop(&r->tls);
 	if (r->busy)
 		listen_close_but(&r->retired, r->listeners);
 	config_free(r->own);

@@ -33,6 +33,7 @@ struct reload {
 	unsigned active;     /* so many workers it asks for */
 	unsigned changed, restart; /* keys */
 	struct listen_set next, retired;
+	int tls; /* owned: what the new tls sections name; -1: none */
 	/* the outcome of the last one */
 	uint64_t ended_ms; /* since 1970; 0: none so far */
 	bool failed;

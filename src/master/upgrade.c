@@ -223,6 +223,7 @@ static void resumes(struct upgrade *u)
 		return;
 	}
 	u->frozen = f->hold_clients = false;
+	handover_retire_again(f);
 	f->news.listeners++;
 	family_wake(f);
 	log_info("all serve as before");
@@ -521,7 +522,8 @@ const char *upgrade_never(const struct upgrade *u)
 const char *upgrade_waits(const struct upgrade *u)
 {
 	for (unsigned i = 0; i < u->family->nslots; i++)
-		if (u->family->workers[i].handover.state != HANDOVER_NONE)
+		if (u->family->workers[i].handover.state != HANDOVER_NONE &&
+			u->family->workers[i].handover.state != HANDOVER_STAYS)
 			return "a worker hands its connections over";
 	return u->segment->predecessor < 0 ? NULL : "messages from before the last replacement are not stored yet";
 }

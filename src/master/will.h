@@ -53,7 +53,7 @@ struct will_hello {
 };
 struct will_listener { /* also WILL_ADMIN */
 	uint32_t row, slot;
-	uint32_t len, reserved;
+	uint32_t len, tls; /* tls: 1: text is the title of a tls section */
 	char text[LISTEN_TEXT_MAX], name[64];
 	struct sockaddr_storage ss;
 };

@@ -184,7 +184,7 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 	struct parcel_parts p;
 	struct conn *c;
 
-	if (w->draining || w->move) {
+	if (w->draining || move_gives(w)) {
 		close(fd);
 		return NULL;
 	}

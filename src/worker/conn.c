@@ -104,6 +104,8 @@ void conn_free(struct conn *c)
 	event_del(&c->read_ev);
 	if (c->write_ev)
 		event_free(c->write_ev);
+	if (c->ssl)
+		tls_free(c);
 	close(c->fd);
 	handshake_free(c->hs);
 	ws_reader_clear(&c->reader);
@@ -124,6 +126,8 @@ void conn_free(struct conn *c)
 	free(c);
 	if (w->draining)
 		worker_check_end(w);
+	else if (w->move)
+		move_ended(w);
 }
 
 void conn_set_state(struct conn *c, enum conn_state state)
@@ -185,17 +189,32 @@ static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
 
 static bool conn_want_write(struct conn *c)
 {
+	if (c->write_waits)
+		return true; /* until something was read: see tls.c */
 	if (!c->write_ev)
 		c->write_ev = event_new(c->w->base, c->fd, EV_WRITE, conn_writable, c);
 	return c->write_ev && event_add(c->write_ev, NULL) == 0;
 }
 
-static bool conn_gone(struct conn *c, const char *why)
+bool conn_gone(struct conn *c, const char *why)
 {
 	log_debug("connection ends", kv_str("why", why), kv_more(conn_who(c)));
 	c->by_client |= !c->close_sent;
 	conn_free(c);
 	return false;
+}
+
+static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
+{
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+	ssize_t sent;
+
+	if (c->ssl)
+		return tls_sendv(c, iov, n);
+	do
+		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	return sent;
 }
 
 /* Writes what the socket takes and keeps the rest. Order is kept: behind unsent bytes all is kept. */
@@ -206,12 +225,8 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 	if (c->write_shut)
 		return true;
 	if (c->out.len == c->out.off) {
-		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
-		ssize_t sent;
+		ssize_t sent = conn_sendmsg(c, iov, n);
 
-		do
-			sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-		while (sent < 0 && errno == EINTR);
 		if (sent < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
 			return conn_gone(c, "write failed");
 		done = sent > 0 ? (size_t)sent : 0;
@@ -255,13 +270,19 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 	struct conn *c = arg;
 	struct outbuf *o = &c->out;
 
+	(void)fd;
 	(void)what;
 	c->w->now_ms = worker_clock();
+	if (c->read_waits) {
+		c->read_waits = 0;
+		c->read_more = 1;
+		if (c->reading)
+			event_active(&c->read_ev, EV_READ, 0);
+	}
 	while (o->len > o->off) {
-		ssize_t n = send(fd, o->buf + o->off, o->len - o->off, MSG_NOSIGNAL | MSG_DONTWAIT);
+		struct iovec rest = { o->buf + o->off, o->len - o->off };
+		ssize_t n = conn_sendmsg(c, &rest, 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
 			break;
 		if (n < 0) {
@@ -272,7 +293,7 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (o->len == o->off)
 		conn_written(c);
-	else if (event_add(c->write_ev, NULL) < 0)
+	else if (!conn_want_write(c))
 		conn_gone(c, "cannot watch for writing");
 }
 
@@ -287,7 +308,7 @@ void conn_shut(struct conn *c, enum conn_state state)
 	free(c->stash);
 	c->stash = NULL;
 	c->stash_len = 0;
-	if (c->out.len == c->out.off && !c->write_shut) {
+	if (c->out.len == c->out.off && !c->write_shut && (tls_shut(c) || !conn_want_write(c))) {
 		shutdown(c->fd, SHUT_WR);
 		c->write_shut = 1;
 	}
@@ -369,6 +390,8 @@ bool conn_resume(struct conn *c)
 		if (event_add(&c->read_ev, NULL) < 0)
 			return conn_gone(c, "cannot watch for reading");
 		c->reading = 1;
+		if (c->read_more)
+			event_active(&c->read_ev, EV_READ, 0);
 	}
 	return true;
 }
@@ -391,9 +414,20 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		peer_readable(c);
 		return;
 	}
-	n = recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE) : recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
+		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n < 0 && errno == EPROTO && c->ssl) {
+		tls_failed(c);
+		return;
+	}
+	if (c->write_waits) {
+		c->write_waits = 0;
+		if (!conn_write_again(c))
+			return;
+	}
 	if (n == 0 && c->state == CONN_STORING) {
 		conn_read_off(c); /* a client may end its side behind its Close: ours tells it that all is stored */
 		return;
@@ -482,7 +516,10 @@ void conn_expired(void *arg, struct wheel_node *n)
 	switch ((enum conn_state)c->state) {
 	case CONN_REQUEST:
 	case CONN_OPENING:
-		(void)!upgrade_timeout(c);
+		if (tls_handshaking(c))
+			tls_late(c);
+		else
+			(void)!upgrade_timeout(c);
 		break;
 	case CONN_LINGER:
 	case CONN_REFUSED:

@@ -24,7 +24,8 @@ struct move {
 	bool begun; /* all heirs are here */
 	bool said;  /* PROTO_MOVED */
 	bool over;  /* gives no more */
-	uint64_t moved;
+	bool owed;  /* PROTO_MOVED once more: nobody stays any longer */
+	uint64_t moved, stay; /* stay: as it was said */
 	struct heir *heirs[HEIRS_MAX]; /* owned */
 	size_t nheirs, turn;
 	struct event *tick;  /* owned */
@@ -44,7 +45,7 @@ static bool move_settled(const struct conn *c)
 
 static bool move_movable(const struct conn *c)
 {
-	if (c->admin || c->stays)
+	if (c->admin || c->stays || c->ssl)
 		return false;
 	if (c->state == CONN_REQUEST)
 		return !c->fed;
@@ -121,7 +122,7 @@ static bool move_has_heir(const struct move *m)
 static bool move_waits(const struct worker *w)
 {
 	for (const struct conn *c = w->conns; c; c = c->next) {
-		if (c->admin || c->stays)
+		if (c->admin || c->stays || c->ssl)
 			continue;
 		if (c->state == CONN_LEAVING || move_movable(c))
 			return true;
@@ -131,17 +132,54 @@ static bool move_waits(const struct worker *w)
 	return false;
 }
 
+/* TLS has its state in this process. Who is about to end anyway needs nobody. */
+static bool move_stays(const struct conn *c)
+{
+	return c->ssl && c->state != CONN_REFUSED && c->state != CONN_LINGER;
+}
+
 static void move_say(struct worker *w)
 {
-	struct proto_moved body = {w->move->moved, 0};
+	struct move *m = w->move;
+	struct proto_moved body = {m->moved, 0, 0};
 
-	for (const struct conn *c = w->conns; c; c = c->next)
+	for (const struct conn *c = w->conns; c; c = c->next) {
 		body.left += !c->admin && c->state != CONN_REFUSED;
+		body.stay += move_stays(c);
+	}
+	m->stay = body.stay;
 	if (w->master && chan_send(w->master, PROTO_MOVED, &body, sizeof(body), -1) < 0)
 		return; /* with the next tick */
-	w->move->said = true;
-	log_info("connections were handed over", kv_uint("moved", body.moved),
-		kv_uint("left", body.left));
+	m->said = true;
+	if (m->owed)
+		log_info("the last connection that could not move has ended");
+	else
+		log_info("connections were handed over", kv_uint("moved", body.moved),
+			kv_uint("left", body.left));
+	m->owed = false;
+	if (body.stay && !m->freeze)
+		atomic_store(&w->slot->draining, SHM_RETIRING);
+}
+
+bool move_gives(const struct worker *w)
+{
+	return w->move && !w->move->over;
+}
+
+/* The last one that could not move has ended by itself: the master is told. */
+void move_ended(struct worker *w)
+{
+	const struct timeval now = {0, 0};
+
+	if (!w->move->said || w->move->over || !w->move->stay)
+		return;
+	for (const struct conn *c = w->conns; c; c = c->next)
+		if (move_stays(c))
+			return;
+	w->move->said = false;
+	w->move->owed = true;
+	if (event_add(w->move->tick, &now) < 0)
+		log_error("no timer: the next answer must do", kv_errno(errno));
 }
 
 static void move_run(struct worker *w)
@@ -192,6 +230,7 @@ void move_heir_gone(struct worker *w)
 
 static void move_tick(evutil_socket_t fd, short what, void *arg)
 {
+	const struct timeval soon = {0, TICK_MS * 1000};
 	struct worker *w = arg;
 
 	(void)fd;
@@ -199,7 +238,12 @@ static void move_tick(evutil_socket_t fd, short what, void *arg)
 	w->now_ms = worker_clock();
 	if (!w->move->freeze && !link_connected(w))
 		move_thaw(w);
-	move_go_on(w);
+	if (w->move->owed && !w->move->over)
+		move_say(w);
+	else
+		move_go_on(w);
+	if (w->move->owed && !w->move->over)
+		(void)event_add(w->move->tick, &soon);
 }
 
 void move_forget(const struct conn *c)
@@ -255,8 +299,8 @@ static bool move_new(struct worker *w)
 		free(m);
 		return false;
 	}
-	m->begun = m->said = m->over = false;
-	m->moved = 0;
+	m->begun = m->said = m->over = m->owed = false;
+	m->moved = m->stay = 0;
 	m->cursor = NULL;
 	w->move = m;
 	return true;
@@ -332,5 +376,6 @@ void move_on_resume(void *arg, const void *body, int fd)
 		close(fd);
 	w->now_ms = worker_clock();
 	move_stop(w);
+	atomic_store(&w->slot->draining, 0);
 	log_info("accepts again");
 }

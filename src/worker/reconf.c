@@ -36,9 +36,10 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 	}
 }
 
-static void reconf_swap(struct worker *w, struct config *c)
+static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sections)
 {
 	const struct config *old = w->c;
+	size_t nold = old->ntls;
 	bool confirm = c->delivery.confirm != old->delivery.confirm;
 	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout ||
 		     c->limits.idle_timeout != old->limits.idle_timeout ||
@@ -46,6 +47,7 @@ static void reconf_swap(struct worker *w, struct config *c)
 
 	w->c = c;
 	peer_configure(w);
+	sections_use(w, sections, nold);
 	log_set(c->log.level, c->log.format);
 	w->now_ms = worker_clock();
 	if (confirm || times)
@@ -60,13 +62,21 @@ void reconf_on_config(void *arg, const void *body, int fd)
 	struct worker *w = arg;
 	struct proto_applied done = {.serial = pc->serial};
 	struct config *c;
+	struct tlsctx **sections;
 	char err[1024];
 
 	c = config_load_fd(fd, err, sizeof(err));
 	if (fd >= 0)
 		close(fd);
+	if (c && !sections_load(w, c, w->tls_file, &sections, err, sizeof(err))) {
+		config_free(c);
+		c = NULL;
+	}
+	if (w->tls_file >= 0)
+		close(w->tls_file);
+	w->tls_file = -1;
 	if (c)
-		reconf_swap(w, c);
+		reconf_swap(w, c, sections);
 	else
 		snprintf(
 			w->reconf_fault, sizeof(w->reconf_fault), "%.*s", PROTO_FAULT_MAX - 1, err);
@@ -81,10 +91,13 @@ void reconf_on_listen(void *arg, const void *body, int fd)
 {
 	const struct proto_listen *pl = body;
 	struct worker *w = arg;
+	char title[PROTO_ADDRESS_MAX];
 
+	snprintf(title, sizeof(title), "%.*s", PROTO_ADDRESS_MAX - 1, pl->tls);
 	if (fd >= 0 && w->draining && !pl->admin)
 		close(fd);
-	else if (fd < 0 || worker_add_listener(w, fd, pl->id, pl->admin) < 0)
+	else if (fd < 0 || worker_add_listener(w, fd, pl->id, pl->admin,
+				      pl->tls[0] != '\0' ? title : NULL) < 0)
 		reconf_failed(w, "a new listener", fd < 0 ? EMFILE : errno);
 }
 

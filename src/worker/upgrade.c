@@ -63,7 +63,7 @@ static bool upgrade_accept(struct conn *c)
 	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
-	log_debug("connection opened", kv_more(conn_who(c)));
+	log_debug("connection opened", kv_more(conn_who(c)), kv_more(tls_who(c)));
 	return true;
 }
 
@@ -115,10 +115,26 @@ static bool upgrade_route(struct conn *c, const struct handshake_identity *who, 
 	return true;
 }
 
+/* One without a name, or with one that nobody can have, names nobody. */
+static void upgrade_certificate(const struct conn *c, struct identity_rules *rules, char name[TOKEN_MAX + 1])
+{
+	int n = tls_user(c, name, TOKEN_MAX + 1);
+
+	if (n > 0) {
+		rules->cert_user = name;
+		rules->cert_user_len = (size_t)n;
+	} else if (n < 0) {
+		log_some_infos(5, "the certificate of a client names no user that there can be",
+			kv_more(conn_who(c)));
+	}
+}
+
 static bool upgrade_request(struct conn *c)
 {
 	const struct config *cf = c->w->c;
-	struct identity_rules rules = { false, false, cf->identity.service_cookie, cf->identity.user_cookie };
+	struct identity_rules rules = { .service_cookie = cf->identity.service_cookie,
+		.user_cookie = cf->identity.user_cookie };
+	char cert[TOKEN_MAX + 1];
 	struct handshake_identity who = { .service_len = 0 };
 	struct http_answer a, bad;
 	const char *from = handshake_header(c->hs, "Origin");
@@ -129,7 +145,10 @@ static bool upgrade_request(struct conn *c)
 	for (size_t i = 0; i < cf->identity.sources.n; i++) {
 		rules.path |= strcmp(cf->identity.sources.v[i], "path") == 0;
 		rules.cookie |= strcmp(cf->identity.sources.v[i], "cookie") == 0;
+		rules.cert |= strcmp(cf->identity.sources.v[i], "cert") == 0;
 	}
+	if (rules.cert && !echo)
+		upgrade_certificate(c, &rules, cert);
 	a = echo ? (struct http_answer){ 0, "", "" } : handshake_identify(c->hs, &rules, &who);
 	if (a.status && a.status != 401)
 		return upgrade_refuse(c, &a, 0, path);
@@ -137,7 +156,7 @@ static bool upgrade_request(struct conn *c)
 	if (bad.status || a.status)
 		return upgrade_refuse(c, bad.status ? &bad : &a, 0, path);
 	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
-		-1); /* what a proxy before us speaks is not known */
+		c->ssl ? 1 : -1); /* what a proxy before us speaks is not known */
 	if (!a.status && echo) {
 		c->echo = 1;
 		return upgrade_accept(c);

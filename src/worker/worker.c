@@ -75,7 +75,7 @@ static void worker_accept_again(evutil_socket_t fd, short what, void *arg)
  * Out of descriptors. The spare one takes the caller in, says so, and goes; then accepting rests a
  * while, because a level-triggered listener would spin.
  */
-static void worker_no_descriptor(struct worker *w, int listener)
+static void worker_no_descriptor(struct worker *w, const struct listener *l)
 {
 	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
 				   "Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
@@ -87,9 +87,10 @@ static void worker_no_descriptor(struct worker *w, int listener)
 		kv_uint("connections", w->nconns));
 	if (w->spare_fd >= 0) {
 		close(w->spare_fd);
-		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
-			(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+			if (!l->tls)
+				(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 			close(fd);
 		}
 		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -109,7 +110,7 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-			worker_no_descriptor(w, l->fd);
+			worker_no_descriptor(w, l);
 			return;
 		}
 		if (fd < 0)
@@ -118,6 +119,10 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		if (!l->admin)
 			stat_add(w->slot->stats.accepted, 1);
 		c = conn_accept(w, fd, l->admin, &peer);
+		if (c && l->tls && !tls_begin(c, sections_find(w, l->tls))) {
+			conn_gone(c, "no memory for TLS");
+			c = NULL;
+		}
 		if (c && !l->admin)
 			peer_accepted(c);
 		if (l->admin)
@@ -138,26 +143,30 @@ static void worker_acceptable(evutil_socket_t fd, short what, void *arg)
 void worker_listen(struct worker *w, bool on)
 {
 	for (struct listener *l = w->listeners; l; l = l->next) {
-		if (!on)
+		if (!on || (l->tls && !sections_find(w, l->tls)))
 			event_del(l->ev);
 		else if (event_add(l->ev, NULL) < 0)
 			log_some_errors(1, "cannot watch a listener", kv_errno(errno));
 	}
 }
 
-int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin)
+/* One whose section is not here yet waits for it. */
+int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls)
 {
 	struct listener *l = malloc(sizeof(*l));
 
 	if (l) {
 		*l = (struct listener){ .w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin };
+		l->tls = tls ? strdup(tls) : NULL;
 		l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
-		if (l->ev && event_add(l->ev, NULL) == 0) {
+		if (l->ev && (!tls || l->tls) &&
+			((tls && !sections_find(w, tls)) || event_add(l->ev, NULL) == 0)) {
 			w->listeners = l;
 			return 0;
 		}
 		if (l->ev)
 			event_free(l->ev);
+		free(l->tls);
 		free(l);
 	}
 	close(fd);
@@ -174,11 +183,13 @@ void worker_drop_listener(struct worker *w, struct listener *l, bool keep)
 	*at = l->next;
 	event_free(l->ev);
 	if (!keep) {
-		worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
+		if (!l->tls || sections_find(w, l->tls))
+			worker_accept_some(w, l, SIZE_MAX); /* they get an answer */
 		/* The master holds this socket too: from here on a connect is refused at once. */
 		shutdown(l->fd, SHUT_RD);
 	}
 	close(l->fd);
+	free(l->tls);
 	free(l);
 }
 
@@ -251,9 +262,9 @@ static void worker_drain_some(struct worker *w)
 		if (c->state != CONN_OPEN)
 			continue;
 		due--;
-		snprintf(reason, sizeof(reason), "the gateway is stopping; reconnect in %u s",
-			1 + turn++ % DRAIN_HINT_S);
-		(void)!session_close(c, WS_CODE_GOING_AWAY, reason);
+		snprintf(reason, sizeof(reason), "the gateway is %s; reconnect in %u s",
+			w->restarts ? "restarting" : "stopping", 1 + turn++ % DRAIN_HINT_S);
+		(void)!session_close(c, w->restarts ? WS_CODE_RESTART : WS_CODE_GOING_AWAY, reason);
 	}
 }
 
@@ -279,6 +290,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		close(fd);
 	w->now_ms = worker_clock();
 	w->draining = true;
+	w->restarts = stop->restart != 0;
 	move_stop(w);
 	atomic_store(&w->slot->draining, 1);
 	worker_stop_listening(w);
@@ -334,6 +346,8 @@ static void worker_bell_gone(void *arg)
 static const struct chan_handler master_handlers[] = {
 	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
 	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
+	{ PROTO_TLS, sizeof(struct proto_config), sections_on_tls },
+	{ PROTO_TICKETS, sizeof(struct tickets), sections_on_tickets },
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
 	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
@@ -416,12 +430,13 @@ static int worker_start(struct worker *w)
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
 	w->master = chan_new(w->base, w->h->control, "master", master_handlers, worker_orphaned, w);
 	w->bell = chan_new(w->base, w->h->bell, "bridge", bell_handlers, worker_bell_gone, w);
-	if (!w->accept_pause || !w->beat || !w->master || !w->bell || event_add(w->beat, &second) < 0)
+	if (!w->accept_pause || !w->beat || !w->master || !w->bell || event_add(w->beat, &second) < 0 ||
+		sections_start(w) < 0)
 		return -1;
 	for (size_t i = 0; i < w->h->nlisten; i++)
-		if (worker_add_listener(w, w->h->listen[i], w->h->listen_id[i], false) < 0)
+		if (worker_add_listener(w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true) < 0)
+	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
 		return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
@@ -435,6 +450,7 @@ static void worker_free(struct worker *w)
 	arrive_free(w);
 	while (w->listeners)
 		worker_drop_listener(w, w->listeners, true); /* the successor goes on there */
+	sections_stop(w);
 	config_free(w->own);
 	if (w->accept_pause)
 		event_free(w->accept_pause);

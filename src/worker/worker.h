@@ -10,6 +10,7 @@
  *   tally.c    counts what connections do
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
+ *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
  *   wheel.c    one timer for all deadlines
  *   admin.c    /livez and /readyz
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
@@ -33,6 +34,9 @@
 #include <wsgate/proxy.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
+
+struct ssl_st;
+struct tlsctx;
 
 #define NO_ROUTE UINT32_MAX
 #define NO_SEG UINT16_MAX
@@ -118,6 +122,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
 	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter; /* owned; NULL: never limited */
+	bool read_waits : 1,  /* TLS: what is to be read waits for a write, and the other way round */
+		write_waits : 1,
+		read_more : 1; /* TLS has more, of which no event tells */
+	struct ssl_st *ssl;    /* owned; NULL: without TLS */
+	struct tlsctx *tlsctx; /* held; NULL: the same */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
@@ -141,6 +150,7 @@ struct listener { /* owned by the worker's list */
 	int fd;
 	uint32_t id; /* the master's name for it */
 	bool admin;
+	char *tls; /* owned: the title of its tls section; NULL: without TLS */
 };
 
 struct worker {
@@ -154,6 +164,10 @@ struct worker {
 	struct event *beat;
 	struct listener *listeners; /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
+	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
+	struct tickets tickets;
+	uint8_t *tls_buf;	  /* owned: frames that become one record of TLS */
+	int tls_file;		  /* owned: for the PROTO_CONFIG that follows; -1: none */
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
@@ -187,7 +201,7 @@ struct worker {
 	uint16_t nsegs;
 	uint8_t nonce[4096];	 /* random bytes for Pings */
 	size_t nonce_left;
-	bool draining;
+	bool draining, restarts; /* restarts: clients are to come back at once */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_step_us; /* between two closes while draining */
 };
@@ -196,7 +210,7 @@ struct worker {
 uint64_t worker_clock(void);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
-int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin);
+int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
 /* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same socket, and go on. */
 void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
 /* Those for clients, but others have the sockets too: who waits there is theirs. */
@@ -226,6 +240,7 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_un
 void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
 void conn_shut(struct conn *c, enum conn_state state);
+bool conn_gone(struct conn *c, const char *why); /* false */
 /* It is offered to another worker; then it is that one's, or ours again. c may be gone after the last two. */
 void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
@@ -326,6 +341,34 @@ void wheel_stop(struct wheel *wh);
 void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
 void wheel_del(struct wheel *wh, struct wheel_node *n);
 
+/* tls.c: like recv() and sendmsg(), with errno; EPROTO: the peer, or OpenSSL, makes no sense */
+bool tls_begin(struct conn *c, struct tlsctx *t); /* false: no memory */
+ssize_t tls_recv(struct conn *c, void *buf, size_t len);
+ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n);
+/* Our side ends. False: not yet, the socket takes no more now. */
+bool tls_shut(struct conn *c);
+void tls_free(struct conn *c);
+bool tls_handshaking(const struct conn *c);
+/* After EPROTO, or when it takes too long: c ends, in a way that the peer can read. */
+void tls_failed(struct conn *c);
+void tls_late(struct conn *c);
+/* For the log: version and name; NULL: without TLS. Valid until the next call. */
+const struct log_field *tls_who(const struct conn *c);
+/* The verified certificate's name of a user, as identity.cert_user says. 0: none; -1: one that cannot be taken. */
+int tls_user(const struct conn *c, char *out, size_t size);
+
+/* sections.c */
+/* Those of a configuration; fd: its bundle, or -1. false: nothing has changed, and why. */
+bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsctx ***out, char *err, size_t errlen);
+void sections_use(struct worker *w, struct tlsctx **sections, size_t nold); /* with w->c as it is now */
+void sections_free(struct tlsctx **sections, size_t n);
+/* NULL: there is none of that title (yet): nobody is accepted there. */
+struct tlsctx *sections_find(const struct worker *w, const char *title);
+int sections_start(struct worker *w);
+void sections_stop(struct worker *w);
+void sections_on_tls(void *arg, const void *body, int fd);
+void sections_on_tickets(void *arg, const void *body, int fd);
+
 /* reconf.c: what the master says during a reload */
 void reconf_on_config(void *arg, const void *body, int fd);
 void reconf_on_listen(void *arg, const void *body, int fd);
@@ -337,6 +380,8 @@ void move_on_heir(void *arg, const void *body, int fd);
 void move_on_resume(void *arg, const void *body, int fd);
 void move_stop(struct worker *w); /* gives no more */
 void move_free(struct worker *w);
+bool move_gives(const struct worker *w);
+void move_ended(struct worker *w); /* a connection has ended */
 void move_forget(const struct conn *c);
 void move_kick(struct conn *c, uint16_t code, const char *reason);
 

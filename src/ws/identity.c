@@ -136,10 +136,16 @@ static struct http_answer from_cookies(const struct handshake *h,
 		.user = {.name = rules->user_cookie},
 	};
 
-	if (rules->cookie)
+	if (rules->cert_user)
+		jar.user.name = "\n"; /* no cookie has that name */
+	if (rules->cookie || rules->cert_user)
 		handshake_each(h, "Cookie", cookie_header, &jar);
 	if (jar.conflict)
 		return bad_token("two cookies of one name differ");
+	if (rules->cert_user) {
+		jar.user.value = rules->cert_user;
+		jar.user.len = rules->cert_user_len;
+	}
 	if (!jar.service.value || !jar.user.value)
 		return (struct http_answer){401, "no identity: service and user are not known",
 			"WWW-Authenticate: Cookie realm=\"wsgate\"\r\n"};
@@ -154,6 +160,27 @@ static struct http_answer from_cookies(const struct handshake *h,
 	return fine;
 }
 
+static struct http_answer from_cert(
+	const char *p, const struct identity_rules *rules, struct handshake_identity *id)
+{
+	size_t service = strcspn(p, "/");
+	struct http_answer a;
+
+	if (rules->cert_user_len > TOKEN_BYTES)
+		return bad_token("the user of the certificate is longer than 128 bytes");
+	if (p[service] == '/' && p[service + 1] == '\0') {
+		a = token_decode_path(p, service, id->service, &id->service_len);
+		memcpy(id->user, rules->cert_user, rules->cert_user_len);
+		id->user_len = rules->cert_user_len;
+		return a;
+	}
+	a = from_path(p, id);
+	if (!a.status && (id->user_len != rules->cert_user_len ||
+				 memcmp(id->user, rules->cert_user, id->user_len) != 0))
+		return (struct http_answer){403, "the certificate is another user's", ""};
+	return a;
+}
+
 struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules,
 	struct handshake_identity *id)
 {
@@ -164,5 +191,10 @@ struct http_answer handshake_identify(const struct handshake *h, const struct id
 		return unknown_path;
 	if (path[3] == '\0' || path[4] == '\0')
 		return from_cookies(h, rules, id);
+	if (rules->cert_user)
+		return from_cert(path + 4, rules, id);
+	if (!rules->path && rules->cert)
+		return (struct http_answer){401, "no identity: a client certificate is needed",
+			"WWW-Authenticate: Mutual realm=\"wsgate\"\r\n"};
 	return rules->path ? from_path(path + 4, id) : unknown_path;
 }

@@ -177,7 +177,7 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 /* False: it is no such message. What comes along is the puppet's, who holds it. */
 static bool puppet_moves(struct puppet *p, unsigned type, const char *body, int fd)
 {
-	struct proto_moved moved = {7, 1};
+	struct proto_moved moved = {7, 1, 0};
 	struct proto_listen listen;
 	uint32_t flag;
 

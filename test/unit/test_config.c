@@ -60,7 +60,7 @@ char *__wrap_strdup(const char *s)
 static struct config *load_with(
 	const char *file, const char *const *sets, size_t n, char *err, size_t errlen)
 {
-	const struct config_source src = {file, true, sets, n, 0};
+	const struct config_source src = {file, true, sets, n, 0, false};
 
 	strcpy(err, "");
 	return config_load(&src, err, errlen);
@@ -69,6 +69,25 @@ static struct config *load_with(
 static struct config *load(const char *file, char *err, size_t errlen)
 {
 	return load_with(file, NULL, 0, err, errlen);
+}
+
+static void print_tls(const struct config_tls *t, FILE *f)
+{
+	char err[1024];
+
+	fprintf(f, "tls %s\n", t->listen);
+	for (size_t i = 0; i < option_tls_count; i++) {
+		const struct option *o = &option_tls_table[i];
+		struct config_tls d = {.listen = NULL};
+
+		assert_int_equal(option_set_text(&d, o, o->def, err, sizeof(err)), 0);
+		if (!option_equal(t, &d, o)) {
+			fprintf(f, "  %s = ", o->key);
+			option_print(t, o, f);
+			putc('\n', f);
+		}
+		option_clear(&d, o);
+	}
 }
 
 /* What differs from the defaults. The caller frees. */
@@ -89,8 +108,7 @@ static char *differences(const struct config *c)
 		putc('\n', f);
 	}
 	for (i = 0; i < c->ntls; i++)
-		fprintf(f, "tls %s certificate %s key %s\n", c->tls[i].listen,
-			c->tls[i].certificate, c->tls[i].key);
+		print_tls(&c->tls[i], f);
 	fclose(f);
 	config_free(d);
 	return text;
@@ -267,7 +285,7 @@ static void test_secrets(void **state)
 {
 	char err[1024] = "", sets[3][128], *text, path[] = "/tmp/test_config.XXXXXX";
 	const char *v[] = {"broker.user=me", sets[0], sets[1], "broker.url=nats://me:geheim@a,tls://b"};
-	struct config_source src = {NULL, false, v, 4, 0};
+	struct config_source src = {.sets = v, .nsets = 4};
 	struct config *c, *d;
 	FILE *f;
 	int fd;
@@ -314,7 +332,7 @@ static void test_secrets(void **state)
 static void refused(const char *a, const char *b, const char *want)
 {
 	const char *v[] = {a, b};
-	const struct config_source src = {NULL, false, v, 2, 0};
+	const struct config_source src = {.sets = v, .nsets = 2};
 	char err[1024] = "";
 
 	assert_null(config_load_secret(&src, err, sizeof(err)));
@@ -408,7 +426,7 @@ static void test_sets(void **state)
 		{"workers=x", "-o: workers: \"x\" is no number; write digits alone"},
 		{"workers=65", "-o: workers: workers must not be above max_workers; lower the one "
 			       "or raise the other"},
-		{"listen=", "-o: listen: 0 values; there must be 1 to 32"},
+		{"listen=", "-o: listen: no address at all; add one, or a section tls \"address\""},
 		{"listen=a:1,", "-o: listen: \"\" must be host:port or [v6]:port, port 1 to 65535"},
 		{"proxy.networks=10.0.0.1/8",
 			"-o: proxy.networks: \"10.0.0.1/8\" must be an address or a network like "
@@ -462,7 +480,7 @@ static void test_descriptor(void **state)
 		assert_non_null(c);
 		assert_int_equal(c->listen.n, 2);
 		assert_int_equal(c->log.level, LOG_LEVEL_WARN);
-		assert_string_equal(c->tls[0].key, "/nonexistent/b");
+		assert_string_equal(c->tls[0].key.v[0], "/nonexistent/b");
 		config_free(c);
 	}
 	assert_null(config_load_fd(-1, err, sizeof(err)));
@@ -472,7 +490,7 @@ static void test_descriptor(void **state)
 
 static void test_verbose(void **state)
 {
-	struct config_source src = {NULL, false, NULL, 0, 1};
+	struct config_source src = {NULL, false, NULL, 0, 1, false};
 	char err[1024];
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -489,7 +507,7 @@ static void test_verbose(void **state)
 
 static void test_files(void **state)
 {
-	struct config_source src = {"/nonexistent/x.conf", false, NULL, 0, 0};
+	struct config_source src = {"/nonexistent/x.conf", false, NULL, 0, 0, false};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX";
 	struct config *c = config_load(&src, err, sizeof(err));
 	int fd = mkstemp(path), i;

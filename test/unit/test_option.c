@@ -29,7 +29,7 @@ static const char sample_head[] =
 	"# \"wsgated -t\" checks this file, \"wsgated -T\" prints what is in effect.\n";
 
 static const char sample_tls[] =
-	"\n# TLS: one section for each address. Read and checked only, for now.\n"
+	"\n# TLS: one section for each address.\n"
 	"#tls \"0.0.0.0:8443\" {\n";
 
 /* The default as the file has it. The caller frees. */
@@ -73,6 +73,19 @@ static void sample_key(const struct option *o, const char *indent, FILE *f)
 	free(def);
 }
 
+/* Those that have no default, and those that have one. */
+static void sample_tls_key(const struct option *o, FILE *f)
+{
+	char *def = default_text(o);
+
+	if (o->def[0] == '\0')
+		fprintf(f, "#\t# %s\n#\t%s%s = \"/etc/wsgate/%s.pem\"\n", o->help,
+			o->offset <= offsetof(struct config_tls, key) ? "" : "#", leaf(o), leaf(o));
+	else
+		fprintf(f, "#\t# %s\n#\t#%s = %s\n", o->help, leaf(o), def);
+	free(def);
+}
+
 static void make_sample(FILE *f)
 {
 	char section[32] = "", now[32];
@@ -100,8 +113,7 @@ static void make_sample(FILE *f)
 	fputs("}\n", f);
 	fputs(sample_tls, f);
 	for (i = 0; i < option_tls_count; i++)
-		fprintf(f, "#\t# %s\n#\t%s = \"/etc/wsgate/%s.pem\"\n", option_tls_table[i].help,
-			leaf(&option_tls_table[i]), leaf(&option_tls_table[i]));
+		sample_tls_key(&option_tls_table[i], f);
 	fputs("#}\n", f);
 }
 
@@ -144,9 +156,16 @@ static void make_man_tls(FILE *f)
 {
 	size_t i;
 
-	for (i = 0; i < option_tls_count; i++)
-		fprintf(f, ".It Ic %s\n.Pq checked only\n%s.\n", leaf(&option_tls_table[i]),
-			option_tls_table[i].help);
+	for (i = 0; i < option_tls_count; i++) {
+		const struct option *o = &option_tls_table[i];
+		char *def = default_text(o);
+
+		fprintf(f, ".It Ic %s", leaf(o));
+		if (o->def[0] != '\0')
+			fprintf(f, " No = Li %s", def);
+		fprintf(f, "\n%s.\n", o->help);
+		free(def);
+	}
 }
 
 static char *made(void (*make)(FILE *))
@@ -187,7 +206,7 @@ static char *between(const char *text, const char *begin, const char *end)
 
 static struct config *load(const char *file, const char *const *sets, size_t n)
 {
-	const struct config_source src = {file, true, sets, n, 0};
+	const struct config_source src = {file, true, sets, n, 0, false};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -198,7 +217,7 @@ static struct config *load(const char *file, const char *const *sets, size_t n)
 
 static struct config *load_defaults(void)
 {
-	const struct config_source src = {NULL, false, NULL, 0, 0};
+	const struct config_source src = {NULL, false, NULL, 0, 0, false};
 	char err[1024] = "";
 	struct config *c = config_load(&src, err, sizeof(err));
 
@@ -350,7 +369,7 @@ static void test_sample_uncommented(void **state)
 	while (fgets(line, sizeof(line), in)) {
 		char *hash = strchr(line, '#');
 
-		if (strncmp(line, "#tls", 4) == 0)
+		if (strncmp(line, "#tls \"", 6) == 0)
 			break;
 		if (hash && hash[1] != ' ' && strstr(hash, " = ")) {
 			*hash = ' ';

@@ -162,8 +162,10 @@ MASTER_RIG_SRC = \
 	test/unit/puppet.c \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
+	$(TLS_SRC) \
 	src/master/bequest.c \
 	src/master/brief.c \
+	src/master/certs.c \
 	src/master/child.c \
 	src/master/confine.c \
 	src/master/confine_rules.c \
@@ -216,3 +218,12 @@ test_parcel_SRC = \
 UNIT_TESTS += test_format
 test_format_SRC = \
 	src/ctl/format.c
+# Its random bytes are told apart.
+UNIT_TESTS += test_tickets
+$(B)/test/unit/test_tickets: LDFLAGS_ALL += -Wl,--wrap=getrandom
+test_tickets_SRC = \
+	src/base/tickets.c
+
+UNIT_TESTS += test_sni
+test_sni_SRC = \
+	src/tls/sni.c

@@ -15,11 +15,13 @@ function value(v) {
 	return typeof v === 'number' ? String(v) : quote(v);
 }
 
-// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf.
+// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf. tls: { "address": { … } }
 export function configText(conf) {
 	let out = '';
 	for (const [k, v] of Object.entries(conf)) {
-		if (v !== null && typeof v === 'object' && !Array.isArray(v)) {
+		if (k === 'tls') {
+			for (const [title, section] of Object.entries(v)) out += configText({ [`tls ${quote(title)}`]: section });
+		} else if (v !== null && typeof v === 'object' && !Array.isArray(v)) {
 			const inner = Object.entries(v).map(([kk, vv]) => `\t${kk} = ${value(vv)}\n`).join('');
 			out += `${k} {\n${inner}}\n`;
 		} else {
@@ -49,6 +51,7 @@ export class Gateway {
 		fs.mkdirSync(this.dir);
 		this.port = await freePort();
 		this.adminPort = await freePort();
+		this.tlsPort = await freePort();
 		this.file = path.join(this.dir, 'wsgate.conf');
 		this.pidfile = path.join(this.dir, 'wsgated.pid');
 		const own = this.opts.config ?? {};
@@ -104,6 +107,10 @@ export class Gateway {
 	// where: "chat/alice" (percent-encoded by the caller), "" for cookies, "/…" a path as it is
 	wsUrl(where) {
 		return `ws://127.0.0.1:${this.port}${where.startsWith('/') ? where : `/ws/${where}`}`;
+	}
+
+	wssUrl(where, host = '127.0.0.1') {
+		return this.wsUrl(where).replace(/^ws:..[^/]*/, `wss://${host}:${this.tlsPort}`);
 	}
 
 	get master() {

@@ -1,0 +1,263 @@
+/*
+ * tls: between a connection and its socket. OpenSSL reads and writes the socket itself; nothing of
+ * it is known above this file but that a read may wait for a write, and a write for a read.
+ *
+ * What OpenSSL has read is taken out of it to the last whole record: no event tells of what it
+ * keeps. A write that was not taken is tried again with the same bytes in front, which is what
+ * conn.c does: OpenSSL has made a record of them already (SSL_write(3)).
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include <wsgate/log.h>
+#include <wsgate/tlsctx.h>
+
+#include "tally.h"
+#include "worker.h"
+
+#define RECORD 16384
+
+bool tls_begin(struct conn *c, struct tlsctx *t)
+{
+	c->ssl = t ? tlsctx_connection(t) : NULL;
+	if (!c->ssl)
+		return false;
+	c->tlsctx = tlsctx_hold(t);
+	return SSL_set_fd(c->ssl, c->fd) == 1;
+}
+
+void tls_free(struct conn *c)
+{
+	SSL_free(c->ssl);
+	tlsctx_drop(c->tlsctx);
+	c->ssl = NULL;
+	c->tlsctx = NULL;
+	c->read_waits = c->write_waits = c->read_more = 0;
+}
+
+bool tls_handshaking(const struct conn *c)
+{
+	return c->ssl && !SSL_is_init_finished(c->ssl);
+}
+
+/* What a call that took nothing means, in errno. */
+static ssize_t tls_result(struct conn *c, int r, bool reading)
+{
+	int saved = errno;
+
+	switch (SSL_get_error(c->ssl, r)) {
+	case SSL_ERROR_WANT_READ:
+		c->write_waits |= !reading;
+		errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_WANT_WRITE:
+		c->read_waits |= reading;
+		errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_ZERO_RETURN: /* close_notify; or, by SSL_OP_IGNORE_UNEXPECTED_EOF, the end without it */
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		errno = saved ? saved : ECONNRESET;
+		return -1;
+	}
+	errno = EPROTO;
+	return -1;
+}
+
+ssize_t tls_recv(struct conn *c, void *buf, size_t len)
+{
+	size_t got = 0, n;
+	ssize_t r = -1;
+
+	c->read_waits = c->read_more = 0;
+	ERR_clear_error();
+	do {
+		int ok = SSL_read_ex(c->ssl, (uint8_t *)buf + got, len - got, &n);
+
+		if (ok != 1) {
+			r = tls_result(c, ok, true);
+			break;
+		}
+		got += n;
+	} while (got < len && SSL_has_pending(c->ssl));
+	if (!got)
+		return r;
+	/* An end, or an error, behind it: it is found again. */
+	c->read_more = got == len || r == 0 || (r < 0 && errno != EAGAIN && !SSL_is_init_finished(c->ssl)) ||
+		       (SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN);
+	if (c->read_more && c->reading)
+		event_active(&c->read_ev, EV_READ, 0);
+	return (ssize_t)got;
+}
+
+/* One record. data stays the same, or begins the same, after EAGAIN. */
+static ssize_t tls_send(struct conn *c, const void *data, size_t len)
+{
+	size_t done = 0;
+	int ok;
+
+	ERR_clear_error();
+	ok = SSL_write_ex(c->ssl, data, len, &done);
+	if (ok == 1)
+		return (ssize_t)done;
+	if (tls_result(c, ok, false) == 0)
+		errno = EPIPE;
+	return -1;
+}
+
+/* Small pieces become one record: a header and its payload, and many frames. */
+ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
+{
+	uint8_t *buf = c->w->tls_buf;
+	size_t off = 0, done = 0;
+	int i = 0;
+
+	if (tls_handshaking(c)) {
+		errno = EPIPE;
+		return -1;
+	}
+	for (;;) {
+		size_t len = 0, from = off;
+		const uint8_t *data = buf;
+		ssize_t r;
+
+		for (int k = i; k < n && len < RECORD; k++, from = 0) {
+			size_t left = iov[k].iov_len - from, part = left < RECORD - len ? left : RECORD - len;
+
+			if (!len && part == RECORD) {
+				data = (const uint8_t *)iov[k].iov_base + from;
+				len = part;
+				break;
+			}
+			if (part)
+				memcpy(buf + len, (const uint8_t *)iov[k].iov_base + from, part);
+			len += part;
+		}
+		if (!len)
+			return (ssize_t)done;
+		r = tls_send(c, data, len);
+		if (r < 0)
+			return done ? (ssize_t)done : -1;
+		done += (size_t)r;
+		for (off += (size_t)r; i < n && off >= iov[i].iov_len; i++)
+			off -= iov[i].iov_len;
+	}
+}
+
+bool tls_shut(struct conn *c)
+{
+	int r;
+
+	if (!c->ssl || !SSL_is_init_finished(c->ssl))
+		return true;
+	ERR_clear_error();
+	r = SSL_shutdown(c->ssl);
+	return r >= 0 || SSL_get_error(c->ssl, r) != SSL_ERROR_WANT_WRITE;
+}
+
+/* ---- what went wrong ---- */
+
+/* An alert may be under way: our side ends, and the rest of theirs is read, so that it is not lost. */
+static void tls_refuse(struct conn *c)
+{
+	tls_free(c);
+	conn_shut(c, CONN_REFUSED);
+}
+
+void tls_failed(struct conn *c)
+{
+	static const struct http_answer plain = { 400, "this is a TLS port: use https or wss", "" };
+	unsigned long e = ERR_peek_error();
+	const char *why = ERR_reason_error_string(e);
+
+	ERR_clear_error();
+	if (c->state != CONN_REQUEST || c->fed) { /* after a fault OpenSSL calls any state a handshake */
+		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"), kv_more(conn_who(c)));
+		conn_gone(c, "TLS failed");
+		return;
+	}
+	if (ERR_GET_LIB(e) == ERR_LIB_SSL &&
+		(ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST || ERR_GET_REASON(e) == SSL_R_HTTPS_PROXY_REQUEST)) {
+		tls_free(c); /* nothing was sent so far: in plain text */
+		(void)!upgrade_answer(c, &plain, 0);
+		return;
+	}
+	log_some_infos(20, "TLS handshake failed", kv_str("why", why ? why : "error"), kv_more(tls_who(c)),
+		kv_more(conn_who(c)));
+	tls_refuse(c);
+}
+
+void tls_late(struct conn *c)
+{
+	log_some_infos(20, "TLS handshake failed", kv_str("why", "not in time"), kv_more(conn_who(c)));
+	tls_refuse(c);
+}
+
+/* ---- who ---- */
+
+const struct log_field *tls_who(const struct conn *c)
+{
+	static struct log_field fields[4];
+	struct log_field *f = fields;
+	const char *name = c->ssl ? SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+
+	if (!c->ssl)
+		return NULL;
+	*f++ = kv_str("tls", SSL_get_version(c->ssl));
+	if (name)
+		*f++ = kv_str("sni", name);
+	if (SSL_session_reused(c->ssl))
+		*f++ = kv_str("resumed", "yes");
+	*f = kv_end;
+	return fields;
+}
+
+static const ASN1_STRING *name_in_subject(const X509 *x)
+{
+	X509_NAME *subject = X509_get_subject_name(x);
+	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+
+	return at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+}
+
+static const ASN1_STRING *name_in_list(const GENERAL_NAMES *list, int type)
+{
+	for (int i = 0; list && i < sk_GENERAL_NAME_num(list); i++) {
+		const GENERAL_NAME *g = sk_GENERAL_NAME_value(list, i);
+
+		if (g->type == type)
+			return g->d.ia5; /* the same for all three */
+	}
+	return NULL;
+}
+
+int tls_user(const struct conn *c, char *out, size_t size)
+{
+	static const int types[] = { [CERT_USER_EMAIL] = GEN_EMAIL, [CERT_USER_URI] = GEN_URI,
+		[CERT_USER_DNS] = GEN_DNS };
+	enum cert_user from = c->w->c->identity.cert_user;
+	X509 *x = c->ssl ? SSL_get0_peer_certificate(c->ssl) : NULL;
+	GENERAL_NAMES *list;
+	const ASN1_STRING *s;
+	uint8_t *utf8 = NULL;
+	int n = 0;
+
+	if (!x || SSL_get_verify_result(c->ssl) != X509_V_OK)
+		return 0;
+	list = from == CERT_USER_CN ? NULL : X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+	s = from == CERT_USER_CN ? name_in_subject(x) : name_in_list(list, types[from]);
+	if (s)
+		n = ASN1_STRING_to_UTF8(&utf8, s);
+	if (n > 0 && ((size_t)n > size || memchr(utf8, '\0', (size_t)n)))
+		n = -1;
+	if (n > 0)
+		memcpy(out, utf8, (size_t)n);
+	OPENSSL_free(utf8);
+	GENERAL_NAMES_free(list);
+	ERR_clear_error();
+	return n;
+}

@@ -1,0 +1,131 @@
+// Fewer workers, a new program, a stop: connections with TLS cannot move. None ends because workers become fewer.
+import { test, assert, until, SLOW } from './lib/scenario.mjs';
+import { recv, send } from './lib/nats.mjs';
+import { Client, numbers } from './lib/client.mjs';
+import { tlsPair, rawTls } from './lib/pki.mjs';
+import { visitors } from './lib/visitors.mjs';
+
+async function resize(gw, workers) {
+	gw.restarts = true; // they end
+	gw.config.workers = workers;
+	gw.writeConfig();
+	const r = await gw.ctl('reload');
+	assert.equal(r.code, 0, r.err);
+}
+
+const workers = (gw) => gw.children().filter((c) => /worker \d/.test(c.title)).length;
+const settled = (gw, n) => until(`${n} workers`, () => workers(gw) === n);
+const retiring = async (gw) => ((await gw.ctl('status')).out.match(/, retiring/g) ?? []).length;
+
+// Both ways, for all of them.
+async function alive(bus, all, word) {
+	await Promise.all(all.map((c, i) => bus.publish(recv('chat', `u${i}`), word)));
+	for (const [i, c] of all.entries()) {
+		assert.equal((await c.next()).text, word, `u${i}`);
+		assert.equal(c.closed, null);
+		await c.send(`${word} from ${i}`);
+	}
+	await until(`${word} stored`, async () => (await bus.count('ws.send.>')) % all.length === 0);
+	await bus.empty('ws.recv.>');
+}
+
+await test('four to one: no connection ends, with TLS or without; a worker ends when its last one has', async (t) => {
+	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 4, drain_timeout: '1s' } });
+	const all = await Promise.all(numbers(60).map((i) => (i % 2 ? t.client(gw, `chat/u${i}`) : Client.connect(gw.wssUrl(`chat/u${i}`), { ca }))));
+	await alive(bus, all, 'before');
+	await resize(gw, 1);
+	await until('three that retire', async () => (await retiring(gw)) === 3);
+	assert.match(gw.log(), /a worker retires when its connections with TLS have ended child="worker 3" connections=\d+/);
+	await alive(bus, all, 'meanwhile');
+	// New ones come to the one that stays.
+	const more = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/more${i}`), { ca })));
+	assert.equal(workers(gw), 4);
+	for (const c of all.filter((_, i) => i % 2 === 0)) assert.equal((await c.close()).code, 1000);
+	await settled(gw, 1);
+	for (const [i, c] of all.entries()) assert.equal(c.closed === null, i % 2 === 1);
+	for (const c of more) {
+		assert.equal(c.closed, null);
+		await c.close();
+	}
+});
+
+await test('wanted again before its last connection ended: it goes on, and gets new ones; a hand-over to it, too', async (t) => {
+	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 3 } });
+	const all = await Promise.all(numbers(30).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
+	const pids = () => numbers(3).map((i) => gw.pid(`worker ${i}`)).join();
+	const before = pids();
+	const faults = [];
+	const end = visitors(gw, faults);
+	for (let i = 0; i < 3; i++) {
+		await resize(gw, 1);
+		await until('two that retire', async () => (await retiring(gw)) === 2);
+		await resize(gw, 3);
+		await until('none that retires', async () => (await retiring(gw)) === 0);
+	}
+	await until('visitors', async () => true);
+	assert.ok((await end()) > 20 / SLOW);
+	assert.deepEqual([...new Set(faults)], []);
+	assert.equal(pids(), before);
+	await alive(bus, all, 'still here');
+	await until('new ones on each', async () => {
+		(await Client.connect(gw.wssUrl('chat/new'), { ca })).terminate();
+		return numbers(3).every((i) => gw.log().match(new RegExp(`worker ${i}: connection opened`, 'g')).length > 12);
+	});
+	// One that went on takes what others give.
+	const plain = await Promise.all(numbers(30).map((i) => t.client(gw, `chat/p${i}`)));
+	await resize(gw, 2);
+	await until('one that retires', async () => (await retiring(gw)) === 1);
+	for (const c of plain) await c.ping();
+	assert.doesNotMatch(gw.log(), /cannot take a connection/);
+	for (const c of all) assert.equal(c.closed, null);
+});
+
+await test('a worker that retires is killed: it is not started again; a stop ends it at once', async (t) => {
+	const { gw, ca } = await tlsPair(t, { config: { workers: 3 } });
+	const all = await Promise.all(numbers(30).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
+	await resize(gw, 1);
+	await until('two that retire', async () => (await retiring(gw)) === 2);
+	await gw.murder('worker 2');
+	await until('the end of its connections', () => all.some((c) => c.closed?.code === 1006));
+	await settled(gw, 2);
+	gw.signal('SIGTERM');
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	const codes = all.map((c) => c.closed?.code);
+	assert.ok(codes.every((c) => c === 1001 || c === 1006), codes.join());
+});
+
+await test('a new program: connections with TLS are closed with 1012 and come back; those without go over', async (t) => {
+	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '3s' } });
+	const plain = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/p${i}`)));
+	const tls = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca })));
+	await resize(gw, 1); // one of two retires; that is no reason to wait
+	await until('one that retires', async () => (await retiring(gw)) === 1);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await gw.ready();
+	for (const c of tls) assert.equal((await c.ended()).code, 1012);
+	for (const [i, c] of plain.entries()) {
+		await bus.publish(recv('chat', `p${i}`), 'hello');
+		assert.equal((await c.next()).text, 'hello');
+		assert.equal(c.closed, null);
+	}
+	for (const i of numbers(8)) {
+		const c = await Client.connect(gw.wssUrl(`chat/t${i}`), { ca });
+		await c.send('back');
+		await c.close();
+	}
+	await until('all stored', async () => (await bus.count('ws.send.>')) === 8);
+	void send;
+});
+
+await test('a stop: 1001 for all, and what TLS clients sent is stored', async (t) => {
+	const { gw, bus, ca } = await tlsPair(t);
+	const all = await Promise.all(numbers(30).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
+	const half = await rawTls(t, gw); // no request so far
+	await Promise.all(all.map((c) => c.send('last words')));
+	gw.signal('SIGTERM');
+	for (const c of all) assert.equal((await c.ended()).code, 1001);
+	await half.ended();
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+	assert.equal(await bus.count('ws.send.>'), 30);
+});
