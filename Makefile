@@ -121,6 +121,7 @@ run:
 	$(Q)BUILD=$(B) scripts/run
 
 fuzz:
+	$(Q)scripts/deps build fuzz
 	$(Q)scripts/fuzz $(SECONDS)
 
 include test/fault/fault.mk

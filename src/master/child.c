@@ -164,8 +164,16 @@ static int child_open_segment(int fd)
 /* The fork has copied them. */
 static void child_forget_secrets(const struct child *c, const struct heritage *h)
 {
-	if (c->row->calls != CONFINE_BRIDGE)
-		config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
+	char *url = getenv("NATS_BROKER_URL"), **arg = daemon_arguments();
+
+	if (c->row->calls == CONFINE_BRIDGE)
+		return;
+	config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
+	if (url)
+		explicit_bzero(url, strlen(url));
+	for (; arg && *arg; arg++)
+		if (strstr(*arg, "broker."))
+			explicit_bzero(*arg, strlen(*arg));
 }
 
 static int child_run(struct child *c, struct heritage *h, int said)

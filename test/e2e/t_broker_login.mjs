@@ -88,12 +88,28 @@ await test('the password in the configuration, and in the URL: shown nowhere', a
 	const gw = await gateway(t, nats, { url: nats.url, user: 'gate', password: SECRET });
 	await serves(t, gw);
 	await hidden(gw, SECRET);
+	if (process.getuid() === 0) assert.equal(remembers(gw.pid('worker 0'), SECRET), null);
 	gw.config.broker = { url: `nats://gate:${SECRET}@127.0.0.1:${nats.port}` };
 	gw.writeConfig();
 	assert.equal((await gw.ctl('reload')).code, 0);
 	await until('the new login', () => (gw.log().match(/connected to the broker/g) ?? []).length > 1);
 	await serves(t, gw, 'bob');
 	await hidden(gw, SECRET);
+});
+
+await test('a login in the environment, and on the command line', async (t) => {
+	const nats = await t.nats({ conf: `authorization { user: "gate", password: "${SECRET}" }` });
+	for (const opts of [
+		{ env: { NATS_BROKER_URL: `nats://gate:${SECRET}@127.0.0.1:${nats.port}` } },
+		{ args: ['-o', `broker.url=nats://127.0.0.1:${nats.port}`, '-o', 'broker.user=gate', '-o', `broker.password=${SECRET}`] },
+	]) {
+		const gw = await gateway(t, nats, {}, opts);
+		assert.ok(!gw.log().includes(SECRET));
+		if (process.getuid() === 0) assert.equal(remembers(gw.pid('worker 0'), SECRET), null);
+		for (const pid of [gw.master, ...gw.children().map((c) => c.pid)]) {
+			for (const f of ['cmdline', 'environ']) assert.ok(!fs.readFileSync(`/proc/${pid}/${f}`, 'latin1').includes(SECRET), f);
+		}
+	}
 });
 
 await test('wrong password: said, tried again, and taken when it is right', async (t) => {
