@@ -307,7 +307,7 @@ const struct option option_tls_table[] = {
 	  .offset = TLS_AT(min_version),
 	  .help = "oldest version of TLS: 1.2 or 1.3" },
 	{ .key = "tls.ciphers", .type = OPTION_STRING,
-	  .def = "ECDHE+AESGCM:ECDHE+CHACHA20", .offset = TLS_AT(ciphers),
+	  .def = "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20", .offset = TLS_AT(ciphers),
 	  .check = value_check_filled,
 	  .help = "ciphers of TLS 1.2, best first, as openssl-ciphers(1) has them" },
 	{ .key = "tls.ciphersuites", .type = OPTION_STRING,

@@ -24,7 +24,7 @@ static bool survives(const struct family *f, const struct child *w)
 
 bool handover_retires(const struct child *c)
 {
-	return c->handover.state >= HANDOVER_RETIRES;
+	return c->handover.state >= HANDOVER_RETIRES || c->handover.state == HANDOVER_RESUMES;
 }
 
 static bool is(const struct handover_heir *h, const struct child *w)
@@ -72,8 +72,6 @@ void handover_resize(struct family *f, unsigned active, uint64_t now)
 		}
 		if (w->handover.state == HANDOVER_WANTED)
 			w->handover.state = HANDOVER_NONE;
-		else if (w->handover.state == HANDOVER_STAYS)
-			w->handover.state = HANDOVER_RESUMES;
 		if (!w->pid && !w->start_ms)
 			w->start_ms = now;
 	}
@@ -210,6 +208,8 @@ void handover_look(struct family *f, uint64_t now)
 			given(f, c, now);
 		else if (h->state == HANDOVER_STAYS && c->gave && !c->moved.stay)
 			stop(f, c, now);
+		if (h->state == HANDOVER_STAYS && c->slot < f->active)
+			h->state = HANDOVER_RESUMES;
 	}
 	lend(f);
 }

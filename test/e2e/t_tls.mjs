@@ -159,6 +159,9 @@ await test('certificates by name, by kind of key, and ALPN', async (t) => {
 	});
 	assert.match(await s_client(gw.tlsPort, ['-alpn', 'h2,http/1.1']), /ALPN protocol: http\/1\.1/);
 	assert.match(await s_client(gw.tlsPort, ['-alpn', 'h2']), /no application protocol/);
+	for (const group of ['X25519', 'P-256', 'P-384']) assert.match(await s_client(gw.tlsPort, ['-groups', group]), /New, TLSv1.3/);
+	for (const group of ['ffdhe8192', 'P-521']) assert.match(await s_client(gw.tlsPort, ['-groups', group]), /alert handshake failure/);
+	assert.match(await s_client(gw.tlsPort, ['-tls1_2']), /Cipher is ECDHE-ECDSA-AES128-GCM-SHA256/);
 	assert.match(await s_client(gw.tlsPort, ['-tls1_1']), /alert protocol version|no protocols available/);
 	void pki;
 });

@@ -125,7 +125,7 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 	struct proto_stale stale = {0};
 	struct proto_text text = {{0}};
 	struct proto_moved moved = {0};
-	unsigned n;
+	unsigned n = 0;
 	unsigned long long g;
 
 	if (sscanf(order, "exit %d", status) == 1)
@@ -159,8 +159,9 @@ static bool puppet_obey(struct puppet *p, const char *order, int *status)
 	} else if (strcmp(order, "keep") == 0) {
 		p->keeps = true;
 		say(p, "keeps");
-	} else if (sscanf(order, "moved %llu", &g) == 1) {
+	} else if (sscanf(order, "moved %llu stay %u", &g, &n) >= 1) {
 		moved.moved = g;
+		moved.left = moved.stay = n;
 		tell_master(p, PROTO_MOVED, &moved, sizeof(moved));
 	} else if (sscanf(order, "heir %u", &n) == 1) {
 		char byte;

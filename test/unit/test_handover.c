@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -250,6 +251,66 @@ static void test_heir_becomes_surplus(void **state)
 	finish();
 }
 
+/* What cannot move and is not to be ended: its worker waits for its end, however long that takes. */
+static void test_some_stay(void **state)
+{
+	(void)state;
+	started(2);
+	keep(1);
+	resize(1);
+	fakes_expect(&workers[0], "listen 1");
+	config(0);
+	config(1);
+	fakes_expect(&workers[1], "retire 0");
+	fakes_expect(&workers[0], "arrive 1");
+	fakes_expect(&workers[1], "heir 1");
+	fakes_order(&workers[1], "moved 3 stay 2");
+	fakes_log("a worker retires when its connections with TLS have ended child=\"worker 1\" connections=2");
+	fakes_order(&workers[1], "ping");
+	fakes_expect(&workers[1], "pong");
+	/* A reload in between reaches it, and asks nothing new of it. */
+	resize(1);
+	config(0);
+	config(1);
+	fakes_order(&workers[1], "moved 3");
+	ends(1);
+	bridge_hears("down", 1, 1);
+	assert_false(fakes_called());
+	finish();
+}
+
+static void test_goes_on(void **state)
+{
+	char config_0[32];
+
+	(void)state;
+	started(2);
+	keep(1);
+	for (int turn = 0; turn < 2; turn++) {
+		resize(1);
+		fakes_expect(&workers[0], "listen 1");
+		config(0);
+		config(1);
+		fakes_expect(&workers[1], "retire 0");
+		fakes_expect(&workers[0], "arrive 1");
+		fakes_expect(&workers[1], "heir 1");
+		if (turn == 0) /* said while it is wanted already, the other time before that */
+			fakes_order(&workers[1], "moved 3 stay 2");
+		if (turn == 0)
+			fakes_log("a worker retires when");
+		resize(2);
+		snprintf(config_0, sizeof(config_0), "config %u", serial);
+		config(1);
+		if (turn == 1)
+			fakes_order(&workers[1], "moved 3 stay 2");
+		fakes_expect(&workers[1], "resume");
+		fakes_expect(&workers[1], "listen 1");
+		fakes_expect_both(&workers[0], config_0, "unlisten 1 keep");
+		assert_false(fakes_called());
+	}
+	finish();
+}
+
 #define WITH_FAKES(t) cmocka_unit_test_setup_teardown(t, fakes_setup, fakes_teardown)
 
 int main(void)
@@ -260,6 +321,8 @@ int main(void)
 		WITH_FAKES(test_giver_dies),
 		WITH_FAKES(test_back_and_forth),
 		WITH_FAKES(test_heir_becomes_surplus),
+		WITH_FAKES(test_some_stay),
+		WITH_FAKES(test_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,3 +227,8 @@ test_tickets_SRC = \
 UNIT_TESTS += test_sni
 test_sni_SRC = \
 	src/tls/sni.c
+
+UNIT_TESTS += test_tlsctx
+test_tlsctx_SRC = \
+	$(BASE_SRC) \
+	$(TLS_SRC)
