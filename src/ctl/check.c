@@ -34,7 +34,8 @@ static void check_processes(struct check *k, const struct snapshot *s)
 		n += s->workers[i].life != SNAPSHOT_ENDED;
 		bad += s->workers[i].life == SNAPSHOT_DEAD || s->workers[i].life == SNAPSHOT_HANGS;
 	}
-	snprintf(text, sizeof(text), "%zu workers, %zu of them not well; bridge %s", n, bad, json_life(s->bridge));
+	snprintf(text, sizeof(text), "%zu workers, %zu of them not well; bridge %s", n, bad,
+		json_life(s->bridge));
 	answer(k, "processes", s->runs && !bad && n && s->bridge == SNAPSHOT_RUNS, text);
 }
 
@@ -48,14 +49,16 @@ static void check_daemon(struct check *k, const struct config *c)
 		answer(k, "wsgated", false, "no figures: see above");
 		return;
 	}
-	snprintf(text, sizeof(text), "%s, pid %u", s.runs ? "running" : "not running", s.shm.header->master_pid);
+	snprintf(text, sizeof(text), "%s, pid %u", s.runs ? "running" : "not running",
+		s.shm.header->master_pid);
 	answer(k, "wsgated", s.runs, text);
 	if (s.runs) {
 		bool heard = order_answers(c, &why);
 
 		answer(k, "control", heard, heard ? "the master answers" : why);
 		check_processes(k, &s);
-		snprintf(text, sizeof(text), "%s%s%s", snapshot_broker(&s), s.server[0] ? ", " : "", s.server);
+		snprintf(text, sizeof(text), "%s%s%s", snapshot_broker(&s), s.server[0] ? ", " : "",
+			s.server);
 		/* The bridge connects for good only when the stream is as it should be. */
 		answer(k, "broker", strcmp(snapshot_broker(&s), "connected") == 0, text);
 	}

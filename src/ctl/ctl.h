@@ -1,6 +1,6 @@
 /*
- * ctl: wsgatectl, the operator's tool. Figures come out of the segment, read-only, so that they are there
- * also when a process hangs. Room: ctl.
+ * ctl: wsgatectl, the operator's tool. Figures come out of the segment, read-only, so that they are
+ * there also when a process hangs. Room: ctl.
  */
 #ifndef WSGATE_CTL_H
 #define WSGATE_CTL_H
@@ -38,7 +38,8 @@ void where_not_found(const struct config *c, const char *name, const char *why, 
 
 /* order.c: what the master is asked, through the control socket. */
 int order_reload(const struct config *c);
-int order_close(const struct config *c, const struct identity *id, uint16_t code, const char *reason);
+int order_close(
+	const struct config *c, const struct identity *id, uint16_t code, const char *reason);
 /* One line: the last reload. */
 void order_status(const struct config *c);
 /* The same as an object. */

@@ -148,7 +148,10 @@ json_t *order_status_json(const struct config *c)
 		json_text(o, "text", strerror(errno));
 		return o;
 	}
-	json_text(o, "outcome", a.result == CONTROL_NEVER ? "none" : a.result == CONTROL_OK ? "good" : "failed");
+	json_text(o, "outcome",
+		a.result == CONTROL_NEVER ? "none"
+		: a.result == CONTROL_OK  ? "good"
+					  : "failed");
 	json_text(o, "text", a.result == CONTROL_NEVER ? "" : a.text);
 	json_number(o, "at_ms", a.at_ms);
 	return o;

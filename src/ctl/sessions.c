@@ -14,7 +14,8 @@ struct session {
 	unsigned worker;
 	bool behind;
 	uint64_t age_s;
-	char service[TOKEN_ENCODED_MAX + 1], user[TOKEN_ENCODED_MAX + 1], addr[ROUTE_ADDR_NAME], conn[ROUTE_ID_TEXT];
+	char service[TOKEN_ENCODED_MAX + 1], user[TOKEN_ENCODED_MAX + 1], addr[ROUTE_ADDR_NAME],
+		conn[ROUTE_ID_TEXT];
 };
 
 static const char *state_text(enum route_state state)
@@ -27,8 +28,9 @@ static void print_session(const struct session *s)
 	const struct route_figures *f = &s->v->figures;
 	char age[FORMAT_AGE_MAX], in[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX];
 
-	printf("%-16s %-20s %-21s %7s %8u %6s %8u %6s %6u %-6s %3u %s %s\n", s->service, s->user, s->addr,
-		format_age(age, s->age_s), f->messages_in, format_bytes(in, (double)f->bytes_in), f->messages_out,
+	printf("%-16s %-20s %-21s %7s %8u %6s %8u %6s %6u %-6s %3u %s %s\n", s->service, s->user,
+		s->addr, format_age(age, s->age_s), f->messages_in,
+		format_bytes(in, (double)f->bytes_in), f->messages_out,
 		format_bytes(out, (double)f->bytes_out), f->messages_out - f->messages_confirmed,
 		s->behind ? "behind" : "-", s->worker, s->conn, state_text(s->v->state));
 }
@@ -74,7 +76,8 @@ static bool matches(const char *want, const char *name, size_t len)
 	return !want || (strlen(want) == len && memcmp(want, name, len) == 0);
 }
 
-static int show_worker(const struct shm *shm, unsigned slot, const char *service, const char *user, bool json)
+static int show_worker(
+	const struct shm *shm, unsigned slot, const char *service, const char *user, bool json)
 {
 	const struct shm_slot *w = shm_slot(shm, slot);
 	const _Atomic uint32_t *behind = shm_behind(shm, slot);
@@ -87,8 +90,9 @@ static int show_worker(const struct shm *shm, unsigned slot, const char *service
 		return CTL_OK; /* it has ended, and with it its connections */
 	for (uint32_t i = 0; i < routes.n; i++) {
 		if (!stat_get(routes.routes[i].generation) || !route_read(&routes, i, &v) ||
-			v.generation >> 32 != generation || v.state == ROUTE_FREE || v.state == ROUTE_ENDED ||
-			!matches(service, v.service, v.service_len) || !matches(user, v.user, v.user_len))
+			v.generation >> 32 != generation || v.state == ROUTE_FREE ||
+			v.state == ROUTE_ENDED || !matches(service, v.service, v.service_len) ||
+			!matches(user, v.user, v.user_len))
 			continue;
 		session_name(&s, &v);
 		s.behind = atomic_load(&behind[i / 32]) >> i % 32 & 1;
@@ -108,9 +112,11 @@ int sessions_show(const struct config *c, const char *service, const char *user,
 	if (view_open(&shm, c) < 0)
 		return CTL_FAILED;
 	if (!json && isatty(STDOUT_FILENO))
-		printf("%-16s %-20s %-21s %7s %8s %6s %8s %6s %6s %-6s %3s %s\n", "service", "user", "address", "age",
-			"in", "bytes", "out", "bytes", "unconf", "behind", "wkr", "connection");
-	for (unsigned i = 0; r == CTL_OK && i < shm.header->sizes.max_workers && shm_slot_used(&shm, i); i++)
+		printf("%-16s %-20s %-21s %7s %8s %6s %8s %6s %6s %-6s %3s %s\n", "service", "user",
+			"address", "age", "in", "bytes", "out", "bytes", "unconf", "behind", "wkr",
+			"connection");
+	for (unsigned i = 0;
+		r == CTL_OK && i < shm.header->sizes.max_workers && shm_slot_used(&shm, i); i++)
 		r = show_worker(&shm, i, service, user, json);
 	shm_unmap(&shm);
 	return r == CTL_OK && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;

@@ -11,7 +11,8 @@
 
 static void print_rates(const char *what, const struct stats_rates *r)
 {
-	char in[FORMAT_COUNT_MAX], in_b[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX], out_b[FORMAT_COUNT_MAX];
+	char in[FORMAT_COUNT_MAX], in_b[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX],
+		out_b[FORMAT_COUNT_MAX];
 
 	printf("%sin %s/s %sB/s, out %s/s %sB/s", what, format_count(in, r->messages_in),
 		format_bytes(in_b, r->bytes_in), format_count(out, r->messages_out),
@@ -33,20 +34,23 @@ static void print_bridge(const struct snapshot *s)
 	printf("broker   %s", snapshot_broker(s));
 	if (atomic_load(&s->shm.bridge->broker_state) != SHM_BROKER_NEVER)
 		printf(" for %s", format_age(age, s->broker_since_s));
-	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n", s->server[0] ? ", " : "", s->server,
-		stat_get(b->reconnects), stat_get(b->rtt_us));
-	printf("bridge   pid %u, up %s, start %" PRIu64 ", %" PRIu64 " users, %" PRIu64 " bytes buffered%s\n",
-		atomic_load(&s->shm.bridge->pid), format_age(age, s->bridge_age_s), stat_get(b->starts),
-		stat_get(b->users), stat_get(b->buffered_bytes), in_brackets(s->bridge));
+	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n",
+		s->server[0] ? ", " : "", s->server, stat_get(b->reconnects), stat_get(b->rtt_us));
+	printf("bridge   pid %u, up %s, start %" PRIu64 ", %" PRIu64 " users, %" PRIu64
+	       " bytes buffered%s\n",
+		atomic_load(&s->shm.bridge->pid), format_age(age, s->bridge_age_s),
+		stat_get(b->starts), stat_get(b->users), stat_get(b->buffered_bytes),
+		in_brackets(s->bridge));
 	printf("in       %" PRIu64 " stored, %" PRIu64 " under way, %" PRIu64 " retries, %" PRIu64
 	       " duplicates, %" PRIu64 " refused\n",
-		stat_get(b->stored), stat_get(b->publishing), stat_get(b->retries), stat_get(b->duplicates),
-		stat_get(b->refused));
-	printf("out      %" PRIu64 " delivered, %" PRIu64 " removed, %" PRIu64 " removals under way, %" PRIu64
-	       " fell behind, %" PRIu64 " set aside\n",
+		stat_get(b->stored), stat_get(b->publishing), stat_get(b->retries),
+		stat_get(b->duplicates), stat_get(b->refused));
+	printf("out      %" PRIu64 " delivered, %" PRIu64 " removed, %" PRIu64
+	       " removals under way, %" PRIu64 " fell behind, %" PRIu64 " set aside\n",
 		stat_get(b->delivered), stat_get(b->removals), stat_get(b->removals_pending),
 		stat_get(b->fell_behind), stat_get(b->aside));
-	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64 " rescans\n",
+	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64
+	       " rescans\n",
 		stat_get(b->live), stat_get(b->gets), stat_get(b->gaps), stat_get(b->rescans));
 }
 
@@ -58,23 +62,28 @@ static void print_worker(const struct snapshot_worker *w)
 		printf("worker %-2u ended, after start %" PRIu64 "\n", w->slot, w->starts);
 		return;
 	}
-	printf("worker %-2u pid %u, up %s, start %" PRIu64 ", %" PRIu64 " connections, ", w->slot, w->pid,
-		format_age(age, w->age_s), w->starts, w->n.connections);
+	printf("worker %-2u pid %u, up %s, start %" PRIu64 ", %" PRIu64 " connections, ", w->slot,
+		w->pid, format_age(age, w->age_s), w->starts, w->n.connections);
 	print_rates("", &w->rates);
-	printf(", %" PRIu64 " refused, %" PRIu64 " paused%s%s\n", stats_sum(w->stats->refused, STATS_STATUSES),
-		stat_get(w->stats->paused), w->retiring ? ", retiring" : w->draining ? ", draining" : "", in_brackets(w->life));
+	printf(", %" PRIu64 " refused, %" PRIu64 " paused%s%s\n",
+		stats_sum(w->stats->refused, STATS_STATUSES), stat_get(w->stats->paused),
+		w->retiring   ? ", retiring"
+		: w->draining ? ", draining"
+			      : "",
+		in_brackets(w->life));
 }
 
 static void print_status(const struct config *c, const struct snapshot *s)
 {
 	char age[FORMAT_AGE_MAX];
 
-	printf("wsgated  %.31s, master pid %u, up %s, %" PRIu64 " connections%s\n", s->shm.header->version,
-		s->shm.header->master_pid, format_age(age, s->age_s), s->total.connections,
-		s->runs ? "" : "  (not running)");
+	printf("wsgated  %.31s, master pid %u, up %s, %" PRIu64 " connections%s\n",
+		s->shm.header->version, s->shm.header->master_pid, format_age(age, s->age_s),
+		s->total.connections, s->runs ? "" : "  (not running)");
 	order_status(c);
 	print_rates("traffic  ", &s->rates);
-	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed, s->total.behind);
+	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed,
+		s->total.behind);
 	print_bridge(s);
 	for (size_t i = 0; i < s->nworkers; i++)
 		print_worker(&s->workers[i]);
@@ -83,7 +92,8 @@ static void print_status(const struct config *c, const struct snapshot *s)
 static json_t *status_json(const struct config *c, const struct snapshot *s)
 {
 	const struct shm_bridge *b = s->shm.bridge;
-	json_t *out = json_object(), *broker = json_object(), *bridge = json_counters(&b->stats, stats_bridge, STATS_BRIDGE_N);
+	json_t *out = json_object(), *broker = json_object(),
+	       *bridge = json_counters(&b->stats, stats_bridge, STATS_BRIDGE_N);
 
 	json_text(out, "version", s->shm.header->version);
 	json_number(out, "pid", s->shm.header->master_pid);

@@ -49,10 +49,12 @@ static double per_second(uint64_t now, uint64_t then, double s)
 	return now > then ? (double)(now - then) / s : 0;
 }
 
-static struct stats_rates rates_between(const struct snapshot_traffic *n, const struct snapshot_traffic *before, double s)
+static struct stats_rates rates_between(
+	const struct snapshot_traffic *n, const struct snapshot_traffic *before, double s)
 {
 	return (struct stats_rates){per_second(n->messages_in, before->messages_in, s),
-		per_second(n->bytes_in, before->bytes_in, s), per_second(n->messages_out, before->messages_out, s),
+		per_second(n->bytes_in, before->bytes_in, s),
+		per_second(n->messages_out, before->messages_out, s),
 		per_second(n->bytes_out, before->bytes_out, s)};
 }
 
@@ -88,15 +90,18 @@ static int busiest(const void *a, const void *b)
 
 static void rows(struct top *t, const char *title, struct top_row *list, size_t n, unsigned most)
 {
-	line(t, "%-20s %7s %6s %6s %6s %6s %7s %7s", title, "conns", "in/s", "B/s", "out/s", "B/s", "unconf", "behind");
+	line(t, "%-20s %7s %6s %6s %6s %6s %7s %7s", title, "conns", "in/s", "B/s", "out/s", "B/s",
+		"unconf", "behind");
 	for (size_t i = 0; i < n && i < most; i++) {
 		const struct top_row *r = &list[i];
-		char name[21], in[FORMAT_COUNT_MAX], inb[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX], outb[FORMAT_COUNT_MAX];
+		char name[21], in[FORMAT_COUNT_MAX], inb[FORMAT_COUNT_MAX], out[FORMAT_COUNT_MAX],
+			outb[FORMAT_COUNT_MAX];
 
 		line(t, "%-20s %7" PRIu64 " %6s %6s %6s %6s %7" PRIu64 " %7" PRIu64 " %s",
-			format_cut(name, sizeof(name), r->name, 20), r->n.connections, format_count(in, r->r.messages_in),
-			format_bytes(inb, r->r.bytes_in), format_count(out, r->r.messages_out),
-			format_bytes(outb, r->r.bytes_out), r->n.unconfirmed, r->n.behind, r->state);
+			format_cut(name, sizeof(name), r->name, 20), r->n.connections,
+			format_count(in, r->r.messages_in), format_bytes(inb, r->r.bytes_in),
+			format_count(out, r->r.messages_out), format_bytes(outb, r->r.bytes_out),
+			r->n.unconfirmed, r->n.behind, r->state);
 	}
 	if (n > most)
 		line(t, "and %zu more", n - most);
@@ -119,7 +124,8 @@ static size_t worker_rows(const struct snapshot *s, struct top_row *list)
 	return n;
 }
 
-static size_t service_rows(const struct snapshot *s, const struct snapshot *before, struct top_row *list)
+static size_t service_rows(
+	const struct snapshot *s, const struct snapshot *before, struct top_row *list)
 {
 	double seconds = (double)(s->at_ms - before->at_ms) / 1000;
 
@@ -131,7 +137,8 @@ static size_t service_rows(const struct snapshot *s, const struct snapshot *befo
 		for (size_t k = 0; k < before->nservices; k++)
 			if (strcmp(before->services[k].name, v->name) == 0)
 				was = &before->services[k].n;
-		snprintf(list[i].name, sizeof(list[i].name), "%s", v->name[0] ? v->name : "(others)");
+		snprintf(list[i].name, sizeof(list[i].name), "%s",
+			v->name[0] ? v->name : "(others)");
 		list[i].n = v->n;
 		list[i].r = rates_between(&v->n, was, seconds > 0 ? seconds : 1);
 		list[i].state = "";
@@ -145,11 +152,15 @@ static void head(struct top *t, const struct snapshot *s)
 
 	line(t, "wsgated %.31s up %s, %" PRIu64 " connections, in %s/s, out %s/s, broker %s%s",
 		s->shm.header->version, format_age(age, s->age_s), s->total.connections,
-		format_count(in, s->rates.messages_in), format_count(out, s->rates.messages_out), snapshot_broker(s),
-		s->runs ? "" : "  (not running)");
-	line(t, "bridge pid %u %s  %" PRIu64 " users, %" PRIu64 " removals and %" PRIu64 " publishes under way",
-		atomic_load(&s->shm.bridge->pid), snapshot_life_text(s->bridge), stat_get(s->shm.bridge->stats.users),
-		stat_get(s->shm.bridge->stats.removals_pending), stat_get(s->shm.bridge->stats.publishing));
+		format_count(in, s->rates.messages_in), format_count(out, s->rates.messages_out),
+		snapshot_broker(s), s->runs ? "" : "  (not running)");
+	line(t,
+		"bridge pid %u %s  %" PRIu64 " users, %" PRIu64 " removals and %" PRIu64
+		" publishes under way",
+		atomic_load(&s->shm.bridge->pid), snapshot_life_text(s->bridge),
+		stat_get(s->shm.bridge->stats.users),
+		stat_get(s->shm.bridge->stats.removals_pending),
+		stat_get(s->shm.bridge->stats.publishing));
 	line(t, "%s", "");
 }
 

@@ -79,6 +79,11 @@ void handover_resize(struct family *f, unsigned active, uint64_t now)
 	family_wake(f);
 }
 
+bool handover_moves(const struct handover *h)
+{
+	return h->state != HANDOVER_NONE && h->state != HANDOVER_STAYS;
+}
+
 void handover_end(struct handover *h)
 {
 	for (int i = 0; i < 2; i++) {

@@ -53,6 +53,8 @@ bool handover_lost(struct child *c, uint64_t now);
 bool handover_retires(const struct child *c);
 /* All were told to go on. */
 void handover_retire_again(struct family *f);
+/* It gives, or is about to; not one that only waits for the ends of those that stay. */
+bool handover_moves(const struct handover *h);
 /* Closes what is open. */
 void handover_end(struct handover *h);
 

@@ -1,6 +1,4 @@
-/*
- * upgrade: see upgrade.h.
- */
+/* upgrade: see upgrade.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -252,14 +250,13 @@ static void flushes(struct upgrade *u, uint64_t now)
 		return;
 	}
 	if (u->foreign && !segment_stored(u->segment)) {
-		fail(u, "it cannot read the messages of clients that are not stored yet: is the broker away? Ask again later");
+		fail(u, "it cannot read the messages of clients that are not stored yet: is the broker away?");
 		return;
 	}
 	for (unsigned i = 0; i < f->nslots; i++) {
-		if (!lives(&f->workers[i]))
-			continue;
 		u->generations[u->ngivers] = f->workers[i].generation;
-		u->givers[u->ngivers++] = i;
+		u->givers[u->ngivers] = i;
+		u->ngivers += lives(&f->workers[i]);
 	}
 	u->npairs = !u->ngivers ? 0 : u->ngivers > u->workers ? u->ngivers : u->workers;
 	log_info("connections go to the new program", kv_uint("workers", u->ngivers),
@@ -539,8 +536,7 @@ const char *upgrade_never(const struct upgrade *u)
 const char *upgrade_waits(const struct upgrade *u)
 {
 	for (unsigned i = 0; i < u->family->nslots; i++)
-		if (u->family->workers[i].handover.state != HANDOVER_NONE &&
-			u->family->workers[i].handover.state != HANDOVER_STAYS)
+		if (handover_moves(&u->family->workers[i].handover))
 			return "a worker hands its connections over";
 	return u->segment->predecessor < 0 ? NULL : "messages from before the last replacement are not stored yet";
 }

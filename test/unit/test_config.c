@@ -585,19 +585,9 @@ static void test_workers(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_print_loads_back),
-		cmocka_unit_test(test_secrets),
-		cmocka_unit_test(test_secrets_refused),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_environment_faults),
-		cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_descriptor),
-		cmocka_unit_test(test_verbose),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_short_buffer),
-		cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_workers),
+		cmocka_unit_test(test_golden), cmocka_unit_test(test_print_loads_back), cmocka_unit_test(test_secrets), cmocka_unit_test(test_secrets_refused), cmocka_unit_test(test_order),
+		cmocka_unit_test(test_environment_faults), cmocka_unit_test(test_sets), cmocka_unit_test(test_descriptor), cmocka_unit_test(test_verbose), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_short_buffer), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_workers),
 	};
 
 	unsetenv("NATS_BROKER_URL");
