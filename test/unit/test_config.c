@@ -16,7 +16,6 @@
 #include <cmocka.h>
 #include <wsgate/config.h>
 #include <wsgate/option.h>
-
 #define DIR_PATH "test/unit/config/"
 #define EMPTY DIR_PATH "empty.conf"
 
