@@ -24,6 +24,8 @@ WS_SRC = \
 	src/ws/frame.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/utf8.c

@@ -179,3 +179,8 @@ test_stats_SRC = \
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
 	src/worker/parcel.c
+
+UNIT_TESTS += test_jwt
+test_jwt_SRC = \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c
