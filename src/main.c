@@ -11,6 +11,7 @@
 #include <wsgate/config.h>
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+#include "master/keyring.h"
 #include "master/master.h"
 #include "master/will.h"
 #include "version.h"
@@ -150,16 +151,20 @@ static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
 	struct config *c = config_load(&cl->source, err, sizeof(err));
+	struct secrets keys;
 	int status = EXIT_START;
 
-	if (!c) {
+	if (!c || keyring_load(c, &keys, err, sizeof(err)) < 0) {
 		fprintf(stderr, "wsgated: %s\n", err);
+		config_free(c);
 		return EXIT_CONFIG;
 	}
+	secrets_free(&keys); /* the master reads them for itself */
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {
 		config_warn_unused(c);
+		config_warn_open(c);
 		status = master_run(c, &cl->source, cl->foreground, will);
 	}
 	config_free(c);

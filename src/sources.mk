@@ -1,12 +1,15 @@
 # One source a line. A file that only one program needs stands in that program's list.
 BASE_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
 	src/base/config.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
+	src/base/secrets.c \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/value.c
@@ -21,6 +24,8 @@ IPC_SRC = \
 
 WS_SRC = \
 	src/ws/answer.c \
+	src/ws/callout.c \
+	src/ws/credential.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
@@ -32,6 +37,7 @@ WS_SRC = \
 
 BROKER_SRC = \
 	src/broker/aside.c \
+	src/broker/ask.c \
 	src/broker/broker_nats.c \
 	src/broker/carrier.c \
 	src/broker/errand.c \
@@ -64,6 +70,7 @@ WSGATED_SRC = \
 	src/bridge/dispatch.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
+	src/bridge/query.c \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
@@ -76,6 +83,7 @@ WSGATED_SRC = \
 	src/master/handover.c \
 	src/master/hear.c \
 	src/master/inherit.c \
+	src/master/keyring.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
@@ -88,6 +96,8 @@ WSGATED_SRC = \
 	src/master/will.c \
 	src/worker/admin.c \
 	src/worker/arrive.c \
+	src/worker/auth.c \
+	src/worker/callout_cache.c \
 	src/worker/conn.c \
 	src/worker/heir.c \
 	src/worker/link.c \

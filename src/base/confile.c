@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "conauth.h"
 #include "confile.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
@@ -25,6 +26,8 @@ static struct {
 	struct loading *l;
 	int lines;             /* of the file itself, without the tail */
 	struct config_tls tls; /* the section being read */
+	struct config_auth auth;
+	bool auth_begun; /* it has its defaults */
 	const char *text;
 } now;
 
@@ -63,6 +66,22 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 	fault_line(cfg->line, key, text);
 }
 
+/* text: found duplicate title 'so and so' */
+static void twice(const cfg_t *cfg, const char *text)
+{
+	const char *title = strchr(text, '\'') + 1;
+
+	for (size_t i = 0; i < now.l->c->nauth; i++) {
+		const char *name = now.l->c->auth[i].service;
+
+		if (strncmp(title, name, strlen(name)) == 0 && title[strlen(name)] == '\'') {
+			fault_line(cfg->line, "auth", "a service has two sections; keep one");
+			return;
+		}
+	}
+	fault_line(cfg->line, "tls", "an address has two sections; keep one");
+}
+
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char unknown[] = "no such option '";
@@ -76,7 +95,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 		text[strlen(text) - 1] = '\0';
 		unknown_key(cfg, text + sizeof(unknown) - 1);
 	} else if (strncmp(text, "found duplicate title", 21) == 0) {
-		fault_line(cfg->line, "tls", "an address has two sections; keep one");
+		twice(cfg, text);
 	} else {
 		snprintf(more, sizeof(more), "%s; wsgate.conf(5) shows how it is written", text);
 		fault_line(cfg->line, NULL, more);
@@ -146,6 +165,14 @@ static int seen_before(
 	return 0;
 }
 
+static int auth_begin(const cfg_t *cfg)
+{
+	if (now.auth_begun)
+		return 0;
+	now.auth_begun = true;
+	return conauth_defaults(&now.auth) < 0 ? fault_line(cfg->line, "auth", "out of memory") : 0;
+}
+
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const struct option *o;
@@ -156,6 +183,11 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	for (i = 0; i < option_tls_count; i++)
 		if (strcmp(option_tls_table[i].key, key) == 0)
 			return store(cfg, opt, &now.tls, &option_tls_table[i]);
+	for (i = 0; i < option_auth_count; i++)
+		if (strcmp(option_auth_table[i].key, key) == 0)
+			return auth_begin(cfg) < 0
+				       ? -1
+				       : store(cfg, opt, &now.auth, &option_auth_table[i]);
 	o = option_find(key);
 	if (!o) /* "section|key", which libconfuse follows */
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
@@ -258,6 +290,27 @@ static int tls_done(const cfg_t *parent, const cfg_t *sec)
 	return 0;
 }
 
+/* libconfuse calls no validator for {}. */
+static int auth_done(const cfg_t *parent, cfg_t *sec)
+{
+	char err[320];
+
+	if (auth_begin(parent) < 0)
+		return -1;
+	for (size_t i = 0; i < option_auth_count; i++) {
+		cfg_opt_t *opt = cfg_getopt(sec, strchr(option_auth_table[i].key, '.') + 1);
+
+		if (opt && (opt->flags & CFGF_LIST) && (opt->flags & CFGF_MODIFIED) &&
+			opt->nvalues == 0 &&
+			store(parent, opt, &now.auth, &option_auth_table[i]) < 0)
+			return -1;
+	}
+	now.auth_begun = false;
+	if (conauth_done(now.l->c, &now.auth, sec->title, err, sizeof(err)) < 0)
+		return fault_line(parent->line, "auth", err);
+	return 0;
+}
+
 /* A section's end. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -267,6 +320,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 		return fault_line(now.lines, opt->name, "the section is not closed; add a }");
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
+	if (strcmp(opt->name, "auth") == 0)
+		return auth_done(cfg, sec);
 	return empty_lists(sec);
 }
 
@@ -306,7 +361,7 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 /* libconfuse's view of the option table. NULL: no memory. */
 static cfg_t *make_parser(void)
 {
-	size_t i, n = option_count + option_tls_count;
+	size_t i, n = option_count + option_tls_count + option_auth_count;
 	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
 	char(*sections)[32] = calloc(n, sizeof(*sections));
 	bool ok = opts && sections;
@@ -316,6 +371,10 @@ static cfg_t *make_parser(void)
 		ok = add_option(opts, &option_table[i], sections[i], CFGF_NONE);
 	for (i = 0; ok && i < option_tls_count; i++)
 		ok = add_option(opts, &option_tls_table[i], sections[option_count + i],
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+	for (i = 0; ok && i < option_auth_count; i++)
+		ok = add_option(opts, &option_auth_table[i],
+			sections[option_count + option_tls_count + i],
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	if (ok)
 		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
@@ -359,6 +418,7 @@ static int parse(struct loading *l, const char *text, int lines)
 		fault_line(1, NULL, "out of memory");
 	}
 	tls_clear();
+	conauth_clear(&now.auth);
 	if (l->failed)
 		reset_lexer();
 	return l->failed ? -1 : 0;

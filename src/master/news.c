@@ -21,14 +21,16 @@
 
 void news_init(struct news *n)
 {
-	*n = (struct news){.text = -1, .listeners = 1};
+	*n = (struct news){.text = -1, .keys = -1, .listeners = 1};
 }
 
 void news_free(struct news *n)
 {
 	if (n->text >= 0)
 		close(n->text);
-	n->text = -1;
+	if (n->keys >= 0)
+		close(n->keys);
+	n->text = n->keys = -1;
 }
 
 /* ---- the configuration ---- */
@@ -73,10 +75,11 @@ fail:
 	return -1;
 }
 
-void news_config(struct family *f, int text)
+void news_config(struct family *f, int text, int keys)
 {
 	news_free(&f->news);
 	f->news.text = text;
+	f->news.keys = keys;
 	f->news.serial++;
 	family_wake(f);
 }
@@ -292,6 +295,10 @@ bool news_tell(struct family *f, struct child *c)
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;
+	/* Perhaps twice: the last ones before the configuration are its own. */
+	if (c != &f->bridge && f->news.keys >= 0 &&
+		!news_send(c, PROTO_SECRETS, NULL, 0, f->news.keys))
+		return false;
 	if (!news_send(c, PROTO_CONFIG, &body, sizeof(body), f->news.text))
 		return false;
 	c->config_told = f->news.serial;

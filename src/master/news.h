@@ -19,6 +19,7 @@ struct child;
 struct news {
 	uint64_t serial; /* of the configuration, 1, 2, …; 0: the first one */
 	int text;        /* owned: a file with the configuration; -1: everybody has it */
+	int keys;        /* owned, of the same time: for workers; -1: none */
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
 	uint64_t listeners; /* how often it has changed who has which */
@@ -28,8 +29,8 @@ void news_init(struct news *n);
 void news_free(struct news *n);
 /* The text of a configuration, in a file without a name. Its descriptor, or -1 with errno. */
 int news_write(const struct config *c);
-/* Everybody is to get it. Takes the descriptor. */
-void news_config(struct family *f, int text);
+/* Everybody is to get it, and workers the secrets. Takes the descriptors; keys -1: there are none. */
+void news_config(struct family *f, int text, int keys);
 /* The log of the master, as it is now, is to be everybody's. */
 void news_log(struct family *f, enum proto_log_target target);
 

@@ -14,6 +14,7 @@
 #include <wsgate/log.h>
 #include <wsgate/option.h>
 
+#include "keyring.h"
 #include "reload.h"
 
 #define ANSWER_MS 10000
@@ -169,9 +170,24 @@ static void reload_refuse(struct reload *r, const char *why)
 	reload_finish(r, true, why);
 }
 
-/* Everything that may fail. On success r->next, slots and *text are there. */
+/* The texts for the children. 0; or -1 with errno. */
+static int reload_write(struct reload *r, const struct config *next, int *text, int *keys)
+{
+	*keys = -1;
+	*text = news_write(next);
+	if (*text < 0)
+		return -1;
+	if (r->next_keys.n > 0)
+		*keys = secrets_write(&r->next_keys);
+	if (r->next_keys.n == 0 || *keys >= 0)
+		return 0;
+	close(*text);
+	return -1;
+}
+
+/* Everything that may fail. On success r->next, slots, *text and *keys are there. */
 static int reload_prepare(
-	struct reload *r, struct config *next, int *text, char *err, size_t errlen)
+	struct reload *r, struct config *next, int *text, int *keys, char *err, size_t errlen)
 {
 	unsigned want, slots = r->listeners->nslots;
 
@@ -182,10 +198,10 @@ static int reload_prepare(
 	r->fresh = r->family->active;
 	r->active = want;
 	if (reload_try_log(r, next, err, errlen) < 0 ||
+		keyring_load(next, &r->next_keys, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
-	*text = news_write(next);
-	if (*text < 0)
+	if (reload_write(r, next, text, keys) < 0)
 		return no_memory(err, errlen);
 	if (listen_change(&r->next, r->listeners, next, slots, err, errlen) < 0)
 		goto fail;
@@ -195,6 +211,8 @@ static int reload_prepare(
 	listen_close_but(&r->next, r->listeners);
 fail:
 	close(*text);
+	if (*keys >= 0)
+		close(*keys);
 	return -1;
 }
 
@@ -214,7 +232,7 @@ static void reload_say_listeners(
 }
 
 /* From here on nothing fails. */
-static void reload_commit(struct reload *r, struct config *next, int text)
+static void reload_commit(struct reload *r, struct config *next, int text, int keys)
 {
 	struct family *f = r->family;
 
@@ -228,10 +246,13 @@ static void reload_commit(struct reload *r, struct config *next, int text)
 	f->config = next;
 	config_free(r->own);
 	r->own = next;
+	secrets_free(&r->keys);
+	r->keys = r->next_keys;
+	r->next_keys = (struct secrets){0, NULL};
 	if (r->active != f->active)
 		log_info("workers", kv_uint("before", f->active), kv_uint("now", r->active));
 	handover_resize(f, r->active, family_clock());
-	news_config(f, text);
+	news_config(f, text, keys);
 }
 
 static void reload_run(struct reload *r)
@@ -239,7 +260,7 @@ static void reload_run(struct reload *r)
 	const struct timeval tv = {ANSWER_MS / 1000, 0};
 	char err[RELOAD_TEXT_MAX];
 	struct config *next;
-	int text;
+	int text, keys;
 
 	r->number++;
 	r->again = false;
@@ -253,12 +274,13 @@ static void reload_run(struct reload *r)
 	}
 	r->busy = true;
 	next = config_load(r->source, err, sizeof(err));
-	if (!next || reload_prepare(r, next, &text, err, sizeof(err)) < 0) {
+	if (!next || reload_prepare(r, next, &text, &keys, err, sizeof(err)) < 0) {
+		secrets_free(&r->next_keys);
 		config_free(next);
 		reload_refuse(r, err);
 		return;
 	}
-	reload_commit(r, next, text);
+	reload_commit(r, next, text, keys);
 	if (event_add(r->timer, &tv) < 0)
 		log_error("no timer: the next event must do", kv_errno(ENOMEM));
 }
@@ -345,6 +367,14 @@ static void reload_on_timer(evutil_socket_t fd, short what, void *arg)
 
 int reload_init(struct reload *r)
 {
+	char err[RELOAD_TEXT_MAX];
+
+	if (keyring_load(r->family->config, &r->keys, err, sizeof(err)) < 0) {
+		log_error("a key file cannot be used", kv_str("why", err));
+		errno = EIO;
+		return -1;
+	}
+	r->family->keys = &r->keys;
 	r->retired.admin = r->next.admin = -1;
 	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
 	if (r->timer)
@@ -367,4 +397,5 @@ void reload_free(struct reload *r)
 		listen_close_but(&r->retired, r->listeners);
 	config_free(r->own);
 	r->own = NULL;
+	secrets_free(&r->keys);
 }

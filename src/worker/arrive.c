@@ -140,6 +140,7 @@ static uint8_t *copy_of(const uint8_t *data, size_t len)
 static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct parcel_parts *p)
 {
 	c->heard_ms = h->heard_ms < c->w->now_ms ? h->heard_ms : c->w->now_ms;
+	c->expires_ms = h->expires_ms;
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
 	c->control_queued = h->control_queued;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
+#include <wsgate/secrets.h>
 
 #include "worker.h"
 
@@ -32,13 +33,15 @@ static void reconf_connections(struct worker *w, bool confirm, bool times)
 	}
 }
 
-static void reconf_swap(struct worker *w, struct config *c)
+static void reconf_swap(struct worker *w, struct config *c, struct auth *auth)
 {
 	const struct config *old = w->c;
 	bool confirm = c->delivery.confirm != old->delivery.confirm;
 	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout;
 
 	w->c = c;
+	auth_free(w->auth);
+	w->auth = auth;
 	log_set(c->log.level, c->log.format);
 	w->now_ms = worker_clock();
 	if (confirm || times)
@@ -47,11 +50,36 @@ static void reconf_swap(struct worker *w, struct config *c)
 	w->own = c;
 }
 
+/* They are kept for the configuration that they are of. */
+void reconf_on_secrets(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	(void)body;
+	if (w->secrets >= 0)
+		close(w->secrets);
+	w->secrets = fd;
+}
+
+static struct auth *reconf_auth(struct worker *w, const struct config *c, char *err, size_t errlen)
+{
+	struct secrets keys = {0, NULL};
+	struct auth *auth = NULL;
+
+	if (w->secrets >= 0 && secrets_read(&keys, w->secrets) < 0)
+		snprintf(err, errlen, "keys: %s", strerror(errno));
+	else
+		auth = auth_new(c, &keys, err, errlen);
+	secrets_free(&keys);
+	return auth;
+}
+
 void reconf_on_config(void *arg, const void *body, int fd)
 {
 	const struct proto_config *pc = body;
 	struct worker *w = arg;
 	struct proto_applied done = {.serial = pc->serial};
+	struct auth *auth = NULL;
 	struct config *c;
 	char err[1024];
 
@@ -59,8 +87,15 @@ void reconf_on_config(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	if (c)
-		reconf_swap(w, c);
+		auth = reconf_auth(w, c, err, sizeof(err));
+	if (w->secrets >= 0)
+		close(w->secrets);
+	w->secrets = -1;
+	if (auth)
+		reconf_swap(w, c, auth);
 	else
+		config_free(c);
+	if (!auth)
 		snprintf(
 			w->reconf_fault, sizeof(w->reconf_fault), "%.*s", PROTO_FAULT_MAX - 1, err);
 	done.failed = w->reconf_fault[0] != '\0';

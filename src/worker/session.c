@@ -25,7 +25,7 @@ static bool session_end(struct conn *c, const char *why)
 }
 
 /* Control frames and echoes: what the client makes us send is bounded by not reading from it. */
-static bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
 {
 	uint8_t head[WS_HEADER_MAX];
 	struct iovec iov[2] = { { head, ws_frame_header(head, opcode, true, false, len) },
@@ -222,8 +222,12 @@ static bool session_echo(struct conn *c, uint8_t opcode, const uint8_t *data, si
 
 static bool session_message(struct conn *c, const struct ws_read *m)
 {
+	bool alive;
+
 	if (c->echo)
 		return session_echo(c, m->opcode, m->data, m->len);
+	if (m->opcode == WS_TEXT && auth_refreshes(c, m->data, m->len, &alive))
+		return alive;
 	if (link_put_message(c, m->opcode == WS_TEXT, m->data, m->len) == LINK_PUT)
 		return true;
 	c->pending = malloc(m->len ? m->len : 1);
@@ -320,6 +324,8 @@ bool session_timeout(struct conn *c)
 {
 	switch ((enum conn_state)c->state) {
 	case CONN_OPEN:
+		if (c->expires_ms && c->w->now_ms >= c->expires_ms)
+			return session_close(c, WS_CODE_EXPIRED, "the token has expired");
 		if (c->ping_out)
 			return session_pong_late(c);
 		if (c->w->now_ms >= c->heard_ms + c->w->c->ping_interval && !session_ping(c))

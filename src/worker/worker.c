@@ -331,6 +331,7 @@ static void worker_bell_gone(void *arg)
 static const struct chan_handler master_handlers[] = {
 	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
 	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
+	{ PROTO_SECRETS, 0, reconf_on_secrets },
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
 	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
@@ -387,6 +388,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	w->now_ms = worker_clock();
 	tally_beat(w);
 	worker_shed(w);
+	auth_beat(w);
 	if (w->draining)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
@@ -399,9 +401,16 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 static int worker_start(struct worker *w)
 {
 	struct timeval second = { 1, 0 };
+	char err[320];
 
 	w->now_ms = worker_clock();
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->secrets = -1;
+	w->auth = auth_new(w->c, w->h->secrets, err, sizeof(err));
+	if (!w->auth) {
+		log_error("the keys that check tokens cannot be used", kv_str("why", err));
+		return -1;
+	}
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
 	if (!w->base || !w->read_buf || link_start(w) < 0 ||
@@ -430,6 +439,9 @@ static void worker_free(struct worker *w)
 	arrive_free(w);
 	while (w->listeners)
 		worker_drop_listener(w, w->listeners, true); /* the successor goes on there */
+	auth_free(w->auth);
+	if (w->secrets >= 0)
+		close(w->secrets);
 	config_free(w->own);
 	if (w->accept_pause)
 		event_free(w->accept_pause);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <wsgate/config.h>
 #include <wsgate/option.h>
+#include "../../src/base/conauth.h"
 
 #define DIR_PATH "test/unit/config/"
 #define EMPTY DIR_PATH "empty.conf"
@@ -90,6 +91,22 @@ static char *differences(const struct config *c)
 	for (i = 0; i < c->ntls; i++)
 		fprintf(f, "tls %s certificate %s key %s\n", c->tls[i].listen,
 			c->tls[i].certificate, c->tls[i].key);
+	for (i = 0; i < c->nauth; i++) {
+		struct config_auth none = {.service = NULL};
+
+		fprintf(f, "auth %s\n", c->auth[i].service);
+		assert_int_equal(conauth_defaults(&none), 0);
+		for (size_t k = 0; k < option_auth_count; k++) {
+			const struct option *o = &option_auth_table[k];
+
+			if (option_equal(&c->auth[i], &none, o))
+				continue;
+			fprintf(f, "\t%s = ", o->key);
+			option_print(&c->auth[i], o, f);
+			putc('\n', f);
+		}
+		conauth_clear(&none);
+	}
 	fclose(f);
 	config_free(d);
 	return text;
@@ -199,7 +216,7 @@ static void test_golden(void **state)
 static void test_print_loads_back(void **state)
 {
 	static const char *const files[] = {EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
-		DIR_PATH "tls.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf"};
+		DIR_PATH "tls.conf", DIR_PATH "auth.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
 	size_t i;
 
@@ -404,7 +421,8 @@ static void test_short_buffer(void **state)
  * no crash. */
 static void test_no_memory(void **state)
 {
-	static const char *const files[] = {DIR_PATH "all_keys.conf", DIR_PATH "tls.conf"};
+	static const char *const files[] = {DIR_PATH "all_keys.conf", DIR_PATH "tls.conf",
+		DIR_PATH "auth.conf"};
 	static const char *const sets[] = {"listen=a:1,b:2"};
 	char err[1024];
 	struct config *c;

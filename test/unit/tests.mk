@@ -44,21 +44,25 @@ test_table_SRC = \
 UNIT_TESTS += test_config
 $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
 test_config_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
 	src/base/value.c
 
 UNIT_TESTS += test_option
 test_option_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
 	src/base/value.c
 
@@ -143,6 +147,7 @@ MASTER_RIG_SRC = \
 	src/master/handover.c \
 	src/master/hear.c \
 	src/master/inherit.c \
+	src/master/keyring.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
@@ -152,7 +157,9 @@ MASTER_RIG_SRC = \
 	src/master/said.c \
 	src/master/segment.c \
 	src/master/upgrade.c \
-	src/master/will.c
+	src/master/will.c \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c
 UNIT_TESTS += test_child test_handover test_upgrade
 test_child_SRC = $(MASTER_RIG_SRC)
 test_handover_SRC = $(MASTER_RIG_SRC)
