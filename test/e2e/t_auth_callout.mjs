@@ -156,3 +156,52 @@ await test('not allowed by the broker: 502, and a hint in the log', async (t) =>
 	await refused(gw, 'chat/alice', 502);
 	assert.match(gw.log(), /PERMISSIONS in wsgate\(7\)/);
 });
+
+// What PERMISSIONS in wsgate(7) lists, and no more.
+await test('with the permissions that the page lists', async (t) => {
+	const nats = await t.nats({
+		login: 'gate:secret',
+		conf: `authorization { users = [
+			{ user: "all", password: "secret" },
+			{ user: "auth", password: "secret", permissions: { subscribe: ["wsauth.>"], publish: ["_INBOX.>"] } },
+			{ user: "gate", password: "secret", permissions: { publish: [ "ws.send.>", "wsdead.>", "wsauth.>",
+				"$JS.API.STREAM.INFO.websockets", "$JS.API.STREAM.CREATE.websockets", "$JS.API.STREAM.UPDATE.websockets",
+				"$JS.API.STREAM.MSG.DELETE.websockets", "$JS.API.DIRECT.GET.websockets",
+				"$JS.API.CONSUMER.LIST.websockets", "$JS.API.STREAM.NAMES" ],
+				subscribe: [ "wslive.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.*.websockets" ] } }
+		] }`,
+	});
+	const [bus, all] = [await nats.connect({ user: 'auth', pass: 'secret' }), await nats.connect({ user: 'all', pass: 'secret' })];
+	const gw = await t.gateway(nats, { config: { auth: { '*': rules } } });
+	await service(bus, 'wsauth.>', () => ({ allow: true }));
+	const c = await t.client(gw, 'chat/alice');
+	await all.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
+	await c.send('up');
+	await all.storedAll('ws.send.chat.alice', 1);
+	assert.doesNotMatch(gw.log(), /does not let/);
+});
+
+await test('questions that wait while the worker or the program is replaced', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	const waiting = [];
+	bus.nc.subscribe('wsauth.chat', { callback: (_, m) => waiting.push(m) });
+	await bus.nc.flush();
+	const coming = Array.from({ length: 10 }, (_, i) => t.client(gw, `chat/u${i}`));
+	await until('ten questions', () => waiting.length === 10);
+	gw.config.workers = 1;
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
+	for (const m of waiting) m.respond('{"allow":true}');
+	for (const c of await Promise.all(coming)) await c.ping();
+	await until('one worker', () => !gw.pid('worker 1'));
+	const late = Array.from({ length: 5 }, (_, i) => Client.refused(gw.wsUrl(`chat/v${i}`)));
+	await until('five more', () => waiting.length === 15);
+	gw.signal('SIGUSR2');
+	for (const r of await Promise.all(late)) {
+		assert.equal(r.status, 503); // at once: nobody would answer
+		assert.ok(r.headers['retry-after'] > 0);
+	}
+	await gw.replaced();
+	for (const c of await Promise.all(coming)) await c.ping();
+});

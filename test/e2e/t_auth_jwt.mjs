@@ -2,6 +2,8 @@
 import fs from 'node:fs';
 import { test, assert, until, within } from './lib/scenario.mjs';
 import { Client, WebSocket } from './lib/client.mjs';
+import { wsgated } from './lib/gateway.mjs';
+import { freePort } from './lib/proc.mjs';
 import { keyFile, ec, rsa, secret, seconds } from './lib/tokens.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { upgrade } from './lib/raw.mjs';
@@ -217,4 +219,55 @@ await test('keys change by a reload; a broken file changes nothing', async (t) =
 	assert.equal((await gw.ctl('reload')).code, 0);
 	await talks(bus, await t.client(gw, 'chat/', bearer(a.sign(alice()))), 1);
 	assert.ok(c);
+});
+
+await test('keys that root alone may read', async (t) => {
+	if (process.getuid() !== 0) return;
+	const a = secret('a');
+	const file = keyFile(t, 'keys.json', [a]);
+	fs.chmodSync(file, 0o600);
+	const { gw } = await t.pair({ user: 'nobody', auth: { '*': { type: 'jwt', keys: [file] } } });
+	await t.client(gw, 'chat/', bearer(a.sign(alice())));
+	const b = secret('b');
+	keyFile(t, 'keys.json', [b]);
+	assert.equal((await gw.ctl('reload')).code, 0);
+	await t.client(gw, 'chat/', bearer(b.sign(alice())));
+});
+
+await test('an expiry moves with its connection: to another worker, to another program', async (t) => {
+	const { gw, bus, key } = await rig(t, { rule: { leeway: 0 }, config: { workers: 2 } });
+	const soon = await Promise.all(Array.from({ length: 8 }, () => t.client(gw, 'chat/', bearer(key.sign(alice({ exp: seconds(6) }))))));
+	gw.config.workers = 1;
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
+	await until('one worker', () => !gw.pid('worker 1'));
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	for (const c of soon) assert.equal(c.closed, null);
+	await talks(bus, soon[0], 0);
+	for (const c of soon) assert.deepEqual(await c.ended(), { code: 3000, reason: 'the token has expired' });
+});
+
+await test('a start with a key file that is broken: refused, and named', async (t) => {
+	const nats = await t.nats();
+	const file = keyFile(t, 'keys.json', '{"keys":[]}');
+	const gw = await t.gateway(nats, { start: false, config: { auth: { chat: { type: 'jwt', keys: [file] } } } });
+	const check = await wsgated('-t', '-c', gw.file);
+	assert.equal(check.code, 1);
+	assert.match(check.err, new RegExp(`auth "chat": keys: ${file}: no key that can be used`));
+	const start = await wsgated('-f', '-c', gw.file);
+	assert.equal(start.code, 1);
+	assert.match(start.err, /no key that can be used/);
+});
+
+await test('believing everybody from elsewhere is warned about, unless it is meant', async (t) => {
+	const nats = await t.nats();
+	const warned = async (listen, auth) => {
+		const port = await freePort();
+		const gw = await t.gateway(nats, { config: { listen: [listen.replace('PORT', port)], ...(auth ? { auth } : {}) } });
+		return gw.log().split('\n').filter((l) => / warn .*believed who they say they are/.test(l)).length;
+	};
+	assert.equal(await warned('0.0.0.0:PORT'), 1);
+	assert.equal(await warned('127.0.0.1:PORT'), 0);
+	assert.equal(await warned('0.0.0.0:PORT', { '*': { type: 'none' } }), 0);
 });

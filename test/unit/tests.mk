@@ -191,3 +191,18 @@ UNIT_TESTS += test_jwt
 test_jwt_SRC = \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c
+
+UNIT_TESTS += test_credential
+test_credential_SRC = \
+	$(HANDSHAKE_SRC) \
+	src/ws/callout.c \
+	src/ws/credential.c \
+	src/ws/utf8.c
+
+UNIT_TESTS += test_secrets
+test_secrets_SRC = \
+	src/base/secrets.c
+
+UNIT_TESTS += test_callout_cache
+test_callout_cache_SRC = \
+	src/worker/callout_cache.c
