@@ -132,6 +132,8 @@ void config_warn_unused(const struct config *c);
 
 /* Logs a warning when anybody may say who he is, from elsewhere than this machine. */
 void config_warn_open(const struct config *c);
+/* Whether both let in the same, but for what is in the files. */
+bool config_auth_equal(const struct config *a, const struct config *b);
 /* The section of a service; that of all others; NULL: there is none. */
 const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len);
 

@@ -105,6 +105,20 @@ const struct config_auth *config_auth_of(const struct config *c, const char *ser
 	return rest;
 }
 
+bool config_auth_equal(const struct config *a, const struct config *b)
+{
+	if (a->nauth != b->nauth)
+		return false;
+	for (size_t i = 0; i < a->nauth; i++) {
+		if (strcmp(a->auth[i].service, b->auth[i].service) != 0)
+			return false;
+		for (size_t k = 0; k < option_auth_count; k++)
+			if (!option_equal(&a->auth[i], &b->auth[i], &option_auth_table[k]))
+				return false;
+	}
+	return true;
+}
+
 static bool is_loopback(const char *address)
 {
 	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||

@@ -38,7 +38,8 @@ static int no_memory(char *err, size_t errlen)
 int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
-	*changed = *restart = 0;
+	*changed = config_auth_equal(next, now) ? 0 : 1;
+	*restart = 0;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 
@@ -62,6 +63,8 @@ static void reload_say(const struct config *next, const struct config *now)
 	char value[256];
 	FILE *out;
 
+	if (!config_auth_equal(next, now))
+		log_info("changed", kv_str("key", "auth"));
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 
@@ -246,6 +249,8 @@ static void reload_commit(struct reload *r, struct config *next, int text, int k
 	f->config = next;
 	config_free(r->own);
 	r->own = next;
+	if (r->next_keys.n > 0)
+		log_info("key files were read again", kv_uint("files", r->next_keys.n));
 	secrets_free(&r->keys);
 	r->keys = r->next_keys;
 	r->next_keys = (struct secrets){0, NULL};

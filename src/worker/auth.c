@@ -431,6 +431,7 @@ void auth_answered(struct worker *w, const struct down_view *v)
 		return;
 	}
 	auth_forget(c);
+	conn_deadline(c, w->now_ms + w->c->handshake_timeout); /* for the route */
 	rule = upgrade_named(c, &who).status ? NULL : config_auth_of(w->c, who.service, who.service_len);
 	if (rule && rule->type == AUTH_CALLOUT)
 		(void)!auth_read(c, &who, rule, v);
@@ -463,6 +464,6 @@ void auth_give_up(struct worker *w)
 		struct conn *c = w->asking_first;
 
 		auth_forget(c);
-		(void)!upgrade_unavailable(c, "this gateway is being replaced", NULL);
+		(void)!upgrade_unavailable(c, "this gateway is stopping", NULL);
 	}
 }

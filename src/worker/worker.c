@@ -279,6 +279,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 	move_stop(w);
 	atomic_store(&w->slot->draining, 1);
 	worker_stop_listening(w);
+	auth_give_up(w);
 	for (struct conn *c = w->conns; c; c = c->next)
 		open += c->state == CONN_OPEN;
 	log_info("draining", kv_uint("connections", open - 1), kv_uint("ms", stop->drain_ms));

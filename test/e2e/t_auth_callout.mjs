@@ -205,3 +205,31 @@ await test('questions that wait while the worker or the program is replaced', as
 	await gw.replaced();
 	for (const c of await Promise.all(coming)) await c.ping();
 });
+
+await test('no room to ask: 503', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, max_message: '16k', auth: { open: { type: 'none' }, '*': { ...rules, timeout: '300ms' } } });
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	const clients = await Promise.all(Array.from({ length: 12 }, (_, i) => t.client(gw, `open/u${i}`)));
+	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	let r;
+	await until('a ring that is full', async () => {
+		for (const c of clients) for (let i = 0; i < 500; i++) c.ws.send('x'.repeat(150));
+		r = await Client.refused(gw.wsUrl('chat/alice'));
+		return r.status === 503;
+	});
+	assert.ok(r.headers['retry-after'] > 0);
+	process.kill(gw.pid('bridge'), 'SIGCONT');
+	await until('room again', () => t.client(gw, 'chat/alice').then(() => true, () => false));
+});
+
+await test('a stop answers who waits', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '20s', auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	const asked = await service(bus, 'wsauth.chat', () => undefined);
+	const waiting = Client.refused(gw.wsUrl('chat/alice'));
+	await until('a question', () => asked.length === 1);
+	const before = Date.now();
+	gw.signal('SIGTERM');
+	assert.equal((await waiting).status, 503);
+	assert.equal((await gw.exited()).code, 0);
+	assert.ok(Date.now() - before < 10000);
+});

@@ -197,6 +197,7 @@ await test('keys change by a reload; a broken file changes nothing', async (t) =
 	await refused(gw, 'chat/', bearer(b.sign(alice())), 401, 'invalid_token');
 	keyFile(t, 'keys.json', [b]);
 	assert.equal((await gw.ctl('reload')).code, 0);
+	assert.match(gw.log(), /key files were read again files=1/);
 	for (let i = 0; i < 6; i++) { // each worker
 		await t.client(gw, 'chat/', bearer(b.sign(alice())));
 		await refused(gw, 'chat/', bearer(a.sign(alice())), 401, 'invalid_token');
