@@ -151,7 +151,7 @@ static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
 	struct config *c = config_load(&cl->source, err, sizeof(err));
-	struct secrets keys;
+	struct vault keys;
 	int status = EXIT_START;
 
 	if (!c || keyring_load(c, &keys, err, sizeof(err)) < 0) {
@@ -159,7 +159,7 @@ static int run(const struct command_line *cl, int will)
 		config_free(c);
 		return EXIT_CONFIG;
 	}
-	secrets_free(&keys); /* the master reads them for itself */
+	vault_free(&keys); /* the master reads them for itself */
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {

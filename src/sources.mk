@@ -9,7 +9,7 @@ BASE_SRC = \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_table.c \
-	src/base/secrets.c \
+	src/base/vault.c \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/value.c

@@ -34,7 +34,7 @@ enum proto_type {
 	PROTO_HEIR,	      /* worker: struct proto_heir, and a socket: another worker reads there (see parcel.h) */
 	PROTO_ARRIVE,	      /* worker: struct proto_arrive, and the other end of such a socket */
 	PROTO_RESUME,	      /* worker: no body: forget PROTO_RETIRE, accept and read again */
-	PROTO_SECRETS,	      /* worker: no body, and secrets_write()'s file: of the PROTO_CONFIG that follows */
+	PROTO_VAULT,	      /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40,  /* no body: look at your rings */
 	PROTO_MAX

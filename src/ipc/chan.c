@@ -69,8 +69,8 @@ const char *proto_name(unsigned type)
 		return "ARRIVE";
 	case PROTO_RESUME:
 		return "RESUME";
-	case PROTO_SECRETS:
-		return "SECRETS";
+	case PROTO_VAULT:
+		return "VAULT";
 	case PROTO_DOORBELL:
 		return "DOORBELL";
 	}

@@ -167,7 +167,7 @@ static int child_run(struct child *c, struct heritage *h, int said)
 
 	c->family->forget(c->family->arg);
 	if (!h->secrets && c->family->keys)
-		secrets_free(c->family->keys); /* our copy: we need none of it */
+		vault_free(c->family->keys); /* our copy: we need none of it */
 	child_signals();
 	child_leave_stderr(c->family->background, said);
 	log_set_process(c->name);

@@ -20,7 +20,7 @@
 #include "segment.h"
 
 struct event;
-struct secrets;
+struct vault;
 struct event_base;
 
 enum family_state { FAMILY_RUNS, FAMILY_STOPS_WORKERS, FAMILY_STOPS_BRIDGE, FAMILY_ENDED };
@@ -30,7 +30,7 @@ struct family {
 	struct event_base *base;
 	struct listen_set *listeners;
 	struct segment *segment;
-	struct secrets *keys; /* for workers */
+	struct vault *keys; /* for workers */
 	struct news news;
 	/* Called in a new child: gives up what only the master may hold, all events of base among
 	 * it. */

@@ -7,7 +7,7 @@
 #include "keyring.h"
 
 static int load_auth(
-	const struct config_auth *a, struct secrets *s, char *err, size_t errlen)
+	const struct config_auth *a, struct vault *s, char *err, size_t errlen)
 {
 	struct jwt_keys *keys = jwt_keys_new();
 	const struct secret *f;
@@ -16,8 +16,8 @@ static int load_auth(
 	size_t i;
 
 	for (i = 0; r == 0 && i < a->keys.n; i++) {
-		r = secrets_add(s, a->keys.v[i], why, sizeof(why));
-		f = r == 0 ? secrets_find(s, a->keys.v[i]) : NULL;
+		r = vault_add(s, a->keys.v[i], why, sizeof(why));
+		f = r == 0 ? vault_find(s, a->keys.v[i]) : NULL;
 		if (f)
 			r = jwt_keys_add(keys, f->data, f->len, why, sizeof(why));
 	}
@@ -28,12 +28,12 @@ static int load_auth(
 	return r;
 }
 
-int keyring_load(const struct config *c, struct secrets *s, char *err, size_t errlen)
+int keyring_load(const struct config *c, struct vault *s, char *err, size_t errlen)
 {
-	*s = (struct secrets){0, NULL};
+	*s = (struct vault){0, NULL};
 	for (size_t i = 0; i < c->nauth; i++) {
 		if (c->auth[i].type == AUTH_JWT && load_auth(&c->auth[i], s, err, errlen) < 0) {
-			secrets_free(s);
+			vault_free(s);
 			return -1;
 		}
 	}

@@ -7,10 +7,10 @@
 
 #include <stddef.h>
 #include <wsgate/config.h>
-#include <wsgate/secrets.h>
+#include <wsgate/vault.h>
 
 /* 0; or -1, *s is empty, and err names section, file and reason. */
-int keyring_load(const struct config *c, struct secrets *s, char *err, size_t errlen)
+int keyring_load(const struct config *c, struct vault *s, char *err, size_t errlen)
 	__attribute__((warn_unused_result));
 
 #endif

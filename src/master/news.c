@@ -297,7 +297,7 @@ bool news_tell(struct family *f, struct child *c)
 		return true;
 	/* Perhaps twice: the last ones before the configuration are its own. */
 	if (c != &f->bridge && f->news.keys >= 0 &&
-		!news_send(c, PROTO_SECRETS, NULL, 0, f->news.keys))
+		!news_send(c, PROTO_VAULT, NULL, 0, f->news.keys))
 		return false;
 	if (!news_send(c, PROTO_CONFIG, &body, sizeof(body), f->news.text))
 		return false;

@@ -181,7 +181,7 @@ static int reload_write(struct reload *r, const struct config *next, int *text, 
 	if (*text < 0)
 		return -1;
 	if (r->next_keys.n > 0)
-		*keys = secrets_write(&r->next_keys);
+		*keys = vault_write(&r->next_keys);
 	if (r->next_keys.n == 0 || *keys >= 0)
 		return 0;
 	close(*text);
@@ -251,9 +251,9 @@ static void reload_commit(struct reload *r, struct config *next, int text, int k
 	r->own = next;
 	if (r->next_keys.n > 0)
 		log_info("key files were read again", kv_uint("files", r->next_keys.n));
-	secrets_free(&r->keys);
+	vault_free(&r->keys);
 	r->keys = r->next_keys;
-	r->next_keys = (struct secrets){0, NULL};
+	r->next_keys = (struct vault){0, NULL};
 	if (r->active != f->active)
 		log_info("workers", kv_uint("before", f->active), kv_uint("now", r->active));
 	handover_resize(f, r->active, family_clock());
@@ -280,7 +280,7 @@ static void reload_run(struct reload *r)
 	r->busy = true;
 	next = config_load(r->source, err, sizeof(err));
 	if (!next || reload_prepare(r, next, &text, &keys, err, sizeof(err)) < 0) {
-		secrets_free(&r->next_keys);
+		vault_free(&r->next_keys);
 		config_free(next);
 		reload_refuse(r, err);
 		return;
@@ -402,5 +402,5 @@ void reload_free(struct reload *r)
 		listen_close_but(&r->retired, r->listeners);
 	config_free(r->own);
 	r->own = NULL;
-	secrets_free(&r->keys);
+	vault_free(&r->keys);
 }

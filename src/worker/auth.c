@@ -13,7 +13,7 @@
 #include <wsgate/credential.h>
 #include <wsgate/jwt.h>
 #include <wsgate/log.h>
-#include <wsgate/secrets.h>
+#include <wsgate/vault.h>
 
 #include "callout_cache.h"
 #include "worker.h"
@@ -32,14 +32,14 @@ struct auth {
 /* ---- keys ---- */
 
 static struct jwt_keys *auth_keys(
-	const struct config_auth *rule, const struct secrets *files, char *err, size_t errlen)
+	const struct config_auth *rule, const struct vault *files, char *err, size_t errlen)
 {
 	struct jwt_keys *k = jwt_keys_new();
 	char why[256] = "out of memory";
 	bool good = k != NULL;
 
 	for (size_t i = 0; good && i < rule->keys.n; i++) {
-		const struct secret *f = files ? secrets_find(files, rule->keys.v[i]) : NULL;
+		const struct secret *f = files ? vault_find(files, rule->keys.v[i]) : NULL;
 
 		if (!f)
 			snprintf(why, sizeof(why), "%s did not come", rule->keys.v[i]);
@@ -53,7 +53,7 @@ static struct jwt_keys *auth_keys(
 }
 
 struct auth *auth_new(
-	const struct config *c, const struct secrets *files, char *err, size_t errlen)
+	const struct config *c, const struct vault *files, char *err, size_t errlen)
 {
 	struct auth *a = calloc(1, sizeof(*a));
 

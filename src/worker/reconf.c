@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
-#include <wsgate/secrets.h>
+#include <wsgate/vault.h>
 
 #include "worker.h"
 
@@ -63,14 +63,14 @@ void reconf_on_secrets(void *arg, const void *body, int fd)
 
 static struct auth *reconf_auth(struct worker *w, const struct config *c, char *err, size_t errlen)
 {
-	struct secrets keys = {0, NULL};
+	struct vault keys = {0, NULL};
 	struct auth *auth = NULL;
 
-	if (w->secrets >= 0 && secrets_read(&keys, w->secrets) < 0)
+	if (w->secrets >= 0 && vault_read(&keys, w->secrets) < 0)
 		snprintf(err, errlen, "keys: %s", strerror(errno));
 	else
 		auth = auth_new(c, &keys, err, errlen);
-	secrets_free(&keys);
+	vault_free(&keys);
 	return auth;
 }
 

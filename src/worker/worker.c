@@ -332,7 +332,7 @@ static void worker_bell_gone(void *arg)
 static const struct chan_handler master_handlers[] = {
 	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
 	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
-	{ PROTO_SECRETS, 0, reconf_on_secrets },
+	{ PROTO_VAULT, 0, reconf_on_secrets },
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
 	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },

@@ -247,10 +247,10 @@ bool upgrade_route(struct conn *c, const struct handshake_identity *who, const s
 size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX]);
 
 /* auth.c */
-struct secrets;
+struct vault;
 struct auth;
 /* For a configuration, which is borrowed. NULL: err says why. */
-struct auth *auth_new(const struct config *c, const struct secrets *keys, char *err, size_t errlen);
+struct auth *auth_new(const struct config *c, const struct vault *keys, char *err, size_t errlen);
 void auth_free(struct auth *a);
 /* By the section of its service (NULL: there is none for it). False: c is gone. */
 bool auth_begin(struct conn *c, const struct config_auth *rule, const struct handshake_identity *who);

@@ -199,9 +199,9 @@ test_credential_SRC = \
 	src/ws/credential.c \
 	src/ws/utf8.c
 
-UNIT_TESTS += test_secrets
-test_secrets_SRC = \
-	src/base/secrets.c
+UNIT_TESTS += test_vault
+test_vault_SRC = \
+	src/base/vault.c
 
 UNIT_TESTS += test_callout_cache
 test_callout_cache_SRC = \

@@ -1,5 +1,5 @@
 /*
- * secrets: see secrets.h.
+ * vault: see vault.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <wsgate/secrets.h>
+#include <wsgate/vault.h>
 
 #ifdef MFD_NOEXEC_SEAL
 #define NOEXEC_SEAL MFD_NOEXEC_SEAL
@@ -23,7 +23,7 @@ struct piece {
 	uint32_t path_len, len;
 };
 
-const struct secret *secrets_find(const struct secrets *s, const char *path)
+const struct secret *vault_find(const struct vault *s, const char *path)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (strcmp(s->v[i].path, path) == 0)
@@ -32,7 +32,7 @@ const struct secret *secrets_find(const struct secrets *s, const char *path)
 }
 
 /* Takes path and data, also when it fails. */
-static int keep(struct secrets *s, char *path, uint8_t *data, size_t len)
+static int keep(struct vault *s, char *path, uint8_t *data, size_t len)
 {
 	struct secret *v = path && data ? reallocarray(s->v, s->n + 1, sizeof(*v)) : NULL;
 
@@ -49,7 +49,7 @@ static int keep(struct secrets *s, char *path, uint8_t *data, size_t len)
 	return -1;
 }
 
-void secrets_free(struct secrets *s)
+void vault_free(struct vault *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		explicit_bzero(s->v[i].data, s->v[i].len);
@@ -57,7 +57,7 @@ void secrets_free(struct secrets *s)
 		free(s->v[i].path);
 	}
 	free(s->v);
-	*s = (struct secrets){0, NULL};
+	*s = (struct vault){0, NULL};
 }
 
 /* The number of bytes, less than len at the end of the file; -1 with errno. */
@@ -79,7 +79,7 @@ static ssize_t read_all(int fd, void *buf, size_t len)
 	return (ssize_t)got;
 }
 
-static int add_open(struct secrets *s, const char *path, int fd)
+static int add_open(struct vault *s, const char *path, int fd)
 {
 	uint8_t *data;
 	struct stat st;
@@ -105,11 +105,11 @@ static int add_open(struct secrets *s, const char *path, int fd)
 	return keep(s, strdup(path), data, (size_t)n);
 }
 
-int secrets_add(struct secrets *s, const char *path, char *err, size_t errlen)
+int vault_add(struct vault *s, const char *path, char *err, size_t errlen)
 {
 	int fd, r;
 
-	if (secrets_find(s, path))
+	if (vault_find(s, path))
 		return 0;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	r = fd < 0 ? -1 : add_open(s, path, fd);
@@ -136,7 +136,7 @@ static bool write_all(int fd, const void *buf, size_t len)
 	return true;
 }
 
-int secrets_write(const struct secrets *s)
+int vault_write(const struct vault *s)
 {
 	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd = memfd_create("wsgate secrets", flags | NOEXEC_SEAL), saved;
@@ -164,7 +164,7 @@ int secrets_write(const struct secrets *s)
 }
 
 /* 1: one was read; 0: the end; -1: errno. */
-static int read_piece(struct secrets *s, int fd)
+static int read_piece(struct vault *s, int fd)
 {
 	struct piece p;
 	ssize_t n = read_all(fd, &p, sizeof(p));
@@ -188,12 +188,12 @@ static int read_piece(struct secrets *s, int fd)
 	return keep(s, path, data, p.len) < 0 ? -1 : 1;
 }
 
-int secrets_read(struct secrets *s, int fd)
+int vault_read(struct vault *s, int fd)
 {
 	char name[40];
 	int own, r;
 
-	*s = (struct secrets){0, NULL};
+	*s = (struct vault){0, NULL};
 	/* Opened again: the offset of the writer's descriptor is everybody's. */
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	own = open(name, O_RDONLY | O_CLOEXEC);
@@ -205,7 +205,7 @@ int secrets_read(struct secrets *s, int fd)
 	if (r < 0) {
 		int saved = errno;
 
-		secrets_free(s);
+		vault_free(s);
 		errno = saved;
 	}
 	close(own);

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include <wsgate/secrets.h>
+#include <wsgate/vault.h>
 
-static char dir[] = "/tmp/test_secrets.XXXXXX", path[2][64];
+static char dir[] = "/tmp/test_vault.XXXXXX", path[2][64];
 
 static void put(const char *name, const void *data, size_t len)
 {
@@ -41,83 +41,83 @@ static int teardown(void **state)
 
 static void test_there_and_back(void **state)
 {
-	struct secrets a = {0, NULL}, b;
+	struct vault a = {0, NULL}, b;
 	char err[100], one = 'x';
 	int fd;
 
 	(void)state;
 	put(path[0], "one\0two", 7);
 	put(path[1], "", 0);
-	assert_int_equal(secrets_add(&a, path[0], err, sizeof(err)), 0);
+	assert_int_equal(vault_add(&a, path[0], err, sizeof(err)), 0);
 	put(path[0], "another", 7);
-	assert_int_equal(secrets_add(&a, path[0], err, sizeof(err)), 0);
-	assert_int_equal(secrets_add(&a, path[1], err, sizeof(err)), 0);
+	assert_int_equal(vault_add(&a, path[0], err, sizeof(err)), 0);
+	assert_int_equal(vault_add(&a, path[1], err, sizeof(err)), 0);
 	assert_int_equal(a.n, 2);
-	fd = secrets_write(&a);
+	fd = vault_write(&a);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, &one, 1), -1); /* sealed */
 	for (int i = 0; i < 2; i++) { /* each reader from the start */
-		assert_int_equal(secrets_read(&b, fd), 0);
+		assert_int_equal(vault_read(&b, fd), 0);
 		assert_int_equal(b.n, 2);
-		assert_int_equal(secrets_find(&b, path[0])->len, 7);
-		assert_memory_equal(secrets_find(&b, path[0])->data, "one\0two", 8);
-		assert_int_equal(secrets_find(&b, path[1])->len, 0);
-		assert_null(secrets_find(&b, "/elsewhere"));
-		secrets_free(&b);
+		assert_int_equal(vault_find(&b, path[0])->len, 7);
+		assert_memory_equal(vault_find(&b, path[0])->data, "one\0two", 8);
+		assert_int_equal(vault_find(&b, path[1])->len, 0);
+		assert_null(vault_find(&b, "/elsewhere"));
+		vault_free(&b);
 	}
 	close(fd);
-	secrets_free(&a);
+	vault_free(&a);
 	assert_int_equal(a.n, 0);
-	fd = secrets_write(&a);
-	assert_int_equal(secrets_read(&b, fd), 0);
+	fd = vault_write(&a);
+	assert_int_equal(vault_read(&b, fd), 0);
 	assert_int_equal(b.n, 0);
 	close(fd);
 }
 
 static void test_refused(void **state)
 {
-	struct secrets s = {0, NULL};
+	struct vault s = {0, NULL};
 	char err[100], *big = calloc(1, SECRET_MAX + 1);
 
 	(void)state;
 	put(path[0], big, SECRET_MAX + 1);
-	assert_int_equal(secrets_add(&s, path[0], err, sizeof(err)), -1);
+	assert_int_equal(vault_add(&s, path[0], err, sizeof(err)), -1);
 	assert_string_equal(err, strerror(EFBIG));
 	put(path[0], big, SECRET_MAX);
-	assert_int_equal(secrets_add(&s, path[0], err, sizeof(err)), 0);
-	assert_int_equal(secrets_add(&s, "/nonexistent/x", err, sizeof(err)), -1);
+	assert_int_equal(vault_add(&s, path[0], err, sizeof(err)), 0);
+	assert_int_equal(vault_add(&s, "/nonexistent/x", err, sizeof(err)), -1);
 	assert_string_equal(err, strerror(ENOENT));
-	assert_int_equal(secrets_add(&s, dir, err, sizeof(err)), -1);
+	assert_int_equal(vault_add(&s, dir, err, sizeof(err)), -1);
 	assert_string_equal(err, strerror(EISDIR));
-	assert_int_equal(secrets_add(&s, "/dev/null", err, sizeof(err)), -1);
+	assert_int_equal(vault_add(&s, "/dev/null", err, sizeof(err)), -1);
 	assert_int_equal(s.n, 1);
-	secrets_free(&s);
+	vault_free(&s);
 	free(big);
 }
 
 static void test_nonsense(void **state)
 {
 	static const uint8_t text[] = {3, 0, 0, 0, 2, 0, 0, 0, 'a', 'b', 'c', 'd', 'e'};
-	struct secrets s;
+	struct vault s;
 	int fd;
 
 	(void)state;
 	for (size_t len = 1; len < sizeof(text); len++) {
 		put(path[0], text, len);
 		fd = open(path[0], O_RDONLY);
-		assert_int_equal(secrets_read(&s, fd), -1);
+		assert_int_equal(vault_read(&s, fd), -1);
 		assert_int_equal(s.n, 0);
 		close(fd);
 	}
 	put(path[0], text, sizeof(text));
 	fd = open(path[0], O_RDONLY);
-	assert_int_equal(secrets_read(&s, fd), 0);
-	assert_int_equal(secrets_find(&s, "abc")->len, 2);
-	secrets_free(&s);
+	assert_int_equal(vault_read(&s, fd), 0);
+	assert_int_equal(vault_find(&s, "abc")->len, 2);
+	vault_free(&s);
 	close(fd);
 	put(path[0], "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
 	fd = open(path[0], O_RDONLY);
-	assert_int_equal(secrets_read(&s, fd), -1);
+	assert_int_equal(vault_read(&s, fd), -1);
 	close(fd);
 }
 
