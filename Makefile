@@ -27,7 +27,7 @@ B = build$(if $(SAN),-$(SAN))
 Q = $(if $(V),,@)
 
 PKG_CONFIG ?= pkg-config
-PKGS = libevent libnats libssl libcrypto libconfuse jansson libseccomp zlib
+PKGS = cjose libevent libnats libssl libcrypto libconfuse jansson libseccomp zlib
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 

@@ -12,6 +12,7 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 #include "master/certs.h"
+#include "master/keyring.h"
 #include "master/master.h"
 #include "master/will.h"
 #include "version.h"
@@ -151,10 +152,12 @@ static int run(const struct command_line *cl, int will)
 {
 	char err[1024];
 	struct config *c = config_load_secret(&cl->source, err, sizeof(err));
+	struct vault keys;
 	int status = EXIT_START, certs = -1;
 
-	if (!c) {
+	if (!c || keyring_load(c, &keys, err, sizeof(err)) < 0) {
 		fprintf(stderr, "wsgated: %s\n", err);
+		config_free(c);
 		return EXIT_CONFIG;
 	}
 	if (certs_read(c, &certs, cl->test || cl->print, err, sizeof(err)) < 0) {
@@ -163,12 +166,14 @@ static int run(const struct command_line *cl, int will)
 		return EXIT_CONFIG;
 	}
 	certs_drop(&certs); /* it was only to be seen whether they are good */
+	vault_free(&keys); /* the master reads them for itself */
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {
 		if (daemon_cores(c->core_dumps == SWITCH_ON) < 0)
 			log_warn("cannot set whether there are core dumps", kv_errno(errno));
 		config_warn_unused(c);
+		config_warn_open(c);
 		status = master_run(c, &cl->source, cl->foreground, will);
 	}
 	config_free(c);

@@ -1,5 +1,6 @@
 # One source a line. A file that only one program needs stands in that program's list.
 BASE_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
 	src/base/config.c \
 	src/base/daemon.c \
@@ -7,8 +8,10 @@ BASE_SRC = \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
+	src/base/vault.c \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/tickets.c \
@@ -25,10 +28,14 @@ IPC_SRC = \
 
 WS_SRC = \
 	src/ws/answer.c \
+	src/ws/callout.c \
+	src/ws/credential.c \
 	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
 	src/ws/identity.c \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/proxy.c \
@@ -36,6 +43,7 @@ WS_SRC = \
 
 BROKER_SRC = \
 	src/broker/aside.c \
+	src/broker/ask.c \
 	src/broker/broker_nats.c \
 	src/broker/carrier.c \
 	src/broker/errand.c \
@@ -79,6 +87,7 @@ WSGATED_SRC = \
 	src/bridge/ended.c \
 	src/bridge/orders.c \
 	src/bridge/publish.c \
+	src/bridge/query.c \
 	src/bridge/quota.c \
 	src/bridge/slots.c \
 	src/bridge/source.c \
@@ -95,6 +104,7 @@ WSGATED_SRC = \
 	src/master/handover.c \
 	src/master/hear.c \
 	src/master/inherit.c \
+	src/master/keyring.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
@@ -107,6 +117,8 @@ WSGATED_SRC = \
 	src/master/will.c \
 	src/worker/admin.c \
 	src/worker/arrive.c \
+	src/worker/auth.c \
+	src/worker/callout_cache.c \
 	src/worker/conn.c \
 	src/worker/heir.c \
 	src/worker/life.c \

@@ -1,6 +1,7 @@
 /*
  * version: see version.h.
  */
+#include <cjose/version.h>
 #include <confuse.h>
 #include <event2/event.h>
 #include <jansson.h>
@@ -23,6 +24,7 @@ int version_print(FILE *out)
 #endif
 	fprintf(out, "nats.c %s\n", nats_GetVersion());
 	fprintf(out, "OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
+	fprintf(out, "cjose %s\n", cjose_version());
 	fprintf(out, "libconfuse %s\n", confuse_version);
 	fprintf(out, "jansson %s\n", jansson_version_str());
 	fprintf(out, "libseccomp %u.%u.%u\n", sc->major, sc->minor, sc->micro);

@@ -57,6 +57,14 @@ struct broker_publish {
 	void *impl;
 };
 
+/* What became of a question to a service. */
+enum broker_answer {
+	BROKER_ANSWERED,
+	BROKER_NOBODY,	     /* nobody listens for questions about that service */
+	BROKER_NOT_ALLOWED, /* the broker does not let us ask */
+	BROKER_NOT_NOW,	     /* the broker is away: the caller asks again */
+};
+
 struct broker_events {
 	/*
 	 * Connected, and the stream checked. `created` names the incarnation of the stream (its creation time, ns since 1970); `last` is its last sequence.
@@ -72,6 +80,8 @@ struct broker_events {
 	/* The answer to broker_queue_reread(): NULL when there is none up to the queue's head, or at a failure (`failed`). */
 	void (*reread)(void *owner, void *tag, struct broker_message *m, bool failed);
 	void (*published)(void *arg, struct broker_publish *p, enum broker_result r);
+	/* The answer to broker_ask(): data is borrowed, and there only when it was answered. */
+	void (*answered)(void *arg, void *tag, enum broker_answer a, const char *data, size_t len);
 	/* Nothing of a closed queue is under way any more: its mark may be forgotten. */
 	void (*closed)(void *owner);
 };
@@ -120,6 +130,14 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head);
 void broker_publish(struct broker *b, struct broker_publish *p);
 /* Gives up waiting: no event will come for it. (It may be stored all the same.) */
 void broker_publish_forget(struct broker *b, struct broker_publish *p);
+
+/*
+ * Asks whoever answers for a service (raw) whether a client may come in. text lives as long as the
+ * call. `answered` comes, with BROKER_NOT_NOW at the latest after half a minute, unless
+ * broker_free() does first. False: not now (or no memory), and nothing will come.
+ */
+bool broker_ask(struct broker *b, const char *service, size_t len, const char *text, void *tag)
+	__attribute__((warn_unused_result));
 
 /* For the statistics: since the start. */
 struct broker_stats {

@@ -40,6 +40,23 @@ struct config_tls { /* one address; files are paths */
 	char *ciphers, *ciphersuites;
 };
 
+enum auth_type { AUTH_NONE, AUTH_JWT, AUTH_CALLOUT };
+
+struct config_auth {
+	char *service; /* a raw name; "*": all that have no section of their own */
+	enum auth_type type;
+	struct strlist keys; /* files */
+	char *issuer;        /* "" : whoever */
+	struct strlist audience;
+	uint64_t leeway;
+	char *service_claim, *user_claim;
+	struct strlist token; /* where tokens are looked for, in order: "bearer", "cookie", … */
+	char *token_cookie, *token_query, *token_protocol;
+	unsigned refresh;       /* 1: a fresh token may come by a message */
+	struct strlist headers; /* that a callout is told */
+	uint64_t timeout;
+};
+
 struct config {
 	uint32_t workers; /* as written: 0 means one for each online processor; see config_workers() */
 	char *user;	  /* "" : keep the user */
@@ -124,6 +141,8 @@ struct config {
 	} admin;
 	size_t ntls;
 	struct config_tls *tls;
+	size_t nauth; /* 0: who somebody is, is taken as it is said */
+	struct config_auth *auth;
 };
 
 struct config_source {
@@ -165,6 +184,13 @@ void config_forget_secrets(struct config *c, enum config_reader reader);
 
 /* Logs a warning for each key that is set and whose feature is not there yet. */
 void config_warn_unused(const struct config *c);
+
+/* Logs a warning when anybody may say who he is, from elsewhere than this machine. */
+void config_warn_open(const struct config *c);
+/* Whether both let in the same, but for what is in the files. */
+bool config_auth_equal(const struct config *a, const struct config *b);
+/* The section of a service; that of all others; NULL: there is none. */
+const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len);
 
 /* The number of workers to run: c->workers, or the online processors; never above max_workers. */
 uint32_t config_workers(const struct config *c);

@@ -94,6 +94,14 @@ struct http_answer handshake_identify(const struct handshake *h, const struct id
 	struct handshake_identity *id);
 
 /*
+ * The same where credentials name who it is, and a request may leave it open: "/ws/{service}/"
+ * names no user, and cookies may name one of the two or none (no 401). What is not named has a
+ * length of 0.
+ */
+struct http_answer handshake_named(const struct handshake *h, const struct identity_rules *rules,
+	struct handshake_identity *id);
+
+/*
  * origin.allow, item by item: "same" (host and port of the Host header; default ports filled in by
  * the origin's scheme; `tls` says which scheme we are reached by, -1 unknown), "any", a scheme and
  * a host whose first label may be "*", a scheme, host and port. A rule without a port means its
@@ -104,6 +112,10 @@ struct http_answer handshake_origin(
 	const struct handshake *h, const char *const *allow, size_t nallow, int tls);
 /* Nonzero when the rule is well formed (for the configuration check). */
 bool handshake_origin_rule_valid(const char *rule);
+
+/* The subprotocol of the answer, up to 64 bytes; NULL: none was chosen. */
+void handshake_choose(struct handshake *h, const char *protocol);
+const char *handshake_chosen(const struct handshake *h);
 
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
  * plus the protocol). */

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 #include <wsgate/config.h>
 #include <wsgate/tickets.h>
+#include <wsgate/vault.h>
 
 #define HERITAGE_LISTEN_MAX 32
 #define HERITAGE_STALE_MAX 16
@@ -23,6 +24,7 @@ struct heritage {
 	unsigned nslots;	     /* slots in use: 0 … nslots-1 */
 
 	/* a worker */
+	const struct vault *secrets; /* as config */
 	unsigned slot;
 	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
 	size_t nlisten;

@@ -38,6 +38,7 @@ enum proto_type {
 	PROTO_RESUME,	      /* worker: no body: forget PROTO_RETIRE, accept and read again */
 	PROTO_TLS,	      /* worker: struct proto_config, and a bundle (bundle.h): for the PROTO_CONFIG that follows */
 	PROTO_TICKETS,	      /* worker: struct tickets: keys of TLS sessions */
+	PROTO_VAULT,	      /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40,  /* no body: look at your rings */
 	PROTO_MAX

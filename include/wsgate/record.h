@@ -14,10 +14,12 @@
 enum up_type {
 	UP_MESSAGE = 1, /* a client's message */
 	UP_FLUSH = 2,	/* answer with DOWN_FLUSHED when all earlier records of this connection are final */
+	UP_ASK = 3,	/* may a client come in? payload: the question; index UP_NOBODY; answer with DOWN_ANSWER */
 };
+#define UP_NOBODY UINT32_MAX /* no route */
 struct up_record {
 	uint64_t generation; /* of the route */
-	uint64_t stamp;	     /* CLOCK_MONOTONIC, ns: the order over all rings of a segment; names a flush */
+	uint64_t stamp;	     /* CLOCK_MONOTONIC, ns: the order over all rings of a segment; names a flush, or a question */
 	uint64_t conn;	     /* the connection's id, as services see it: the same when it moves to another worker */
 	uint32_t index;	     /* of the route */
 	uint32_t len;	     /* payload bytes */
@@ -37,7 +39,16 @@ enum down_type {
 	DOWN_CLOSE = 5,	  /* a message of this connection was refused: end it with code and reason */
 	DOWN_KICK = 6,	  /* end this connection with code and reason, in good order */
 	DOWN_REFUSED = 7, /* instead of OPENED: too many connections of this user */
+	DOWN_ANSWER = 8,  /* answer to UP_ASK: code is an enum down_answer, reason what the service said */
 };
+enum down_answer {
+	DOWN_ANSWERED,
+	DOWN_NOBODY,	  /* no service answers */
+	DOWN_NOT_ALLOWED, /* the broker forbids it */
+	DOWN_TOO_LONG,	  /* the answer is longer than DOWN_ANSWER_MAX */
+	DOWN_NOT_NOW,	  /* ask again */
+};
+#define DOWN_ANSWER_MAX 4096
 /* How a message goes out: what the service said, or the configuration's delivery.text. */
 enum down_text { DOWN_TEXT_AUTO, DOWN_TEXT_TEXT, DOWN_TEXT_BINARY }; /* auto: text if it is UTF-8 */
 struct down_ref {
@@ -57,9 +68,9 @@ struct down_message {
 #define DOWN_REFS_MAX 64
 struct down_notice { /* all but MESSAGE */
 	struct down_ref ref;
-	uint64_t seq; /* OPENED: the start mark; FLUSHED: the stamp of the flush */
+	uint64_t seq; /* OPENED: the start mark; FLUSHED: the stamp of the flush; ANSWER: of the question */
 	uint32_t epoch;
-	uint16_t code; /* CLOSE, KICK */
+	uint16_t code; /* CLOSE, KICK, ANSWER */
 	uint16_t reason_len;
 	/* then: reason */
 };

@@ -34,6 +34,8 @@ enum subject_kind { SUBJECT_SEND, SUBJECT_RECV, SUBJECT_LIVE, SUBJECT_DEAD };
  * does not fit (never, with outlen >= SUBJECT_MAX and valid arguments).
  */
 int subject_format(enum subject_kind kind, const char *prefix, const struct identity *id, char *out, size_t outlen);
+/* wsauth.S. As subject_format(). */
+int subject_auth(const char *prefix, const char *service, size_t len, char *out, size_t outlen);
 /*
  * Splits "ws.recv.S.U" (any kind) into decoded tokens. service and user have room for TOKEN_MAX
  * bytes each; id points into them. 0, or -1 when the subject is not of that kind and form.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <wsgate/config.h>
 #include <wsgate/option.h>
+#include "conauth.h"
 #include "confile.h"
 #include "secrets.h"
 
@@ -90,7 +91,8 @@ static int set_one(struct loading *l, const char *text)
 	char key[64];
 
 	snprintf(key, sizeof(key), "%.*s", eq ? (int)(eq - text) : (int)strlen(text), text);
-	if (strncmp(key, "tls", 3) == 0 && (key[3] == '.' || key[3] == '\0'))
+	if ((strncmp(key, "tls", 3) == 0 && (key[3] == '.' || key[3] == '\0')) ||
+		(strncmp(key, "auth", 4) == 0 && (key[4] == '.' || key[4] == '\0')))
 		return config_fault(l, &from, key, "sections with a title are for the file alone");
 	o = option_find(key);
 	if (o && o->hidden)
@@ -289,6 +291,7 @@ void config_free(struct config *c)
 		free(c->tls[j].listen);
 	}
 	free(c->tls);
+	conauth_free(c);
 	free(c);
 }
 
@@ -354,6 +357,7 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out)
 				strchr(option_tls_table[i].key, '.') + 1, "\t", true, out);
 		fputs("}\n", out);
 	}
+	conauth_print(c, out);
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }
 

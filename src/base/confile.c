@@ -4,8 +4,8 @@
  * libconfuse's traps, all met here: it stops at the first fault; its callbacks have no argument;
  * its lexer is global and stays inside a string that was not closed, into the next file; it counts
  * lines too many at each comment; the end of the file closes sections; an empty list calls no
- * validator; a failing read ends the process. So the file is read whole, loses its comments, gets a
- * tail that closes whatever is open, and values are stored as they come by.
+ * validator; a failing read ends the process. So the file is read whole, loses its comments, gets
+ * a tail that closes whatever is open, and values are stored as they come by.
  */
 #include <confuse.h>
 #include <errno.h>
@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "conauth.h"
 #include "confile.h"
+#include "conftext.h"
 #include "value.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
@@ -27,6 +29,8 @@ static struct {
 	int lines;             /* of the file itself, without the tail */
 	struct config_tls tls; /* the section being read */
 	uint32_t tls_seen;     /* its keys, by their place in the table */
+	struct config_auth auth;
+	bool auth_begun; /* it has its defaults */
 	const char *text;
 } now;
 
@@ -65,6 +69,22 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 	fault_line(cfg->line, key, text);
 }
 
+/* text: found duplicate title 'so and so' */
+static void twice(const cfg_t *cfg, const char *text)
+{
+	const char *title = strchr(text, '\'') + 1;
+
+	for (size_t i = 0; i < now.l->c->nauth; i++) {
+		const char *name = now.l->c->auth[i].service;
+
+		if (strncmp(title, name, strlen(name)) == 0 && title[strlen(name)] == '\'') {
+			fault_line(cfg->line, "auth", "a service has two sections; keep one");
+			return;
+		}
+	}
+	fault_line(cfg->line, "tls", "an address has two sections; keep one");
+}
+
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char unknown[] = "no such option '";
@@ -78,7 +98,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 		text[strlen(text) - 1] = '\0';
 		unknown_key(cfg, text + sizeof(unknown) - 1);
 	} else if (strncmp(text, "found duplicate title", 21) == 0) {
-		fault_line(cfg->line, "tls", "an address has two sections; keep one");
+		twice(cfg, text);
 	} else {
 		snprintf(more, sizeof(more), "%s; wsgate.conf(5) shows how it is written", text);
 		fault_line(cfg->line, NULL, more);
@@ -110,8 +130,9 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 	char err[320];
 	int r;
 
-	if (now.l->trusted || (now.l->names_only && (o->check == value_check_readable ||
-							    o->check == value_check_readable_or_none))) {
+	if (now.l->trusted ||
+		(now.l->names_only && (o->check == value_check_readable ||
+					      o->check == value_check_readable_or_none))) {
 		unchecked.check = NULL;
 		o = &unchecked;
 	}
@@ -149,6 +170,14 @@ static int seen_before(
 	return 0;
 }
 
+static int auth_begin(const cfg_t *cfg)
+{
+	if (now.auth_begun)
+		return 0;
+	now.auth_begun = true;
+	return conauth_defaults(&now.auth) < 0 ? fault_line(cfg->line, "auth", "out of memory") : 0;
+}
+
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const struct option *o;
@@ -161,6 +190,11 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 			now.tls_seen |= UINT32_C(1) << i;
 			return store(cfg, opt, &now.tls, &option_tls_table[i]);
 		}
+	for (i = 0; i < option_auth_count; i++)
+		if (strcmp(option_auth_table[i].key, key) == 0)
+			return auth_begin(cfg) < 0
+				       ? -1
+				       : store(cfg, opt, &now.auth, &option_auth_table[i]);
 	o = option_find(key);
 	if (!o) /* "section|key", which libconfuse follows */
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
@@ -238,8 +272,8 @@ static int tls_defaults(void)
 
 	for (i = 0; i < option_tls_count; i++)
 		if (!(now.tls_seen & UINT32_C(1) << i) &&
-			option_set_text(&now.tls, &option_tls_table[i], option_tls_table[i].def, err,
-				sizeof(err)) < 0)
+			option_set_text(&now.tls, &option_tls_table[i], option_tls_table[i].def,
+				err, sizeof(err)) < 0)
 			return -1;
 	now.tls_seen = 0;
 	return 0;
@@ -257,7 +291,8 @@ static const char *tls_fault(void)
 	if (t->key.n != t->certificate.n)
 		return "has not as many keys as certificates; name one for each, in the same order";
 	if (t->client_verify != TLS_VERIFY_NONE && t->client_ca[0] == '\0')
-		return "asks for clients' certificates, and has no client_ca; add the file of their "
+		return "asks for clients' certificates, and has no client_ca; add the file of "
+		       "their "
 		       "authorities";
 	if (t->client_verify == TLS_VERIFY_NONE && t->client_ca[0] != '\0')
 		return "has a client_ca that nothing uses; add client_verify = optional or require";
@@ -303,6 +338,26 @@ static int tls_done(const cfg_t *parent, const cfg_t *sec)
 	return tls_add(parent, sec->title);
 }
 
+static int auth_done(const cfg_t *parent, cfg_t *sec)
+{
+	char err[320];
+
+	if (auth_begin(parent) < 0)
+		return -1;
+	for (size_t i = 0; i < option_auth_count; i++) {
+		cfg_opt_t *opt = cfg_getopt(sec, strchr(option_auth_table[i].key, '.') + 1);
+
+		if (opt && (opt->flags & CFGF_LIST) && (opt->flags & CFGF_MODIFIED) &&
+			opt->nvalues == 0 &&
+			store(parent, opt, &now.auth, &option_auth_table[i]) < 0)
+			return -1;
+	}
+	now.auth_begun = false;
+	if (conauth_done(now.l->c, &now.auth, sec->title, err, sizeof(err)) < 0)
+		return fault_line(parent->line, "auth", err);
+	return 0;
+}
+
 /* A section's end. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -312,6 +367,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 		return fault_line(now.lines, opt->name, "the section is not closed; add a }");
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
+	if (strcmp(opt->name, "auth") == 0)
+		return auth_done(cfg, sec);
 	return empty_lists(sec);
 }
 
@@ -337,7 +394,8 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 		snprintf(section, 32, "%.*s", (int)(dot - o->key), o->key);
 		sec = add_opt(opts, section, CFGT_SEC, flags);
 		if (!sec->subopts)
-			sec->subopts = calloc(option_count + option_tls_count + 1, sizeof(*sec->subopts));
+			sec->subopts =
+				calloc(option_count + option_tls_count + 1, sizeof(*sec->subopts));
 		if (!sec->subopts)
 			return false;
 		opts = sec->subopts;
@@ -351,7 +409,7 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 /* libconfuse's view of the option table. NULL: no memory. */
 static cfg_t *make_parser(void)
 {
-	size_t i, n = option_count + option_tls_count;
+	size_t i, n = option_count + option_tls_count + option_auth_count;
 	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
 	char(*sections)[32] = calloc(n, sizeof(*sections));
 	bool ok = opts && sections;
@@ -362,6 +420,10 @@ static cfg_t *make_parser(void)
 		     add_option(opts, &option_table[i], sections[i], CFGF_NONE);
 	for (i = 0; ok && i < option_tls_count; i++)
 		ok = add_option(opts, &option_tls_table[i], sections[option_count + i],
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+	for (i = 0; ok && i < option_auth_count; i++)
+		ok = add_option(opts, &option_auth_table[i],
+			sections[option_count + option_tls_count + i],
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	if (ok)
 		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
@@ -405,91 +467,10 @@ static int parse(struct loading *l, const char *text, int lines)
 		fault_line(1, NULL, "out of memory");
 	}
 	tls_clear();
+	conauth_clear(&now.auth);
 	if (l->failed)
 		reset_lexer();
 	return l->failed ? -1 : 0;
-}
-
-/* What libconfuse takes into a word without quotes. */
-static bool is_word(char c)
-{
-	return c != '\0' && !strchr(" #\"'\t\n\r={}()+,*", c);
-}
-
-/* The end of a quoted string that begins at s, or of the text. */
-static char *skip_string(char *s)
-{
-	char quote = *s++;
-
-	for (; *s != '\0' && *s != quote; s++)
-		if (*s == '\\' && s[1] != '\0')
-			s++;
-	return *s != '\0' ? s + 1 : s;
-}
-
-static char *blank(char *s, const char *end)
-{
-	for (; s < end; s++)
-		if (*s != '\n')
-			*s = ' ';
-	return s;
-}
-
-/* Blanks all comments, but for their line ends. NULL; or where one begins that has no end. */
-static char *blank_comments(char *s)
-{
-	char *end;
-
-	while (*s != '\0') {
-		end = s + strspn(s, "/");
-		if (*s == '"' || *s == '\'') {
-			s = skip_string(s);
-		} else if (*s == '#' || (end - s >= 2 && !is_word(*end))) {
-			s = blank(s, strchrnul(s, '\n'));
-		} else if (s[0] == '/' && s[1] == '*') {
-			end = strstr(s + 2, "*/");
-			if (!end)
-				return s;
-			s = blank(s, end + 2);
-		} else if (is_word(*s)) {
-			while (is_word(
-				*s)) /* "//" is no comment in the middle of one: nats://host */
-				s++;
-		} else {
-			s++;
-		}
-	}
-	return NULL;
-}
-
-/* Reads all of it; the buffer has room for the tail. -1 with errno; EFBIG: too large. */
-static ssize_t slurp(int fd, char *buf)
-{
-	size_t len = 0;
-	ssize_t n;
-
-	for (;;) {
-		n = read(fd, buf + len, FILE_MAX_BYTES + 1 - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -1 : (ssize_t)len;
-		len += (size_t)n;
-		if (len > FILE_MAX_BYTES) {
-			errno = EFBIG;
-			return -1;
-		}
-	}
-}
-
-/* The number of the line in which `at` is. */
-static int count_lines(const char *s, const char *at)
-{
-	int n = 1;
-
-	for (; s < at; s++)
-		n += *s == '\n';
-	return n;
 }
 
 static int parse_bytes(struct loading *l, char *buf, size_t len)
@@ -499,12 +480,12 @@ static int parse_bytes(struct loading *l, char *buf, size_t len)
 	char *open_comment;
 
 	buf[len] = '\0';
-	o.line = count_lines(buf, buf + strlen(buf));
+	o.line = conftext_line(buf, buf + strlen(buf));
 	if (strlen(buf) < len)
 		return config_fault(l, &o, NULL, "a NUL byte; this is no text file");
 	lines = len > 0 && buf[len - 1] == '\n' ? o.line - 1 : o.line;
-	open_comment = blank_comments(buf);
-	o.line = open_comment ? count_lines(buf, open_comment) : 0;
+	open_comment = conftext_blank_comments(buf);
+	o.line = open_comment ? conftext_line(buf, open_comment) : 0;
 	if (open_comment)
 		return config_fault(
 			l, &o, NULL, "the comment that begins here is not closed; add */");
@@ -527,7 +508,7 @@ int confile_read(struct loading *l, bool required)
 			"cannot be opened (%s); make it readable, or name another with -c",
 			strerror(errno));
 	buf = malloc(FILE_MAX_BYTES + 1 + sizeof(TAIL));
-	len = buf ? slurp(fd, buf) : -1;
+	len = buf ? conftext_slurp(fd, buf, FILE_MAX_BYTES) : -1;
 	r = len >= 0 ? parse_bytes(l, buf, (size_t)len)
 		     : config_fault(l, &o, NULL,
 			       "cannot be read (%s); make it a readable file, or name another with "

@@ -108,6 +108,20 @@ int subject_format(enum subject_kind kind, const char *prefix, const struct iden
 	return (int)n + r;
 }
 
+int subject_auth(const char *prefix, const char *service, size_t len, char *out, size_t outlen)
+{
+	static const char after[] = "auth.";
+	size_t plen = strlen(prefix), n = plen + sizeof(after) - 1;
+	int r;
+
+	if (plen == 0 || plen > SUBJECT_PREFIX_MAX || len == 0 || len > TOKEN_MAX || n >= outlen)
+		return -1;
+	memcpy(out, prefix, plen);
+	memcpy(out + plen, after, sizeof(after) - 1);
+	r = token_encode(service, len, out + n, outlen - n);
+	return r < 0 ? -1 : (int)n + r;
+}
+
 int subject_parse(enum subject_kind kind, const char *prefix, const char *subject, char *service,
 	char *user, struct identity *id)
 {

@@ -300,8 +300,34 @@ const char *value_check_url(const char *s)
 	}
 }
 
-/* Leaves errno set when that is what is wrong. */
-const char *value_check_readable(const char *s)
+const char *value_check_token(const char *s)
+{
+	static const char *const words[] = {"bearer", "cookie", "query", "protocol"};
+
+	for (size_t i = 0; i < COUNT(words); i++)
+		if (strcmp(s, words[i]) == 0)
+			return NULL;
+	return "must be bearer, cookie, query or protocol";
+}
+
+/* RFC 9110 5.6.2: a token; what follows must be told from it. */
+const char *value_check_protocol(const char *s)
+{
+	size_t n = strspn(s, ALNUM "!#$%&'*+-.^_`|~");
+
+	return n > 0 && n <= 64 && s[n] == '\0' ? NULL
+						: "must be 1 to 64 characters of a subprotocol: "
+						  "letters, digits, . _ -";
+}
+
+const char *value_check_header(const char *s)
+{
+	size_t n = strspn(s, ALNUM "!#$%&'*+-.^_`|~");
+
+	return n > 0 && s[n] == '\0' ? NULL : "must be the name of a header";
+}
+
+static bool is_readable(const char *s)
 {
 	struct stat st;
 	int fd = *s != '\0' ? open(s, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
@@ -309,12 +335,23 @@ const char *value_check_readable(const char *s)
 
 	if (fd >= 0)
 		close(fd);
-	return good ? NULL : "must be the path of a file that can be read";
+	return good;
+}
+
+/* Leaves errno set when that is what is wrong. */
+const char *value_check_readable(const char *s)
+{
+	return is_readable(s) ? NULL : "must be the path of a file that can be read";
 }
 
 const char *value_check_readable_or_none(const char *s)
 {
 	return *s == '\0' ? NULL : value_check_readable(s);
+}
+
+const char *value_check_file(const char *s)
+{
+	return value_check_readable(s);
 }
 
 const char *value_check_network(const char *s)

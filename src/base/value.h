@@ -33,5 +33,9 @@ const char *value_check_url(const char *s);
 const char *value_check_readable(const char *s);
 const char *value_check_network(const char *s);
 const char *value_check_readable_or_none(const char *s);
+const char *value_check_file(const char *s);
+const char *value_check_token(const char *s);
+const char *value_check_protocol(const char *s);
+const char *value_check_header(const char *s);
 
 #endif

@@ -127,6 +127,7 @@ static const struct broker_events bridge_events = {
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,
+	.answered = query_answered,
 };
 
 /* ---- the end ---- */
@@ -254,6 +255,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	slots_wakeup(b);
 	slots_tick(b);
 	publish_tick(b);
+	query_tick(b);
 	dispatch_tick(b);
 	bridge_stats(b);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
@@ -348,6 +350,7 @@ static void bridge_free(struct bridge *b)
 	slots_stop(b);
 	dispatch_stop(b);
 	publish_stop(b);
+	query_stop(b);
 	chan_free(b->master);
 	event_free(b->again);
 	event_free(b->tick);

@@ -12,6 +12,7 @@
  *   ended.c     what was confirmed on connections that have ended
  *   bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
+ *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
  *
  * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at any instruction.
@@ -100,6 +101,7 @@ struct notice {
 
 struct pub;
 struct pub_user;
+struct query;
 
 /* An up ring that is read: a worker's, a dead worker's, or one of a stale segment. */
 struct up_source {
@@ -172,6 +174,8 @@ struct bridge {
 	struct table pub_users;
 	struct pub_user *ready_first, *ready_last; /* have something to publish */
 	struct pub_user *later;			   /* wait for the next tick or for the broker */
+	struct query *queries, *unheard; /* query.c: under way; and answered, without room for it */
+	size_t nqueries;
 	struct pub *pub_free;
 	size_t npub_free, publishing;
 };
@@ -195,6 +199,8 @@ bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t 
 void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
 /* Into the ring now, or not at all: for what must not be lost with this process. */
 bool slots_try_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
+/* The answer to a question. False: no room now. */
+bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum down_answer a, const char *data, size_t len);
 void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */
@@ -285,6 +291,13 @@ void bconn_run(struct bconn *c);
 bool bconn_caught_up(const struct bconn *c);
 /* Tells the operator whether it is behind: messages for it stay in the stream. */
 void bconn_note(struct bconn *c, bool behind);
+
+/* query.c */
+/* A question out of a ring: it is copied, and the record may go. */
+void query_take(const struct up_source *src, const struct up_view *v);
+void query_answered(void *arg, void *tag, enum broker_answer a, const char *data, size_t len);
+void query_tick(struct bridge *b);
+void query_stop(struct bridge *b); /* after broker_free() */
 
 /* publish.c */
 int publish_start(struct bridge *b);

@@ -401,8 +401,13 @@ static enum ring_read publish_read_one(struct up_source *src)
 
 	if (r != RING_RECORD)
 		return r;
-	if ((type != UP_MESSAGE && type != UP_FLUSH) || !up_parse(payload, size, &v))
+	if ((type != UP_MESSAGE && type != UP_FLUSH && type != UP_ASK) ||
+		!up_parse(payload, size, &v))
 		return RING_CORRUPT;
+	if (type == UP_ASK) {
+		query_take(src, &v); /* with nothing to keep its place: it goes with what is before it */
+		return RING_RECORD;
+	}
 	if (publish_take(src, type, &v, pos))
 		return RING_RECORD;
 	src->ring.pos = before;

@@ -67,6 +67,25 @@ bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t 
 	return true;
 }
 
+bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum down_answer a,
+	const char *data, size_t len)
+{
+	struct down_notice *d = slot_reserve(s, DOWN_ANSWER, sizeof(*d) + len);
+
+	if (!d)
+		return false;
+	memset(d, 0, sizeof(*d));
+	d->ref = (struct down_ref){ generation, UP_NOBODY, 0 };
+	d->seq = stamp;
+	d->code = (uint16_t)a;
+	d->reason_len = (uint16_t)len;
+	if (len)
+		memcpy(d + 1, data, len);
+	ring_commit(&s->down);
+	slot_ring(s);
+	return true;
+}
+
 static bool slot_put_notice(struct slot *s, const struct notice *no)
 {
 	struct down_notice *d = slot_reserve(s, no->type, sizeof(no->n) + no->n.reason_len);

@@ -62,6 +62,9 @@ static void answer(
 	case REQUEST_INFO:
 		watch_reply(b, e);
 		return;
+	case REQUEST_ASK:
+		ask_reply(b, (struct ask *)(void *)r, e);
+		return;
 	case REQUEST_NONE:
 	case REQUEST_KINDS:
 		break;
@@ -159,6 +162,7 @@ static void denied(struct broker *b, const char *text)
 		to = strrchr(text, '"');
 		npublish_denied(b, from + 1, (size_t)(to - from - 1));
 		aside_denied(b, from + 1, (size_t)(to - from - 1));
+		ask_denied(b, from + 1, (size_t)(to - from - 1));
 	}
 	if (from && strncmp(from + 1, ours, strlen(ours)) == 0)
 		log_some_errors(5, "the broker does not let this user publish messages of clients",
@@ -245,7 +249,7 @@ static void broker_destroy(struct broker *b)
 	aside_drop_all(b);
 	queue_free_all(b);
 	for (struct request *r; (r = request_take_due(b, true, &kind));)
-		if (kind == REQUEST_GET || kind == REQUEST_DELETE)
+		if (kind == REQUEST_GET || kind == REQUEST_DELETE || kind == REQUEST_ASK)
 			free(r);
 	npublish_free_all(b);
 	request_free(&b->requests);

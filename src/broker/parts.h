@@ -23,6 +23,7 @@ enum request_kind {
 	REQUEST_PUBLISH,
 	REQUEST_ASIDE,
 	REQUEST_INFO,
+	REQUEST_ASK,
 	REQUEST_KINDS
 };
 
@@ -274,6 +275,11 @@ void aside_reply(
 void aside_denied(struct broker *b, const char *subject, size_t len);
 void aside_tick(struct broker *b);
 void aside_drop_all(struct broker *b);
+
+/* ---- ask.c ---- */
+struct ask;
+void ask_reply(struct broker *b, struct ask *a, struct wire_event *e); /* takes e; NULL: no answer */
+void ask_denied(struct broker *b, const char *subject, size_t len);
 
 /* ---- watch.c ---- */
 void watch_tick(struct broker *b);

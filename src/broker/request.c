@@ -13,6 +13,7 @@ static const uint32_t timeout_ms[REQUEST_KINDS] = {
 	[REQUEST_PUBLISH] = 5000,
 	[REQUEST_ASIDE] = 2000,
 	[REQUEST_INFO] = 10000,
+	[REQUEST_ASK] = 31000,
 };
 
 void request_init(struct requests *rs)

@@ -75,6 +75,8 @@ const char *proto_name(unsigned type)
 		return "TLS";
 	case PROTO_TICKETS:
 		return "TICKETS";
+	case PROTO_VAULT:
+		return "VAULT";
 	case PROTO_DOORBELL:
 		return "DOORBELL";
 	}

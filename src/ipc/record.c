@@ -41,7 +41,7 @@ bool down_parse(uint16_t type, const void *payload, size_t size, struct down_vie
 
 	if (type == DOWN_MESSAGE)
 		return down_parse_message(payload, size, out);
-	if (type < DOWN_OPENED || type > DOWN_REFUSED || size < sizeof(*n) ||
+	if (type < DOWN_OPENED || type > DOWN_ANSWER || size < sizeof(*n) ||
 		size != sizeof(*n) + n->reason_len)
 		return false;
 	out->n = n;

@@ -182,6 +182,8 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	int (*entry)(const struct heritage *) = c->row->entry;
 
 	c->family->forget(c->family->arg);
+	if (!h->secrets && c->family->keys)
+		vault_free(c->family->keys); /* our copy: we need none of it */
 	child_signals();
 	child_leave_stderr(c->family->background, said);
 	log_set_process(c->name);

@@ -21,6 +21,7 @@
 #include "segment.h"
 
 struct event;
+struct vault;
 struct event_base;
 
 enum family_state { FAMILY_RUNS, FAMILY_STOPS_WORKERS, FAMILY_STOPS_BRIDGE, FAMILY_ENDED };
@@ -30,6 +31,7 @@ struct family {
 	struct event_base *base;
 	struct listen_set *listeners;
 	struct segment *segment;
+	struct vault *keys; /* for workers */
 	struct news news;
 	int tls; /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;

@@ -21,7 +21,7 @@
 
 void news_init(struct news *n)
 {
-	*n = (struct news){.text = -1, .secret = -1, .listeners = 1};
+	*n = (struct news){.text = -1, .secret = -1, .keys = -1, .listeners = 1};
 }
 
 void news_free(struct news *n)
@@ -30,7 +30,9 @@ void news_free(struct news *n)
 		close(n->text);
 	if (n->secret >= 0)
 		close(n->secret);
-	n->text = n->secret = -1;
+	if (n->keys >= 0)
+		close(n->keys);
+	n->text = n->secret = n->keys = -1;
 }
 
 /* ---- the configuration ---- */
@@ -78,11 +80,12 @@ fail:
 	return -1;
 }
 
-void news_config(struct family *f, int text, int secret)
+void news_config(struct family *f, int text, int secret, int keys)
 {
 	news_free(&f->news);
 	f->news.text = text;
 	f->news.secret = secret;
+	f->news.keys = keys;
 	f->news.serial++;
 	family_wake(f);
 }
@@ -325,6 +328,10 @@ bool news_tell(struct family *f, struct child *c)
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;
+	/* Perhaps twice: the last ones before the configuration are its own. */
+	if (c != &f->bridge && f->news.keys >= 0 &&
+		!news_send(c, PROTO_VAULT, NULL, 0, f->news.keys))
+		return false;
 	if (!news_send(c, PROTO_CONFIG, &body, sizeof(body),
 		    c == &f->bridge ? f->news.secret : f->news.text))
 		return false;

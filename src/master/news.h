@@ -20,6 +20,7 @@ struct news {
 	uint64_t serial; /* of the configuration, 1, 2, …; 0: the first one */
 	int text;        /* owned: a file with the configuration; -1: everybody has it */
 	int secret;      /* owned: the same with the secrets, for the bridge */
+	int keys;        /* owned, of the same time: key files, for workers; -1: none */
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
 	uint64_t tickets;   /* how often there was a new key of TLS tickets */
@@ -30,8 +31,8 @@ void news_init(struct news *n);
 void news_free(struct news *n);
 /* The text of a configuration, in a file without a name. Its descriptor, or -1 with errno. */
 int news_write(const struct config *c, enum config_reader reader);
-/* Everybody is to get it. Takes the descriptors. */
-void news_config(struct family *f, int text, int secret);
+/* Everybody is to get it, and workers the keys. Takes the descriptors; keys -1: there are none. */
+void news_config(struct family *f, int text, int secret, int keys);
 /* The log of the master, as it is now, is to be everybody's. */
 void news_log(struct family *f, enum proto_log_target target);
 

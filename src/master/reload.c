@@ -16,6 +16,7 @@
 #include <wsgate/option.h>
 
 #include "certs.h"
+#include "keyring.h"
 #include "reload.h"
 
 #define ANSWER_MS 10000
@@ -39,7 +40,8 @@ static int no_memory(char *err, size_t errlen)
 int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
-	*changed = *restart = 0;
+	*changed = config_auth_equal(next, now) ? 0 : 1;
+	*restart = 0;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 
@@ -63,6 +65,8 @@ static void reload_say(const struct config *next, const struct config *now)
 	char value[256];
 	FILE *out;
 
+	if (!config_auth_equal(next, now))
+		log_info("changed", kv_str("key", "auth"));
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 
@@ -171,9 +175,20 @@ static void reload_refuse(struct reload *r, const char *why)
 	reload_finish(r, true, why);
 }
 
-/* Everything that may fail. On success r->next, slots and both texts are there. */
+/* The texts for the children: for workers, for the bridge, and the keys. 0; or -1 with errno. */
+static int reload_write(struct reload *r, const struct config *next, int text[3])
+{
+	text[2] = -1;
+	text[0] = news_write(next, CONFIG_WORKER);
+	text[1] = text[0] < 0 ? -1 : news_write(next, CONFIG_BRIDGE);
+	if (text[1] >= 0 && r->next_keys.n > 0)
+		text[2] = vault_write(&r->next_keys);
+	return text[1] < 0 || (r->next_keys.n > 0 && text[2] < 0) ? -1 : 0;
+}
+
+/* Everything that may fail. On success r->next, slots and all texts are there. */
 static int reload_prepare(
-	struct reload *r, struct config *next, int text[2], char *err, size_t errlen)
+	struct reload *r, struct config *next, int text[3], char *err, size_t errlen)
 {
 	unsigned want, slots = r->listeners->nslots;
 
@@ -185,11 +200,10 @@ static int reload_prepare(
 	r->active = want;
 	if (reload_try_log(r, next, err, errlen) < 0 ||
 		certs_read(next, &r->tls, true, err, errlen) < 0 ||
+		keyring_load(next, &r->next_keys, err, errlen) < 0 ||
 		segment_grow(r->segment, next, want, err, errlen) < 0)
 		return -1;
-	text[0] = news_write(next, CONFIG_WORKER);
-	text[1] = text[0] < 0 ? -1 : news_write(next, CONFIG_BRIDGE);
-	if (text[1] < 0) {
+	if (reload_write(r, next, text) < 0) {
 		no_memory(err, errlen);
 		goto fail;
 	}
@@ -200,7 +214,7 @@ static int reload_prepare(
 	no_memory(err, errlen);
 	listen_close_but(&r->next, r->listeners);
 fail:
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 3; i++)
 		if (text[i] >= 0)
 			close(text[i]);
 	return -1;
@@ -222,7 +236,7 @@ static void reload_say_listeners(
 }
 
 /* From here on nothing fails. */
-static void reload_commit(struct reload *r, struct config *next, const int text[2])
+static void reload_commit(struct reload *r, struct config *next, const int text[3])
 {
 	struct family *f = r->family;
 
@@ -241,10 +255,15 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 	r->tls = -1;
 	config_free(r->own);
 	r->own = next;
+	if (r->next_keys.n > 0)
+		log_info("key files were read again", kv_uint("files", r->next_keys.n));
+	vault_free(&r->keys);
+	r->keys = r->next_keys;
+	r->next_keys = (struct vault){0, NULL};
 	if (r->active != f->active)
 		log_info("workers", kv_uint("before", f->active), kv_uint("now", r->active));
 	handover_resize(f, r->active, family_clock());
-	news_config(f, text[0], text[1]);
+	news_config(f, text[0], text[1], text[2]);
 }
 
 static void reload_run(struct reload *r)
@@ -252,7 +271,7 @@ static void reload_run(struct reload *r)
 	const struct timeval tv = {ANSWER_MS / 1000, 0};
 	char err[RELOAD_TEXT_MAX];
 	struct config *next;
-	int text[2];
+	int text[3];
 
 	r->number++;
 	r->again = false;
@@ -267,6 +286,7 @@ static void reload_run(struct reload *r)
 	r->busy = true;
 	next = config_load_secret(r->source, err, sizeof(err));
 	if (!next || reload_prepare(r, next, text, err, sizeof(err)) < 0) {
+		vault_free(&r->next_keys);
 		config_free(next);
 		certs_drop(&r->tls);
 		reload_refuse(r, err);
@@ -359,6 +379,14 @@ static void reload_on_timer(evutil_socket_t fd, short what, void *arg)
 
 int reload_init(struct reload *r)
 {
+	char err[RELOAD_TEXT_MAX];
+
+	if (keyring_load(r->family->config, &r->keys, err, sizeof(err)) < 0) {
+		log_error("a key file cannot be used", kv_str("why", err));
+		errno = EIO;
+		return -1;
+	}
+	r->family->keys = &r->keys;
 	r->retired.admin = r->next.admin = r->tls = -1;
 	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
 	if (r->timer)
@@ -382,4 +410,5 @@ void reload_free(struct reload *r)
 		listen_close_but(&r->retired, r->listeners);
 	config_free(r->own);
 	r->own = NULL;
+	vault_free(&r->keys);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <wsgate/config.h>
+#include <wsgate/vault.h>
 
 #include "family.h"
 #include "listen.h"
@@ -26,6 +27,8 @@ struct reload {
 	void *arg;
 
 	struct config *own;  /* owned: the family's configuration; NULL: it is the first one */
+	struct vault keys; /* owned: what the family's configuration names */
+	struct vault next_keys;
 	struct event *timer; /* owned */
 	uint64_t number;     /* of the one under way, or the last one */
 	bool busy, again;    /* again: one more was asked for meanwhile */

@@ -140,6 +140,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 {
 	life_goes_on(c, h->figures.opened_s, h->data_s);
 	c->heard_ms = h->heard_ms < c->w->now_ms ? h->heard_ms : c->w->now_ms;
+	c->expires_ms = h->expires_ms;
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
 	c->control_queued = h->control_queued;

@@ -96,6 +96,8 @@ void conn_free(struct conn *c)
 	move_forget(c);
 	if (c->state == CONN_ARRIVING)
 		arrive_forget(c);
+	if (c->state == CONN_AUTHORIZING)
+		auth_forget(c);
 	if (c->counted)
 		tally_closed(c);
 	if (c->route != NO_ROUTE)
@@ -138,6 +140,8 @@ void conn_set_state(struct conn *c, enum conn_state state)
 
 void conn_deadline(struct conn *c, uint64_t at_ms)
 {
+	if (c->state == CONN_OPEN && c->expires_ms && at_ms > c->expires_ms)
+		at_ms = c->expires_ms;
 	c->deadline_ms = at_ms;
 	wheel_set(&c->w->wheel, &c->timer, at_ms, c->w->now_ms);
 }
@@ -516,6 +520,7 @@ void conn_expired(void *arg, struct wheel_node *n)
 	(void)arg;
 	switch ((enum conn_state)c->state) {
 	case CONN_REQUEST:
+	case CONN_AUTHORIZING:
 	case CONN_OPENING:
 		if (tls_handshaking(c))
 			tls_late(c);

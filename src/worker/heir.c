@@ -31,6 +31,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->kind = (uint8_t)parcel_kind_of(c);
 	h->peer = c->peer;
 	h->heard_ms = c->heard_ms;
+	h->expires_ms = c->expires_ms;
 	h->control_queued = c->control_queued;
 	h->ping_out = c->ping_out;
 	memcpy(h->ping_id, c->ping_id, sizeof(h->ping_id));

@@ -130,6 +130,41 @@ enum link_put link_put_flush(struct conn *c)
 	return link_put(c, UP_FLUSH, false, NULL, 0);
 }
 
+uint32_t link_bridge(const struct worker *w)
+{
+	return atomic_load_explicit(&w->shm.bridge->pid, memory_order_relaxed);
+}
+
+enum link_put link_put_question(struct conn *c, const char *service, size_t service_len, const char *text)
+{
+	struct worker *w = c->w;
+	size_t len = strlen(text), size = sizeof(struct up_record) + service_len + 1 + len;
+	struct up_record *r;
+	struct timespec now;
+	char *p;
+
+	link_reclaim(w);
+	r = size > w->up.size / 4 ? NULL : ring_reserve(&w->up, UP_ASK, size);
+	if (!r)
+		return LINK_FULL;
+	memset(r, 0, sizeof(*r));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	r->generation = w->h->generation << 32;
+	r->stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	r->index = UP_NOBODY;
+	r->len = (uint32_t)len;
+	r->service_len = (uint8_t)service_len;
+	r->user_len = 1; /* a record has one: who it is, is the question */
+	c->flush_stamp = r->stamp;
+	p = (char *)(r + 1);
+	memcpy(p, service, service_len);
+	p[service_len] = '-';
+	memcpy(p + service_len + 1, text, len);
+	ring_commit(&w->up);
+	link_ring_bridge(w);
+	return LINK_PUT;
+}
+
 void link_wait(struct conn *c)
 {
 	struct worker *w = c->w;
@@ -346,6 +381,8 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		place_ended(w, &v->n->ref);
 		return;
 	}
+	if (type == DOWN_ANSWER)
+		auth_answered(w, v);
 	if (!c)
 		return;
 	if (type == DOWN_OPENED && c->state == CONN_OPENING) {

@@ -128,7 +128,8 @@ static bool move_waits(const struct worker *w)
 			continue;
 		if (c->state == CONN_LEAVING || move_movable(c))
 			return true;
-		if (!w->move->freeze && (c->state == CONN_REQUEST || c->state == CONN_OPENING))
+		if (!w->move->freeze && (c->state == CONN_REQUEST || c->state == CONN_AUTHORIZING ||
+					 c->state == CONN_OPENING))
 			return true;
 	}
 	return false;
@@ -342,6 +343,8 @@ void move_on_retire(void *arg, const void *body, int fd)
 	}
 	w->move->freeze = pr->freeze;
 	worker_leave_listeners(w);
+	if (pr->freeze)
+		auth_give_up(w); /* the bridge ends */
 	/* The rest of a request that began to come is still read, and answered. */
 	for (struct conn *c = w->conns; pr->freeze && c; c = c->next)
 		if (move_movable(c))

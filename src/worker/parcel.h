@@ -54,13 +54,13 @@ struct parcel_head {
 	uint32_t epoch;
 	uint32_t control_queued;
 	uint8_t ping_id[8];
-	uint64_t ping_mark, ping_ms, heard_ms; /* CLOCK_MONOTONIC */
+	uint64_t ping_mark, ping_ms, heard_ms, expires_ms; /* CLOCK_MONOTONIC */
 	struct ws_reader_state reader;
 	/* The body: service, user, the reader's message and control frame, then these. */
 	uint64_t stash_len, out_len, pending_len;
 	uint64_t body_len; /* all of it */
 };
-_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 216, "layout");
+_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 224, "layout");
 
 struct parcel_kick {
 	uint16_t code;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
+#include <wsgate/vault.h>
 
 #include "worker.h"
 
@@ -53,7 +54,7 @@ static void reconf_rates(struct worker *w)
 	}
 }
 
-static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sections)
+static void reconf_swap(struct worker *w, struct config *c, struct auth *auth, struct tlsctx **sections)
 {
 	const struct config *old = w->c;
 	size_t nold = old->ntls;
@@ -64,6 +65,8 @@ static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sect
 	bool rates = reconf_rates_differ(c, old);
 
 	w->c = c;
+	auth_free(w->auth);
+	w->auth = auth;
 	peer_configure(w);
 	sections_use(w, sections, nold);
 	log_set(c->log.level, c->log.format);
@@ -76,11 +79,36 @@ static void reconf_swap(struct worker *w, struct config *c, struct tlsctx **sect
 	w->own = c;
 }
 
+/* They are kept for the configuration that they are of. */
+void reconf_on_secrets(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	(void)body;
+	if (w->secrets >= 0)
+		close(w->secrets);
+	w->secrets = fd;
+}
+
+static struct auth *reconf_auth(struct worker *w, const struct config *c, char *err, size_t errlen)
+{
+	struct vault keys = {0, NULL};
+	struct auth *auth = NULL;
+
+	if (w->secrets >= 0 && vault_read(&keys, w->secrets) < 0)
+		snprintf(err, errlen, "keys: %s", strerror(errno));
+	else
+		auth = auth_new(c, &keys, err, errlen);
+	vault_free(&keys);
+	return auth;
+}
+
 void reconf_on_config(void *arg, const void *body, int fd)
 {
 	const struct proto_config *pc = body;
 	struct worker *w = arg;
 	struct proto_applied done = {.serial = pc->serial};
+	struct auth *auth = NULL;
 	struct config *c;
 	struct tlsctx **sections;
 	char err[1024];
@@ -88,16 +116,20 @@ void reconf_on_config(void *arg, const void *body, int fd)
 	c = config_load_fd(fd, err, sizeof(err));
 	if (fd >= 0)
 		close(fd);
-	if (c && !sections_load(w, c, w->tls_file, &sections, err, sizeof(err))) {
+	auth = c ? reconf_auth(w, c, err, sizeof(err)) : NULL;
+	if (auth && sections_load(w, c, w->tls_file, &sections, err, sizeof(err))) {
+		reconf_swap(w, c, auth, sections);
+	} else {
+		auth_free(auth);
+		auth = NULL;
 		config_free(c);
-		c = NULL;
 	}
 	if (w->tls_file >= 0)
 		close(w->tls_file);
-	w->tls_file = -1;
-	if (c)
-		reconf_swap(w, c, sections);
-	else
+	if (w->secrets >= 0)
+		close(w->secrets);
+	w->tls_file = w->secrets = -1;
+	if (!auth)
 		snprintf(
 			w->reconf_fault, sizeof(w->reconf_fault), "%.*s", PROTO_FAULT_MAX - 1, err);
 	done.failed = w->reconf_fault[0] != '\0';

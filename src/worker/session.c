@@ -25,7 +25,7 @@ static bool session_end(struct conn *c, const char *why)
 }
 
 /* Control frames and echoes: what the client makes us send is bounded by not reading from it. */
-static bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
 {
 	uint8_t head[WS_HEADER_MAX];
 	struct iovec iov[2] = { { head, ws_frame_header(head, opcode, true, false, len) },
@@ -233,10 +233,14 @@ static bool session_echo(struct conn *c, uint8_t opcode, const uint8_t *data, si
 
 static bool session_message(struct conn *c, const struct ws_read *m)
 {
+	bool alive;
+
 	c->data_s = (uint32_t)(c->w->now_ms / 1000);
 	meter_message(c);
 	if (c->echo)
 		return session_echo(c, m->opcode, m->data, m->len);
+	if (m->opcode == WS_TEXT && auth_refreshes(c, m->data, m->len, &alive))
+		return alive;
 	if (link_put_message(c, m->opcode == WS_TEXT, m->data, m->len) == LINK_PUT)
 		return true;
 	c->pending = malloc(m->len ? m->len : 1);
@@ -343,6 +347,8 @@ static bool session_open_due(struct conn *c)
 
 	if (over)
 		return session_close(c, code, over);
+	if (c->expires_ms && now >= c->expires_ms)
+		return session_close(c, WS_CODE_EXPIRED, "the token has expired");
 	if (c->ping_out && now >= c->ping_ms + c->w->c->pong_timeout)
 		return session_pong_late(c);
 	if (!c->ping_out && now >= c->heard_ms + c->w->c->ping_interval && !session_ping(c))

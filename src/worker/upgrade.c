@@ -13,8 +13,7 @@ unsigned upgrade_retry_after(const struct worker *w)
 	return RETRY_AFTER + (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
 }
 
-/* more: what else the log should say, or NULL. */
-static bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
+bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
 	const struct log_field *more)
 {
 	char out[1024];
@@ -36,7 +35,7 @@ bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_
 	return upgrade_refuse(c, a, retry_after, NULL);
 }
 
-static bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *who)
+bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *who)
 {
 	struct http_answer a = { 503, text, "" };
 
@@ -45,7 +44,7 @@ static bool upgrade_unavailable(struct conn *c, const char *text, const struct l
 
 size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX])
 {
-	return handshake_accept(c->hs, NULL, out, UPGRADE_ANSWER_MAX);
+	return handshake_accept(c->hs, handshake_chosen(c->hs), out, UPGRADE_ANSWER_MAX);
 }
 
 static bool upgrade_accept(struct conn *c)
@@ -85,8 +84,13 @@ void upgrade_refused(struct conn *c)
 
 bool upgrade_timeout(struct conn *c)
 {
+	static const struct http_answer silent = { 504, "the service that knows who may come in did not answer in time", "" };
 	static const struct http_answer late = { 408, "the request did not come in time", "" };
 
+	if (c->state == CONN_AUTHORIZING) {
+		auth_forget(c);
+		return upgrade_answer(c, &silent, 0);
+	}
 	/* The 101 that came with it from another worker is not to go out before the refusal. */
 	if (c->state == CONN_OPENING && !c->hs)
 		c->out.off = c->out.len = 0;
@@ -95,7 +99,7 @@ bool upgrade_timeout(struct conn *c)
 	return upgrade_answer(c, &late, 0);
 }
 
-static bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named)
+bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
 	struct worker *w = c->w;
 	struct identity id = { who->service, who->user, who->service_len, who->user_len };
@@ -132,27 +136,56 @@ static void upgrade_certificate(const struct conn *c, struct identity_rules *rul
 	}
 }
 
-static bool upgrade_request(struct conn *c)
+static struct identity_rules upgrade_rules(const struct config *cf)
 {
-	const struct config *cf = c->w->c;
 	struct identity_rules rules = { .service_cookie = cf->identity.service_cookie,
 		.user_cookie = cf->identity.user_cookie };
-	char cert[TOKEN_MAX + 1];
-	struct handshake_identity who = { .service_len = 0 };
-	struct http_answer a, bad;
-	const char *from = handshake_header(c->hs, "Origin");
-	struct log_field named[4] = { kv_end, kv_end, kv_end, kv_end };
-	const struct log_field path[] = { kv_str("path", handshake_path(c->hs)), kv_end };
-	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0;
 
 	for (size_t i = 0; i < cf->identity.sources.n; i++) {
 		rules.path |= strcmp(cf->identity.sources.v[i], "path") == 0;
 		rules.cookie |= strcmp(cf->identity.sources.v[i], "cookie") == 0;
 		rules.cert |= strcmp(cf->identity.sources.v[i], "cert") == 0;
 	}
-	if (rules.cert && !echo)
+	return rules;
+}
+
+struct http_answer upgrade_named(const struct conn *c, struct handshake_identity *who)
+{
+	struct identity_rules rules = upgrade_rules(c->w->c);
+
+	return handshake_named(c->hs, &rules, who);
+}
+
+/* *rule: the section that judges its credentials; *proven: it needs some. */
+static struct http_answer upgrade_identify(const struct conn *c, struct handshake_identity *who,
+	const struct config_auth **rule, bool *proven)
+{
+	const struct config *cf = c->w->c;
+	struct identity_rules rules = upgrade_rules(cf);
+	struct http_answer a = handshake_named(c->hs, &rules, who);
+	char cert[TOKEN_MAX + 1];
+
+	*rule = config_auth_of(cf, who->service, who->service_len);
+	*proven = *rule ? (*rule)->type != AUTH_NONE : cf->nauth > 0;
+	if (a.status || *proven)
+		return a;
+	if (rules.cert)
 		upgrade_certificate(c, &rules, cert);
-	a = echo ? (struct http_answer){ 0, "", "" } : handshake_identify(c->hs, &rules, &who);
+	return handshake_identify(c->hs, &rules, who);
+}
+
+static bool upgrade_request(struct conn *c)
+{
+	const struct config *cf = c->w->c;
+	const struct config_auth *rule = NULL;
+	struct handshake_identity who = { .service_len = 0 };
+	struct http_answer a, bad;
+	const char *from = handshake_header(c->hs, "Origin");
+	struct log_field named[4] = { kv_end, kv_end, kv_end, kv_end };
+	const struct log_field path[] = { kv_str("path", handshake_path(c->hs)), kv_end };
+	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0, proven = false;
+
+	a = echo ? (struct http_answer){ 0, "", "" } : upgrade_identify(c, &who, &rule, &proven);
 	if (a.status && a.status != 401)
 		return upgrade_refuse(c, &a, 0, path);
 	bad = handshake_check(c->hs);
@@ -167,7 +200,7 @@ static bool upgrade_request(struct conn *c)
 	named[0] = kv_mem("service", who.service, who.service_len);
 	named[1] = kv_mem("user", who.user, who.user_len);
 	if (!a.status)
-		return upgrade_route(c, &who, named);
+		return proven ? auth_begin(c, rule, &who) : upgrade_route(c, &who, named);
 	named[2] = kv_str("origin", from);
 	return upgrade_refuse(c, &a, 0, echo ? named + 2 : named);
 }

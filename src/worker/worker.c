@@ -294,6 +294,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 	move_stop(w);
 	atomic_store(&w->slot->draining, 1);
 	worker_stop_listening(w);
+	auth_give_up(w);
 	for (struct conn *c = w->conns; c; c = c->next)
 		open += c->state == CONN_OPEN;
 	log_info("draining", kv_uint("connections", open - 1), kv_uint("ms", stop->drain_ms));
@@ -348,6 +349,7 @@ static const struct chan_handler master_handlers[] = {
 	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
 	{ PROTO_TLS, sizeof(struct proto_config), sections_on_tls },
 	{ PROTO_TICKETS, sizeof(struct tickets), sections_on_tickets },
+	{ PROTO_VAULT, 0, reconf_on_secrets },
 	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
 	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
 	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
@@ -404,6 +406,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	w->now_ms = worker_clock();
 	tally_beat(w);
 	worker_shed(w);
+	auth_beat(w);
 	if (w->draining)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
@@ -416,10 +419,17 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 static int worker_start(struct worker *w)
 {
 	struct timeval second = { 1, 0 };
+	char err[320];
 
 	w->now_ms = worker_clock();
 	peer_configure(w);
 	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->secrets = -1;
+	w->auth = auth_new(w->c, w->h->secrets, err, sizeof(err));
+	if (!w->auth) {
+		log_error("the keys that check tokens cannot be used", kv_str("why", err));
+		return -1;
+	}
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
 	if (!w->base || !w->read_buf || link_start(w) < 0 ||
@@ -451,6 +461,9 @@ static void worker_free(struct worker *w)
 	while (w->listeners)
 		worker_drop_listener(w, w->listeners, true); /* the successor goes on there */
 	sections_stop(w);
+	auth_free(w->auth);
+	if (w->secrets >= 0)
+		close(w->secrets);
 	config_free(w->own);
 	if (w->accept_pause)
 		event_free(w->accept_pause);

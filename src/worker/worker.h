@@ -4,6 +4,7 @@
  *   worker.c   start, stop, control channel, accepting
  *   conn.c     a connection's life: bytes in, bytes out, its end
  *   upgrade.c  the HTTP request and what becomes of it
+ *   auth.c     who a client is: tokens, and questions to a service
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
  *   link.c     the rings
  *   place.c    the routes: these two alone touch shared memory, but for counting
@@ -46,6 +47,7 @@ struct tlsctx;
 
 enum conn_state {
 	CONN_REQUEST, /* the HTTP request is being read */
+	CONN_AUTHORIZING, /* waits for a service to say who it is */
 	CONN_OPENING, /* waits for the bridge to know the route */
 	CONN_OPEN,    /* messages flow */
 	CONN_PARTING, /* we want to close: waits for the Pong under way, then for earlier messages to be stored */
@@ -83,7 +85,7 @@ struct outbuf {
 struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct worker *w;
 	struct conn *prev, *next;
-	struct conn *wait_prev, *wait_next; /* in w->waiting: for room in the up ring */
+	struct conn *wait_prev, *wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
 	struct event read_ev;
 	struct event *write_ev; /* owned; NULL while nothing waits */
@@ -97,8 +99,9 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint64_t ping_mark;  /* what the Pong under way will confirm */
 	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
+	uint64_t expires_ms;  /* of what proved who it is; 0: never */
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
-	uint64_t flush_stamp; /* of the UP_FLUSH that is not answered */
+	uint64_t flush_stamp; /* of the UP_FLUSH or the UP_ASK that is not answered */
 	uint64_t up_bytes;    /* of its records in the up ring, not released */
 	char *close_reason;   /* owned; NULL: none */
 	uint32_t route;
@@ -131,6 +134,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
+	uint32_t asked;	     /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
 	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the first */
 };
 
@@ -178,6 +182,9 @@ struct worker {
 	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
 	struct conn *conns; /* all of them */
 	struct conn *wait_first, *wait_last;
+	struct conn *asking_first, *asking_last;
+	struct auth *auth; /* owned */
+	int secrets;	   /* owned: those of the next PROTO_CONFIG; -1: none */
 	size_t nconns;
 	uint64_t now_ms; /* monotonic, as of this wakeup */
 	uint8_t *read_buf; /* READ_SIZE, shared by all connections */
@@ -260,11 +267,35 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
 bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
 void upgrade_opened(struct conn *c);
 bool upgrade_timeout(struct conn *c);
+/* more: what else the log should say, or NULL. */
+bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
+	const struct log_field *more);
+bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *more);
+/* Who the request says it is, as far as it does. */
+struct http_answer upgrade_named(const struct conn *c, struct handshake_identity *who);
+/* It is he: on to the bridge. */
+bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named);
 #define UPGRADE_ANSWER_MAX 512
 /* The 101 of a request that was checked. Its length; 0: none. */
 size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX]);
 
+/* auth.c */
+struct vault;
+struct auth;
+/* For a configuration, which is borrowed. NULL: err says why. */
+struct auth *auth_new(const struct config *c, const struct vault *keys, char *err, size_t errlen);
+void auth_free(struct auth *a);
+/* By the section of its service (NULL: there is none for it). False: c is gone. */
+bool auth_begin(struct conn *c, const struct config_auth *rule, const struct handshake_identity *who);
+void auth_answered(struct worker *w, const struct down_view *v);
+void auth_forget(struct conn *c);
+void auth_beat(struct worker *w);    /* asks again where it is needed */
+void auth_give_up(struct worker *w); /* nobody will answer any more */
+/* The message is a fresh token, and none for the service. *alive: c is not gone. */
+bool auth_refreshes(struct conn *c, const uint8_t *data, size_t len, bool *alive);
+
 /* session.c: false: c is gone */
+bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len);
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used);
 bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
@@ -289,6 +320,8 @@ bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);
+enum link_put link_put_question(struct conn *c, const char *service, size_t service_len, const char *text);
+uint32_t link_bridge(const struct worker *w); /* the pid of the bridge that runs, or ran last */
 void link_reclaim(struct worker *w);
 void link_wait(struct conn *c);
 void link_unwait(struct conn *c);
@@ -375,6 +408,7 @@ void sections_on_tls(void *arg, const void *body, int fd);
 void sections_on_tickets(void *arg, const void *body, int fd);
 
 /* reconf.c: what the master says during a reload */
+void reconf_on_secrets(void *arg, const void *body, int fd);
 void reconf_on_config(void *arg, const void *body, int fd);
 void reconf_on_listen(void *arg, const void *body, int fd);
 void reconf_on_unlisten(void *arg, const void *body, int fd);

@@ -39,6 +39,7 @@ struct handshake {
 	size_t len, cap;
 	size_t value; /* where the last header's value begins */
 	size_t path, query, authority, headers, headers_end;
+	char protocol[65]; /* of the answer; "" : none */
 	char small[];
 };
 
@@ -449,6 +450,19 @@ void handshake_each(const struct handshake *h, const char *name,
 		return;
 	while ((value = handshake_next(h, name, value)) != NULL)
 		fn(value, arg);
+}
+
+void handshake_choose(struct handshake *h, const char *protocol)
+{
+	size_t n = strlen(protocol);
+
+	if (n < sizeof(h->protocol))
+		memcpy(h->protocol, protocol, n + 1);
+}
+
+const char *handshake_chosen(const struct handshake *h)
+{
+	return h->protocol[0] ? h->protocol : NULL;
 }
 
 struct http_answer handshake_answer(const struct handshake *h)

@@ -51,8 +51,8 @@ static struct http_answer token_decode_path(const char *s, size_t len, char *out
 	return fine;
 }
 
-/* p: what follows "/ws/", not empty. */
-static struct http_answer from_path(const char *p, struct handshake_identity *id)
+/* p: what follows "/ws/", not empty. partial: the user may be missing. */
+static struct http_answer from_path(const char *p, bool partial, struct handshake_identity *id)
 {
 	size_t service = strcspn(p, "/"), user;
 	struct http_answer a;
@@ -64,7 +64,7 @@ static struct http_answer from_path(const char *p, struct handshake_identity *id
 	if (p[service + 1 + user] == '/' && p[service + 1 + user + 1] != '\0')
 		return unknown_path;
 	a = token_decode_path(p, service, id->service, &id->service_len);
-	if (a.status)
+	if (a.status || (partial && user == 0))
 		return a;
 	return token_decode_path(p + service + 1, user, id->user, &id->user_len);
 }
@@ -128,9 +128,24 @@ static void cookie_header(const char *s, void *arg)
 	}
 }
 
-static struct http_answer from_cookies(const struct handshake *h,
-	const struct identity_rules *rules, struct handshake_identity *id)
+static struct http_answer take(const struct cookie *c, char out[TOKEN_BYTES], size_t *len)
 {
+	if (!c->value)
+		return fine;
+	if (c->len == 0)
+		return bad_token("service or user is empty");
+	if (c->len > TOKEN_BYTES)
+		return bad_token("service or user is longer than 128 bytes");
+	memcpy(out, c->value, c->len);
+	*len = c->len;
+	return fine;
+}
+
+static struct http_answer from_cookies(const struct handshake *h,
+	const struct identity_rules *rules, bool partial, struct handshake_identity *id)
+{
+	struct http_answer a;
+
 	struct jar jar = {
 		.service = {.name = rules->service_cookie},
 		.user = {.name = rules->user_cookie},
@@ -146,18 +161,11 @@ static struct http_answer from_cookies(const struct handshake *h,
 		jar.user.value = rules->cert_user;
 		jar.user.len = rules->cert_user_len;
 	}
-	if (!jar.service.value || !jar.user.value)
+	if (!partial && (!jar.service.value || !jar.user.value))
 		return (struct http_answer){401, "no identity: service and user are not known",
 			"WWW-Authenticate: Cookie realm=\"wsgate\"\r\n"};
-	if (jar.service.len == 0 || jar.user.len == 0)
-		return bad_token("service or user is empty");
-	if (jar.service.len > TOKEN_BYTES || jar.user.len > TOKEN_BYTES)
-		return bad_token("service or user is longer than 128 bytes");
-	memcpy(id->service, jar.service.value, jar.service.len);
-	memcpy(id->user, jar.user.value, jar.user.len);
-	id->service_len = jar.service.len;
-	id->user_len = jar.user.len;
-	return fine;
+	a = take(&jar.service, id->service, &id->service_len);
+	return a.status ? a : take(&jar.user, id->user, &id->user_len);
 }
 
 static struct http_answer from_cert(
@@ -174,15 +182,15 @@ static struct http_answer from_cert(
 		id->user_len = rules->cert_user_len;
 		return a;
 	}
-	a = from_path(p, id);
+	a = from_path(p, false, id);
 	if (!a.status && (id->user_len != rules->cert_user_len ||
 				 memcmp(id->user, rules->cert_user, id->user_len) != 0))
 		return (struct http_answer){403, "the certificate is another user's", ""};
 	return a;
 }
 
-struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules,
-	struct handshake_identity *id)
+static struct http_answer identify(const struct handshake *h, const struct identity_rules *rules,
+	bool partial, struct handshake_identity *id)
 {
 	const char *path = handshake_path(h);
 
@@ -190,11 +198,23 @@ struct http_answer handshake_identify(const struct handshake *h, const struct id
 	if (strncmp(path, "/ws", 3) != 0 || (path[3] != '\0' && path[3] != '/'))
 		return unknown_path;
 	if (path[3] == '\0' || path[4] == '\0')
-		return from_cookies(h, rules, id);
+		return from_cookies(h, rules, partial, id);
 	if (rules->cert_user)
 		return from_cert(path + 4, rules, id);
-	if (!rules->path && rules->cert)
+	if (!rules->path && rules->cert && !partial)
 		return (struct http_answer){401, "no identity: a client certificate is needed",
 			"WWW-Authenticate: Mutual realm=\"wsgate\"\r\n"};
-	return rules->path ? from_path(path + 4, id) : unknown_path;
+	return rules->path || rules->cert ? from_path(path + 4, partial, id) : unknown_path;
+}
+
+struct http_answer handshake_identify(const struct handshake *h, const struct identity_rules *rules,
+	struct handshake_identity *id)
+{
+	return identify(h, rules, false, id);
+}
+
+struct http_answer handshake_named(const struct handshake *h, const struct identity_rules *rules,
+	struct handshake_identity *id)
+{
+	return identify(h, rules, true, id);
 }

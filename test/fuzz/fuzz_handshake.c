@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wsgate/credential.h>
 #include <wsgate/handshake.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,6 +49,27 @@ static size_t say_answer(struct outcome *o, size_t at, const struct http_answer 
 	return say(o, at, out);
 }
 
+static void judge_credentials(const struct handshake *h)
+{
+	static const char *const places[] = {"protocol", "query", "cookie", "bearer"};
+	static const char *const names[] = {"Cookie", "Origin"};
+	static const struct credential_rules rules = {places, 4, "user", "x", "c"};
+	static const struct callout_question q = {"s", "u", 1, 1, "::1", names, 2};
+	char token[64], protocol[65], *text = callout_ask(h, &q);
+	struct callout_said said;
+	bool by_protocol;
+
+	if (credential_find(h, &rules, token, sizeof(token), &by_protocol) == CREDENTIAL_FOUND)
+		check(strlen(token) < sizeof(token));
+	if (credential_protocol(h, "c", protocol))
+		check(protocol[0] && protocol[0] != 'c' && !strpbrk(protocol, " ,\r\n"));
+	check(text && !strchr(text, '\n'));
+	check(!callout_parse(text, strlen(text), &said));
+	(void)callout_parse(handshake_query(h), strlen(handshake_query(h)), &said);
+	(void)credential_refresh(handshake_query(h), strlen(handshake_query(h)), token, sizeof(token));
+	free(text);
+}
+
 static void judge(const struct handshake *h, struct outcome *o)
 {
 	static const struct identity_rules rules = {
@@ -72,6 +94,7 @@ static void judge(const struct handshake *h, struct outcome *o)
 		check(id.service_len > 0 && id.service_len <= sizeof(id.service));
 		check(id.user_len > 0 && id.user_len <= sizeof(id.user));
 	}
+	judge_credentials(h);
 	at = say_answer(o, at, &a);
 	if (!a.status) {
 		check(handshake_accept(h, "x", out, sizeof(out)) > 0);

@@ -175,6 +175,16 @@ static void on_closed(void *owner)
 	((struct rig_queue *)owner)->closed = true;
 }
 
+static void on_answered(void *arg, void *tag, enum broker_answer a, const char *data, size_t len)
+{
+	struct rig *r = arg;
+
+	r->answered++;
+	r->answer = a;
+	r->answer_tag = tag;
+	snprintf(r->answer_text, sizeof(r->answer_text), "%.*s", (int)len, data ? data : "");
+}
+
 static const struct broker_events events = {
 	.connected = on_connected,
 	.lost = on_lost,
@@ -183,6 +193,7 @@ static const struct broker_events events = {
 	.reread = on_reread,
 	.published = on_published,
 	.closed = on_closed,
+	.answered = on_answered,
 };
 
 /* ---- the rig ---- */

@@ -50,6 +50,10 @@ struct rig {
 	char refused[640];
 	int published;
 	enum broker_result result;
+	int answered;
+	enum broker_answer answer;
+	void *answer_tag;
+	char answer_text[64];
 };
 
 void rig_server_start(struct rig_server *s);

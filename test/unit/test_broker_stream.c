@@ -320,7 +320,7 @@ static void least_permissions(void **state)
 {
 	struct rig *r = rig_up(
 		"authorization { users = [ { user: admin, password: pw },\n"
-		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\",\n"
+		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\", \"wsauth.>\",\n"
 		"\"$JS.API.STREAM.INFO.websockets\", \"$JS.API.STREAM.CREATE.websockets\",\n"
 		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
 		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.CONSUMER.LIST.websockets\" ],\n"
@@ -340,6 +340,11 @@ static void least_permissions(void **state)
 	rig_until(r, rig_stored(r) == 0);
 	assert_int_equal(rig_publish(r, "ann", "id-1", "x", 1), BROKER_STORED);
 	rig_close(q);
+	assert_true(broker_ask(r->broker, "a.b", 3, "{}", r));
+	rig_until(r, r->answered == 1);
+	assert_int_equal(r->answer, BROKER_NOBODY);
+	assert_ptr_equal(r->answer_tag, r);
+	assert_true(rig_logged("wsauth.a%2Eb"));
 	assert_false(rig_logged("does not let"));
 	rig_free(r);
 }

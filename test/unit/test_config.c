@@ -16,6 +16,8 @@
 #include <cmocka.h>
 #include <wsgate/config.h>
 #include <wsgate/option.h>
+#include "../../src/base/conauth.h"
+
 #define DIR_PATH "test/unit/config/"
 #define EMPTY DIR_PATH "empty.conf"
 
@@ -70,6 +72,16 @@ static struct config *load(const char *file, char *err, size_t errlen)
 	return load_with(file, NULL, 0, err, errlen);
 }
 
+static void print_different(
+	const void *c, const void *d, const struct option *o, const char *indent, FILE *f)
+{
+	if (option_equal(c, d, o))
+		return;
+	fprintf(f, "%s%s = ", indent, o->key);
+	option_print(c, o, f);
+	putc('\n', f);
+}
+
 static void print_tls(const struct config_tls *t, FILE *f)
 {
 	char err[1024];
@@ -80,11 +92,7 @@ static void print_tls(const struct config_tls *t, FILE *f)
 		struct config_tls d = {.listen = NULL};
 
 		assert_int_equal(option_set_text(&d, o, o->def, err, sizeof(err)), 0);
-		if (!option_equal(t, &d, o)) {
-			fprintf(f, "  %s = ", o->key);
-			option_print(t, o, f);
-			putc('\n', f);
-		}
+		print_different(t, &d, o, "  ", f);
 		option_clear(&d, o);
 	}
 }
@@ -99,15 +107,19 @@ static char *differences(const struct config *c)
 
 	assert_non_null(d);
 	assert_non_null(f);
-	for (i = 0; i < option_count; i++) {
-		if (option_equal(c, d, &option_table[i]))
-			continue;
-		fprintf(f, "%s = ", option_table[i].key);
-		option_print(c, &option_table[i], f);
-		putc('\n', f);
-	}
+	for (i = 0; i < option_count; i++)
+		print_different(c, d, &option_table[i], "", f);
 	for (i = 0; i < c->ntls; i++)
 		print_tls(&c->tls[i], f);
+	for (i = 0; i < c->nauth; i++) {
+		struct config_auth none = {.service = NULL};
+
+		fprintf(f, "auth %s\n", c->auth[i].service);
+		assert_int_equal(conauth_defaults(&none), 0);
+		for (size_t k = 0; k < option_auth_count; k++)
+			print_different(&c->auth[i], &none, &option_auth_table[k], "\t", f);
+		conauth_clear(&none);
+	}
 	fclose(f);
 	config_free(d);
 	return text;
@@ -217,7 +229,8 @@ static void test_golden(void **state)
 static void test_print_loads_back(void **state)
 {
 	static const char *const files[] = {EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
-		DIR_PATH "tls.conf", DIR_PATH "no_browser.conf", "etc/wsgate.conf"};
+		DIR_PATH "tls.conf", DIR_PATH "auth.conf", DIR_PATH "no_browser.conf",
+		"etc/wsgate.conf"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
 	size_t i;
 
@@ -278,12 +291,14 @@ static const char *keep(const char *name, const char *text)
 	return p;
 }
 
-static const char pem[] = "-----BEGIN CERTIFICATE-----\nAA\\\"${HOME}==\r\n-----END CERTIFICATE-----\n";
+static const char pem[] =
+	"-----BEGIN CERTIFICATE-----\nAA\\\"${HOME}==\r\n-----END CERTIFICATE-----\n";
 
 static void test_secrets(void **state)
 {
 	char err[1024] = "", sets[3][128], *text, path[] = "/tmp/test_config.XXXXXX";
-	const char *v[] = {"broker.user=me", sets[0], sets[1], "broker.url=nats://me:geheim@a,tls://b"};
+	const char *v[] = {
+		"broker.user=me", sets[0], sets[1], "broker.url=nats://me:geheim@a,tls://b"};
 	struct config_source src = {.sets = v, .nsets = 4};
 	struct config *c, *d;
 	FILE *f;
@@ -347,7 +362,8 @@ static void test_secrets_refused(void **state)
 	refused("broker.user=a", "broker.token=geheim", "one way to log in is enough");
 	refused("broker.nkey_file=/x", "broker.credentials_file=/x", "one way to log in is enough");
 	refused("workers=1", "broker.password=geheim", "without broker.user");
-	refused("workers=1", "broker.tls_key=/x", "-o: broker.tls_key: tls_certificate and tls_key go");
+	refused("workers=1", "broker.tls_key=/x",
+		"-o: broker.tls_key: tls_certificate and tls_key go");
 	refused("workers=1", "broker.nkey=SU", "no such key");
 	refused("workers=1", "broker.token_file=/nonexistent", "cannot be read (No such file");
 	refused("workers=1", "broker.token_file=/tmp", "cannot be read");
@@ -430,10 +446,12 @@ static void test_sets(void **state)
 		{"proxy.networks=10.0.0.1/8",
 			"-o: proxy.networks: \"10.0.0.1/8\" must be an address or a network like "
 			"10.0.0.0/8, with no bits set behind its prefix"},
-		{"proxy.forwarded=forwarded", "-o: proxy.forwarded: from nobody: name the proxies in "
-					      "proxy.networks, or leave it out"},
-		{"limits.idle_timeout=10ms", "-o: limits.idle_timeout: \"10ms\" is out of range; it "
-					     "must be 1s to 365d, or 0 for none"},
+		{"proxy.forwarded=forwarded",
+			"-o: proxy.forwarded: from nobody: name the proxies in "
+			"proxy.networks, or leave it out"},
+		{"limits.idle_timeout=10ms",
+			"-o: limits.idle_timeout: \"10ms\" is out of range; it "
+			"must be 1s to 365d, or 0 for none"},
 		{"user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing "
 			      "quote missing?"},
 	};
@@ -543,7 +561,8 @@ static void test_short_buffer(void **state)
  * no crash. */
 static void test_no_memory(void **state)
 {
-	static const char *const files[] = {DIR_PATH "all_keys.conf", DIR_PATH "tls.conf"};
+	static const char *const files[] = {
+		DIR_PATH "all_keys.conf", DIR_PATH "tls.conf", DIR_PATH "auth.conf"};
 	static const char *const sets[] = {"listen=a:1,b:2"};
 	char err[1024];
 	struct config *c;
@@ -584,9 +603,19 @@ static void test_workers(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden), cmocka_unit_test(test_print_loads_back), cmocka_unit_test(test_secrets), cmocka_unit_test(test_secrets_refused), cmocka_unit_test(test_order),
-		cmocka_unit_test(test_environment_faults), cmocka_unit_test(test_sets), cmocka_unit_test(test_descriptor), cmocka_unit_test(test_verbose), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_short_buffer), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_workers),
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_print_loads_back),
+		cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_secrets_refused),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_environment_faults),
+		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_verbose),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_short_buffer),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_workers),
 	};
 
 	unsetenv("NATS_BROKER_URL");

@@ -192,12 +192,48 @@ static void test_refused(void **state)
 	}
 }
 
+static void named(const char *target, const char *headers, unsigned want, const char *service,
+	const char *user)
+{
+	struct handshake *h = request(target, headers);
+	struct handshake_identity id;
+
+	assert_int_equal(handshake_named(h, &both, &id).status, want);
+	handshake_free(h);
+	if (want)
+		return;
+	assert_int_equal(id.service_len, strlen(service));
+	assert_memory_equal(id.service, service, id.service_len);
+	assert_int_equal(id.user_len, strlen(user));
+	assert_memory_equal(id.user, user, id.user_len);
+}
+
+static void test_named(void **state)
+{
+	(void)state;
+	named("/ws/a/b/", HOST, 0, "a", "b");
+	named("/ws/a/", HOST "Cookie: user=x\r\n", 0, "a", "");
+	named("/ws/a", HOST, 404, "", "");
+	named("/ws//", HOST, 400, "", "");
+	named("/ws//b", HOST, 400, "", "");
+	named("/ws/a//", HOST, 0, "a", "");
+	named("/ws/a//b", HOST, 404, "", "");
+	named("/ws", HOST, 0, "", "");
+	named("/ws/", HOST "Cookie: service=s\r\n", 0, "s", "");
+	named("/ws/", HOST "Cookie: user=u\r\n", 0, "", "u");
+	named("/ws/", HOST "Cookie: user=u; service=s\r\n", 0, "s", "u");
+	named("/ws/", HOST "Cookie: user=\r\n", 400, "", "");
+	named("/ws/", HOST "Cookie: user=u; user=v\r\n", 400, "", "");
+	named("/x", HOST, 404, "", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_path_length),
 		cmocka_unit_test(test_cookies),
+		cmocka_unit_test(test_named),
 		cmocka_unit_test(test_cookie_length),
 		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_refused),

@@ -20,6 +20,8 @@
 #define MAN_END ".\\\" keys: end\n"
 #define MAN_TLS_BEGIN ".\\\" tls keys: made by test_option --write from the option table\n"
 #define MAN_TLS_END ".\\\" tls keys: end\n"
+#define MAN_AUTH_BEGIN ".\\\" auth keys: made by test_option --write from the option table\n"
+#define MAN_AUTH_END ".\\\" auth keys: end\n"
 
 static const char sample_head[] =
 	"# wsgate.conf: every key of wsgated(8), with its default. wsgate.conf(5) says more.\n"
@@ -32,10 +34,14 @@ static const char sample_tls[] =
 	"\n# TLS: one section for each address.\n"
 	"#tls \"0.0.0.0:8443\" {\n";
 
+static const char sample_auth[] =
+	"\n# Who may be whom: one section for each service, or \"*\" for all that have none.\n"
+	"#auth \"*\" {\n";
+
 /* The default as the file has it. The caller frees. */
 static char *default_text(const struct option *o)
 {
-	struct config c;
+	struct config c; /* larger than the other structs that keys are of */
 	char *text = NULL, err[400];
 	size_t len = 0;
 	FILE *f;
@@ -115,6 +121,16 @@ static void make_sample(FILE *f)
 	for (i = 0; i < option_tls_count; i++)
 		sample_tls_key(&option_tls_table[i], f);
 	fputs("#}\n", f);
+	fputs(sample_auth, f);
+	for (i = 0; i < option_auth_count; i++) {
+		const struct option *o = &option_auth_table[i];
+		char *def = default_text(o);
+
+		fprintf(f, "#\t# %s\n#\t%s = %s\n", o->help, leaf(o),
+			strcmp(leaf(o), "keys") == 0 ? "{\"/etc/wsgate/keys.json\"}" : def);
+		free(def);
+	}
+	fputs("#}\n", f);
 }
 
 /* A text as an argument of an mdoc macro or as text: no macro, no escape. */
@@ -164,6 +180,23 @@ static void make_man_tls(FILE *f)
 		if (o->def[0] != '\0')
 			fprintf(f, " No = Li %s", def);
 		fprintf(f, "\n%s.\n", o->help);
+		free(def);
+	}
+}
+
+static void make_man_auth(FILE *f)
+{
+	size_t i;
+
+	for (i = 0; i < option_auth_count; i++) {
+		const struct option *o = &option_auth_table[i];
+		char *def = default_text(o);
+
+		fprintf(f, ".It Ic %s No = Li ", leaf(o));
+		man_text(def, f);
+		fprintf(f, "\n.Pq reload\n");
+		man_text(o->help, f);
+		fputs(".\n", f);
 		free(def);
 	}
 }
@@ -293,6 +326,8 @@ static void test_every_field(void **state)
 	}
 	memset(covered + offsetof(struct config, ntls), 1, sizeof(size_t));
 	memset(covered + offsetof(struct config, tls), 1, sizeof(struct config_tls *));
+	memset(covered + offsetof(struct config, nauth), 1, sizeof(size_t));
+	memset(covered + offsetof(struct config, auth), 1, sizeof(struct config_auth *));
 	for (i = 0; i < sizeof(covered); i++) {
 		gap = covered[i] ? 0 : gap + 1;
 		assert_true(gap < 8);
@@ -369,7 +404,7 @@ static void test_sample_uncommented(void **state)
 	while (fgets(line, sizeof(line), in)) {
 		char *hash = strchr(line, '#');
 
-		if (strncmp(line, "#tls \"", 6) == 0)
+		if (strncmp(line, "#tls \"", 6) == 0 || strncmp(line, "#auth", 5) == 0)
 			break;
 		if (hash && hash[1] != ' ' && strstr(hash, " = ")) {
 			*hash = ' ';
@@ -398,6 +433,11 @@ static void test_man(void **state)
 	free(want);
 	got = between(text, MAN_TLS_BEGIN, MAN_TLS_END);
 	want = made(make_man_tls);
+	assert_string_equal(got, want);
+	free(got);
+	free(want);
+	got = between(text, MAN_AUTH_BEGIN, MAN_AUTH_END);
+	want = made(make_man_auth);
 	assert_string_equal(got, want);
 	free(got);
 	free(want);
@@ -516,6 +556,7 @@ int main(int argc, char **argv)
 		write_sample();
 		write_man(MAN_BEGIN, MAN_END, make_man_keys);
 		write_man(MAN_TLS_BEGIN, MAN_TLS_END, make_man_tls);
+		write_man(MAN_AUTH_BEGIN, MAN_AUTH_END, make_man_auth);
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,24 +54,30 @@ test_table_SRC = \
 UNIT_TESTS += test_config
 $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
 test_config_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
+	src/base/conftext.c \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c
 
 UNIT_TESTS += test_option
 test_option_SRC = \
+	src/base/conauth.c \
 	src/base/confile.c \
+	src/base/conftext.c \
 	src/base/config.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
+	src/base/option_auth.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c
@@ -174,6 +180,7 @@ MASTER_RIG_SRC = \
 	src/master/handover.c \
 	src/master/hear.c \
 	src/master/inherit.c \
+	src/master/keyring.c \
 	src/master/listen.c \
 	src/master/master.c \
 	src/master/notify.c \
@@ -183,7 +190,9 @@ MASTER_RIG_SRC = \
 	src/master/said.c \
 	src/master/segment.c \
 	src/master/upgrade.c \
-	src/master/will.c
+	src/master/will.c \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c
 UNIT_TESTS += test_child test_handover test_upgrade
 test_child_SRC = $(MASTER_RIG_SRC)
 test_handover_SRC = $(MASTER_RIG_SRC)
@@ -232,3 +241,22 @@ UNIT_TESTS += test_tlsctx
 test_tlsctx_SRC = \
 	$(BASE_SRC) \
 	$(TLS_SRC)
+UNIT_TESTS += test_jwt
+test_jwt_SRC = \
+	src/ws/jwt.c \
+	src/ws/jwt_keys.c
+
+UNIT_TESTS += test_credential
+test_credential_SRC = \
+	$(HANDSHAKE_SRC) \
+	src/ws/callout.c \
+	src/ws/credential.c \
+	src/ws/utf8.c
+
+UNIT_TESTS += test_vault
+test_vault_SRC = \
+	src/base/vault.c
+
+UNIT_TESTS += test_callout_cache
+test_callout_cache_SRC = \
+	src/worker/callout_cache.c

@@ -15,15 +15,18 @@ function value(v) {
 	return typeof v === 'number' ? String(v) : quote(v);
 }
 
-// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf. tls: { "address": { … } }
+function section(head, keys) {
+	return `${head} {\n${Object.entries(keys).map(([k, v]) => `\t${k} = ${value(v)}\n`).join('')}}\n`;
+}
+
+// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf; auth: { chat: { … } } is a section auth "chat", and so with tls.
 export function configText(conf) {
 	let out = '';
 	for (const [k, v] of Object.entries(conf)) {
-		if (k === 'tls') {
-			for (const [title, section] of Object.entries(v)) out += configText({ [`tls ${quote(title)}`]: section });
+		if (k === 'auth' || k === 'tls') {
+			for (const [title, keys] of Object.entries(v)) out += section(`${k} ${quote(title)}`, keys);
 		} else if (v !== null && typeof v === 'object' && !Array.isArray(v)) {
-			const inner = Object.entries(v).map(([kk, vv]) => `\t${kk} = ${value(vv)}\n`).join('');
-			out += `${k} {\n${inner}}\n`;
+			out += section(k, v);
 		} else {
 			out += `${k} = ${value(v)}\n`;
 		}

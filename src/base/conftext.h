@@ -1,0 +1,18 @@
+/*
+ * conftext: a configuration file's text, before libconfuse sees it. Private to confile.
+ */
+#ifndef WSGATE_BASE_CONFTEXT_H
+#define WSGATE_BASE_CONFTEXT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Reads all of it; buf has room for max + 1 bytes. Its length; or -1 with errno, EFBIG: over max.
+ */
+ssize_t conftext_slurp(int fd, char *buf, size_t max) __attribute__((warn_unused_result));
+/* Blanks all comments, but for their line ends. NULL; or where one begins that has no end. */
+char *conftext_blank_comments(char *s) __attribute__((warn_unused_result));
+/* The number of the line in which `at` is. */
+int conftext_line(const char *s, const char *at);
+
+#endif

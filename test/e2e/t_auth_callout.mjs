@@ -1,0 +1,235 @@
+// A service says who may come in: allowed, refused, late, silent, nonsense, remembered, and while processes die.
+import { test, assert, until, stays } from './lib/scenario.mjs';
+import { Client } from './lib/client.mjs';
+import { recv } from './lib/nats.mjs';
+
+const rules = { type: 'callout', headers: ['Authorization', 'X-Who'], timeout: '2s' };
+
+// answer(question, subject) -> an object, a text, or undefined for silence. Returns what was asked.
+function service(bus, subject, answer) {
+	const asked = [];
+	bus.nc.subscribe(subject, {
+		callback: (_, m) => {
+			const q = JSON.parse(Buffer.from(m.data).toString());
+			asked.push(q);
+			const a = answer(q, m.subject);
+			if (a !== undefined) m.respond(Buffer.from(typeof a === 'string' ? a : JSON.stringify(a)));
+		},
+	});
+	return bus.nc.flush().then(() => asked);
+}
+
+async function refused(gw, where, status, opts = {}) {
+	const r = await Client.refused(gw.wsUrl(where), opts);
+	assert.equal(r.status, status, r.body);
+	return r;
+}
+
+await test('allowed, and named; what is told', async (t) => {
+	const { gw, bus } = await t.pair({ log: { level: 'trace' }, auth: { '*': rules } });
+	const asked = await service(bus, 'wsauth.>', (q) => ({ allow: true, user: q.user ?? 'alice' }));
+	const c = await t.client(gw, 'chat/?a=%41&b=eyJsecret', { headers: { Authorization: 'Bearer eyJtoken', 'X-Who': 'me', 'X-Other': 'no' } });
+	assert.deepEqual(asked, [{
+		service: 'chat', path: '/ws/chat/', query: 'a=%41&b=eyJsecret', address: '127.0.0.1',
+		headers: { Authorization: ['Bearer eyJtoken'], 'X-Who': ['me'] },
+	}]);
+	await bus.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
+	await t.client(gw, 'a.b/bob');
+	assert.deepEqual([asked[1].service, asked[1].user], ['a.b', 'bob']);
+	await t.client(gw, '', { cookies: { service: 'chat', user: 'carol' } });
+	assert.deepEqual([asked[2].service, asked[2].user, asked[2].path], ['chat', 'carol', '/ws/']);
+	await t.client(gw, 'chat/', { headers: { 'X-Who': Buffer.from([0xe9, 0x22]).toString('latin1') } });
+	assert.deepEqual(asked[3].headers, { 'X-Who': ['é"'] });
+	await refused(gw, '', 401);
+	assert.ok(!gw.log().includes('eyJ'), 'no credentials in the log');
+});
+
+await test('the subject has the service in it, encoded', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': rules } });
+	const subjects = [];
+	await service(bus, 'wsauth.>', (q, subject) => subjects.push(subject) && { allow: true });
+	await t.client(gw, 'a.b%20c%2A/bob');
+	assert.deepEqual(subjects, ['wsauth.a%2Eb%20c%2A']);
+});
+
+await test('refused, with a status and a reason', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': rules } });
+	const answers = {
+		plain: { allow: false }, login: { allow: false, status: 401, reason: 'log in first' },
+		many: { allow: false, status: 429 }, long: { allow: false, reason: `two\nlines ${'x'.repeat(900)}` },
+		other: { allow: true, user: 'somebody' }, nobody: { allow: true }, old: { allow: true, user: 'old', expires: 1000 },
+	};
+	await service(bus, 'wsauth.chat', (q) => answers[q.user ?? 'nobody']);
+	assert.match((await refused(gw, 'chat/plain', 403)).body, /not allowed/);
+	const login = await refused(gw, 'chat/login', 401);
+	assert.equal(login.body, 'log in first\n');
+	assert.match(login.headers['www-authenticate'], /^Bearer/);
+	assert.ok((await refused(gw, 'chat/many', 429)).headers['retry-after'] > 0);
+	assert.match((await refused(gw, 'chat/long', 403)).body, /^two\?lines x+\n$/);
+	await refused(gw, 'chat/other', 403); // the path names another user than the answer
+	await refused(gw, 'chat/', 502);
+	await refused(gw, 'chat/old', 401);
+});
+
+await test('late 504, rubbish 502, nobody 502', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '500ms' } } });
+	await refused(gw, 'chat/alice', 502);
+	const rubbish = ['', 'hello', '[]', '{}', '{"allow":1}', '{"allow":true,"user":""}', '{"allow":true,"user":7}', '{"allow":false,"status":200}',
+		'{"allow":true,"expires":"soon"}', '{"allow":true,"allow":false}', `{"allow":true,"x":"${'x'.repeat(5000)}"}`, '\xff\xfe'];
+	let n = 0;
+	await service(bus, 'wsauth.chat', () => rubbish[n++]);
+	for (let i = 0; i < rubbish.length; i++) await refused(gw, 'chat/alice', 502);
+	await refused(gw, 'chat/alice', 504);
+	await stays('the gateway', () => gw.proc.exit === null, 300);
+});
+
+await test('remembered as long as the answer says, for the same request alone', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, auth: { '*': rules } });
+	const asked = await service(bus, 'wsauth.chat', (q) => ({ allow: q.user !== 'eve', cache: q.user === 'short' ? 1 : 60 }));
+	for (let i = 0; i < 3; i++) await t.client(gw, 'chat/alice');
+	for (let i = 0; i < 3; i++) await refused(gw, 'chat/eve', 403);
+	assert.deepEqual(asked.map((q) => q.user), ['alice', 'eve']);
+	await t.client(gw, 'chat/alice', { headers: { 'X-Who': 'another' } });
+	assert.equal(asked.length, 3);
+	await t.client(gw, 'chat/short');
+	await until('a second question', async () => {
+		(await t.client(gw, 'chat/short')).terminate();
+		return asked.length > 4;
+	});
+	assert.equal((await gw.ctl('reload')).code, 0);
+	await t.client(gw, 'chat/alice');
+	assert.equal(asked.at(-1).user, 'alice');
+});
+
+await test('what expires ends with 3000', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': rules } });
+	await service(bus, 'wsauth.chat', () => ({ allow: true, expires: Math.floor(Date.now() / 1000) + 2 }));
+	const c = await t.client(gw, 'chat/alice');
+	assert.equal((await c.ended()).code, 3000);
+});
+
+await test('a bridge that is killed meanwhile: its successor asks again', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	let silent = true;
+	const asked = await service(bus, 'wsauth.chat', () => (silent ? undefined : { allow: true }));
+	const coming = Promise.all(Array.from({ length: 10 }, (_, i) => t.client(gw, `chat/u${i}`)));
+	await until('ten questions', () => asked.length === 10);
+	silent = false;
+	await gw.murder('bridge');
+	const clients = await coming;
+	for (const c of clients) await c.ping();
+});
+
+await test('a broker that is away for a moment: asked when it is back', async (t) => {
+	const { nats, gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	await nats.stop();
+	await until('its loss', () => /the broker is away/.test(gw.log()));
+	const coming = t.client(gw, 'chat/alice');
+	await nats.start();
+	await (await coming).ping();
+});
+
+await test('many at a time, some who do not wait', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	const impatient = Array.from({ length: 50 }, async (_, i) => {
+		const r = await t.raw(gw);
+		await r.write(`GET /ws/chat/i${i} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
+		r.destroy();
+	});
+	const all = await Promise.all(Array.from({ length: 200 }, (_, i) => t.client(gw, `chat/u${i}`)));
+	await Promise.all(impatient);
+	await Promise.all(all.map((c) => c.ping()));
+});
+
+await test('not allowed by the broker: 502, and a hint in the log', async (t) => {
+	const nats = await t.nats({
+		login: 'gate:secret',
+		conf: `authorization { users = [
+			{ user: "all", password: "secret" },
+			{ user: "gate", password: "secret", permissions: { publish: { allow: ">", deny: ["wsauth.>"] } } }
+		] }`,
+	});
+	const gw = await t.gateway(nats, { config: { auth: { '*': rules } } });
+	await refused(gw, 'chat/alice', 502);
+	assert.match(gw.log(), /PERMISSIONS in wsgate\(7\)/);
+});
+
+// What PERMISSIONS in wsgate(7) lists, and no more.
+await test('with the permissions that the page lists', async (t) => {
+	const nats = await t.nats({
+		login: 'gate:secret',
+		conf: `authorization { users = [
+			{ user: "all", password: "secret" },
+			{ user: "auth", password: "secret", permissions: { subscribe: ["wsauth.>"], publish: ["_INBOX.>"] } },
+			{ user: "gate", password: "secret", permissions: { publish: [ "ws.send.>", "wsdead.>", "wsauth.>",
+				"$JS.API.STREAM.INFO.websockets", "$JS.API.STREAM.CREATE.websockets", "$JS.API.STREAM.UPDATE.websockets",
+				"$JS.API.STREAM.MSG.DELETE.websockets", "$JS.API.DIRECT.GET.websockets",
+				"$JS.API.CONSUMER.LIST.websockets", "$JS.API.STREAM.NAMES" ],
+				subscribe: [ "wslive.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.*.websockets" ] } }
+		] }`,
+	});
+	const [bus, all] = [await nats.connect({ user: 'auth', pass: 'secret' }), await nats.connect({ user: 'all', pass: 'secret' })];
+	const gw = await t.gateway(nats, { config: { auth: { '*': rules } } });
+	await service(bus, 'wsauth.>', () => ({ allow: true }));
+	const c = await t.client(gw, 'chat/alice');
+	await all.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
+	await c.send('up');
+	await all.storedAll('ws.send.chat.alice', 1);
+	assert.doesNotMatch(gw.log(), /does not let/);
+});
+
+await test('questions that wait while the worker or the program is replaced', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	const waiting = [];
+	bus.nc.subscribe('wsauth.chat', { callback: (_, m) => waiting.push(m) });
+	await bus.nc.flush();
+	const coming = Array.from({ length: 10 }, (_, i) => t.client(gw, `chat/u${i}`));
+	await until('ten questions', () => waiting.length === 10);
+	gw.config.workers = 1;
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
+	for (const m of waiting) m.respond('{"allow":true}');
+	for (const c of await Promise.all(coming)) await c.ping();
+	await until('one worker', () => !gw.pid('worker 1'));
+	const late = Array.from({ length: 5 }, (_, i) => Client.refused(gw.wsUrl(`chat/v${i}`)));
+	await until('five more', () => waiting.length === 15);
+	gw.signal('SIGUSR2');
+	for (const r of await Promise.all(late)) {
+		assert.equal(r.status, 503); // at once: nobody would answer
+		assert.ok(r.headers['retry-after'] > 0);
+	}
+	await gw.replaced();
+	for (const c of await Promise.all(coming)) await c.ping();
+});
+
+await test('no room to ask: 503', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, max_message: '16k', auth: { open: { type: 'none' }, '*': { ...rules, timeout: '300ms' } } });
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	const clients = await Promise.all(Array.from({ length: 12 }, (_, i) => t.client(gw, `open/u${i}`)));
+	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	let r;
+	await until('a ring that is full', async () => {
+		for (const c of clients) for (let i = 0; i < 500; i++) c.ws.send('x'.repeat(150));
+		r = await Client.refused(gw.wsUrl('chat/alice'));
+		return r.status === 503;
+	});
+	assert.ok(r.headers['retry-after'] > 0);
+	process.kill(gw.pid('bridge'), 'SIGCONT');
+	await until('room again', () => t.client(gw, 'chat/alice').then(() => true, () => false));
+});
+
+await test('a stop answers who waits', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '20s', auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	const asked = await service(bus, 'wsauth.chat', () => undefined);
+	const waiting = Client.refused(gw.wsUrl('chat/alice'));
+	await until('a question', () => asked.length === 1);
+	const before = Date.now();
+	gw.signal('SIGTERM');
+	assert.equal((await waiting).status, 503);
+	assert.equal((await gw.exited()).code, 0);
+	assert.ok(Date.now() - before < 10000);
+});
