@@ -12,6 +12,7 @@
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
 #include "master/certs.h"
+#include "master/confine.h"
 #include "master/keyring.h"
 #include "master/master.h"
 #include "master/will.h"
@@ -172,6 +173,7 @@ static int run(const struct command_line *cl, int will)
 	} else if (open_log(c, cl->foreground) == 0) {
 		if (daemon_cores(c->core_dumps == SWITCH_ON) < 0)
 			log_warn("cannot set whether there are core dumps", kv_errno(errno));
+		confine_look(c->seccomp);
 		config_warn_unused(c);
 		config_warn_open(c);
 		status = master_run(c, &cl->source, cl->foreground, will);

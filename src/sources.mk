@@ -2,6 +2,7 @@
 BASE_SRC = \
 	src/base/conauth.c \
 	src/base/confile.c \
+	src/base/conftext.c \
 	src/base/config.c \
 	src/base/daemon.c \
 	src/base/devlog.c \

@@ -16,7 +16,6 @@
 #include <wsgate/log.h>
 
 #include "certs.h"
-#include "confine.h"
 #include "control.h"
 #include "family.h"
 #include "inherit.h"
@@ -418,7 +417,6 @@ static void master_say(const struct master *m, unsigned long files)
 	log_info("wsgated starts", kv_str("version", WSGATE_VERSION), kv_uint("workers", nslots),
 		kv_uint("max_connections", c->max_connections), kv_uint("open_files", files));
 	listen_say(&m->listeners);
-	confine_look(c->seccomp);
 	if (reach < c->max_connections)
 		log_warn("max_connections cannot be reached: raise the limit of open files, or "
 			 "take more workers",

@@ -11,7 +11,7 @@ await test('valgrind finds nothing', async (t) => {
 	const nats = await t.nats(), bus = await nats.connect(), words = path.join(t.dir, 'valgrind-%p.log');
 	const gw = await t.gateway(nats, {
 		start: false,
-		config: { workers: 2, hang_timeout: '0s', handshake_timeout: '60s', pong_timeout: '60s', drain_timeout: '20s' },
+		config: { workers: 2, seccomp: 'off', hang_timeout: '0s', handshake_timeout: '60s', pong_timeout: '60s', drain_timeout: '20s' },
 		under: ['valgrind', '--quiet', '--leak-check=full', '--show-leak-kinds=definite,indirect', '--errors-for-leak-kinds=definite,indirect',
 			'--error-exitcode=99', `--log-file=${words}`],
 	});

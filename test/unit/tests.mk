@@ -82,6 +82,21 @@ test_option_SRC = \
 	src/base/secrets.c \
 	src/base/value.c
 
+UNIT_TESTS += test_secrets
+test_secrets_SRC = \
+	src/base/conauth.c \
+	src/base/confile.c \
+	src/base/conftext.c \
+	src/base/config.c \
+	src/base/devlog.c \
+	src/base/log.c \
+	src/base/network.c \
+	src/base/option.c \
+	src/base/option_auth.c \
+	src/base/option_table.c \
+	src/base/secrets.c \
+	src/base/value.c
+
 UNIT_TESTS += test_subject
 test_subject_SRC = \
 	src/base/subject.c
