@@ -48,7 +48,7 @@ await test('cut off for a while: TCP brings all of it, both ways, and nobody is 
 	for (const i of numbers(20)) assert.deepEqual(await c.next(), { text: i });
 	assert.deepEqual((await bus.storedAll(send('chat', 'alice'), 20)).map((m) => m.text), numbers(20));
 	await bus.empty(recv('chat', 'alice'));
-	assert.match((await gw.ctl('sessions', 'chat', 'alice')).out, / open /);
+	assert.deepEqual((await gw.sessions('chat', 'alice')).map((s) => s.state), ['open']);
 });
 
 await test('half open: a machine that vanished costs its place until the Pong is missed, not longer', async (t) => {

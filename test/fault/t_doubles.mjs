@@ -12,7 +12,7 @@ async function confirmed(t, { gw, bus }, away) {
 	const pinged = clients.map((c) => new Promise((done) => c.ws.on('ping', () => c.got.length === 3 && done())));
 	clients.forEach((c) => c.ws.pause());
 	for (let i = 0; i < 3; i++) await Promise.all(users.map((u) => bus.publish(recv('chat', u), String(i))));
-	const given = async () => [...(await gw.ctl('status')).out.matchAll(/(\d+) out/g)].reduce((n, m) => n + Number(m[1]), 0);
+	const given = async () => (await gw.figures()).total.messages_out;
 	await until('the workers to write all of it', async () => (await given()) === 3 * users.length);
 	const back = await away();
 	clients.forEach((c) => c.ws.resume());
@@ -51,7 +51,7 @@ await test('confirmed, closed and back while the bridge stands still: nothing co
 	const { back: go, clients } = await confirmed(t, p, () => hold(p.gw.pid('bridge')));
 	await closeAll(clients);
 	const back = comeBack(t, p);
-	const opening = async () => (await p.gw.ctl('sessions')).out.split('\n').filter((l) => / opening /.test(l)).length;
+	const opening = async () => (await p.gw.sessions()).filter((s) => s.state === 'opening').length;
 	await until('the handshakes to wait', async () => (await opening()) === users.length);
 	go();
 	await back;
