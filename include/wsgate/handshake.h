@@ -12,6 +12,8 @@
  *   2. handshake_check(): 405, 426, 400
  *   3. the 401 of 1
  *   4. handshake_origin(): 403
+ * Where credentials name who it is, handshake_named() takes the place of 1, and they are judged
+ * after 4.
  * For other endpoints (echo) 2 and 4 alone, after the caller compared handshake_path().
  */
 #ifndef WSGATE_HANDSHAKE_H

@@ -130,9 +130,7 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 	char err[320];
 	int r;
 
-	if (now.l->trusted ||
-		(now.l->names_only && (o->check == value_check_readable ||
-					      o->check == value_check_readable_or_none))) {
+	if (now.l->trusted || (now.l->names_only && value_is_file(o->check))) {
 		unchecked.check = NULL;
 		o = &unchecked;
 	}

@@ -338,6 +338,12 @@ static bool is_readable(const char *s)
 	return good;
 }
 
+bool value_is_file(const char *(*check)(const char *s))
+{
+	return check == value_check_readable || check == value_check_readable_or_none ||
+	       check == value_check_file;
+}
+
 /* Leaves errno set when that is what is wrong. */
 const char *value_check_readable(const char *s)
 {

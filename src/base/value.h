@@ -33,6 +33,8 @@ const char *value_check_url(const char *s);
 const char *value_check_readable(const char *s);
 const char *value_check_network(const char *s);
 const char *value_check_readable_or_none(const char *s);
+/* Whether a check opens the file that a value names. */
+bool value_is_file(const char *(*check)(const char *s));
 const char *value_check_file(const char *s);
 const char *value_check_token(const char *s);
 const char *value_check_protocol(const char *s);

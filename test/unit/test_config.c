@@ -442,6 +442,22 @@ static void test_short_buffer(void **state)
 	assert_string_equal(err, "/nonexi");
 }
 
+/* wsgatectl is for others than root, too. */
+static void test_no_files(void **state)
+{
+	struct config_source source = {.file = DIR_PATH "auth_key_missing.conf", .file_required = true};
+	char err[1024];
+	struct config *c;
+
+	(void)state;
+	assert_null(config_load(&source, err, sizeof(err)));
+	source.names_only = true;
+	c = config_load(&source, err, sizeof(err));
+	assert_non_null(c);
+	assert_string_equal(c->auth[0].keys.v[0], "/nonexistent/keys.json");
+	config_free(c);
+}
+
 /* Each allocation fails once: a line that says so, nothing left behind (which the sanitizer sees),
  * no crash. */
 static void test_no_memory(void **state)
@@ -497,6 +513,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_verbose),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_short_buffer),
+		cmocka_unit_test(test_no_files),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_workers),
 	};
