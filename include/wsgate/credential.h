@@ -59,11 +59,11 @@ bool credential_refresh(const char *data, size_t len, char *out, size_t outlen);
  */
 struct callout_said {
 	bool allow;
-	char user[128]; /* raw, not terminated */
-	size_t user_len;   /* 0: as the request named it */
+	char user[128];     /* raw, not terminated */
+	size_t user_len;    /* 0: as the request named it */
 	uint64_t expires_s; /* since 1970; 0: never */
 	uint64_t cache_s;
-	unsigned status;	/* 400 … 599 */
+	unsigned status;  /* 400 … 599 */
 	char reason[128]; /* one line of ASCII */
 };
 /* False: it is none. */

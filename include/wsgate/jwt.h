@@ -30,33 +30,34 @@ int jwt_keys_add(struct jwt_keys *k, const void *data, size_t len, char *err, si
 size_t jwt_keys_count(const struct jwt_keys *k);
 
 struct jwt_rules {
-	const char *issuer;		  /* "" : whoever */
-	const char *const *audience;	  /* one of them must be in "aud"; */
-	size_t naudience;		  /* 0: a token for a stated audience is not for us */
+	const char *issuer;          /* "" : whoever */
+	const char *const *audience; /* one of them must be in "aud"; */
+	size_t naudience;            /* 0: a token for a stated audience is not for us */
 	uint64_t leeway_s;
-	const char *service_claim;	  /* "" : tokens say nothing of services */
+	const char *service_claim; /* "" : tokens say nothing of services */
 	const char *user_claim;
-	const char *service;		  /* that was asked for, borrowed */
-	size_t service_len;		  /* 0: none was */
+	const char *service; /* that was asked for, borrowed */
+	size_t service_len;  /* 0: none was */
 };
 
 struct jwt_said {
 	char service[128], user[128]; /* raw tokens, not terminated */
-	size_t service_len, user_len; /* service_len 0: it says nothing of services, and none was asked for */
-	uint64_t expires_s;	      /* since 1970, with the leeway; 0: it does not */
+	size_t service_len,
+		user_len;   /* service_len 0: it says nothing of services, and none was asked for */
+	uint64_t expires_s; /* since 1970, with the leeway; 0: it does not */
 };
 
 enum jwt_verdict {
 	JWT_GOOD,
 	JWT_MALFORMED,
-	JWT_NO_KEY,	   /* none of ours has its kid and its algorithm */
+	JWT_NO_KEY, /* none of ours has its kid and its algorithm */
 	JWT_SIGNATURE,
 	JWT_EXPIRED,
 	JWT_NOT_YET,
 	JWT_ISSUER,
 	JWT_AUDIENCE,
-	JWT_NO_USER,	   /* it names none, or none that can be one */
-	JWT_NO_SERVICE,	   /* it should name one */
+	JWT_NO_USER,       /* it names none, or none that can be one */
+	JWT_NO_SERVICE,    /* it should name one */
 	JWT_OTHER_SERVICE, /* it names others */
 	JWT_VERDICTS
 };

@@ -55,7 +55,8 @@ static bool key_fits(const struct jwt_key *key, const char *alg, const char *kid
 	return strcmp(key->alg, alg) == 0 && (!kid || !key->kid || strcmp(key->kid, kid) == 0);
 }
 
-static enum jwt_verdict verify(const struct jwt_keys *k, const char *token, size_t len, json_t **claims)
+static enum jwt_verdict verify(
+	const struct jwt_keys *k, const char *token, size_t len, json_t **claims)
 {
 	enum jwt_verdict v = JWT_MALFORMED;
 	cjose_err e;
@@ -156,7 +157,8 @@ static bool take(const json_t *j, char out[128], size_t *len)
 static enum jwt_verdict check_names(
 	const json_t *claims, const struct jwt_rules *r, struct jwt_said *out)
 {
-	const json_t *service = *r->service_claim ? json_object_get(claims, r->service_claim) : NULL;
+	const json_t *service =
+		*r->service_claim ? json_object_get(claims, r->service_claim) : NULL;
 
 	if (!take(json_object_get(claims, r->user_claim), out->user, &out->user_len))
 		return JWT_NO_USER;
@@ -166,7 +168,7 @@ static enum jwt_verdict check_names(
 		return JWT_GOOD;
 	if (r->service_len)
 		return has_text(service, r->service, r->service_len) ? JWT_GOOD
-		       : service				     ? JWT_OTHER_SERVICE
+		       : service                                     ? JWT_OTHER_SERVICE
 								     : JWT_NO_SERVICE;
 	if (json_array_size(service) == 1)
 		service = json_array_get(service, 0);
@@ -177,7 +179,8 @@ enum jwt_verdict jwt_check(const struct jwt_keys *k, const struct jwt_rules *r, 
 	size_t len, uint64_t now_s, struct jwt_said *out)
 {
 	json_t *claims = NULL;
-	enum jwt_verdict v = is_compact(token, len) ? verify(k, token, len, &claims) : JWT_MALFORMED;
+	enum jwt_verdict v =
+		is_compact(token, len) ? verify(k, token, len, &claims) : JWT_MALFORMED;
 
 	memset(out, 0, sizeof(*out));
 	if (v == JWT_GOOD)

@@ -16,7 +16,7 @@
 #include "jwt_keys.h"
 
 #define RSA_BITS_MIN 2048 /* RFC 7518 3.3 */
-#define NUMBER_MAX 2048	  /* bytes of a key's number */
+#define NUMBER_MAX 2048   /* bytes of a key's number */
 
 struct alg {
 	const char *name, *crv; /* crv: of an EC key */
@@ -140,8 +140,8 @@ static int kty_of(const json_t *o)
 
 	if (!kty)
 		return 0;
-	return strcmp(kty, "RSA") == 0	 ? CJOSE_JWK_KTY_RSA
-	       : strcmp(kty, "EC") == 0	 ? CJOSE_JWK_KTY_EC
+	return strcmp(kty, "RSA") == 0   ? CJOSE_JWK_KTY_RSA
+	       : strcmp(kty, "EC") == 0  ? CJOSE_JWK_KTY_EC
 	       : strcmp(kty, "oct") == 0 ? CJOSE_JWK_KTY_OCT
 					 : 0;
 }
@@ -191,7 +191,8 @@ static int add_json(struct jwt_keys *k, const char *data, size_t len, char *err,
 	}
 	if (r >= 0 && !kept)
 		r = fail(err, errlen,
-			"no key that can be used: RSA, EC (P-256, P-384, P-521) or oct, for signatures");
+			"no key that can be used: RSA, EC (P-256, P-384, P-521) or oct, for "
+			"signatures");
 	json_decref(doc);
 	return r < 0 ? -1 : 0;
 }

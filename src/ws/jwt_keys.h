@@ -7,7 +7,7 @@
 
 struct jwt_key {
 	cjose_jwk_t *jwk; /* owned */
-	char *kid;	  /* owned; NULL: none */
+	char *kid;        /* owned; NULL: none */
 	const char *alg;
 };
 

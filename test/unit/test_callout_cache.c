@@ -8,7 +8,8 @@
 
 static void test_cache(void **state)
 {
-	struct callout_said yes = {.allow = true, .cache_s = 2}, no = {.status = 403, .cache_s = 60}, never = yes;
+	struct callout_said yes = {.allow = true, .cache_s = 2},
+			    no = {.status = 403, .cache_s = 60}, never = yes;
 	struct callout_cache *cc = NULL;
 	unsigned kept = 0;
 	char q[32];

@@ -59,9 +59,12 @@ static void test_places(void **state)
 	assert_true(by_protocol);
 	finds("/", "Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: wsgate.token.a\r\n", "a");
 	assert_int_equal(find("/", ""), CREDENTIAL_NONE);
-	assert_int_equal(find("/?token", "Cookie: token\r\nAuthorization: Bearer\r\n"), CREDENTIAL_NONE);
-	assert_int_equal(find("/?token=", "Cookie: token=\r\nAuthorization: Bearerx\r\n"), CREDENTIAL_NONE);
-	assert_int_equal(find("/", "Sec-WebSocket-Protocol: wsgate.token., ,\r\n"), CREDENTIAL_NONE);
+	assert_int_equal(
+		find("/?token", "Cookie: token\r\nAuthorization: Bearer\r\n"), CREDENTIAL_NONE);
+	assert_int_equal(
+		find("/?token=", "Cookie: token=\r\nAuthorization: Bearerx\r\n"), CREDENTIAL_NONE);
+	assert_int_equal(
+		find("/", "Sec-WebSocket-Protocol: wsgate.token., ,\r\n"), CREDENTIAL_NONE);
 }
 
 static void test_several(void **state)
@@ -72,8 +75,10 @@ static void test_several(void **state)
 	finds("/?token=a&token=a", "", "a");
 	assert_int_equal(find("/?token=a&token=b", ""), CREDENTIAL_TWICE);
 	assert_int_equal(find("/", "Cookie: token=a; token=b\r\n"), CREDENTIAL_TWICE);
-	assert_int_equal(find("/", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"), CREDENTIAL_TWICE);
-	assert_int_equal(find("/", "Sec-WebSocket-Protocol: wsgate.token.a, wsgate.token.b\r\n"), CREDENTIAL_TWICE);
+	assert_int_equal(find("/", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"),
+		CREDENTIAL_TWICE);
+	assert_int_equal(find("/", "Sec-WebSocket-Protocol: wsgate.token.a, wsgate.token.b\r\n"),
+		CREDENTIAL_TWICE);
 	assert_int_equal(find("/?token=0123456789012345678901234567890", ""), CREDENTIAL_FOUND);
 	assert_int_equal(find("/?token=01234567890123456789012345678901", ""), CREDENTIAL_TOO_LONG);
 }
@@ -127,15 +132,19 @@ static char *ask(const char *target, const char *headers, const char *user)
 
 static void test_question(void **state)
 {
-	char *text = ask("/ws/chat/?q=%41&\"\\", "Cookie: a=b\r\nx-who: 1\r\nX-Who: \xe9\r\nX-Other: 2\r\n", "");
+	char *text = ask("/ws/chat/?q=%41&\"\\",
+		"Cookie: a=b\r\nx-who: 1\r\nX-Who: \xe9\r\nX-Other: 2\r\n", "");
 
 	(void)state;
-	assert_string_equal(text, "{\"service\":\"chat\",\"path\":\"/ws/chat/\",\"query\":\"q=%41&\\\"\\\\\",\"address\":\"::1\","
-				  "\"headers\":{\"Cookie\":[\"a=b\"],\"X-Who\":[\"1\",\"\xc3\xa9\"]}}");
+	assert_string_equal(text,
+		"{\"service\":\"chat\",\"path\":\"/ws/chat/"
+		"\",\"query\":\"q=%41&\\\"\\\\\",\"address\":\"::1\","
+		"\"headers\":{\"Cookie\":[\"a=b\"],\"X-Who\":[\"1\",\"\xc3\xa9\"]}}");
 	free(text);
 	text = ask("/ws", "", "J\xc3\xb6rg");
-	assert_string_equal(text, "{\"service\":\"chat\",\"user\":\"J\xc3\xb6rg\",\"path\":\"/ws\",\"query\":\"\","
-				  "\"address\":\"::1\",\"headers\":{}}");
+	assert_string_equal(text,
+		"{\"service\":\"chat\",\"user\":\"J\xc3\xb6rg\",\"path\":\"/ws\",\"query\":\"\","
+		"\"address\":\"::1\",\"headers\":{}}");
 	free(text);
 }
 
@@ -146,10 +155,12 @@ static bool parse(const char *text, struct callout_said *s)
 
 static void test_answers(void **state)
 {
-	static const char *const bad[] = {"", "x", "[]", "{}", "null", "{\"allow\":1}", "{\"allow\":\"true\"}",
-		"{\"allow\":true,\"user\":\"\"}", "{\"allow\":true,\"user\":1}", "{\"allow\":true,\"expires\":-1}",
-		"{\"allow\":true,\"expires\":\"1\"}", "{\"allow\":true,\"cache\":null}", "{\"allow\":false,\"status\":399}",
-		"{\"allow\":false,\"status\":600}", "{\"allow\":false,\"reason\":1}", "{\"allow\":true,\"allow\":true}",
+	static const char *const bad[] = {"", "x", "[]", "{}", "null", "{\"allow\":1}",
+		"{\"allow\":\"true\"}", "{\"allow\":true,\"user\":\"\"}",
+		"{\"allow\":true,\"user\":1}", "{\"allow\":true,\"expires\":-1}",
+		"{\"allow\":true,\"expires\":\"1\"}", "{\"allow\":true,\"cache\":null}",
+		"{\"allow\":false,\"status\":399}", "{\"allow\":false,\"status\":600}",
+		"{\"allow\":false,\"reason\":1}", "{\"allow\":true,\"allow\":true}",
 		"{\"allow\":true} x"};
 	struct callout_said s;
 	char big[5000];
@@ -158,7 +169,9 @@ static void test_answers(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (parse(bad[i], &s))
 			fail_msg("%s", bad[i]);
-	assert_true(parse("{\"allow\":true,\"user\":\"a\",\"expires\":1.5e9,\"cache\":99999,\"more\":[]}", &s));
+	assert_true(parse(
+		"{\"allow\":true,\"user\":\"a\",\"expires\":1.5e9,\"cache\":99999,\"more\":[]}",
+		&s));
 	assert_true(s.allow && s.user_len == 1 && s.user[0] == 'a');
 	assert_int_equal(s.expires_s, 1500000000);
 	assert_int_equal(s.cache_s, CALLOUT_CACHE_MAX);

@@ -109,8 +109,12 @@ static void refused(const char *text, const char *why)
 
 static struct jwt_rules rules(void)
 {
-	return (struct jwt_rules){.issuer = "", .leeway_s = 30, .service_claim = "service",
-		.user_claim = "sub", .service = "chat", .service_len = 4};
+	return (struct jwt_rules){.issuer = "",
+		.leeway_s = 30,
+		.service_claim = "service",
+		.user_claim = "sub",
+		.service = "chat",
+		.service_len = 4};
 }
 
 /* Takes the token. */
@@ -181,7 +185,8 @@ static void test_claims(void **state)
 		{"{\"sub\":\"\",\"service\":\"chat\"}", JWT_NO_USER},
 		{"{\"sub\":7,\"service\":\"chat\"}", JWT_NO_USER},
 		{"{\"sub\":\"alice\",\"sub\":\"bob\",\"service\":\"chat\"}", JWT_MALFORMED},
-		{"{\"sub\":\"alice\",\"service\":\"chat\",\"exp\":1,\"exp\":1800000000}", JWT_MALFORMED},
+		{"{\"sub\":\"alice\",\"service\":\"chat\",\"exp\":1,\"exp\":1800000000}",
+			JWT_MALFORMED},
 		{"[\"alice\"]", JWT_MALFORMED},
 		{"\"alice\"", JWT_MALFORMED},
 		{"{\"sub\":\"alice\"", JWT_MALFORMED},
@@ -222,12 +227,17 @@ static void test_parties(void **state)
 	r.naudience = 2;
 #define CLAIMS "\"sub\":\"alice\",\"service\":\"chat\""
 	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":\"us\"}")), JWT_GOOD);
-	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":[\"x\",\"them\"]}")), JWT_GOOD);
-	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":[\"x\",7]}")), JWT_AUDIENCE);
-	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":\"u\"}")), JWT_AUDIENCE);
+	assert_int_equal(
+		judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":[\"x\",\"them\"]}")), JWT_GOOD);
+	assert_int_equal(
+		judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":[\"x\",7]}")), JWT_AUDIENCE);
+	assert_int_equal(
+		judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\",\"aud\":\"u\"}")), JWT_AUDIENCE);
 	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"me\"}")), JWT_AUDIENCE);
-	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":\"you\",\"aud\":\"us\"}")), JWT_ISSUER);
-	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"iss\":[\"me\"],\"aud\":\"us\"}")), JWT_ISSUER);
+	assert_int_equal(
+		judge(k, &r, hs("{" CLAIMS ",\"iss\":\"you\",\"aud\":\"us\"}")), JWT_ISSUER);
+	assert_int_equal(
+		judge(k, &r, hs("{" CLAIMS ",\"iss\":[\"me\"],\"aud\":\"us\"}")), JWT_ISSUER);
 	assert_int_equal(judge(k, &r, hs("{" CLAIMS ",\"aud\":\"us\"}")), JWT_ISSUER);
 	jwt_keys_free(k);
 }
@@ -243,7 +253,8 @@ static void test_services(void **state)
 	assert_int_equal(judge(k, &r, hs("{\"sub\":\"a\",\"service\":\"game\"}")), JWT_GOOD);
 	assert_memory_equal(said.service, "game", 4);
 	assert_int_equal(judge(k, &r, hs("{\"sub\":\"a\",\"service\":[\"game\"]}")), JWT_GOOD);
-	assert_int_equal(judge(k, &r, hs("{\"sub\":\"a\",\"service\":[\"game\",\"b\"]}")), JWT_NO_SERVICE);
+	assert_int_equal(
+		judge(k, &r, hs("{\"sub\":\"a\",\"service\":[\"game\",\"b\"]}")), JWT_NO_SERVICE);
 	assert_int_equal(judge(k, &r, hs("{\"sub\":\"a\"}")), JWT_NO_SERVICE);
 	r.service_claim = "";
 	assert_int_equal(judge(k, &r, hs("{\"sub\":\"a\",\"service\":\"game\"}")), JWT_GOOD);
@@ -336,9 +347,11 @@ static void test_two_keys(void **state)
 
 static void test_pem(void **state)
 {
-	EVP_PKEY *p256 = EVP_EC_gen("P-256"), *r2048 = EVP_RSA_gen(2048), *r1024 = EVP_RSA_gen(1024);
+	EVP_PKEY *p256 = EVP_EC_gen("P-256"), *r2048 = EVP_RSA_gen(2048),
+		 *r1024 = EVP_RSA_gen(1024);
 	EVP_PKEY *ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), *k1 = EVP_EC_gen("secp256k1");
-	char *a = pem_of(p256), *b = pem_of(r2048), *small = pem_of(r1024), *other = pem_of(ed), *koblitz = pem_of(k1);
+	char *a = pem_of(p256), *b = pem_of(r2048), *small = pem_of(r1024), *other = pem_of(ed),
+	     *koblitz = pem_of(k1);
 	struct jwt_keys *k = jwt_keys_new();
 	char both[4096];
 
@@ -349,7 +362,9 @@ static void test_pem(void **state)
 	refused(small, "1024 bits");
 	refused(other, "no public key");
 	refused(koblitz, "no public key");
-	refused("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAA\n-----END PRIVATE KEY-----\n", "private key");
+	refused("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAA\n-----END PRIVATE "
+		"KEY-----\n",
+		"private key");
 	refused("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key");
 	refused("-----BEGIN PUBLIC KEY-----\n!!!!\n-----END PUBLIC KEY-----\n", "cannot be read");
 	snprintf(both, sizeof(both), "%s-----BEGIN PUBLIC KEY-----\nAAAA", a);
@@ -377,7 +392,8 @@ static void test_sets(void **state)
 
 	(void)state;
 	snprintf(set, sizeof(set),
-		" {\"keys\":[%s,%s,%s,{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"},{\"kty\":\"new\"},7]}",
+		" {\"keys\":[%s,%s,%s,{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"},{\"kty\":"
+		"\"new\"},7]}",
 		r, e, enc);
 	add(k, set);
 	assert_int_equal(jwt_keys_count(k), 2);
@@ -388,7 +404,8 @@ static void test_sets(void **state)
 	refused("{\"keys\":[]}", "no key that can be used");
 	refused("{\"keys\":[{\"kty\":\"oct\",\"kid\":\"s\",\"k\":\"c2hvcnQ\"}]}", "40 bits");
 	refused("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"broken\",\"n\":\"AQAB\"}]}", "key broken");
-	refused("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}", "not a good JWK");
+	refused("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}",
+		"not a good JWK");
 	refused("{\"keys\":", "line 1");
 	refused("{\n\n]", "line 3");
 	refused("{}", "no key that can be used");
@@ -402,8 +419,9 @@ static void test_sets(void **state)
 
 static void test_garbage(void **state)
 {
-	static const char *const rows[] = {"", ".", "..", "...", "a.b.c", "eyJhbGciOiJIUzI1NiJ9..", "eyJhbGciOiJIUzI1NiJ9",
-		"eyJhbGciOiJIUzI1NiJ9.e30", "eyJhbGciOiJIUzI1NiJ9.e30.AA=", "a b.c.d", "\xff.\xff.\xff"};
+	static const char *const rows[] = {"", ".", "..", "...", "a.b.c", "eyJhbGciOiJIUzI1NiJ9..",
+		"eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9.e30",
+		"eyJhbGciOiJIUzI1NiJ9.e30.AA=", "a b.c.d", "\xff.\xff.\xff"};
 	struct jwt_keys *k = jwt_keys_new();
 	char *good = hs(ALICE), *huge = malloc(1 << 20);
 	size_t len = strlen(good);
@@ -438,11 +456,13 @@ static void test_rfc7515(void **state)
 	struct jwt_keys *k = jwt_keys_new();
 	struct jwt_rules r = rules();
 	static const char token[] = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
-		"eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
-		"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+				    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leG"
+				    "FtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+				    "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 	(void)state;
-	add(k, "{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow\"}");
+	add(k, "{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-"
+	       "1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow\"}");
 	r.issuer = "joe";
 	r.user_claim = "iss";
 	r.service_claim = "";
