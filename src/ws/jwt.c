@@ -31,22 +31,15 @@ const char *jwt_verdict_text(enum jwt_verdict v)
 
 /* ---- the signature ---- */
 
-/* Three parts of base64url (RFC 7515 7.1): cjose is more lenient. */
+/* Three parts of base64url (RFC 7515 7.1). */
 static bool is_compact(const char *s, size_t len)
 {
-	size_t dots = 0;
+	const char *dot = len <= JWT_TOKEN_MAX ? memchr(s, '.', len) : NULL;
+	const char *last = dot ? memchr(dot + 1, '.', len - (size_t)(dot + 1 - s)) : NULL;
 
-	if (len > JWT_TOKEN_MAX)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		char c = s[i];
-
-		dots += c == '.';
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-			    c == '-' || c == '_' || c == '.'))
-			return false;
-	}
-	return dots == 2;
+	return last && jwt_is_base64url(s, (size_t)(dot - s)) &&
+	       jwt_is_base64url(dot + 1, (size_t)(last - dot - 1)) &&
+	       jwt_is_base64url(last + 1, len - (size_t)(last + 1 - s));
 }
 
 /* Whether it may have made the token, by what both say. */

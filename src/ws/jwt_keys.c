@@ -112,6 +112,45 @@ static int keep(struct jwt_keys *k, cjose_jwk_t *jwk, const struct alg *alg, con
 
 /* ---- JWK ---- */
 
+bool jwt_is_base64url(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = s[i];
+
+		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+			    c == '-' || c == '_'))
+			return false;
+	}
+	return len > 0 && len % 4 != 1;
+}
+
+/* What is public of a key, and well formed: all that cjose is given. Owned by the caller; NULL. */
+static char *public_part(const json_t *o)
+{
+	static const char *const texts[] = {"kty", "crv"};
+	static const char *const numbers[] = {"n", "e", "x", "y", "k"};
+	json_t *out = json_object();
+	bool good = out != NULL;
+	char *text;
+
+	for (size_t i = 0; good && i < sizeof(texts) / sizeof(texts[0]); i++) {
+		json_t *v = json_object_get(o, texts[i]);
+
+		good = !v || json_object_set(out, texts[i], v) == 0;
+	}
+	for (size_t i = 0; good && i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		json_t *v = json_object_get(o, numbers[i]);
+
+		good = !v ||
+		       (json_is_string(v) &&
+			       jwt_is_base64url(json_string_value(v), json_string_length(v)) &&
+			       json_object_set(out, numbers[i], v) == 0);
+	}
+	text = good ? json_dumps(out, JSON_COMPACT) : NULL;
+	json_decref(out);
+	return text;
+}
+
 static const char *text_of(const json_t *o, const char *name)
 {
 	return json_string_value(json_object_get(o, name));
@@ -159,7 +198,7 @@ static int add_jwk(struct jwt_keys *k, const json_t *o, char *err, size_t errlen
 
 	if (!alg || !for_signatures(o))
 		return 0;
-	text = json_dumps(o, JSON_COMPACT);
+	text = public_part(o);
 	if (text) {
 		jwk = cjose_jwk_import(text, strlen(text), &e);
 		explicit_bzero(text, strlen(text));

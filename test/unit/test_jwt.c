@@ -406,6 +406,13 @@ static void test_sets(void **state)
 	refused("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"broken\",\"n\":\"AQAB\"}]}", "key broken");
 	refused("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}",
 		"not a good JWK");
+	/* On these cjose would end the process. */
+	refused("{\"keys\":[{\"kty\":\"oct\",\"k\":\"ATwjAzZr0=9CAow\"}]}", "not a good JWK");
+	refused("{\"keys\":[{\"kty\":\"oct\",\"k\":\"A\"}]}", "not a good JWK");
+	refused("{\"keys\":[{\"kty\":\"oct\",\"k\":\"\"}]}", "not a good JWK");
+	refused("{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB=\",\"e\":\"AQAB\"}]}", "not a good JWK");
+	refused("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":7,\"y\":\"AA\"}]}",
+		"not a good JWK");
 	refused("{\"keys\":", "line 1");
 	refused("{\n\n]", "line 3");
 	refused("{}", "no key that can be used");
