@@ -180,3 +180,19 @@ await test('closed by the operator while it waits to move: its Pong still counts
 	t.dropClients();
 	await until('one worker', () => workers(gw.master).length === 1);
 });
+
+await test('closed by the client a moment before the program is replaced: answered when all is stored', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 1, log: { level: 'trace' } });
+	const c = await t.client(gw, 'chat/alice');
+	await nats.pause();
+	await c.send('last words');
+	const end = c.close();
+	await until('both frames', () => c.ws.bufferedAmount === 0);
+	await stays('a while', () => true, 200);
+	gw.signal('SIGUSR2');
+	await said(gw, /bridge: received .*type=STOP/);
+	nats.resume();
+	assert.equal((await end).code, 1000);
+	await bus.storedAll(send('chat', 'alice'), 1);
+	await gw.replaced();
+});
