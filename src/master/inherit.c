@@ -297,7 +297,8 @@ void inherit_look(struct inherit *in)
 		return;
 	in->serves = true;
 	tell(in, WILL_SERVING, (uint32_t)getpid());
-	if (in->moved && inherit_foreign(in))
+	/* What it may not have stored, because it was killed, only another program can read. */
+	if (inherit_foreign(in))
 		segment_forget_predecessor(f->segment);
 	listen_close_but(&in->set, f->listeners);
 }

@@ -6,7 +6,7 @@ import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
-import { WSGATED } from './lib/gateway.mjs';
+import { BUILD, WSGATED } from './lib/gateway.mjs';
 
 async function pair(t, config, opts = {}) {
 	const nats = await t.nats(opts.nats);
@@ -195,4 +195,23 @@ await test('closed by the client a moment before the program is replaced: answer
 	assert.equal((await end).code, 1000);
 	await bus.storedAll(send('chat', 'alice'), 1);
 	await gw.replaced();
+});
+
+await test('a program of another layout whose master is killed midway: the next replacement works', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1 });
+	const install = (program) => {
+		fs.copyFileSync(program, `${gw.opts.program}.new`);
+		fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	};
+	install(path.join(BUILD, 'test/wsgated-other-layout'));
+	await midway(gw, ['worker 0'], async () => {
+		process.kill(gw.proc.pid, 'SIGKILL');
+		await gw.proc.ended;
+	});
+	await gw.replaced();
+	await gw.ready();
+	install(WSGATED);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await allServed(bus, [await t.client(gw, 'chat/u0')]);
 });
