@@ -24,15 +24,18 @@ static void stale_check(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
 	struct proto_stale done = { i, 0 };
+	bool written;
 
 	if (!st->mapped || st->done)
 		return;
+	/* Before the rings: who writes its last record there and ends was still at work then. */
+	written = (int)i == b->h->predecessor && stale_written(st);
 	for (size_t k = 0; k < st->nsources; k++)
 		source_read(&st->sources[k]); /* there was no memory for it, then */
 	for (size_t k = 0; k < st->nsources; k++)
 		if (!source_empty(&st->sources[k]))
 			return;
-	if ((int)i == b->h->predecessor && stale_written(st))
+	if (written)
 		return;
 	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
 		return;
