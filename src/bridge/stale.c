@@ -53,7 +53,8 @@ static int stale_map(struct bridge *b, unsigned i)
 		return -1;
 	n = st->shm.header->sizes.max_workers;
 	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
-	list = calloc((size_t)n * SHM_UP_RINGS, sizeof(struct up_source *));
+	list = calloc((size_t)n * SHM_UP_RINGS + HERITAGE_SLOT_MAX * SHM_UP_RINGS,
+		sizeof(struct up_source *));
 	if (!st->sources || !list) {
 		free(st->sources);
 		free(list);
@@ -76,7 +77,14 @@ static int stale_map(struct bridge *b, unsigned i)
 			list[st->nsources - 1] = src;
 		}
 	}
-	publish_read_merged(list, st->nsources);
+	/*
+	 * Of a program that was to replace us and failed: what its clients sent there they sent behind what lies in our own
+	 * rings. The same boot, so the stamps are of one clock.
+	 */
+	n = (uint32_t)st->nsources;
+	if (st->shm.header->created_ms > b->shm.header->created_ms)
+		n += (uint32_t)slots_up_sources(b, list + n);
+	publish_read_merged(list, n);
 	free(list);
 	st->mapped = true;
 	return 0;

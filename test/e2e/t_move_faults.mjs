@@ -1,7 +1,7 @@
 // What goes wrong while connections move from one worker to another: those whom it does not concern stay.
 import fs from 'node:fs';
 import path from 'node:path';
-import { test, assert, until, stays } from './lib/scenario.mjs';
+import { test, assert, until, stays, within } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
@@ -214,4 +214,25 @@ await test('a program of another layout whose master is killed midway: the next 
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 	await allServed(bus, [await t.client(gw, 'chat/u0')]);
+});
+
+await test('a replacement fails while the broker is away: what went to the failed one keeps its place', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 2, broker: { grace: '1h' } });
+	const all = await users(t, gw, 20);
+	await nats.stop();
+	await said(gw, /the broker is away/);
+	await Promise.all(all.map((c) => c.send('one')));
+	await Promise.all(all.map((c) => c.ping()));
+	const moved = [];
+	await midway(gw, ['worker 0'], async (pid) => {
+		const hear = (c, i) => within('a pong', c.ping(), 2000).then(() => moved.push(i), () => {});
+		await Promise.all(all.map(hear));
+		assert.ok(moved.length > 0 && moved.length < all.length, String(moved.length));
+		await Promise.all(moved.map((i) => all[i].send('two')));
+		await Promise.all(moved.map((i) => all[i].ping()));
+		process.kill(-pid, 'SIGKILL');
+	});
+	await said(gw, /all serve as before/);
+	await nats.start();
+	for (const i of moved) assert.deepEqual((await bus.storedAll(send('chat', `u${i}`), 2, 30000)).map((m) => m.text), ['one', 'two']);
 });
