@@ -236,3 +236,20 @@ await test('a replacement fails while the broker is away: what went to the faile
 	await nats.start();
 	for (const i of moved) assert.deepEqual((await bus.storedAll(send('chat', `u${i}`), 2, 30000)).map((m) => m.text), ['one', 'two']);
 });
+
+await test('closed by the operator while it moves to a worker that dies: closed all the same', async (t) => {
+	const { gw } = await pair(t, { workers: 2 });
+	const all = await users(t, gw, 12);
+	const pid = gw.pid('worker 0');
+	process.kill(pid, 'SIGSTOP');
+	gw.config.workers = 1;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await said(gw, /worker 1: accepts no more/);
+	await stays('a while', () => true, 200); // all are offered
+	for (const i of all.keys()) assert.equal((await gw.ctl('close', 'chat', `u${i}`)).code, 0);
+	await stays('a while', () => true, 200);
+	process.kill(pid, 'SIGKILL');
+	const codes = (await Promise.all(all.map((c) => c.ended()))).map((e) => e.code);
+	assert.deepEqual([...new Set(codes)].sort(), [1006, 4002]);
+});
