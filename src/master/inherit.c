@@ -189,6 +189,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		family_wake(in->family);
 		return;
 	}
+	/* It lives, and goes on when we end: nobody may serve beside it. */
+	if (r < 0 && errno == EPROTO) {
+		family_fail(in->family, "the old program cannot be understood, or no descriptor is left for what it sends");
+		return;
+	}
 	close_end(&with);
 	if (r > 0 && w.type == WILL_MOVED)
 		in->moved = true;
