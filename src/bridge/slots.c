@@ -221,6 +221,10 @@ static void slot_change(struct slot *s, uint32_t index)
 	} else if (c) {
 		dispatch_marks(b, c, &v);
 	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !dispatch_open(b, s, index, &v)) {
+		if (v.state == ROUTE_MOVED) {
+			log_error("no memory for a connection that moved: the bridge begins anew");
+			_exit(1); /* nobody else would tell the two workers whose it is */
+		}
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
