@@ -192,6 +192,8 @@ void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
+/* All of ours that are in use; list has room for two of each slot. Returns how many. */
+size_t slots_up_sources(struct bridge *b, struct up_source **list);
 bool slots_empty(const struct bridge *b); /* every up ring is released */
 /* One record for connections of one slot. False: no room now. */
 bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text, const struct down_ref *refs, uint32_t nrefs);

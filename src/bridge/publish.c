@@ -21,6 +21,7 @@ struct pub {
 	uint32_t index;
 	uint16_t type;
 	bool final, seen; /* seen: it may have been published before */
+	bool poisoned;	  /* as bconn.poisoned, of one that is not known any more */
 	struct broker_publish p;
 	char conn[ROUTE_ID_TEXT];
 	char msg_id[96];
@@ -186,12 +187,24 @@ static void publish_again(struct pub *p, const char *why)
 	pub_user_later(p->user);
 }
 
-static bool publish_notify(
-	const struct bconn *c, enum down_type type, uint64_t seq, uint16_t code, const char *reason)
+/*
+ * False: no room for it now. A bridge that stops knows no connections any more, but their worker may go on: it looks
+ * for itself whether it has this one, and nobody waits for room.
+ */
+static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_type type,
+	uint16_t code, const char *reason)
 {
-	struct down_ref ref = { c->generation, c->index, 0 };
+	struct bridge *b = p->src->b;
+	struct down_ref ref = { p->generation, p->index, 0 };
+	uint64_t seq = type == DOWN_FLUSHED ? p->stamp : 0;
 
-	return slots_try_notify(&c->user->b->slots[c->slot], type, &ref, seq, code, reason);
+	if (c) {
+		ref = (struct down_ref){ c->generation, c->index, 0 };
+		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
+	}
+	if (b->stopping && p->src->stale < 0)
+		(void)slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason);
+	return true;
 }
 
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
@@ -200,7 +213,7 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 	struct bconn *c = publish_conn(p);
 
 	/* The notice before the release: a bridge killed between the two says it twice, never not at all. */
-	if (c && !c->poisoned && !publish_notify(c, DOWN_CLOSE, 0, code, reason)) {
+	if (!(c ? c->poisoned : p->poisoned) && !publish_tell(p, c, DOWN_CLOSE, code, reason)) {
 		publish_again(p, "the worker has no room for its refusal");
 		return;
 	}
@@ -209,15 +222,15 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 		kv_uint("bytes", p->p.len), kv_more(publish_who(p)));
 	if (c)
 		c->poisoned = true; /* what it sent behind it would be stored with a hole before it */
+	for (struct pub *q = p->user_next; q && b->stopping && !c && !p->poisoned; q = q->user_next)
+		q->poisoned |= q->src == p->src && q->generation == p->generation;
 	publish_final(p);
 }
 
 static void publish_flush(struct pub *p)
 {
-	struct bconn *c = publish_conn(p);
-
 	/* As with a refusal: the answer first. */
-	if (c && !publish_notify(c, DOWN_FLUSHED, p->stamp, 0, NULL))
+	if (!publish_tell(p, publish_conn(p), DOWN_FLUSHED, 0, NULL))
 		pub_user_later(p->user); /* no room: with the next tick */
 	else
 		publish_final(p);
@@ -233,7 +246,7 @@ static void publish_next(struct pub_user *u)
 		return;
 	}
 	c = publish_conn(p);
-	if (c && c->poisoned) {
+	if (p->poisoned || (c && c->poisoned)) {
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}

@@ -237,8 +237,12 @@ static void slot_change(struct slot *s, uint32_t index)
 		ended_now(s, index, &v);
 	} else if (c) {
 		dispatch_marks(b, c, &v);
-	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && quota_admits(s, index, &v) &&
-		   !dispatch_open(b, s, index, &v)) {
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) &&
+		   quota_admits(s, index, &v) && !dispatch_open(b, s, index, &v)) {
+		if (v.state == ROUTE_MOVED) {
+			log_error("no memory for a connection that moved: the bridge begins anew");
+			_exit(1); /* nobody else would tell the two workers whose it is */
+		}
 		b->more = true; /* without memory: the client gets its 503 when its time is over */
 	}
 }
@@ -520,17 +524,23 @@ static void slots_lock(const struct bridge *b)
 		log_warn("the segment is locked by another process", kv_errno(errno));
 }
 
+size_t slots_up_sources(struct bridge *b, struct up_source **list)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < b->nslots; i++)
+		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+			list[n++] = &b->slots[i].up[r];
+	return n;
+}
+
 /* What waits in all rings, in the order in which it came: a user may have changed workers in between. */
 static void slots_read_first(struct bridge *b)
 {
 	struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_RINGS];
-	size_t n = 0;
 
-	for (unsigned i = 0; i < b->h->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
-			list[n++] = &b->slots[i].up[r];
 	if (b->stale_read)
-		publish_read_merged(list, n);
+		publish_read_merged(list, slots_up_sources(b, list));
 }
 
 int slots_start(struct bridge *b)

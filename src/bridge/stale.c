@@ -24,15 +24,18 @@ static void stale_check(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
 	struct proto_stale done = {i, 0};
+	bool written;
 
 	if (!st->mapped || st->done)
 		return;
+	/* Before the rings: who writes its last record there and ends was still at work then. */
+	written = (int)i == b->h->predecessor && stale_written(st);
 	for (size_t k = 0; k < st->nsources; k++)
 		source_read(&st->sources[k]); /* there was no memory for it, then */
 	for (size_t k = 0; k < st->nsources; k++)
 		if (!source_empty(&st->sources[k]))
 			return;
-	if ((int)i == b->h->predecessor && stale_written(st))
+	if (written)
 		return;
 	if (!b->master || chan_send(b->master, PROTO_STALE_DRAINED, &done, sizeof(done), -1) < 0)
 		return;
@@ -87,7 +90,8 @@ static int stale_map(struct bridge *b, unsigned i)
 		return -1;
 	n = st->shm.header->sizes.max_workers;
 	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
-	list = calloc((size_t)n * SHM_UP_RINGS, sizeof(struct up_source *));
+	list = calloc((size_t)n * SHM_UP_RINGS + HERITAGE_SLOT_MAX * SHM_UP_RINGS,
+		sizeof(struct up_source *));
 	if (!st->sources || !list) {
 		free(st->sources);
 		free(list);
@@ -112,7 +116,14 @@ static int stale_map(struct bridge *b, unsigned i)
 	}
 	if (i == b->h->nstale - 1)
 		stale_marks(b, &st->shm);
-	publish_read_merged(list, st->nsources);
+	/*
+	 * Of a program that was to replace us and failed: what its clients sent there they sent
+	 * behind what lies in our own rings. The same boot, so the stamps are of one clock.
+	 */
+	n = (uint32_t)st->nsources;
+	if (st->shm.header->created_ms > b->shm.header->created_ms)
+		n += (uint32_t)slots_up_sources(b, list + n);
+	publish_read_merged(list, n);
 	free(list);
 	st->mapped = true;
 	return 0;

@@ -190,6 +190,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		family_wake(in->family);
 		return;
 	}
+	/* It lives, and goes on when we end: nobody may serve beside it. */
+	if (r < 0 && errno == EPROTO) {
+		family_fail(in->family, "the old program cannot be understood, or no descriptor is left for what it sends");
+		return;
+	}
 	close_end(&with);
 	if (r > 0 && w.type == WILL_MOVED)
 		in->moved = true;
@@ -298,7 +303,8 @@ void inherit_look(struct inherit *in)
 		return;
 	in->serves = true;
 	tell(in, WILL_SERVING, (uint32_t)getpid());
-	if (in->moved && inherit_foreign(in))
+	/* What it may not have stored, because it was killed, only another program can read. */
+	if (inherit_foreign(in))
 		segment_forget_predecessor(f->segment);
 	listen_close_but(&in->set, f->listeners);
 }

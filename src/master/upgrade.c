@@ -298,11 +298,9 @@ static int give_pairs(struct upgrade *u)
 {
 	int r = 1;
 
-	while (u->pair < u->npairs && r > 0) {
+	for (; u->pair < u->npairs && r > 0; u->pair += r > 0)
 		r = give_pair(u, u->pair % u->ngivers, u->pair,
 			u->pair + u->ngivers >= u->npairs);
-		u->pair += r > 0;
-	}
 	/* Their worker died, or has no descriptor left: another one. */
 	for (unsigned n = 0; n < u->ngivers && r > 0; n++) {
 		struct child *w = &u->family->workers[u->givers[n]];

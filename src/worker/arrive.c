@@ -245,6 +245,7 @@ static bool arrival_head(struct arrival *a, const struct parcel_note *note, cons
 	if (!parcel_check(&a->head) || first > a->head.body_len)
 		return false;
 	a->id = note->id;
+	a->taken[a->id] = (struct down_ref){0, 0, 0}; /* the name is another one's now */
 	a->sock = fd;
 	a->got = first;
 	a->body = malloc(a->head.body_len + 1);

@@ -145,16 +145,24 @@ static void heir_send_kick(struct heir *h, unsigned place)
 	struct parcel_kick k = {.code = c->close_code};
 	struct iovec iov = {&k, sizeof(k)};
 
-	if (!c->kicked || (h->body && h->body_place == place))
+	if (!c->kicked || c->kick_told || (h->body && h->body_place == place))
 		return; /* it goes behind the body */
 	if (c->close_reason) {
 		strncpy(k.reason, c->close_reason, sizeof(k.reason) - 1);
 		k.reason_len = (uint16_t)strlen(k.reason);
 	}
-	c->kicked = 0;
-	if (parcel_send(h->fd, PARCEL_KICK, place, &iov, 1, -1) < 0)
-		log_warn("an order to close a connection was lost: it was moving",
-			kv_errno(errno));
+	/* Still kicked: if it comes back it is closed here. */
+	if (parcel_send(h->fd, PARCEL_KICK, place, &iov, 1, -1) == 0)
+		c->kick_told = 1;
+	else if (event_add(h->write_ev, NULL) < 0)
+		log_error("cannot watch a worker", kv_errno(errno));
+}
+
+static void heir_send_kicks(struct heir *h)
+{
+	for (unsigned i = 0; i < PARCEL_UNANSWERED; i++)
+		if (h->given[i])
+			heir_send_kick(h, i);
 }
 
 void heir_kick(struct heir *h, struct conn *c, uint16_t code, const char *reason)
@@ -166,6 +174,7 @@ void heir_kick(struct heir *h, struct conn *c, uint16_t code, const char *reason
 	if (place == PARCEL_UNANSWERED)
 		return;
 	c->kicked = 1;
+	c->kick_told = 0;
 	c->close_code = code;
 	free(c->close_reason);
 	c->close_reason = strdup(reason); /* without memory: without a reason */
@@ -254,6 +263,7 @@ static void heir_readable(evutil_socket_t fd, short what, void *arg)
 			continue;
 		/* An order to close it may lie in the ring, of a bridge that did not know its new route. */
 		link_wakeup(w);
+		heir_send_kick(h, (unsigned)note.id);
 		h->given[note.id] = NULL;
 		h->unanswered--;
 		move_answered(w, c, note.type == PARCEL_TAKEN);
@@ -268,6 +278,7 @@ static void heir_writable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	h->w->now_ms = worker_clock();
+	heir_send_kicks(h);
 	if (heir_send_body(h))
 		move_go_on(h->w);
 }

@@ -118,7 +118,8 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		came_back : 1, /* it was offered, and nobody took it */
 		stays : 1,  /* twice: it cannot */
 		missed : 1, /* LEAVING: a message for it was left out */
-		kicked : 1; /* LEAVING: it is to be closed, with close_code */
+		kicked : 1, /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1; /* its heir knows */
 	bool pending_text : 1; /* of the message that waits */
 	bool by_client : 1;    /* its end began on the other side */
 	bool crowded : 1, /* its address is counted */

@@ -1,12 +1,12 @@
 // What goes wrong while connections move from one worker to another: those whom it does not concern stay.
 import fs from 'node:fs';
 import path from 'node:path';
-import { test, assert, until, stays } from './lib/scenario.mjs';
+import { test, assert, until, stays, within } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
-import { WSGATED } from './lib/gateway.mjs';
+import { BUILD, WSGATED } from './lib/gateway.mjs';
 
 async function pair(t, config, opts = {}) {
 	const nats = await t.nats(opts.nats);
@@ -179,4 +179,77 @@ await test('closed by the operator while it waits to move: its Pong still counts
 	await until('all stored', async () => (await bus.count('ws.send.>')) === 8);
 	t.dropClients();
 	await until('one worker', () => workers(gw.master).length === 1);
+});
+
+await test('closed by the client a moment before the program is replaced: answered when all is stored', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 1, log: { level: 'trace' } });
+	const c = await t.client(gw, 'chat/alice');
+	await nats.pause();
+	await c.send('last words');
+	const end = c.close();
+	await until('both frames', () => c.ws.bufferedAmount === 0);
+	await stays('a while', () => true, 200);
+	gw.signal('SIGUSR2');
+	await said(gw, /bridge: received .*type=STOP/);
+	nats.resume();
+	assert.equal((await end).code, 1000);
+	await bus.storedAll(send('chat', 'alice'), 1);
+	await gw.replaced();
+});
+
+await test('a program of another layout whose master is killed midway: the next replacement works', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1 });
+	const install = (program) => {
+		fs.copyFileSync(program, `${gw.opts.program}.new`);
+		fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	};
+	install(path.join(BUILD, 'test/wsgated-other-layout'));
+	await midway(gw, ['worker 0'], async () => {
+		process.kill(gw.proc.pid, 'SIGKILL');
+		await gw.proc.ended;
+	});
+	await gw.replaced();
+	await gw.ready();
+	install(WSGATED);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await allServed(bus, [await t.client(gw, 'chat/u0')]);
+});
+
+await test('a replacement fails while the broker is away: what went to the failed one keeps its place', async (t) => {
+	const { gw, nats, bus } = await pair(t, { workers: 2, broker: { grace: '1h' } });
+	const all = await users(t, gw, 20);
+	await nats.stop();
+	await said(gw, /the broker is away/);
+	await Promise.all(all.map((c) => c.send('one')));
+	await Promise.all(all.map((c) => c.ping()));
+	const moved = [];
+	await midway(gw, ['worker 0'], async (pid) => {
+		const hear = (c, i) => within('a pong', c.ping(), 2000).then(() => moved.push(i), () => {});
+		await Promise.all(all.map(hear));
+		assert.ok(moved.length > 0 && moved.length < all.length, String(moved.length));
+		await Promise.all(moved.map((i) => all[i].send('two')));
+		await Promise.all(moved.map((i) => all[i].ping()));
+		process.kill(-pid, 'SIGKILL');
+	});
+	await said(gw, /all serve as before/);
+	await nats.start();
+	for (const i of moved) assert.deepEqual((await bus.storedAll(send('chat', `u${i}`), 2, 30000)).map((m) => m.text), ['one', 'two']);
+});
+
+await test('closed by the operator while it moves to a worker that dies: closed all the same', async (t) => {
+	const { gw } = await pair(t, { workers: 2 });
+	const all = await users(t, gw, 12);
+	const pid = gw.pid('worker 0');
+	process.kill(pid, 'SIGSTOP');
+	gw.config.workers = 1;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await said(gw, /worker 1: accepts no more/);
+	await stays('a while', () => true, 200); // all are offered
+	for (const i of all.keys()) assert.equal((await gw.ctl('close', 'chat', `u${i}`)).code, 0);
+	await stays('a while', () => true, 200);
+	process.kill(pid, 'SIGKILL');
+	const codes = (await Promise.all(all.map((c) => c.ended()))).map((e) => e.code);
+	assert.deepEqual([...new Set(codes)].sort(), [1006, 4002]);
 });
