@@ -21,6 +21,7 @@ struct pub {
 	uint32_t index;
 	uint16_t type;
 	bool final, seen; /* seen: it may have been published before */
+	bool poisoned; /* behind a message of its connection that was refused */
 	struct broker_publish p;
 	char conn[40];
 	char msg_id[96];
@@ -32,6 +33,7 @@ struct pub_user {
 	struct pub *first, *last;
 	struct pub_user *next; /* in the ready or the later list */
 	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
+	uint64_t poisoned; /* generation of a route of which a message was refused; it may have ended since */
 	bool in_flight, listed, later;
 	uint16_t key_len;
 	char key[];
@@ -150,6 +152,11 @@ static struct bconn *publish_conn(const struct pub *p)
 	return c && c->generation == p->generation ? c : NULL;
 }
 
+static bool publish_poisoned(const struct bconn *c)
+{
+	return c && c->poisoned;
+}
+
 /* The first record of its user is final. */
 static void publish_final(struct pub *p)
 {
@@ -193,6 +200,7 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 			kv_mem("service", p->p.id.service, p->p.id.service_len),
 			kv_mem("user", p->p.id.user, p->p.id.user_len), kv_str("conn", p->conn),
 			kv_uint("bytes", p->p.len));
+	p->user->poisoned = p->generation;
 	if (c)
 		c->poisoned = true; /* what it sent behind it would be stored with a hole before it */
 	publish_final(p);
@@ -220,7 +228,7 @@ static void publish_next(struct pub_user *u)
 		return;
 	}
 	c = publish_conn(p);
-	if (c && c->poisoned) {
+	if (p->poisoned || publish_poisoned(c) || p->generation == u->poisoned) {
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}
@@ -359,6 +367,7 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	p->index = v->r->index;
 	p->type = type;
 	p->seen = pos < src->retry_below;
+	p->poisoned = publish_poisoned(publish_conn(p));
 	pub_names(p);
 	p->p = (struct broker_publish){ .id = v->id, .text = v->r->text, .conn = p->conn,
 		.msg_id = p->msg_id, .data = v->data, .len = v->r->len, .arg = p };
