@@ -21,7 +21,7 @@ struct pub {
 	uint32_t index;
 	uint16_t type;
 	bool final, seen; /* seen: it may have been published before */
-	bool poisoned;	  /* as bconn.poisoned, of one that is not known any more */
+	bool poisoned;    /* behind a message of its connection that was refused */
 	struct broker_publish p;
 	char conn[ROUTE_ID_TEXT];
 	char msg_id[96];
@@ -153,6 +153,11 @@ static struct bconn *publish_conn(const struct pub *p)
 	return c && c->generation == p->generation ? c : NULL;
 }
 
+static bool publish_poisoned(const struct bconn *c)
+{
+	return c && c->poisoned;
+}
+
 /* The first record of its user is final. */
 static void publish_final(struct pub *p)
 {
@@ -220,10 +225,11 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 	stat_add(b->shm.bridge->stats.refused, 1);
 	log_some_warnings(20, "a client's message was refused", kv_str("reason", reason),
 		kv_uint("bytes", p->p.len), kv_more(publish_who(p)));
+	/* What it sent behind it would be stored with a hole before it, also when it has ended. */
+	for (struct pub *q = p->user_next; q && !p->poisoned; q = q->user_next)
+		q->poisoned |= strcmp(q->conn, p->conn) == 0;
 	if (c)
-		c->poisoned = true; /* what it sent behind it would be stored with a hole before it */
-	for (struct pub *q = p->user_next; q && b->stopping && !c && !p->poisoned; q = q->user_next)
-		q->poisoned |= q->src == p->src && q->generation == p->generation;
+		c->poisoned = true;
 	publish_final(p);
 }
 
@@ -246,7 +252,7 @@ static void publish_next(struct pub_user *u)
 		return;
 	}
 	c = publish_conn(p);
-	if (p->poisoned || (c && c->poisoned)) {
+	if (p->poisoned || publish_poisoned(c)) {
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}
@@ -388,6 +394,7 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	pub_names(p);
 	p->p = (struct broker_publish){ .id = v->id, .text = v->r->text, .conn = p->conn,
 		.msg_id = p->msg_id, .data = v->data, .len = v->r->len, .arg = p };
+	p->poisoned = publish_poisoned(publish_conn(p));
 	if (src->last)
 		src->last->ring_next = p;
 	else

@@ -231,6 +231,8 @@ static void slot_change(struct slot *s, uint32_t index)
 			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {
 		if (c) {
+			if (c->poisoned && b->stale_read) /* what it wrote before its end is refused with it */
+				source_read(&s->up[shm_up_ring(slot_generation(s))]);
 			dispatch_marks(b, c, &v);
 			dispatch_end(b, c);
 		}

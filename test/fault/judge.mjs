@@ -40,7 +40,9 @@ async function settle(t, gw, bus, records, service, clients) {
 	await until('the last messages to clients', () => lacks().length === 0, patience).catch((e) => {
 		records.blame(`${e.message}: ${lacks().map((u) => u.name).slice(0, 5)}`);
 	});
-	await bus.empty('ws.recv.>', patience).catch(async (e) => {
+	// After a restart of the broker and of the bridge the slow walk over all queues (a minute) may have to find some.
+	const emptied = now();
+	await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
 		const { state } = await (await bus.jsm()).streams.info(STREAM, { subjects_filter: 'ws.recv.>' });
 		const left = Object.keys(state.subjects ?? {});
 		const last = await bus.stored(left[0] ?? 'none');

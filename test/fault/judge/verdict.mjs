@@ -98,6 +98,7 @@ export function figures(records, faults, v) {
 		`to service  ${c.sent} sent, ${c.stored} delivered, ${v.lostUp} lost, ${sum(records.storedTwice)} stored twice (${table(records.storedTwice)})`,
 		`connections ${c.opened} opened, ${c.refused} refused, ${v.cutOff} ended without a cause`,
 		`latency     to clients ${percentile(records.downLatency, 0.5).toFixed(1)} ms median, ${percentile(records.downLatency, 0.99).toFixed(0)} ms p99; ` +
-			`longest pause ${(records.longestDown / 1000).toFixed(2)} s to a client, ${(records.longestUp / 1000).toFixed(2)} s to the service`,
+			`longest pause ${(records.longestDown / 1000).toFixed(2)} s to a client, ${(records.longestUp / 1000).toFixed(2)} s to the service; ` +
+			`the last removal ${((records.emptied ?? NaN) / 1000).toFixed(1)} s after the last delivery`,
 	];
 }
