@@ -167,7 +167,7 @@ static int run(const struct command_line *cl, int will)
 		return EXIT_CONFIG;
 	}
 	certs_drop(&certs); /* it was only to be seen whether they are good */
-	vault_free(&keys); /* the master reads them for itself */
+	vault_free(&keys);  /* the master reads them for itself */
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {

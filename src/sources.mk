@@ -81,6 +81,7 @@ WSGATED_SRC = \
 	$(WS_SRC) \
 	$(TLS_SRC) \
 	$(BROKER_SRC) \
+	src/bridge/attach.c \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
 	src/bridge/buffer.c \

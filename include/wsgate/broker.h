@@ -1,10 +1,10 @@
 /*
  * broker: the seam to whatever keeps the users' queues. It speaks of queues, not of NATS.
  *
- * A queue holds one user's messages in order; each has a sequence above the one before. The bridge opens the queue of each
- * connected user, gets its messages in order and without gaps, confirms up to a sequence (which
- * removes for good), and may read again from an earlier one. How live copies, gaps, rescans and removals work
- * is the implementation's affair (src/broker). Room: broker.
+ * A queue holds one user's messages in order; each has a sequence above the one before. The bridge
+ * opens the queue of each connected user, gets its messages in order and without gaps, confirms up
+ * to a sequence (which removes for good), and may read again from an earlier one. How live copies,
+ * gaps, rescans and removals work is the implementation's affair (src/broker). Room: broker.
  *
  * One event loop, one thread: every function is called on the loop, every event is delivered on it.
  * Nothing here blocks. Events may be delivered from within no function but the loop itself, so a
@@ -36,15 +36,16 @@ struct broker_message *broker_message_ref(struct broker_message *m);
 void broker_message_unref(struct broker_message *m);
 
 enum broker_result {
-	BROKER_STORED,	  /* final: it is in the stream */
+	BROKER_STORED,    /* final: it is in the stream */
 	BROKER_DUPLICATE, /* final: it was there already */
 	BROKER_TOO_LARGE, /* final: refused, 1009 */
 	BROKER_FORBIDDEN, /* final: refused (no permission, malformed), 1008 */
-	BROKER_FULL,	  /* stream full: the caller tries again, for a stated time */
-	BROKER_AGAIN,	  /* no answer, 503, not connected: the caller tries again, same id */
+	BROKER_FULL,      /* stream full: the caller tries again, for a stated time */
+	BROKER_AGAIN,     /* no answer, 503, not connected: the caller tries again, same id */
 };
 
-/* A client's message on its way. Owned by the caller; all fields stay as they are until the result. */
+/* A client's message on its way. Owned by the caller; all fields stay as they are until the result.
+ */
 struct broker_publish {
 	struct identity id; /* raw tokens, borrowed */
 	bool text;
@@ -60,24 +61,28 @@ struct broker_publish {
 /* What became of a question to a service. */
 enum broker_answer {
 	BROKER_ANSWERED,
-	BROKER_NOBODY,	     /* nobody listens for questions about that service */
+	BROKER_NOBODY,      /* nobody listens for questions about that service */
 	BROKER_NOT_ALLOWED, /* the broker does not let us ask */
-	BROKER_NOT_NOW,	     /* the broker is away: the caller asks again */
+	BROKER_NOT_NOW,     /* the broker is away: the caller asks again */
 };
 
 struct broker_events {
 	/*
-	 * Connected, and the stream checked. `created` names the incarnation of the stream (its creation time, ns since 1970); `last` is its last sequence.
-	 * Marks are only good within one incarnation: the caller answers with broker_resume().
+	 * Connected, and the stream checked. `created` names the incarnation of the stream (its
+	 * creation time, ns since 1970); `last` is its last sequence. Marks are only good within
+	 * one incarnation: the caller answers with broker_resume().
 	 */
 	void (*connected)(void *arg, uint64_t created, uint64_t last, size_t max_payload);
 	void (*lost)(void *arg);
-	/* It will never work with this configuration: one line that says what and how to mend it. */
+	/* It will never work with this configuration: one line that says what and how to mend it.
+	 */
 	void (*refused)(void *arg, const char *text);
 
-	/* The next message of a queue whose reading is wanted. The callee takes a reference if it keeps it. */
+	/* The next message of a queue whose reading is wanted. The callee takes a reference if it
+	 * keeps it. */
 	void (*message)(void *owner, struct broker_message *m);
-	/* The answer to broker_queue_reread(): NULL when there is none up to the queue's head, or at a failure (`failed`). */
+	/* The answer to broker_queue_reread(): NULL when there is none up to the queue's head, or
+	 * at a failure (`failed`). */
 	void (*reread)(void *owner, void *tag, struct broker_message *m, bool failed);
 	void (*published)(void *arg, struct broker_publish *p, enum broker_result r);
 	/* The answer to broker_ask(): data is borrowed, and there only when it was answered. */
@@ -86,17 +91,21 @@ struct broker_events {
 	void (*closed)(void *owner);
 };
 
-/* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with connected, lost, refused, published. */
-struct broker *broker_new(struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg);
+/* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with
+ * connected, lost, refused, published. */
+struct broker *broker_new(
+	struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg);
 /* Stops at once. What was under way gets no event any more. */
 void broker_free(struct broker *b);
 
 /*
- * Another configuration: other servers end the session (`lost`), and the next one is made with them;
- * what concerns the stream alone is brought to it in the background. Queues stay, and publishes
- * under way get their result (BROKER_AGAIN when the session ends). 0; or -1 with errno: nothing has changed.
+ * Another configuration: other servers end the session (`lost`), and the next one is made with
+ * them; what concerns the stream alone is brought to it in the background. Queues stay, and
+ * publishes under way get their result (BROKER_AGAIN when the session ends). 0; or -1 with errno:
+ * nothing has changed.
  */
-int broker_reconfigure(struct broker *b, const struct config *c) __attribute__((warn_unused_result));
+int broker_reconfigure(struct broker *b, const struct config *c)
+	__attribute__((warn_unused_result));
 
 /*
  * After `connected`: valid says whether the queues' marks are still good. False: all heads and
@@ -106,22 +115,29 @@ void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
 
 /*
- * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if they are still
- * there); reading begins above `head` (>= confirmed; messages between are given already and wait
- * for their confirmation). NULL: no memory. `owner` comes back with the events of the queue.
+ * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if
+ * they are still there); reading begins above `head` (>= confirmed; messages between are given
+ * already and wait for their confirmation). NULL: no memory. `owner` comes back with the events of
+ * the queue.
  */
-struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner);
-/* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in the broker. */
+struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id,
+	uint64_t confirmed, uint64_t head, void *owner);
+/* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in
+ * the broker. */
 void broker_queue_want(struct broker_queue *q, bool want);
-/* One message: the first above `after`. One at a time for each tag; several tags may be under way. */
+/* One message: the first above `after`. One at a time for each tag; several tags may be under way.
+ */
 void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);
 /* Forgets a reread under way: no event will come for this tag. */
 void broker_queue_forget(struct broker_queue *q, void *tag);
-/* Everything up to seq is done with, whether it was read here or not. Removed promptly, in the background, also after a reconnect. */
+/* Everything up to seq is done with, whether it was read here or not. Removed promptly, in the
+ * background, also after a reconnect. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
-/* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the queue. Counted, logged. */
+/* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the
+ * queue. Counted, logged. */
 void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
-/* No more messages. `closed` comes when the removals are done; until then the same user is opened again by broker_queue_reopen. */
+/* No more messages. `closed` comes when the removals are done; until then the same user is opened
+ * again by broker_queue_reopen. */
 void broker_queue_close(struct broker_queue *q);
 /* Takes back a close before `closed` came. Reading goes on above `head`. */
 void broker_queue_reopen(struct broker_queue *q, uint64_t head);
@@ -141,7 +157,8 @@ bool broker_ask(struct broker *b, const char *service, size_t len, const char *t
 
 /* For the statistics: since the start. */
 struct broker_stats {
-	uint64_t gets, live, gaps, rescans, removals, removals_pending, set_aside, reconnects, duplicates_dropped;
+	uint64_t gets, live, gaps, rescans, removals, removals_pending, set_aside, reconnects,
+		duplicates_dropped;
 	uint64_t rtt_us; /* of the last ping; 0: unknown */
 };
 void broker_stats(const struct broker *b, struct broker_stats *out);
@@ -157,10 +174,12 @@ struct broker_tail_message {
 	size_t len;
 };
 /* Publishes to a user's queue and waits for it to be stored. 0, or -1 and a line in err. */
-int broker_send(const struct config *c, const struct identity *id, enum broker_text text, const void *data, size_t len,
-	uint64_t *seq, char *err, size_t errlen);
-/* Calls fn for each message that clients of the service send, until fn returns nonzero or *stop is set. 0 or -1 and err. `ready` is called when it listens. */
-int broker_tail(const struct config *c, const char *service, size_t service_len, void (*ready)(void *arg),
-	int (*fn)(const struct broker_tail_message *m, void *arg), void *arg, const volatile int *stop, char *err, size_t errlen);
+int broker_send(const struct config *c, const struct identity *id, enum broker_text text,
+	const void *data, size_t len, uint64_t *seq, char *err, size_t errlen);
+/* Calls fn for each message that clients of the service send, until fn returns nonzero or *stop is
+ * set. 0 or -1 and err. `ready` is called when it listens. */
+int broker_tail(const struct config *c, const char *service, size_t service_len,
+	void (*ready)(void *arg), int (*fn)(const struct broker_tail_message *m, void *arg),
+	void *arg, const volatile int *stop, char *err, size_t errlen);
 
 #endif

@@ -33,8 +33,8 @@ enum cert_user { CERT_USER_CN, CERT_USER_EMAIL, CERT_USER_URI, CERT_USER_DNS };
 struct config_tls { /* one address; files are paths */
 	char *listen;
 	struct strlist certificate, key; /* as many of one as of the other, in the same order */
-	struct strlist ocsp;		 /* each belongs to the certificate that it names */
-	char *client_ca;		 /* "" : none */
+	struct strlist ocsp;             /* each belongs to the certificate that it names */
+	char *client_ca;                 /* "" : none */
 	enum tls_verify client_verify;
 	enum tls_version min_version;
 	char *ciphers, *ciphersuites;
@@ -58,8 +58,9 @@ struct config_auth {
 };
 
 struct config {
-	uint32_t workers; /* as written: 0 means one for each online processor; see config_workers() */
-	char *user;	  /* "" : keep the user */
+	uint32_t workers; /* as written: 0 means one for each online processor; see config_workers()
+			   */
+	char *user;       /* "" : keep the user */
 	char *pidfile;
 	char *runtime_dir;
 	struct strlist listen; /* "host:port" or "[v6]:port" */
@@ -79,7 +80,7 @@ struct config {
 	uint64_t hang_timeout; /* a child silent for so long is killed and replaced; 0: never */
 	struct {
 		enum confirm_mode confirm;
-		uint64_t window;	  /* bytes given and not confirmed, per connection */
+		uint64_t window;          /* bytes given and not confirmed, per connection */
 		uint32_t window_messages; /* messages given and not confirmed, per connection */
 		enum text_mode text;
 		uint64_t user_buffer;  /* bytes the bridge buffers for one user beyond the window */
@@ -91,16 +92,17 @@ struct config {
 		enum cert_user cert_user;
 	} identity;
 	struct {
-		struct strlist allow; /* "same", "any", or scheme://host[:port] with *. as first label */
+		struct strlist
+			allow; /* "same", "any", or scheme://host[:port] with *. as first label */
 	} origin;
-	struct { /* 0: none */
+	struct {                                  /* 0: none */
 		uint32_t connections_per_address; /* IPv4: one; IPv6: a /64 */
 		uint32_t connections_per_user;
-		enum user_policy user_policy; /* what the next one does */
+		enum user_policy user_policy;   /* what the next one does */
 		uint32_t handshakes_per_second; /* of all workers */
-		uint32_t messages_per_second; /* of one connection, from its client; bytes too */
+		uint32_t messages_per_second;   /* of one connection, from its client; bytes too */
 		uint64_t bytes_per_second;
-		uint64_t burst; /* so much of both may come at once */
+		uint64_t burst;     /* so much of both may come at once */
 		uint32_t fragments; /* frames of a message */
 		uint64_t idle_timeout;
 		uint64_t connection_age;
@@ -123,15 +125,16 @@ struct config {
 		char *tls_ca, *tls_certificate, *tls_key; /* files */
 		char *tls_server_name;
 		enum switch_mode tls_verify;
-		/* what the files hold, after config_load_secret(); password and token have theirs */
+		/* what the files hold, after config_load_secret(); password and token have theirs
+		 */
 		char *nkey, *credentials, *tls_ca_text, *tls_certificate_text, *tls_key_text;
 		uint64_t grace;
 		uint64_t full_timeout; /* a stream that is full: retried for so long, then 1013 */
 	} broker;
 	struct {
 		char *name;
-		uint64_t max_age;	       /* 0: for ever */
-		uint64_t max_bytes;	       /* 0: no limit */
+		uint64_t max_age;               /* 0: for ever */
+		uint64_t max_bytes;             /* 0: no limit */
 		uint64_t max_messages_per_user; /* 0: no limit */
 		uint64_t duplicate_window;
 		uint32_t replicas;
@@ -146,8 +149,8 @@ struct config {
 };
 
 struct config_source {
-	const char *file;	 /* path */
-	bool file_required;	 /* -c was given: it must exist */
+	const char *file;        /* path */
+	bool file_required;      /* -c was given: it must exist */
 	const char *const *sets; /* -o key=value, in order */
 	size_t nsets;
 	unsigned verbose; /* -v: log.level is so many steps higher */
@@ -171,8 +174,8 @@ struct config *config_load_fd(int fd, char *err, size_t errlen);
 void config_free(struct config *c);
 
 /*
- * Prints the effective configuration in the file's own syntax (wsgated -T): it loads back equal, but for
- * secrets, which are left out.
+ * Prints the effective configuration in the file's own syntax (wsgated -T): it loads back equal,
+ * but for secrets, which are left out.
  */
 int config_print(const struct config *c, FILE *out);
 /* Whom secrets are for: those for the broker are the bridge's alone. */

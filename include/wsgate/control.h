@@ -32,8 +32,8 @@ enum control_result { CONTROL_OK, CONTROL_FAILED, CONTROL_NEVER /* STATUS: none 
 struct control_answer {
 	uint16_t version, result;
 	uint32_t reserved;
-	uint64_t connections; /* CLOSE: so many were told */
-	uint64_t at_ms;       /* STATUS: when it ended, since 1970 */
+	uint64_t connections;        /* CLOSE: so many were told */
+	uint64_t at_ms;              /* STATUS: when it ended, since 1970 */
 	char text[CONTROL_TEXT_MAX]; /* one line, terminated */
 };
 _Static_assert(sizeof(struct control_answer) == 1048, "layout");

@@ -1,10 +1,11 @@
 /*
- * crowd: how many connections each client address has. A table for each worker slot in shared memory, written by its
- * worker alone; who wants to know how many there are in all reads those of all living workers. Room: ipc.
+ * crowd: how many connections each client address has. A table for each worker slot in shared
+ * memory, written by its worker alone; who wants to know how many there are in all reads those of
+ * all living workers. Room: ipc.
  *
- * Open addressing within a window: an address stands in one of CROWD_WINDOW entries from its hash on, so a look never
- * takes longer, and nothing is ever moved. An entry whose count is 0 is free for another address, but its key stays: a
- * look ends at the first entry that never had one.
+ * Open addressing within a window: an address stands in one of CROWD_WINDOW entries from its hash
+ * on, so a look never takes longer, and nothing is ever moved. An entry whose count is 0 is free
+ * for another address, but its key stays: a look ends at the first entry that never had one.
  */
 #ifndef WSGATE_CROWD_H
 #define WSGATE_CROWD_H
@@ -24,7 +25,7 @@ _Static_assert(sizeof(struct crowd_entry) == 16, "layout");
 
 struct crowd { /* process-local view */
 	struct crowd_entry *entries;
-	uint32_t size; /* a power of two, at least CROWD_WINDOW */
+	uint32_t size;   /* a power of two, at least CROWD_WINDOW */
 	uint64_t secret; /* of the segment: nobody outside can choose addresses that meet */
 };
 

@@ -74,7 +74,7 @@ struct http_answer handshake_check(const struct handshake *h);
 struct identity_rules {
 	bool path, cookie;
 	const char *service_cookie, *user_cookie;
-	bool cert; /* a certificate may name the user */
+	bool cert;             /* a certificate may name the user */
 	const char *cert_user; /* what the client's one does, not terminated; NULL: it has none */
 	size_t cert_user_len;
 };

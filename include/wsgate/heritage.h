@@ -18,10 +18,10 @@
 
 struct heritage {
 	const struct config *config; /* as of the birth; valid as long as the process */
-	pid_t master;		     /* getppid() other than this: the master is gone */
-	int control;		     /* chan end to the master */
-	int segment;		     /* descriptor of the shared-memory file (own open file description) */
-	unsigned nslots;	     /* slots in use: 0 … nslots-1 */
+	pid_t master;                /* getppid() other than this: the master is gone */
+	int control;                 /* chan end to the master */
+	int segment;     /* descriptor of the shared-memory file (own open file description) */
+	unsigned nslots; /* slots in use: 0 … nslots-1 */
 
 	/* a worker */
 	const struct vault *secrets; /* as config */
@@ -29,20 +29,22 @@ struct heritage {
 	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
 	size_t nlisten;
 	int listen[HERITAGE_LISTEN_MAX]; /* this slot's SO_REUSEPORT sockets, non-blocking */
-	uint32_t listen_id[HERITAGE_LISTEN_MAX]; /* their names in PROTO_UNLISTEN */
-	const char *listen_tls[HERITAGE_LISTEN_MAX]; /* the titles of their tls sections; NULL: without TLS */
+	uint32_t listen_id[HERITAGE_LISTEN_MAX];     /* their names in PROTO_UNLISTEN */
+	const char *listen_tls[HERITAGE_LISTEN_MAX]; /* the titles of their tls sections; NULL:
+							without TLS */
 	int tls; /* the bundle for config (bundle.h); -1: none */
 	struct tickets tickets;
-	int admin;			 /* shared admin listener, or -1 */
+	int admin; /* shared admin listener, or -1 */
 	uint32_t admin_id;
-	int bell;			 /* chan end to the bridge */
+	int bell; /* chan end to the bridge */
 
 	/* the bridge */
-	int bells[HERITAGE_SLOT_MAX];	      /* chan ends to the workers, by slot; -1: none */
+	int bells[HERITAGE_SLOT_MAX];            /* chan ends to the workers, by slot; -1: none */
 	uint64_t generations[HERITAGE_SLOT_MAX]; /* of the worker now in each slot; 0: none */
 	size_t nstale;
 	int stale[HERITAGE_STALE_MAX]; /* segments of dead masters: up records to publish */
-	int predecessor; /* index into stale: connections came from there, its marks and stream are ours; -1: none */
+	int predecessor; /* index into stale: connections came from there, its marks and stream are
+			    ours; -1: none */
 };
 
 /* Entry points: they run until the end of the process and return its exit status. */

@@ -11,35 +11,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_TRACE
+};
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-enum log_field_kind { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_MEM, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_ERRNO, LOG_FIELD_MORE };
+enum log_field_kind {
+	LOG_FIELD_END,
+	LOG_FIELD_STR,
+	LOG_FIELD_MEM,
+	LOG_FIELD_INT,
+	LOG_FIELD_UINT,
+	LOG_FIELD_ERRNO,
+	LOG_FIELD_MORE
+};
 
 struct log_field {
 	enum log_field_kind kind;
 	const char *key;
-	const void *ptr; /* STR, MEM: borrowed for the call; NULL prints as an empty value. MORE: other fields, or NULL */
-	size_t len;	 /* MEM: bytes */
-	int64_t num;	 /* INT, UINT; ERRNO: the errno value */
+	const void *ptr; /* STR, MEM: borrowed for the call; NULL prints as an empty value. MORE:
+			    other fields, or NULL */
+	size_t len;      /* MEM: bytes */
+	int64_t num;     /* INT, UINT; ERRNO: the errno value */
 };
 
-#define kv_str(k, v) ((struct log_field){ LOG_FIELD_STR, (k), (v), 0, 0 })
-#define kv_mem(k, p, n) ((struct log_field){ LOG_FIELD_MEM, (k), (p), (n), 0 })
-#define kv_int(k, v) ((struct log_field){ LOG_FIELD_INT, (k), NULL, 0, (int64_t)(v) })
-#define kv_uint(k, v) ((struct log_field){ LOG_FIELD_UINT, (k), NULL, 0, (int64_t)(v) })
-#define kv_errno(v) ((struct log_field){ LOG_FIELD_ERRNO, "error", NULL, 0, (v) })
+#define kv_str(k, v) ((struct log_field){LOG_FIELD_STR, (k), (v), 0, 0})
+#define kv_mem(k, p, n) ((struct log_field){LOG_FIELD_MEM, (k), (p), (n), 0})
+#define kv_int(k, v) ((struct log_field){LOG_FIELD_INT, (k), NULL, 0, (int64_t)(v)})
+#define kv_uint(k, v) ((struct log_field){LOG_FIELD_UINT, (k), NULL, 0, (int64_t)(v)})
+#define kv_errno(v) ((struct log_field){LOG_FIELD_ERRNO, "error", NULL, 0, (v)})
 
-/* Fields that were put together elsewhere: conn, service, user, addr of a connection. Not nested. */
-#define kv_more(fields) ((struct log_field){ LOG_FIELD_MORE, NULL, (fields), 0, 0 })
-#define kv_end ((struct log_field){ LOG_FIELD_END, NULL, NULL, 0, 0 })
+/* Fields that were put together elsewhere: conn, service, user, addr of a connection. Not nested.
+ */
+#define kv_more(fields) ((struct log_field){LOG_FIELD_MORE, NULL, (fields), 0, 0})
+#define kv_end ((struct log_field){LOG_FIELD_END, NULL, NULL, 0, 0})
 
 /* Usage: log_warn("port taken", kv_str("addr", a), kv_errno(errno)); */
 #define log_at(level, msg, ...)                                                                    \
 	do {                                                                                       \
 		if (log_wants(level))                                                              \
 			log_write((level), (msg),                                                  \
-				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) kv_end });             \
+				(const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) kv_end});    \
 	} while (0)
 #define log_error(msg, ...) log_at(LOG_LEVEL_ERROR, msg __VA_OPT__(, ) __VA_ARGS__)
 #define log_warn(msg, ...) log_at(LOG_LEVEL_WARN, msg __VA_OPT__(, ) __VA_ARGS__)
@@ -56,16 +72,20 @@ struct log_field {
 	do {                                                                                       \
 		if (log_wants(level) && log_allow((msg), (burst)))                                 \
 			log_write((level), (msg),                                                  \
-				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) kv_end });  \
+				(const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) kv_end});    \
 	} while (0)
-#define log_some_errors(burst, msg, ...) log_some_at(LOG_LEVEL_ERROR, burst, msg __VA_OPT__(, ) __VA_ARGS__)
-#define log_some_warnings(burst, msg, ...) log_some_at(LOG_LEVEL_WARN, burst, msg __VA_OPT__(, ) __VA_ARGS__)
-#define log_some_infos(burst, msg, ...) log_some_at(LOG_LEVEL_INFO, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_some_errors(burst, msg, ...)                                                           \
+	log_some_at(LOG_LEVEL_ERROR, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_some_warnings(burst, msg, ...)                                                         \
+	log_some_at(LOG_LEVEL_WARN, burst, msg __VA_OPT__(, ) __VA_ARGS__)
+#define log_some_infos(burst, msg, ...)                                                            \
+	log_some_at(LOG_LEVEL_INFO, burst, msg __VA_OPT__(, ) __VA_ARGS__)
 /* Nonzero: the line may be written. */
 int log_allow(const char *msg, uint32_t burst);
 /* What it was about is over: the next one is news. */
 void log_again(const char *msg);
-/* About once a second, by every process: says what was left out when no other line of that kind came. */
+/* About once a second, by every process: says what was left out when no other line of that kind
+ * came. */
 void log_catch_up(void);
 
 /* target: "stderr", "syslog" or a file's path. 0, or -1 with errno (the old target stays). */
@@ -73,8 +93,9 @@ int log_open(const char *target, enum log_level level, enum log_format format);
 /* Opens a log file again under its name (logrotate). 0, or -1 with errno (the old file stays). */
 int log_reopen(void);
 /*
- * The descriptor that must survive when a child closes all it did not inherit on purpose: 2 or the log file's; -1 with
- * syslog, whose connection is closed here (the next line opens it again), lest its number be reused under it.
+ * The descriptor that must survive when a child closes all it did not inherit on purpose: 2 or the
+ * log file's; -1 with syslog, whose connection is closed here (the next line opens it again), lest
+ * its number be reused under it.
  */
 int log_fd(void);
 /*
@@ -82,11 +103,13 @@ int log_fd(void);
  * process goes there, wherever it went before. 0, or -1 with errno. fd stays the caller's.
  */
 int log_adopt(int fd);
-/* Where the log of the whole family goes now: that file (as log_adopt), else syslog or standard error. */
+/* Where the log of the whole family goes now: that file (as log_adopt), else syslog or standard
+ * error. */
 int log_follow(int syslog, int fd);
 /* What is written from here on, and how. */
 void log_set(enum log_level level, enum log_format format);
-/* While on, error lines go to standard error too, wherever the log goes: for the time of the start. */
+/* While on, error lines go to standard error too, wherever the log goes: for the time of the start.
+ */
 void log_echo(int on);
 /* The process' name on each line from here on, "worker 0". Copied. */
 void log_set_process(const char *name);

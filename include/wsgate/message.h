@@ -22,8 +22,8 @@ struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	uint8_t control_len;
 	uint32_t frames;     /* of the data message under way */
 	uint32_t max_frames; /* the caller's; more are refused (1008); 0: any number */
-	bool handed_out; /* the last message was buf: freed by the next call */
-	bool text;       /* the data message under way is text */
+	bool handed_out;     /* the last message was buf: freed by the next call */
+	bool text;           /* the data message under way is text */
 };
 
 enum ws_read_kind {
@@ -59,8 +59,8 @@ bool ws_reader_busy(const struct ws_reader *r);
 void ws_reader_clear(struct ws_reader *r);
 
 /*
- * A reader on its way to another process, which may be another version of the program: fixed sizes. Behind it go
- * `len` bytes of the message under way and `control_len` bytes of a control frame.
+ * A reader on its way to another process, which may be another version of the program: fixed sizes.
+ * Behind it go `len` bytes of the message under way and `control_len` bytes of a control frame.
  */
 struct ws_reader_state {
 	uint64_t left;
@@ -73,8 +73,11 @@ struct ws_reader_state {
 	uint8_t reserved[2];
 };
 /* buf and control stay the reader's. Nothing may be handed out (a call with len 0 sees to that). */
-void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, const uint8_t **buf, const uint8_t **control);
-/* Into a zeroed reader; both are copied. False: it does not add up, or no memory; the reader is as zeroed. */
-bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, const uint8_t *buf, const uint8_t *control);
+void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, const uint8_t **buf,
+	const uint8_t **control);
+/* Into a zeroed reader; both are copied. False: it does not add up, or no memory; the reader is as
+ * zeroed. */
+bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, const uint8_t *buf,
+	const uint8_t *control);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * network: addresses and networks in CIDR form. An IPv4 address is kept IPv4-mapped, as everywhere. Room: base.
+ * network: addresses and networks in CIDR form. An IPv4 address is kept IPv4-mapped, as everywhere.
+ * Room: base.
  */
 #ifndef WSGATE_NETWORK_H
 #define WSGATE_NETWORK_H
@@ -15,7 +16,8 @@ struct network {
 
 /* "192.0.2.1", "2001:db8::1"; no zone, no brackets. False: none. */
 bool network_address(const char *s, size_t len, uint8_t out[16]);
-/* "10.0.0.0/8", "2001:db8::/32", or an address alone. False: none, or bits are set behind the prefix. */
+/* "10.0.0.0/8", "2001:db8::/32", or an address alone. False: none, or bits are set behind the
+ * prefix. */
 bool network_parse(const char *s, struct network *out);
 bool network_listed(const struct network *list, size_t n, const uint8_t addr[16]);
 

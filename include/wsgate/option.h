@@ -34,7 +34,7 @@ struct option {
 	bool repeats;      /* lists: an item may stand there twice */
 	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
-	size_t offset;            /* into struct config (tls.*: into struct config_tls; auth.*: config_auth) */
+	size_t offset; /* into struct config (tls.*: into struct config_tls; auth.*: config_auth) */
 	const char *const *words; /* ends with NULL */
 	const char *(*check)(
 		const char *value); /* of a string or one item: NULL, or what it must be */

@@ -12,35 +12,39 @@
 
 enum proto_type {
 	/* child → master */
-	PROTO_READY = 1,      /* the child serves */
-	PROTO_BEAT,	      /* about once a second */
-	PROTO_FATAL,	      /* struct proto_text: do not restart me, end with 2 and this line */
-	PROTO_DRAINED,	      /* bridge: struct proto_slot: the up ring of that dead generation is empty */
-	PROTO_STALE_DRAINED,  /* bridge: struct proto_stale: unlink that old segment */
-	PROTO_FLUSHED,	      /* bridge, before it ends: struct proto_flushed */
-	PROTO_APPLIED,	      /* answer to PROTO_CONFIG: struct proto_applied */
-	PROTO_CLOSED,	      /* bridge, answer to PROTO_CLOSE: struct proto_closed */
-	PROTO_MOVED,	      /* worker, after PROTO_HEIR: struct proto_moved */
-	PROTO_HEIRLESS,	      /* worker, no body: all those of PROTO_HEIR are gone, and it has more to give */
+	PROTO_READY = 1, /* the child serves */
+	PROTO_BEAT,      /* about once a second */
+	PROTO_FATAL,     /* struct proto_text: do not restart me, end with 2 and this line */
+	PROTO_DRAINED, /* bridge: struct proto_slot: the up ring of that dead generation is empty */
+	PROTO_STALE_DRAINED, /* bridge: struct proto_stale: unlink that old segment */
+	PROTO_FLUSHED,       /* bridge, before it ends: struct proto_flushed */
+	PROTO_APPLIED,       /* answer to PROTO_CONFIG: struct proto_applied */
+	PROTO_CLOSED,        /* bridge, answer to PROTO_CLOSE: struct proto_closed */
+	PROTO_MOVED,         /* worker, after PROTO_HEIR: struct proto_moved */
+	PROTO_HEIRLESS, /* worker, no body: all those of PROTO_HEIR are gone, and it has more to
+			   give */
 	/* master → child */
-	PROTO_STOP = 20,      /* struct proto_stop: graceful */
-	PROTO_WORKER_UP,      /* bridge: struct proto_slot: generation g of slot s was started */
-	PROTO_WORKER_DOWN,    /* bridge: struct proto_slot: generation g of slot s is dead */
-	PROTO_CONFIG,	      /* struct proto_config, and the text as config_print() writes it */
-	PROTO_LOG,	      /* struct proto_log, and the file when it is one */
-	PROTO_LISTEN,	      /* worker: struct proto_listen, and the socket: accept there too */
-	PROTO_UNLISTEN,	      /* worker: struct proto_listen: not there any more */
-	PROTO_SLOT,	      /* bridge: struct proto_slot, and the bell: a slot that is new */
-	PROTO_CLOSE,	      /* bridge: struct proto_close: end the connections of a user */
-	PROTO_RETIRE,	      /* worker: struct proto_retire: accept no more, connections will move */
-	PROTO_HEIR,	      /* worker: struct proto_heir, and a socket: another worker reads there (see parcel.h) */
-	PROTO_ARRIVE,	      /* worker: struct proto_arrive, and the other end of such a socket */
-	PROTO_RESUME,	      /* worker: no body: forget PROTO_RETIRE, accept and read again */
-	PROTO_TLS,	      /* worker: struct proto_config, and a bundle (bundle.h): for the PROTO_CONFIG that follows */
-	PROTO_TICKETS,	      /* worker: struct tickets: keys of TLS sessions */
-	PROTO_VAULT,	      /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows */
+	PROTO_STOP = 20,   /* struct proto_stop: graceful */
+	PROTO_WORKER_UP,   /* bridge: struct proto_slot: generation g of slot s was started */
+	PROTO_WORKER_DOWN, /* bridge: struct proto_slot: generation g of slot s is dead */
+	PROTO_CONFIG,      /* struct proto_config, and the text as config_print() writes it */
+	PROTO_LOG,         /* struct proto_log, and the file when it is one */
+	PROTO_LISTEN,      /* worker: struct proto_listen, and the socket: accept there too */
+	PROTO_UNLISTEN,    /* worker: struct proto_listen: not there any more */
+	PROTO_SLOT,        /* bridge: struct proto_slot, and the bell: a slot that is new */
+	PROTO_CLOSE,       /* bridge: struct proto_close: end the connections of a user */
+	PROTO_RETIRE,      /* worker: struct proto_retire: accept no more, connections will move */
+	PROTO_HEIR,    /* worker: struct proto_heir, and a socket: another worker reads there (see
+			  parcel.h) */
+	PROTO_ARRIVE,  /* worker: struct proto_arrive, and the other end of such a socket */
+	PROTO_RESUME,  /* worker: no body: forget PROTO_RETIRE, accept and read again */
+	PROTO_TLS,     /* worker: struct proto_config, and a bundle (bundle.h): for the PROTO_CONFIG
+			  that follows */
+	PROTO_TICKETS, /* worker: struct tickets: keys of TLS sessions */
+	PROTO_VAULT, /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows
+		      */
 	/* worker ↔ bridge */
-	PROTO_DOORBELL = 40,  /* no body: look at your rings */
+	PROTO_DOORBELL = 40, /* no body: look at your rings */
 	PROTO_MAX
 };
 
@@ -58,24 +62,29 @@ struct proto_stale {
 };
 struct proto_stop {
 	uint64_t drain_ms;
-	uint32_t restart, reserved; /* 1: clients are told 1012, come back at once; 0: 1001, stopping for good */
+	uint32_t restart, reserved; /* 1: clients are told 1012, come back at once; 0: 1001,
+				       stopping for good */
 };
 /*
- * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets some, `last` with
- * the last of them: it begins. PROTO_MOVED says that none is left that can move; PROTO_STOP ends the rest.
+ * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets
+ * some, `last` with the last of them: it begins. PROTO_MOVED says that none is left that can move;
+ * PROTO_STOP ends the rest.
  */
 struct proto_retire {
-	uint32_t freeze, reserved; /* 1: read nothing more from clients: the bridge ends, and they all move at once */
+	uint32_t freeze, reserved; /* 1: read nothing more from clients: the bridge ends, and they
+				      all move at once */
 };
 struct proto_heir {
 	uint32_t last, reserved;
 };
 struct proto_arrive {
-	uint32_t wait, reserved; /* 1: a connection is ours only when the bridge knows it; 0: no bridge runs meanwhile */
+	uint32_t wait, reserved; /* 1: a connection is ours only when the bridge knows it; 0: no
+				    bridge runs meanwhile */
 };
 struct proto_moved {
 	uint64_t moved, left;
-	uint64_t stay; /* of those left: cannot move, and are not to be ended; said again when it has become 0 */
+	uint64_t stay; /* of those left: cannot move, and are not to be ended; said again when it
+			  has become 0 */
 };
 struct proto_flushed {
 	uint32_t empty, reserved; /* 1: nothing is left in any ring: the segment may go */
@@ -99,9 +108,10 @@ struct proto_log {
 };
 #define PROTO_ADDRESS_MAX 272
 struct proto_listen {
-	uint32_t id;	/* names the socket in PROTO_UNLISTEN */
+	uint32_t id;    /* names the socket in PROTO_UNLISTEN */
 	uint16_t admin; /* 1: the admin listener */
-	uint16_t keep;	/* PROTO_UNLISTEN: 1: others go on to accept there: close the copy, do not shut the socket down */
+	uint16_t keep;  /* PROTO_UNLISTEN: 1: others go on to accept there: close the copy, do not
+			   shut the socket down */
 	char tls[PROTO_ADDRESS_MAX]; /* terminated: the title of its tls section; "": without TLS */
 };
 #define PROTO_NAME_MAX 128
@@ -120,9 +130,9 @@ struct proto_closed {
 	uint64_t connections;
 };
 #define PROTO_BODY_MAX 2048
-_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 && sizeof(struct proto_stop) == 16 &&
-		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 280 &&
-		       sizeof(struct proto_close) == 400,
+_Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 &&
+		       sizeof(struct proto_stop) == 16 && sizeof(struct proto_applied) == 256 &&
+		       sizeof(struct proto_listen) == 280 && sizeof(struct proto_close) == 400,
 	"layout");
 
 /* "DOORBELL", for logs with -vv; "?" for an unknown one. */

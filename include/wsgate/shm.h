@@ -1,13 +1,15 @@
 /*
- * shm: the segment. A file in runtime_dir that outlives every process; it begins with magic, layout, size
- * and id. Its space is allocated before it is used (posix_fallocate: a full tmpfs is an error, not a SIGBUS).
+ * shm: the segment. A file in runtime_dir that outlives every process; it begins with magic,
+ * layout, size and id. Its space is allocated before it is used (posix_fallocate: a full tmpfs is
+ * an error, not a SIGBUS).
  *
  *   header | bridge region | slot 0 | slot 1 | … | slot max_workers-1
- *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long names | change list | crowd | up ring 0 | up ring 1 | down ring
+ *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long
+ * names | change list | crowd | up ring 0 | up ring 1 | down ring
  *
  * The file is sparse: a slot's space is allocated when the slot is first used.
- * One writer per region: header: master, once, before the first fork. Bridge region, down rings' heads, tails of up rings
- * and change lists: the bridge. The rest of a slot: its worker. Room: ipc.
+ * One writer per region: header: master, once, before the first fork. Bridge region, down rings'
+ * heads, tails of up rings and change lists: the bridge. The rest of a slot: its worker. Room: ipc.
  */
 #ifndef WSGATE_SHM_H
 #define WSGATE_SHM_H
@@ -30,7 +32,7 @@
 
 struct shm_sizes {
 	uint32_t max_workers;
-	uint32_t routes; /* per slot */
+	uint32_t routes;             /* per slot */
 	uint64_t up_size, down_size; /* bytes of a ring, powers of two */
 };
 
@@ -38,7 +40,7 @@ struct shm_header {
 	char magic[8];
 	uint32_t layout;
 	uint32_t header_size;
-	uint64_t size; /* of the file */
+	uint64_t size;  /* of the file */
 	uint8_t id[16]; /* random; begins every Nats-Msg-Id */
 	struct shm_sizes sizes;
 	uint64_t created_ms;
@@ -51,33 +53,41 @@ struct shm_header {
 enum shm_broker_state { SHM_BROKER_NEVER, SHM_BROKER_CONNECTED, SHM_BROKER_LOST };
 
 struct shm_bridge {
-	/* The incarnation of the stream: epoch goes up before created changes, so a bridge killed between the two raises it once more. */
+	/* The incarnation of the stream: epoch goes up before created changes, so a bridge killed
+	 * between the two raises it once more. */
 	alignas(64) _Atomic uint32_t epoch;
 	_Atomic uint32_t broker_state;
-	_Atomic uint64_t created;      /* ns since 1970, 0: never seen */
-	_Atomic uint64_t state_since_ms; /* CLOCK_MONOTONIC: same boot, same clock for all processes */
-	_Atomic uint64_t max_message;  /* bytes a client may send: configuration and broker; 0 before the first contact */
-	_Atomic uint64_t last_seq;     /* highest mark ever given, of this epoch */
+	_Atomic uint64_t created; /* ns since 1970, 0: never seen */
+	_Atomic uint64_t
+		state_since_ms;       /* CLOCK_MONOTONIC: same boot, same clock for all processes */
+	_Atomic uint64_t max_message; /* bytes a client may send: configuration and broker; 0 before
+					 the first contact */
+	_Atomic uint64_t last_seq;    /* highest mark ever given, of this epoch */
 	_Atomic uint32_t pid;
-	_Atomic uint64_t started_ms;   /* since 1970 */
-	_Atomic uint64_t beat_ms;      /* CLOCK_MONOTONIC: it lived then */
+	_Atomic uint64_t started_ms;     /* since 1970 */
+	_Atomic uint64_t beat_ms;        /* CLOCK_MONOTONIC: it lived then */
 	_Atomic uint32_t server_version; /* odd: being written */
-	char server[SHM_SERVER_MAX];   /* URL without credentials, terminated; "": none yet */
+	char server[SHM_SERVER_MAX];     /* URL without credentials, terminated; "": none yet */
 	struct bell bell;
 	alignas(64) struct bridge_stats stats;
 };
 
 #define SHM_RETIRING 2
 struct shm_slot {
-	alignas(64) _Atomic uint64_t generation; /* of the worker that owns the slot now; written by it first of all */
+	alignas(64) _Atomic uint64_t
+		generation; /* of the worker that owns the slot now; written by it first of all */
 	_Atomic uint32_t pid;
 	_Atomic uint32_t draining; /* 1; or SHM_RETIRING: its last connections end by themselves */
-	_Atomic uint32_t want_space; /* the worker waits for room in its up ring: ring after a release */
+	_Atomic uint32_t
+		want_space; /* the worker waits for room in its up ring: ring after a release */
 	_Atomic uint64_t started_ms;
 	struct bell bell; /* the worker's */
-	alignas(64) _Atomic uint32_t down_wanted; /* the bridge's: it waits for room in the down ring */
-	_Atomic uint32_t behind[STATS_SERVICES + 1]; /* the bridge's: connections that are behind, by row of services */
-	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to those before it, was taken over */
+	alignas(64) _Atomic uint32_t
+		down_wanted; /* the bridge's: it waits for room in the down ring */
+	_Atomic uint32_t behind[STATS_SERVICES + 1]; /* the bridge's: connections that are behind,
+							by row of services */
+	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to
+				    those before it, was taken over */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
 	alignas(64) struct worker_stats stats;
@@ -97,19 +107,22 @@ struct shm { /* one process' view */
 
 uint64_t shm_file_size(const struct shm_sizes *s);
 /*
- * Makes the file (mode 0600, owned by uid:gid), allocates header and bridge region. Returns a descriptor, or -1 with errno;
- * nothing is left behind then.
+ * Makes the file (mode 0600, owned by uid:gid), allocates header and bridge region. Returns a
+ * descriptor, or -1 with errno; nothing is left behind then.
  */
-int shm_create(const char *path, const struct shm_sizes *s, const char *version, uid_t uid, gid_t gid);
-/* Allocates the space of one slot and prepares its words; once per slot, before any process maps it for use. 0 or -1 with errno. */
+int shm_create(
+	const char *path, const struct shm_sizes *s, const char *version, uid_t uid, gid_t gid);
+/* Allocates the space of one slot and prepares its words; once per slot, before any process maps it
+ * for use. 0 or -1 with errno. */
 int shm_prepare_slot(int fd, unsigned slot);
-/* Maps a segment after checking magic, layout and size. 0, or -1: errno EPROTO for another layout or a file that does not add up. */
+/* Maps a segment after checking magic, layout and size. 0, or -1: errno EPROTO for another layout
+ * or a file that does not add up. */
 int shm_map(struct shm *shm, int fd, bool writable);
 void shm_unmap(struct shm *shm);
 /*
- * Where the stream stood for the bridge of another segment, which no bridge serves any more: what its connections'
- * marks mean. Also of other layouts: these words keep their places at the beginning of the bridge region, behind the
- * header's pages. 0 or -1 with errno.
+ * Where the stream stood for the bridge of another segment, which no bridge serves any more: what
+ * its connections' marks mean. Also of other layouts: these words keep their places at the
+ * beginning of the bridge region, behind the header's pages. 0 or -1 with errno.
  */
 struct shm_stream {
 	uint32_t epoch, broker_state;
@@ -118,7 +131,6 @@ struct shm_stream {
 int shm_read_stream(int fd, struct shm_stream *out);
 /* Reads the header alone, without mapping. 0 or -1 as above. */
 int shm_read_header(int fd, struct shm_header *out);
-
 
 struct shm_slot *shm_slot(const struct shm *shm, unsigned slot);
 /* False: the slot was never prepared. */

@@ -1,9 +1,8 @@
 /*
  * tickets: the keys of TLS session tickets, the same in all workers. Room: base.
  *
- *   keys   [0] the next one: accepted, so that it may be in use elsewhere a moment before it is here
- *          [1] encrypts new tickets
- *          [2] [3] older ones: accepted
+ *   keys   [0] the next one: accepted, so that it may be in use elsewhere a moment before it is
+ * here [1] encrypts new tickets [2] [3] older ones: accepted
  */
 #ifndef WSGATE_TICKETS_H
 #define WSGATE_TICKETS_H
@@ -25,8 +24,8 @@ struct tickets {
 };
 _Static_assert(sizeof(struct tickets) == 328, "layout");
 
-/* The next key is in use, and there is a new next one; the oldest is forgotten. The first call makes
- * two. 0; or -1 with errno, and nothing has changed. */
+/* The next key is in use, and there is a new next one; the oldest is forgotten. The first call
+ * makes two. 0; or -1 with errno, and nothing has changed. */
 int tickets_rotate(struct tickets *t) __attribute__((warn_unused_result));
 void tickets_wipe(struct tickets *t);
 /* For new tickets; NULL: none. */

@@ -1,7 +1,7 @@
 /*
  * tlsctx: what a tls section of the configuration makes of a connection: the certificates by name,
- * the rules, the tickets. The master makes them to see whether the files are good; workers use them.
- * Room: tls.
+ * the rules, the tickets. The master makes them to see whether the files are good; workers use
+ * them. Room: tls.
  *
  * A connection holds the one it began with: a reload makes new ones.
  */

@@ -344,8 +344,7 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out)
 			len = (size_t)(dot + 1 - section);
 			fprintf(out, "%.*s {\n", (int)len - 1, section);
 		}
-		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "",
-			may_have(reader, o), out);
+		print_key(c, o, dot ? dot + 1 : o->key, dot ? "\t" : "", may_have(reader, o), out);
 	}
 	fputs(section ? "}\n" : "", out);
 	for (j = 0; j < c->ntls; j++) {

@@ -364,7 +364,8 @@ const char *value_check_network(const char *s)
 {
 	struct network n;
 
-	return network_parse(s, &n) ? NULL
-				    : "must be an address or a network like 10.0.0.0/8, with no bits "
-				      "set behind its prefix";
+	return network_parse(s, &n)
+		       ? NULL
+		       : "must be an address or a network like 10.0.0.0/8, with no bits "
+			 "set behind its prefix";
 }

@@ -152,9 +152,8 @@ int vault_write(const struct vault *s)
 		good = write_all(fd, &p, sizeof(p)) && write_all(fd, s->v[i].path, p.path_len) &&
 		       write_all(fd, s->v[i].data, p.len);
 	}
-	if (good &&
-		fcntl(fd, F_ADD_SEALS,
-			F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+	if (good && fcntl(fd, F_ADD_SEALS,
+			    F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return fd;
 	saved = errno;
 	if (fd >= 0)

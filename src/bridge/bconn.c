@@ -25,12 +25,12 @@ uint8_t bconn_text(const struct bridge *b, const struct broker_message *m)
 bool bconn_give(struct bconn *c, const struct broker_message *m)
 {
 	struct bridge *b = c->user->b;
-	struct down_ref ref = { c->generation, c->index, 0 };
+	struct down_ref ref = {c->generation, c->index, 0};
 
 	if (c->blocked)
 		return false;
-	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, b->epoch,
-					    bconn_text(b, m), &ref, 1)) {
+	if (!window_reserve(c) ||
+		!slots_put_message(&b->slots[c->slot], m, b->epoch, bconn_text(b, m), &ref, 1)) {
 		slots_block(&b->slots[c->slot], c);
 		return false;
 	}
@@ -95,7 +95,8 @@ void bconn_note(struct bconn *c, bool behind)
 		return;
 	c->behind = behind;
 	word = atomic_load_explicit(&s->behind[c->index / 32], memory_order_relaxed);
-	atomic_store_explicit(&s->behind[c->index / 32], behind ? word | bit : word & ~bit, memory_order_relaxed);
+	atomic_store_explicit(
+		&s->behind[c->index / 32], behind ? word | bit : word & ~bit, memory_order_relaxed);
 	word = atomic_load_explicit(n, memory_order_relaxed);
 	atomic_store_explicit(n, behind ? word + 1 : word - 1, memory_order_relaxed);
 }

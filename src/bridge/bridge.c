@@ -9,7 +9,8 @@
 #include "bridge.h"
 
 #define TICK_MS 200
-#define ORPHAN_FLUSH_MS 10000 /* without a master: what is in the rings still goes out, for so long */
+#define ORPHAN_FLUSH_MS                                                                            \
+	10000 /* without a master: what is in the rings still goes out, for so long */
 
 uint64_t bridge_clock(void)
 {
@@ -55,8 +56,9 @@ static bool bridge_same_stream(struct bridge *b, uint64_t created, uint64_t last
 	if (known == created && last >= stat_get(sb->last_seq))
 		return true;
 	if (known)
-		log_warn(known == created ? "the stream lost messages that were delivered: all marks begin anew" :
-					    "the stream is another one: all marks begin anew",
+		log_warn(known == created ? "the stream lost messages that were delivered: all "
+					    "marks begin anew"
+					  : "the stream is another one: all marks begin anew",
 			kv_uint("last", last), kv_uint("mark", stat_get(sb->last_seq)));
 	/* The epoch first: a bridge killed in between raises it once more. */
 	b->epoch = atomic_load(&sb->epoch) + 1;
@@ -134,10 +136,11 @@ static const struct broker_events bridge_events = {
 
 static void bridge_finish(struct bridge *b)
 {
-	struct proto_flushed f = { slots_empty(b), 0 };
+	struct proto_flushed f = {slots_empty(b), 0};
 
 	if (!f.empty)
-		log_warn("messages of clients are not stored yet: they stay in the segment for the next start");
+		log_warn("messages of clients are not stored yet: they stay in the segment for the "
+			 "next start");
 	if (b->master && chan_send(b->master, PROTO_FLUSHED, &f, sizeof(f), -1) < 0)
 		log_warn("cannot tell the master", kv_errno(errno));
 	event_base_loopbreak(b->base);
@@ -159,7 +162,7 @@ static void bridge_flush_end(evutil_socket_t fd, short what, void *arg)
 
 static void bridge_flush(struct bridge *b, uint64_t ms)
 {
-	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	b->stopping = true;
 	slots_wakeup(b);
@@ -210,14 +213,14 @@ static void bridge_on_worker_down(void *arg, const void *body, int fd)
 }
 
 static const struct chan_handler master_handlers[] = {
-	{ PROTO_STOP, sizeof(struct proto_stop), bridge_on_stop },
-	{ PROTO_WORKER_UP, sizeof(struct proto_slot), bridge_on_worker_up },
-	{ PROTO_WORKER_DOWN, sizeof(struct proto_slot), bridge_on_worker_down },
-	{ PROTO_CONFIG, sizeof(struct proto_config), orders_on_config },
-	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
-	{ PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot },
-	{ PROTO_CLOSE, sizeof(struct proto_close), orders_on_close },
-	{ 0, 0, NULL },
+	{PROTO_STOP, sizeof(struct proto_stop), bridge_on_stop},
+	{PROTO_WORKER_UP, sizeof(struct proto_slot), bridge_on_worker_up},
+	{PROTO_WORKER_DOWN, sizeof(struct proto_slot), bridge_on_worker_down},
+	{PROTO_CONFIG, sizeof(struct proto_config), orders_on_config},
+	{PROTO_LOG, sizeof(struct proto_log), chan_on_log},
+	{PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot},
+	{PROTO_CLOSE, sizeof(struct proto_close), orders_on_close},
+	{0, 0, NULL},
 };
 
 static void bridge_again(evutil_socket_t fd, short what, void *arg)
@@ -276,7 +279,7 @@ static void bridge_beat(evutil_socket_t fd, short what, void *arg)
 
 static int bridge_events_new(struct bridge *b)
 {
-	struct timeval tick = { 0, TICK_MS * 1000 }, second = { 1, 0 };
+	struct timeval tick = {0, TICK_MS * 1000}, second = {1, 0};
 
 	b->again = event_new(b->base, -1, 0, bridge_again, b);
 	b->tick = event_new(b->base, -1, EV_PERSIST, bridge_tick, b);
@@ -288,7 +291,8 @@ static int bridge_events_new(struct bridge *b)
 	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
 }
 
-/* The program was replaced: connections came here with marks of the stream as that one's bridge knew it. */
+/* The program was replaced: connections came here with marks of the stream as that one's bridge
+ * knew it. */
 static void bridge_inherit(struct bridge *b)
 {
 	struct shm_bridge *sb = b->shm.bridge;
@@ -297,7 +301,8 @@ static void bridge_inherit(struct bridge *b)
 	if (b->h->predecessor < 0 || atomic_load(&sb->created))
 		return;
 	if (shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0) {
-		log_warn("cannot read where the stream stood: messages may be delivered twice", kv_errno(errno));
+		log_warn("cannot read where the stream stood: messages may be delivered twice",
+			kv_errno(errno));
 		return;
 	}
 	if (!was.created)
@@ -327,7 +332,8 @@ static void bridge_adopt(struct bridge *b)
 	if (stat_get(b->shm.bridge->max_message))
 		b->max_message = stat_get(b->shm.bridge->max_message);
 	if (atomic_load(&b->shm.bridge->broker_state) == SHM_BROKER_CONNECTED)
-		bridge_state(b, SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
+		bridge_state(b,
+			SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
 }
 
 static int bridge_start(struct bridge *b)

@@ -5,17 +5,16 @@
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   source.c    one up ring: reading it, its end, damage
  *   stale.c     segments of dead masters: what they had taken and not stored
- *   orders.c    what the master says: a new configuration, another log, more workers, connections to be closed
- *   dispatch.c  service → client: users and their connections
- *   quota.c     how many connections a user may have
- *   buffer.c    what a user's connections have not taken yet
- *   ended.c     what was confirmed on connections that have ended
- *   bconn.c     giving messages to one connection
+ *   orders.c    what the master says: a new configuration, another log, more workers, connections
+ * to be closed dispatch.c  service → client: users and their connections quota.c     how many
+ * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
+ * was confirmed on connections that have ended bconn.c     giving messages to one connection
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
  *
- * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at any instruction.
+ * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at
+ * any instruction.
  */
 #ifndef WSGATE_BRIDGE_H
 #define WSGATE_BRIDGE_H
@@ -50,8 +49,8 @@ struct bconn {
 	struct buser *user;
 	struct bconn *next, *prev;  /* of the same user */
 	struct bconn *blocked_next; /* of the same slot: waits for room in the down ring */
-	struct bnode *cursor;	    /* next buffered message to give; NULL: none */
-	struct given *out;	    /* owned ring of what is in the window; NULL while it is empty */
+	struct bnode *cursor;       /* next buffered message to give; NULL: none */
+	struct given *out; /* owned ring of what is in the window; NULL while it is empty */
 	uint32_t out_first, out_n, out_cap;
 	size_t out_bytes;
 	size_t need; /* of the message that found the window too small */
@@ -60,13 +59,13 @@ struct bconn {
 	uint64_t confirmed;
 	uint32_t index;
 	uint16_t slot;
-	bool synced;	/* gets what is in the buffer; else it is behind and reads from its own mark */
+	bool synced; /* gets what is in the buffer; else it is behind and reads from its own mark */
 	bool rereading; /* a read from its mark is under way */
-	bool retry;	/* that read failed: again with the next tick */
+	bool retry;     /* that read failed: again with the next tick */
 	bool blocked;
-	bool poisoned;	/* a message of it was refused: what came after is not stored */
-	bool going;	/* superseded, or moved: it does not count any more */
-	bool behind;	/* as shared memory has it: see bconn_note() */
+	bool poisoned;   /* a message of it was refused: what came after is not stored */
+	bool going;      /* superseded, or moved: it does not count any more */
+	bool behind;     /* as shared memory has it: see bconn_note() */
 	uint8_t service; /* row of its worker's services */
 };
 
@@ -77,13 +76,14 @@ struct bconn {
  */
 struct buser {
 	struct bridge *b;
-	struct broker_queue *q; /* NULL only while a new bridge reads the sections, or without memory */
+	struct broker_queue
+		*q; /* NULL only while a new bridge reads the sections, or without memory */
 	struct bconn *conns;
 	struct bnode *first, *last;
-	size_t bytes;	/* buffered */
-	uint64_t mark;	/* confirmed by all connections */
+	size_t bytes;   /* buffered */
+	uint64_t mark;  /* confirmed by all connections */
 	uint64_t floor; /* nothing above it and at most head is missing in the buffer */
-	uint64_t head;	/* last message that came from the broker */
+	uint64_t head;  /* last message that came from the broker */
 	struct buser *dirty_next;
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	bool wanted, closing, dirty;
@@ -107,11 +107,12 @@ struct query;
 struct up_source {
 	struct bridge *b;
 	struct ring ring;
-	struct pub *first, *last; /* records read and not released, in order */
-	uint64_t retry_below;	  /* records below were seen by a predecessor: a duplicate is no surprise */
+	struct pub *first, *last;    /* records read and not released, in order */
+	uint64_t retry_below;        /* records below were seen by a predecessor: a duplicate is no
+					surprise */
 	uint64_t drained_generation; /* say PROTO_DRAINED for it when the ring is empty; 0: no */
-	bool broken;		  /* the writer's word is damaged: read again when there is a new writer */
-	int stale;		  /* index of the stale segment, -1: a live one */
+	bool broken; /* the writer's word is damaged: read again when there is a new writer */
+	int stale;   /* index of the stale segment, -1: a live one */
 	uint16_t slot;
 	uint8_t which;
 	const uint8_t *segment_id; /* 16 bytes, borrowed from the segment */
@@ -130,7 +131,7 @@ struct slot {
 	struct chan *bell;
 	uint32_t rung;
 	_Atomic uint32_t *behind; /* a bit for each route */
-	struct bconn **conns; /* owned, by route index */
+	struct bconn **conns;     /* owned, by route index */
 	struct bconn *blocked_first, *blocked_last;
 	unsigned held; /* routes that have ended and keep a mark: ended.c */
 	struct notice *notice_first, *notice_last;
@@ -146,7 +147,7 @@ struct stale {
 struct bridge {
 	const struct heritage *h;
 	const struct config *c; /* as of now: nobody keeps a value of it */
-	struct config *own;	/* owned: what c points to, NULL: it came with the heritage */
+	struct config *own;     /* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master;
 	struct broker *broker;
@@ -159,7 +160,7 @@ struct bridge {
 	size_t max_message;
 	struct broker_stats counted; /* of the broker's counts: what shared memory has */
 	bool connected, stopping, more;
-	bool starved;	 /* no memory for a record: read again with the next tick */
+	bool starved;    /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
 	uint64_t now_ms;
@@ -168,12 +169,12 @@ struct bridge {
 	struct table users;
 	size_t buffered;
 	struct buser *dirty; /* to be settled */
-	size_t retries; /* since the last tick */
-	bool scanning;	/* a new bridge reads the sections */
+	size_t retries;      /* since the last tick */
+	bool scanning;       /* a new bridge reads the sections */
 	/* publish.c */
 	struct table pub_users;
 	struct pub_user *ready_first, *ready_last; /* have something to publish */
-	struct pub_user *later;			   /* wait for the next tick or for the broker */
+	struct pub_user *later;                    /* wait for the next tick or for the broker */
 	struct query *queries, *unheard; /* query.c: under way; and answered, without room for it */
 	size_t nqueries;
 	struct pub *pub_free;
@@ -190,19 +191,25 @@ void bridge_check_flushed(struct bridge *b);
 int slots_start(struct bridge *b);
 void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
+/* Of the worker that is at work on it now: routes of other generations are a dead one's. */
+uint64_t slots_generation(const struct slot *s);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
 /* All of ours that are in use; list has room for two of each slot. Returns how many. */
 size_t slots_up_sources(struct bridge *b, struct up_source **list);
 bool slots_empty(const struct bridge *b); /* every up ring is released */
 /* One record for connections of one slot. False: no room now. */
-bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text, const struct down_ref *refs, uint32_t nrefs);
+bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text,
+	const struct down_ref *refs, uint32_t nrefs);
 /* Never fails but for memory: waits its turn when the ring is full. */
-void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
+void slots_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
+	uint16_t code, const char *reason);
 /* Into the ring now, or not at all: for what must not be lost with this process. */
-bool slots_try_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason);
+bool slots_try_notify(struct slot *s, enum down_type type, const struct down_ref *ref, uint64_t seq,
+	uint16_t code, const char *reason);
 /* The answer to a question. False: no room now. */
-bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum down_answer a, const char *data, size_t len);
+bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum down_answer a,
+	const char *data, size_t len);
 void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */
@@ -215,7 +222,8 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation);
 /* source.c: an up ring is read */
 void source_read(struct up_source *src);
 bool source_empty(const struct up_source *src);
-void source_check_drained(struct up_source *src); /* says so to the master once a dead worker's is empty */
+void source_check_drained(
+	struct up_source *src); /* says so to the master once a dead worker's is empty */
 
 /* orders.c */
 void orders_on_config(void *arg, const void *body, int fd);
@@ -230,7 +238,8 @@ void stale_free_all(struct bridge *b);
 int dispatch_start(struct bridge *b);
 void dispatch_stop(struct bridge *b);
 /* A route that is new (ROUTE_OPENING), or one that a predecessor served. NULL: no memory. */
-struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
+struct bconn *dispatch_open(
+	struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
 /* NULL: there is none, or no memory to make one. */
 struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make);
 /* After the scan of a new bridge: opens the queues. */
@@ -242,15 +251,16 @@ void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
 /* By the name that it has in every worker. NULL: it is not here. */
 struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */
-uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
+uint64_t dispatch_kick(
+	struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
 void dispatch_tick(struct bridge *b);
-/* What the last round of changes means for their users: once, however many connections a user has. */
+/* What the last round of changes means for their users: once, however many connections a user has.
+ */
 void dispatch_settle(struct bridge *b);
 void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
-
 
 /* quota.c: false: it was told that there are too many */
 bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v);

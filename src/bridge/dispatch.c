@@ -11,7 +11,7 @@ static struct identity user_identity(const struct buser *u)
 {
 	const char *service = u->names + 1; /* behind the length byte of the key */
 
-	return (struct identity){ service, service + u->service_len, u->service_len, u->user_len };
+	return (struct identity){service, service + u->service_len, u->service_len, u->user_len};
 }
 
 static struct buser *user_find(struct bridge *b, const struct identity *id)
@@ -144,12 +144,13 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 		for (struct bconn *d = c; d && k < DOWN_REFS_MAX; d = d->next) {
 			if (d->slot != c->slot || !conn_takes_node(d, n))
 				continue;
-			refs[k] = (struct down_ref){ d->generation, d->index, 0 };
+			refs[k] = (struct down_ref){d->generation, d->index, 0};
 			who[k++] = d;
 		}
 		if (!k)
 			continue;
-		if (!slots_put_message(&b->slots[c->slot], n->m, b->epoch, bconn_text(b, n->m), refs, k)) {
+		if (!slots_put_message(
+			    &b->slots[c->slot], n->m, b->epoch, bconn_text(b, n->m), refs, k)) {
 			for (uint32_t i = 0; i < k; i++)
 				slots_block(&b->slots[c->slot], who[i]);
 			continue;
@@ -178,7 +179,8 @@ void dispatch_message(void *owner, struct broker_message *m)
 		return;
 	u->head = m->seq;
 	if (!too_large(u, m) && !buffer_add(u, m)) {
-		log_some_errors(5, "no memory for a message: it is read again later", kv_more(user_who(u)));
+		log_some_errors(
+			5, "no memory for a message: it is read again later", kv_more(user_who(u)));
 		for (struct bconn *c = u->conns; c; c = c->next)
 			bconn_fall_behind(c);
 		buffer_drop(u);
@@ -289,8 +291,9 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 }
 
 /*
- * A connection that came from another worker, which ends its old route when it hears that we know the new one. If that
- * worker died before, the user may have been forgotten, or others of the user may have confirmed what this one lacks.
+ * A connection that came from another worker, which ends its old route when it hears that we know
+ * the new one. If that worker died before, the user may have been forgotten, or others of the user
+ * may have confirmed what this one lacks.
  */
 static bool conn_join(struct bconn *c, const struct route_view *v)
 {
@@ -334,8 +337,8 @@ static bool user_open_each(void *value, void *arg)
 }
 
 /*
- * What its other connections have confirmed by now, although it was not read yet: one of them may be
- * this very client's, closed in good order, and it must not get the same again.
+ * What its other connections have confirmed by now, although it was not read yet: one of them may
+ * be this very client's, closed in good order, and it must not get the same again.
  */
 static void user_refresh(struct buser *u)
 {
@@ -348,12 +351,13 @@ static void user_refresh(struct buser *u)
 	user_confirm(u);
 }
 
-struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v)
+struct bconn *dispatch_open(
+	struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v)
 {
-	struct identity id = { v->service, v->user, v->service_len, v->user_len };
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct bconn *c = calloc(1, sizeof(*c));
 	struct buser *u = user_find(b, &id);
-	struct down_ref ref = { v->generation, index, 0 };
+	struct down_ref ref = {v->generation, index, 0};
 	bool marked = v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning);
 
 	if (!u && c)
@@ -363,7 +367,8 @@ struct bconn *dispatch_open(struct bridge *b, struct slot *s, uint32_t index, co
 
 		route_id_text(v->id, conn);
 		log_some_errors(5, "no memory for a connection", kv_str("conn", conn),
-			kv_mem("service", id.service, id.service_len), kv_mem("user", id.user, id.user_len));
+			kv_mem("service", id.service, id.service_len),
+			kv_mem("user", id.user, id.user_len));
 		free(c);
 		return NULL;
 	}
@@ -411,7 +416,8 @@ void dispatch_opened_all(struct bridge *b)
 
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v)
 {
-	/* A predecessor's records may have been handed out after we looked: more was given than we know. */
+	/* A predecessor's records may have been handed out after we looked: more was given than we
+	 * know. */
 	uint64_t given = v->given > c->pos ? v->given : c->pos;
 	uint64_t confirmed = v->confirmed < given ? v->confirmed : given;
 
@@ -466,13 +472,14 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 	return NULL;
 }
 
-uint64_t dispatch_kick(struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+uint64_t dispatch_kick(
+	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
 {
 	struct buser *u = user_find(b, id);
 	uint64_t n = 0;
 
 	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next, n++) {
-		struct down_ref ref = { c->generation, c->index, 0 };
+		struct down_ref ref = {c->generation, c->index, 0};
 
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}

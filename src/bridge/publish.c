@@ -7,7 +7,7 @@
 #include "bridge.h"
 
 #define IN_FLIGHT_MAX 8192 /* publishes without an answer, over all users */
-#define POOL_MAX 4096	   /* records kept for the next ones */
+#define POOL_MAX 4096      /* records kept for the next ones */
 
 /* A record of an up ring on its way. */
 struct pub {
@@ -31,13 +31,12 @@ struct pub {
 struct pub_user {
 	struct bridge *b;
 	struct pub *first, *last;
-	struct pub_user *next; /* in the ready or the later list */
+	struct pub_user *next;  /* in the ready or the later list */
 	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
 	bool in_flight, listed, later;
 	uint16_t key_len;
 	char key[];
 };
-
 
 int publish_start(struct bridge *b)
 {
@@ -193,18 +192,18 @@ static void publish_again(struct pub *p, const char *why)
 }
 
 /*
- * False: no room for it now. A bridge that stops knows no connections any more, but their worker may go on: it looks
- * for itself whether it has this one, and nobody waits for room.
+ * False: no room for it now. A bridge that stops knows no connections any more, but their worker
+ * may go on: it looks for itself whether it has this one, and nobody waits for room.
  */
 static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_type type,
 	uint16_t code, const char *reason)
 {
 	struct bridge *b = p->src->b;
-	struct down_ref ref = { p->generation, p->index, 0 };
+	struct down_ref ref = {p->generation, p->index, 0};
 	uint64_t seq = type == DOWN_FLUSHED ? p->stamp : 0;
 
 	if (c) {
-		ref = (struct down_ref){ c->generation, c->index, 0 };
+		ref = (struct down_ref){c->generation, c->index, 0};
 		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
 	}
 	if (b->stopping && p->src->stale < 0)
@@ -217,7 +216,8 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 	struct bridge *b = p->src->b;
 	struct bconn *c = publish_conn(p);
 
-	/* The notice before the release: a bridge killed between the two says it twice, never not at all. */
+	/* The notice before the release: a bridge killed between the two says it twice, never not
+	 * at all. */
 	if (!(c ? c->poisoned : p->poisoned) && !publish_tell(p, c, DOWN_CLOSE, code, reason)) {
 		publish_again(p, "the worker has no room for its refusal");
 		return;
@@ -288,7 +288,8 @@ static void publish_stored(struct pub *p, bool duplicate)
 	if (duplicate) {
 		stat_add(st->duplicates, 1);
 		if (!p->seen)
-			log_some_errors(5, "the broker calls a first publish a duplicate: it did not store it",
+			log_some_errors(5,
+				"the broker calls a first publish a duplicate: it did not store it",
 				kv_str("msg_id", p->msg_id), kv_more(publish_who(p)));
 	}
 	publish_final(p);
@@ -316,7 +317,8 @@ void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 		if (!p->user->full_since_ms)
 			p->user->full_since_ms = b->now_ms;
 		if (b->now_ms - p->user->full_since_ms >= b->c->broker.full_timeout ||
-			(p == p->src->first && ring_used(p->src->ring.words) > p->src->ring.size / 2))
+			(p == p->src->first &&
+				ring_used(p->src->ring.words) > p->src->ring.size / 2))
 			publish_refuse(p, 1013, "the stream is full");
 		else
 			publish_again(p, "the stream is full");
@@ -365,12 +367,15 @@ static void pub_names(struct pub *p)
 		segment[2 * i + 1] = hex[id[i] & 15];
 	}
 	segment[32] = '\0';
-	/* Segment, slot, its generation, ring and a position that never restarts: once and never again. */
+	/* Segment, slot, its generation, ring and a position that never restarts: once and never
+	 * again. */
 	snprintf(p->msg_id, sizeof(p->msg_id), "%s-%x-%llx-%x-%llx", segment, p->src->slot,
-		(unsigned long long)(p->generation >> 32), p->src->which, (unsigned long long)p->end);
+		(unsigned long long)(p->generation >> 32), p->src->which,
+		(unsigned long long)p->end);
 }
 
-static bool publish_take(struct up_source *src, uint16_t type, const struct up_view *v, uint64_t pos)
+static bool publish_take(
+	struct up_source *src, uint16_t type, const struct up_view *v, uint64_t pos)
 {
 	struct bridge *b = src->b;
 	struct pub *p = pub_new(b);
@@ -392,8 +397,13 @@ static bool publish_take(struct up_source *src, uint16_t type, const struct up_v
 	p->seen = pos < src->retry_below;
 	route_id_text(v->r->conn, p->conn);
 	pub_names(p);
-	p->p = (struct broker_publish){ .id = v->id, .text = v->r->text, .conn = p->conn,
-		.msg_id = p->msg_id, .data = v->data, .len = v->r->len, .arg = p };
+	p->p = (struct broker_publish){.id = v->id,
+		.text = v->r->text,
+		.conn = p->conn,
+		.msg_id = p->msg_id,
+		.data = v->data,
+		.len = v->r->len,
+		.arg = p};
 	p->poisoned = publish_poisoned(publish_conn(p));
 	if (src->last)
 		src->last->ring_next = p;
@@ -425,7 +435,8 @@ static enum ring_read publish_read_one(struct up_source *src)
 		!up_parse(payload, size, &v))
 		return RING_CORRUPT;
 	if (type == UP_ASK) {
-		query_take(src, &v); /* with nothing to keep its place: it goes with what is before it */
+		query_take(src,
+			&v); /* with nothing to keep its place: it goes with what is before it */
 		return RING_RECORD;
 	}
 	if (publish_take(src, type, &v, pos))
@@ -455,7 +466,8 @@ static bool publish_peek(const struct up_source *src, uint64_t *stamp)
 	uint64_t pos;
 	size_t size;
 
-	if (ring_next(&ring, &type, &payload, &size, &pos) != RING_RECORD || !up_parse(payload, size, &v))
+	if (ring_next(&ring, &type, &payload, &size, &pos) != RING_RECORD ||
+		!up_parse(payload, size, &v))
 		return false;
 	*stamp = v.r->stamp;
 	return true;

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +74,7 @@ bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum 
 	if (!d)
 		return false;
 	memset(d, 0, sizeof(*d));
-	d->ref = (struct down_ref){ generation, UP_NOBODY, 0 };
+	d->ref = (struct down_ref){generation, UP_NOBODY, 0};
 	d->seq = stamp;
 	d->code = (uint16_t)a;
 	d->reason_len = (uint16_t)len;
@@ -99,8 +98,8 @@ static bool slot_put_notice(struct slot *s, const struct notice *no)
 	return true;
 }
 
-static struct notice slot_notice(const struct slot *s, enum down_type type, const struct down_ref *ref,
-	uint64_t seq, uint16_t code, const char *reason)
+static struct notice slot_notice(const struct slot *s, enum down_type type,
+	const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason)
 {
 	struct notice no;
 
@@ -134,7 +133,8 @@ void slots_notify(struct slot *s, enum down_type type, const struct down_ref *re
 		return;
 	keep = malloc(sizeof(*keep));
 	if (!keep) {
-		/* A lost notice would leave a client hanging for ever; a new bridge reads all sections again. */
+		/* A lost notice would leave a client hanging for ever; a new bridge reads all
+		 * sections again. */
 		log_error("no memory for a notice: the bridge begins anew");
 		_exit(1);
 	}
@@ -207,8 +207,8 @@ static void slot_serve_blocked(struct slot *s)
 
 /* ---- up: changes and records of a worker ---- */
 
-/* The worker writes it first of all: routes of other generations are a dead one's. */
-static uint64_t slot_generation(const struct slot *s)
+/* The worker writes it first of all. */
+uint64_t slots_generation(const struct slot *s)
 {
 	return atomic_load_explicit(&s->words->generation, memory_order_acquire);
 }
@@ -226,13 +226,14 @@ static void slot_change(struct slot *s, uint32_t index)
 		dispatch_end(b, c); /* its worker is dead; the place is a successor's now */
 		c = NULL;
 	}
-	if (v.generation >> 32 != slot_generation(s)) {
+	if (v.generation >> 32 != slots_generation(s)) {
 		if (c)
 			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {
 		if (c) {
-			if (c->poisoned && b->stale_read) /* what it wrote before its end is refused with it */
-				source_read(&s->up[shm_up_ring(slot_generation(s))]);
+			if (c->poisoned &&
+				b->stale_read) /* what it wrote before its end is refused with it */
+				source_read(&s->up[shm_up_ring(slots_generation(s))]);
 			dispatch_marks(b, c, &v);
 			dispatch_end(b, c);
 		}
@@ -282,8 +283,8 @@ static bool slot_idle(const struct slot *s)
 		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
 		return false;
 	for (unsigned i = 0; s->b->stale_read && i < SHM_UP_RINGS; i++)
-		if (!s->up[i].broken &&
-			atomic_load_explicit(&s->up[i].ring.words->head, memory_order_acquire) != s->up[i].ring.pos)
+		if (!s->up[i].broken && atomic_load_explicit(&s->up[i].ring.words->head,
+						memory_order_acquire) != s->up[i].ring.pos)
 			return false;
 	return true;
 }
@@ -299,8 +300,8 @@ static void slots_round(struct bridge *b)
 		if (!b->stale_read)
 			continue; /* the same user's older messages go first */
 		/* A dead worker's ring first: the same user may be back. */
-		source_read(&s->up[shm_up_ring(slot_generation(s) + 1)]);
-		source_read(&s->up[shm_up_ring(slot_generation(s))]);
+		source_read(&s->up[shm_up_ring(slots_generation(s) + 1)]);
+		source_read(&s->up[shm_up_ring(slots_generation(s))]);
 		if (s->notice_first || s->blocked_first)
 			slot_serve_blocked(s);
 	}
@@ -335,7 +336,8 @@ void slots_tick(struct bridge *b)
 		struct slot *s = &b->slots[i];
 
 		if (s->used && !s->bell && b->master) {
-			log_error("doorbell channel is broken: the bridge begins anew", kv_uint("slot", i));
+			log_error("doorbell channel is broken: the bridge begins anew",
+				kv_uint("slot", i));
 			_exit(1);
 		}
 		for (unsigned r = 0; s->used && r < SHM_UP_RINGS; r++)
@@ -401,179 +403,6 @@ bool slots_empty(const struct bridge *b)
 			if (!source_empty(&b->slots[i].up[r]))
 				return false;
 	return true;
-}
-
-/* ---- start ---- */
-
-/* First those with marks, which decide where their users stand; then new ones, and who got marks meanwhile. */
-static bool slot_scans(const struct slot *s, uint32_t index, enum route_state is, enum route_state wanted)
-{
-	bool marked = is == ROUTE_OPEN || is == ROUTE_MOVED;
-
-	if (wanted == ROUTE_OPEN)
-		return marked;
-	return is == wanted || (wanted == ROUTE_OPENING && marked && !s->conns[index]);
-}
-
-/* What a predecessor served goes on; what waits for an answer gets it (perhaps once more). */
-static void slot_scan(struct slot *s, enum route_state state)
-{
-	struct route_view v;
-	struct buser *u;
-
-	for (uint32_t i = 0; i < s->routes.n; i++) {
-		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
-			continue;
-		if (v.generation >> 32 != slot_generation(s)) {
-			/* Of a worker that died while there was no bridge. */
-			if (state == ROUTE_ENDED && v.generation >> 32 > stat_get(s->words->buried) &&
-				!ended_mark(s->b, &v, &u))
-				_exit(1);
-			continue;
-		}
-		if (!slot_scans(s, i, v.state, state))
-			continue;
-		if (state == ROUTE_ENDED ? !ended_found(s, i, &v) :
-					   !s->conns[i] && quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))
-			_exit(1); /* without memory for what was served: the master tries again, with back-off */
-	}
-}
-
-static void slot_attach_up(struct slot *s, unsigned r)
-{
-	struct up_source *src = &s->up[r];
-
-	src->b = s->b;
-	src->stale = -1;
-	src->slot = (uint16_t)s->n;
-	src->which = (uint8_t)r;
-	src->segment_id = s->b->shm.header->id;
-	ring_attach_reader(&src->ring, &s->words->up[r], shm_up_data(&s->b->shm, s->n, r),
-		s->b->shm.header->sizes.up_size);
-	src->retry_below = atomic_load_explicit(&s->words->up[r].head, memory_order_acquire);
-}
-
-static void slots_doorbell(void *arg, const void *body, int fd)
-{
-	struct slot *s = arg;
-
-	(void)body;
-	if (fd >= 0)
-		close(fd);
-	event_active(s->b->again, EV_TIMEOUT, 0);
-}
-
-static void slots_bell_gone(void *arg)
-{
-	struct slot *s = arg;
-
-	/* Most likely the master is dead and the worker too: then we are told by the other channel before the
-	 * next tick, and store what the ring holds. */
-	chan_free(s->bell);
-	s->bell = NULL;
-}
-
-static const struct chan_handler bell_handlers[] = {
-	{ PROTO_DOORBELL, 0, slots_doorbell },
-	{ 0, 0, NULL },
-};
-
-/* A predecessor's notes. */
-static void slot_none_behind(struct slot *s)
-{
-	for (uint32_t i = 0; i < (s->routes.n + 31) / 32; i++)
-		atomic_store_explicit(&s->behind[i], 0, memory_order_relaxed);
-	for (unsigned i = 0; i <= STATS_OTHER; i++)
-		atomic_store_explicit(&s->words->behind[i], 0, memory_order_relaxed);
-}
-
-/* Takes bell, also when it fails. */
-int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
-{
-	struct slot *s = &b->slots[n];
-
-	s->b = b;
-	s->n = n;
-	s->generation = generation;
-	s->words = shm_slot(&b->shm, n);
-	s->routes = shm_routes(&b->shm, n);
-	shm_changes(&b->shm, n, &s->changes);
-	s->behind = shm_behind(&b->shm, n);
-	slot_none_behind(s);
-	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
-		b->shm.header->sizes.down_size);
-	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
-		slot_attach_up(s, r);
-	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
-	s->bell = s->conns ? chan_new(b->base, bell, "worker", bell_handlers, slots_bell_gone, s) : NULL;
-	if (!s->bell) {
-		free(s->conns);
-		s->conns = NULL;
-		close(bell);
-		return -1;
-	}
-	s->used = true;
-	if (n >= b->nslots)
-		b->nslots = n + 1;
-	return 0;
-}
-
-static void slots_lock(const struct bridge *b)
-{
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (fcntl(b->h->segment, F_SETLK, &lock) < 0)
-		log_warn("the segment is locked by another process", kv_errno(errno));
-}
-
-size_t slots_up_sources(struct bridge *b, struct up_source **list)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
-			list[n++] = &b->slots[i].up[r];
-	return n;
-}
-
-/* What waits in all rings, in the order in which it came: a user may have changed workers in between. */
-static void slots_read_first(struct bridge *b)
-{
-	struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_RINGS];
-
-	if (b->stale_read)
-		publish_read_merged(list, slots_up_sources(b, list));
-}
-
-int slots_start(struct bridge *b)
-{
-	static const enum route_state scan_order[] = { ROUTE_OPEN, ROUTE_ENDED, ROUTE_OPENING };
-
-	slots_lock(b);
-	b->nslots = b->h->nslots;
-	for (unsigned i = 0; i < b->nslots; i++)
-		if (b->h->bells[i] >= 0 && shm_slot_used(&b->shm, i) &&
-			slots_attach(b, i, b->h->bells[i], b->h->generations[i]) < 0)
-			return -1;
-	stale_read_all(b);
-	b->scanning = true;
-	/* Whatever changes from here on is on the list again: taking first, then reading, misses nothing. */
-	for (unsigned i = 0; i < b->nslots; i++) {
-		uint32_t list[CHANGES_BATCH];
-
-		while (b->slots[i].used && changes_take(&b->slots[i].changes, list, CHANGES_BATCH))
-			;
-	}
-	/* In this order: who is new begins behind what those before it have confirmed. */
-	for (size_t k = 0; k < sizeof(scan_order) / sizeof(scan_order[0]); k++)
-		for (unsigned i = 0; i < b->nslots; i++)
-			if (b->slots[i].used)
-				slot_scan(&b->slots[i], scan_order[k]);
-	b->scanning = false;
-	slots_read_first(b);
-	dispatch_opened_all(b);
-	slots_wakeup(b);
-	return 0;
 }
 
 void slots_stop(struct bridge *b)

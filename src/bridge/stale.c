@@ -8,10 +8,12 @@
 
 #include "bridge.h"
 
-/* Workers of a replaced program, which end one connection after the other, may write there still. */
+/* Workers of a replaced program, which end one connection after the other, may write there still.
+ */
 static bool stale_written(const struct stale *st)
 {
-	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i); i++) {
+	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
+		i++) {
 		pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, i)->pid);
 
 		if (pid > 1 && (kill(pid, 0) == 0 || errno == EPERM))
@@ -143,7 +145,8 @@ static void stale_try(struct bridge *b, unsigned i)
 		if (stale_map(b, i) < 0) {
 			/* A predecessor of another layout has stored all. */
 			if (errno != EPROTO || (int)i != b->h->predecessor)
-				log_error("cannot read an older segment: it is left where it is", kv_errno(errno));
+				log_error("cannot read an older segment: it is left where it is",
+					kv_errno(errno));
 			st->done = true;
 			return;
 		}

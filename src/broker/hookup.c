@@ -254,8 +254,8 @@ void hookup_check_again(struct carrier *k)
 
 	learn_servers(k);
 	if (stream_check(k->nc[MAIN], &k->settings, &st) != STREAM_OK)
-		say_failure(k, "the stream cannot be brought up to date: it stays as it is",
-			st.text);
+		say_failure(
+			k, "the stream cannot be brought up to date: it stays as it is", st.text);
 }
 
 bool hookup_open(struct carrier *k, unsigned *wait)

@@ -278,7 +278,8 @@ void aside_drop_all(struct broker *b);
 
 /* ---- ask.c ---- */
 struct ask;
-void ask_reply(struct broker *b, struct ask *a, struct wire_event *e); /* takes e; NULL: no answer */
+void ask_reply(
+	struct broker *b, struct ask *a, struct wire_event *e); /* takes e; NULL: no answer */
 void ask_denied(struct broker *b, const char *subject, size_t len);
 
 /* ---- watch.c ---- */

@@ -96,8 +96,7 @@ bool settings_same_broker(const struct settings *a, const struct settings *b)
 
 natsStatus settings_apply(const struct settings *s, natsOptions *o)
 {
-	natsStatus st = natsOptions_SetServers(
-		o, (const char **)(void *)s->servers, s->nservers);
+	natsStatus st = natsOptions_SetServers(o, (const char **)(void *)s->servers, s->nservers);
 	bool tls = false;
 
 	for (int i = 0; i < s->nservers; i++)

@@ -14,11 +14,14 @@ char *format_age(char out[FORMAT_AGE_MAX], uint64_t s)
 	else if (s < 3600)
 		snprintf(out, FORMAT_AGE_MAX, "%um%02us", (unsigned)(s / 60), (unsigned)(s % 60));
 	else if (s < day)
-		snprintf(out, FORMAT_AGE_MAX, "%uh%02um", (unsigned)(s / 3600), (unsigned)(s / 60 % 60));
+		snprintf(out, FORMAT_AGE_MAX, "%uh%02um", (unsigned)(s / 3600),
+			(unsigned)(s / 60 % 60));
 	else if (s < 100 * day)
-		snprintf(out, FORMAT_AGE_MAX, "%ud%02uh", (unsigned)(s / day), (unsigned)(s / 3600 % 24));
+		snprintf(out, FORMAT_AGE_MAX, "%ud%02uh", (unsigned)(s / day),
+			(unsigned)(s / 3600 % 24));
 	else
-		snprintf(out, FORMAT_AGE_MAX, "%" PRIu64 "d", s / day / 1000000 ? (uint64_t)999999 : s / day);
+		snprintf(out, FORMAT_AGE_MAX, "%" PRIu64 "d",
+			s / day / 1000000 ? (uint64_t)999999 : s / day);
 	return out;
 }
 
@@ -30,7 +33,8 @@ static char *format_scaled(char out[FORMAT_COUNT_MAX], double n, double base, co
 	if (!(n >= 0.05))
 		n = 0;
 	if (n < 9999.5) {
-		snprintf(out, FORMAT_COUNT_MAX, n > 0 && n < 9.95 && n != (double)(int)n ? "%.1f" : "%.0f", n);
+		snprintf(out, FORMAT_COUNT_MAX,
+			n > 0 && n < 9.95 && n != (double)(int)n ? "%.1f" : "%.0f", n);
 		return out;
 	}
 	for (n /= base; n >= 999.5 && units[i + 1]; i++)

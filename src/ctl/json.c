@@ -98,7 +98,8 @@ json_t *json_services(const struct snapshot *s)
 		json_t *o = json_traffic(&s->services[i].n, NULL);
 
 		/* Encoded, as in subjects; null: all those that have no row of their own. */
-		json_add(o, "service", s->services[i].name[0] ? json_string(s->services[i].name) : json_null());
+		json_add(o, "service",
+			s->services[i].name[0] ? json_string(s->services[i].name) : json_null());
 		if (json_array_append_new(list, o) < 0)
 			incomplete = true;
 	}

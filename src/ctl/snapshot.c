@@ -122,7 +122,8 @@ static void take_service(struct snapshot *s, const struct snapshot_worker *w, un
 		return;
 	if (v.len && token_encode(v.name, v.len, name, sizeof(name)) < 0)
 		return;
-	n = (struct snapshot_traffic){v.n.messages_in, v.n.bytes_in, v.n.messages_out, v.n.bytes_out, 0, 0, 0};
+	n = (struct snapshot_traffic){
+		v.n.messages_in, v.n.bytes_in, v.n.messages_out, v.n.bytes_out, 0, 0, 0};
 	if (w->life <= SNAPSHOT_HANGS) {
 		n.unconfirmed = v.n.unconfirmed;
 		n.connections = v.n.connections;

@@ -25,7 +25,7 @@ struct snapshot_worker {
 	bool draining, retiring;
 	uint64_t age_s, starts;
 	struct snapshot_traffic n;
-	struct stats_rates rates; /* of the last second or two */
+	struct stats_rates rates;         /* of the last second or two */
 	const struct worker_stats *stats; /* in the segment */
 };
 struct snapshot_service {
@@ -34,7 +34,7 @@ struct snapshot_service {
 };
 struct snapshot {
 	struct shm shm;
-	bool runs; /* the master */
+	bool runs;      /* the master */
 	uint64_t at_ms; /* CLOCK_MONOTONIC */
 	uint64_t age_s, bridge_age_s, broker_since_s;
 	enum snapshot_life bridge;
@@ -50,6 +50,7 @@ struct snapshot {
 /* 0, or -1 after a line on standard error. */
 int snapshot_take(struct snapshot *s, const struct config *c);
 void snapshot_free(struct snapshot *s);
-const char *snapshot_broker(const struct snapshot *s); /* "connected", "away", "never reached yet" */
+const char *snapshot_broker(
+	const struct snapshot *s); /* "connected", "away", "never reached yet" */
 
 #endif

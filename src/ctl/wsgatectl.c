@@ -86,9 +86,11 @@ static int cmd_top(const struct config *c, const char *file, char **args, int n)
 
 	(void)file;
 	for (int i = 0; i < n; i += 2) {
-		if (i + 1 < n && strcmp(args[i], "-d") == 0 && number_of(args[i + 1], 0.1, 3600, &v))
+		if (i + 1 < n && strcmp(args[i], "-d") == 0 &&
+			number_of(args[i + 1], 0.1, 3600, &v))
 			o.interval_ms = (unsigned)(v * 1000);
-		else if (i + 1 < n && strcmp(args[i], "-n") == 0 && number_of(args[i + 1], 1, 1e9, &v))
+		else if (i + 1 < n && strcmp(args[i], "-n") == 0 &&
+			 number_of(args[i + 1], 1, 1e9, &v))
 			o.count = (unsigned long)v;
 		else
 			return misused("top [--json] [-d SECONDS, 0.1 to 3600] [-n COUNT]");
@@ -99,8 +101,9 @@ static int cmd_top(const struct config *c, const char *file, char **args, int n)
 /* The same limits as a client's handshake has. */
 static int identity_of(const char *service, const char *user, struct identity *id)
 {
-	*id = (struct identity){ service, user, strlen(service), strlen(user) };
-	if (id->service_len < 1 || id->service_len > TOKEN_MAX || id->user_len < 1 || id->user_len > TOKEN_MAX) {
+	*id = (struct identity){service, user, strlen(service), strlen(user)};
+	if (id->service_len < 1 || id->service_len > TOKEN_MAX || id->user_len < 1 ||
+		id->user_len > TOKEN_MAX) {
 		fprintf(stderr, "wsgatectl: a service and a user have 1 to %d bytes\n", TOKEN_MAX);
 		return -1;
 	}
@@ -182,12 +185,14 @@ static void tail_ready(void *arg)
 	fprintf(stderr, "listening to what clients of %s send; end with ^C\n", (const char *)arg);
 }
 
-/* Clients' bytes reach the terminal escaped: controls, and in UTF-8 the C1 controls too (U+0080 to U+009F). */
+/* Clients' bytes reach the terminal escaped: controls, and in UTF-8 the C1 controls too (U+0080 to
+ * U+009F). */
 static void print_escaped(const uint8_t *data, size_t len, bool text)
 {
 	for (size_t i = 0; i < len; i++) {
 		uint8_t b = data[i];
-		bool c1 = (i && data[i - 1] == 0xc2 && b < 0xa0) || (b == 0xc2 && i + 1 < len && data[i + 1] < 0xa0);
+		bool c1 = (i && data[i - 1] == 0xc2 && b < 0xa0) ||
+			  (b == 0xc2 && i + 1 < len && data[i + 1] < 0xa0);
 
 		if (b < 0x20 || b == 0x7f || b == '\\' || (b >= 0x80 && (!text || c1)))
 			printf("\\x%02x", b);
@@ -217,7 +222,7 @@ static void on_signal(int sig)
 
 static int cmd_tail(const struct config *c, const char *file, char **args, int n)
 {
-	struct sigaction sa = { .sa_handler = on_signal };
+	struct sigaction sa = {.sa_handler = on_signal};
 	char err[512];
 
 	(void)file;
@@ -228,7 +233,8 @@ static int cmd_tail(const struct config *c, const char *file, char **args, int n
 	}
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	if (broker_tail(c, args[0], strlen(args[0]), tail_ready, tail_message, args[0], &stopped, err, sizeof(err)) < 0) {
+	if (broker_tail(c, args[0], strlen(args[0]), tail_ready, tail_message, args[0], &stopped,
+		    err, sizeof(err)) < 0) {
 		fprintf(stderr, "wsgatectl: %s\n", err);
 		return CTL_FAILED;
 	}
@@ -243,7 +249,8 @@ static int cmd_reload(const struct config *c, const char *file, char **args, int
 	return order_reload(c);
 }
 
-/* No overlong forms, no surrogates, nothing above U+10FFFF: a client would have to fail the connection. */
+/* No overlong forms, no surrogates, nothing above U+10FFFF: a client would have to fail the
+ * connection. */
 static bool utf8_text(const char *s)
 {
 	mbstate_t state;
@@ -263,7 +270,8 @@ static bool code_of(const char *text, uint16_t *code)
 	unsigned long v = strtoul(text, &end, 10);
 
 	*code = (uint16_t)v;
-	return *end == '\0' && (v == 1000 || v == 1008 || v == 1012 || v == 1013 || (v >= 3000 && v <= 4999));
+	return *end == '\0' &&
+	       (v == 1000 || v == 1008 || v == 1012 || v == 1013 || (v >= 3000 && v <= 4999));
 }
 
 static int cmd_close(const struct config *c, const char *file, char **args, int n)
@@ -279,10 +287,12 @@ static int cmd_close(const struct config *c, const char *file, char **args, int 
 		if (i + 1 < n && strcmp(args[i], "--reason") == 0) {
 			reason = args[i + 1];
 		} else if (i + 1 == n || strcmp(args[i], "--code") != 0) {
-			fprintf(stderr, "wsgatectl: close SERVICE USER [--code N] [--reason TEXT]\n");
+			fprintf(stderr,
+				"wsgatectl: close SERVICE USER [--code N] [--reason TEXT]\n");
 			return CTL_CONFIG;
 		} else if (!code_of(args[i + 1], &code)) {
-			fprintf(stderr, "wsgatectl: codes are 1000, 1008, 1012, 1013 and 3000 to 4999\n");
+			fprintf(stderr,
+				"wsgatectl: codes are 1000, 1008, 1012, 1013 and 3000 to 4999\n");
 			return CTL_CONFIG;
 		}
 	}
@@ -294,15 +304,25 @@ static int cmd_close(const struct config *c, const char *file, char **args, int 
 }
 
 static const struct command commands[] = {
-	{ "status", 0, 1, cmd_status, "status [--json]             one screen: processes, connections, broker" },
-	{ "top", 0, 5, cmd_top, "top [--json] [-d SECONDS] [-n COUNT]   the same, live: by service and by worker" },
-	{ "sessions", 0, 3, cmd_sessions, "sessions [--json] [SERVICE [USER]]   the connections that are open" },
-	{ "send", 2, 3, cmd_send, "send SERVICE USER [TEXT|-]  publish to a user, as a service does" },
-	{ "tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live" },
-	{ "close", 2, 6, cmd_close, "close SERVICE USER [--code N] [--reason TEXT]   end the connections of a user" },
-	{ "reload", 0, 0, cmd_reload, "reload                      apply the configuration as it is now; says how it went" },
-	{ "subject", 2, 2, cmd_subject, "subject SERVICE USER        print the two subjects of a user" },
-	{ "check", 0, 1, cmd_check, "check [--json]              is the configuration good, the daemon up, the broker there?" },
+	{"status", 0, 1, cmd_status,
+		"status [--json]             one screen: processes, connections, broker"},
+	{"top", 0, 5, cmd_top,
+		"top [--json] [-d SECONDS] [-n COUNT]   the same, live: by service and by worker"},
+	{"sessions", 0, 3, cmd_sessions,
+		"sessions [--json] [SERVICE [USER]]   the connections that are open"},
+	{"send", 2, 3, cmd_send,
+		"send SERVICE USER [TEXT|-]  publish to a user, as a service does"},
+	{"tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live"},
+	{"close", 2, 6, cmd_close,
+		"close SERVICE USER [--code N] [--reason TEXT]   end the connections of a user"},
+	{"reload", 0, 0, cmd_reload,
+		"reload                      apply the configuration as it is now; says how it "
+		"went"},
+	{"subject", 2, 2, cmd_subject,
+		"subject SERVICE USER        print the two subjects of a user"},
+	{"check", 0, 1, cmd_check,
+		"check [--json]              is the configuration good, the daemon up, the broker "
+		"there?"},
 };
 
 static int usage(FILE *out, int status)
@@ -327,7 +347,8 @@ static int run(const struct config_source *source, char **args, int n)
 		if (n - 1 < cmd->min || n - 1 > cmd->max)
 			return usage(stderr, CTL_CONFIG);
 		/* Others need no more rights than they had. */
-		c = (cmd->fn == cmd_send || cmd->fn == cmd_tail ? config_load_secret : config_load)(source, err, sizeof(err));
+		c = (cmd->fn == cmd_send || cmd->fn == cmd_tail ? config_load_secret : config_load)(
+			source, err, sizeof(err));
 		if (!c) {
 			fprintf(stderr, "wsgatectl: %s\n", err);
 			return CTL_CONFIG;
@@ -342,7 +363,7 @@ static int run(const struct config_source *source, char **args, int n)
 
 int main(int argc, char **argv)
 {
-	struct config_source source = { .file = DEFAULT_FILE, .names_only = true };
+	struct config_source source = {.file = DEFAULT_FILE, .names_only = true};
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
 	char pidfile[4096];
 	int c, status;
@@ -377,7 +398,8 @@ int main(int argc, char **argv)
 			return usage(c == 'h' ? stdout : stderr, c == 'h' ? CTL_OK : CTL_CONFIG);
 		}
 	}
-	status = optind < argc ? run(&source, argv + optind, argc - optind) : usage(stderr, CTL_CONFIG);
+	status = optind < argc ? run(&source, argv + optind, argc - optind)
+			       : usage(stderr, CTL_CONFIG);
 	free(sets);
 	return status;
 }

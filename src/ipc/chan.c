@@ -90,8 +90,8 @@ int chan_pair(int fds[2])
 
 int chan_send_fd(int sock, enum proto_type type, const void *body, size_t size, int fd)
 {
-	struct proto_header head = { PROTO_VERSION, (uint16_t)type, (uint32_t)size };
-	struct iovec iov[2] = { { &head, sizeof(head) }, { (void *)(uintptr_t)body, size } };
+	struct proto_header head = {PROTO_VERSION, (uint16_t)type, (uint32_t)size};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)body, size}};
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -151,7 +151,8 @@ static int chan_take_fd(struct msghdr *msg)
 	return fd;
 }
 
-static const struct chan_handler *chan_find(const struct chan *c, const struct proto_header *head, size_t n)
+static const struct chan_handler *chan_find(
+	const struct chan *c, const struct proto_header *head, size_t n)
 {
 	if (n < sizeof(*head) || head->version != PROTO_VERSION || head->size != n - sizeof(*head))
 		return NULL;
@@ -172,7 +173,7 @@ static int chan_receive(struct chan *c)
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec iov = { &buf, sizeof(buf) };
+	struct iovec iov = {&buf, sizeof(buf)};
 	const struct chan_handler *h;
 	struct msghdr msg;
 	ssize_t n;
@@ -225,8 +226,8 @@ static void chan_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-struct chan *chan_new(struct event_base *base, int fd, const char *peer, const struct chan_handler *handlers,
-	void (*gone)(void *arg), void *arg)
+struct chan *chan_new(struct event_base *base, int fd, const char *peer,
+	const struct chan_handler *handlers, void (*gone)(void *arg), void *arg)
 {
 	struct chan *c = calloc(1, sizeof(*c));
 

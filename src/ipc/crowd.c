@@ -11,10 +11,11 @@ uint32_t crowd_size_for(uint32_t routes)
 	return size;
 }
 
-/* Neither 0:ffff:…/64 nor 0:0:0:1::/64 is an address of the Internet (RFC 4291 2.4: 0000::/8 is reserved). */
+/* Neither 0:ffff:…/64 nor 0:0:0:1::/64 is an address of the Internet (RFC 4291 2.4: 0000::/8 is
+ * reserved). */
 uint64_t crowd_key(const uint8_t addr[16])
 {
-	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 	uint64_t key = 0;
 
 	if (memcmp(addr, mapped, sizeof(mapped)) == 0) {
@@ -38,7 +39,8 @@ static uint32_t crowd_hash(const struct crowd *c, uint64_t key)
 }
 
 /* NULL: not here. free: the first entry that another may have. */
-static struct crowd_entry *crowd_find(const struct crowd *c, uint64_t key, struct crowd_entry **free)
+static struct crowd_entry *crowd_find(
+	const struct crowd *c, uint64_t key, struct crowd_entry **free)
 {
 	uint32_t at = crowd_hash(c, key);
 

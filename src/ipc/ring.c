@@ -62,7 +62,7 @@ void ring_attach_reader(struct ring *r, struct ring_words *words, void *data, ui
 
 static void ring_put_head(struct ring *r, uint64_t pos, uint16_t type, uint32_t size)
 {
-	struct ring_record head = { size, type, ring_check(pos, size, type) };
+	struct ring_record head = {size, type, ring_check(pos, size, type)};
 
 	memcpy(r->data + (pos & (r->size - 1)), &head, HEAD_SIZE);
 }

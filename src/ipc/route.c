@@ -21,8 +21,8 @@ void route_get_figures(const struct route_section *s, uint32_t index, struct rou
 {
 	const struct route *r = &s->routes[index];
 
-	*out = (struct route_figures){ load(r->bytes_in), load(r->bytes_out), load(r->messages_in),
-		load(r->messages_out), load(r->messages_confirmed), r->opened_s };
+	*out = (struct route_figures){load(r->bytes_in), load(r->bytes_out), load(r->messages_in),
+		load(r->messages_out), load(r->messages_confirmed), r->opened_s};
 }
 
 static void route_set_figures(struct route *r, const struct route_figures *f)
@@ -35,7 +35,8 @@ static void route_set_figures(struct route *r, const struct route_figures *f)
 	r->opened_s = f->opened_s;
 }
 
-/* The names change only while generation is 0: whoever saw the same generation twice has them whole. */
+/* The names change only while generation is 0: whoever saw the same generation twice has them
+ * whole. */
 static bool route_names(const struct route_section *s, uint32_t index, struct route_view *out)
 {
 	const struct route *r = &s->routes[index];
@@ -87,8 +88,8 @@ bool route_read(const struct route_section *s, uint32_t index, struct route_view
 	return ok && out->generation == atomic_load_explicit(&r->generation, memory_order_relaxed);
 }
 
-bool route_read_marks(const struct route_section *s, uint32_t index, uint64_t generation,
-	struct route_view *out)
+bool route_read_marks(
+	const struct route_section *s, uint32_t index, uint64_t generation, struct route_view *out)
 {
 	const struct route *r = &s->routes[index];
 
@@ -144,7 +145,8 @@ void route_set_epoch(const struct route_section *s, uint32_t index, uint32_t epo
 {
 	struct route *r = &s->routes[index];
 
-	/* In this order: a reader that still sees the old epoch sees a mark that is too low, never too high. */
+	/* In this order: a reader that still sees the old epoch sees a mark that is too low, never
+	 * too high. */
 	atomic_store_explicit(&r->confirmed, 0, memory_order_release);
 	atomic_store_explicit(&r->given, 0, memory_order_release);
 	atomic_store_explicit(&r->epoch, epoch, memory_order_release);
@@ -173,8 +175,8 @@ bool changes_push(struct changes *c, uint32_t index)
 	uint64_t head = atomic_load_explicit(&c->words->head, memory_order_relaxed);
 	uint64_t tail;
 
-	/* Dekker with changes_take(): the route was written; either the bridge reads it after taking
-	 * the entry that is there, or we see that entry taken and put another. */
+	/* Dekker with changes_take(): the route was written; either the bridge reads it after
+	 * taking the entry that is there, or we see that entry taken and put another. */
 	atomic_thread_fence(memory_order_seq_cst);
 	tail = atomic_load_explicit(&c->words->tail, memory_order_relaxed);
 	if (c->pushed[index] && c->pushed[index] > tail)
@@ -196,7 +198,8 @@ size_t changes_take(struct changes *c, uint32_t *out, size_t max)
 	if (head - tail > c->size) /* scribbled on: the caller scans all routes at its next start */
 		tail = head;
 	while (n < max && tail != head)
-		out[n++] = atomic_load_explicit(&c->list[tail++ & (c->size - 1)], memory_order_relaxed);
+		out[n++] = atomic_load_explicit(
+			&c->list[tail++ & (c->size - 1)], memory_order_relaxed);
 	atomic_store_explicit(&c->words->tail, tail, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
 	return n;
@@ -204,7 +207,7 @@ size_t changes_take(struct changes *c, uint32_t *out, size_t max)
 
 void route_addr_name(char out[ROUTE_ADDR_NAME], const uint8_t addr[16], uint16_t port)
 {
-	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 	bool v4 = memcmp(addr, mapped, sizeof(mapped)) == 0;
 	char host[INET6_ADDRSTRLEN] = "?";
 

@@ -16,8 +16,10 @@
 
 /* See shm_read_stream(): other versions of the program read these. */
 #define STREAM_SIZE 40
-_Static_assert(offsetof(struct shm_bridge, epoch) == 0 && offsetof(struct shm_bridge, broker_state) == 4 &&
-		       offsetof(struct shm_bridge, created) == 8 && offsetof(struct shm_bridge, max_message) == 24 &&
+_Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
+		       offsetof(struct shm_bridge, broker_state) == 4 &&
+		       offsetof(struct shm_bridge, created) == 8 &&
+		       offsetof(struct shm_bridge, max_message) == 24 &&
 		       offsetof(struct shm_bridge, last_seq) == 32,
 	"stable over layouts");
 
@@ -121,7 +123,8 @@ static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
 	return write_all(fd, &h, sizeof(h));
 }
 
-int shm_create(const char *path, const struct shm_sizes *s, const char *version, uid_t uid, gid_t gid)
+int shm_create(
+	const char *path, const struct shm_sizes *s, const char *version, uid_t uid, gid_t gid)
 {
 	int fd, saved;
 
@@ -209,7 +212,8 @@ int shm_prepare_slot(int fd, unsigned slot)
 		errno = err;
 		return -1;
 	}
-	words = mmap(NULL, page_up(sizeof(*words)), PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
+	words = mmap(
+		NULL, page_up(sizeof(*words)), PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
 	if (words == MAP_FAILED)
 		return -1;
 	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
@@ -226,7 +230,8 @@ int shm_map(struct shm *shm, int fd, bool writable)
 	if (shm_read_header(fd, &h) < 0)
 		return -1;
 	shm->size = h.size;
-	shm->base = mmap(NULL, shm->size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	shm->base = mmap(
+		NULL, shm->size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 	if (shm->base == MAP_FAILED) {
 		shm->base = NULL;
 		return -1;
@@ -265,13 +270,14 @@ struct route_section shm_routes(const struct shm *shm, unsigned slot)
 	struct slot_layout l = shm_layout(&shm->header->sizes);
 	char *at = slot_at(shm, slot);
 
-	return (struct route_section){ (struct route *)(at + l.routes), at + l.longs,
-		(uint64_t *)(void *)(at + l.ids), shm->header->sizes.routes };
+	return (struct route_section){(struct route *)(at + l.routes), at + l.longs,
+		(uint64_t *)(void *)(at + l.ids), shm->header->sizes.routes};
 }
 
 _Atomic uint32_t *shm_behind(const struct shm *shm, unsigned slot)
 {
-	return (_Atomic uint32_t *)(void *)(slot_at(shm, slot) + shm_layout(&shm->header->sizes).behind);
+	return (_Atomic uint32_t *)(void *)(slot_at(shm, slot) +
+					    shm_layout(&shm->header->sizes).behind);
 }
 
 void shm_changes(const struct shm *shm, unsigned slot, struct changes *out)
@@ -288,7 +294,8 @@ void shm_crowd(const struct shm *shm, unsigned slot, struct crowd *out)
 {
 	const struct shm_header *h = shm->header;
 
-	out->entries = (struct crowd_entry *)(void *)(slot_at(shm, slot) + shm_layout(&h->sizes).crowd);
+	out->entries =
+		(struct crowd_entry *)(void *)(slot_at(shm, slot) + shm_layout(&h->sizes).crowd);
 	out->size = crowd_size_for(h->sizes.routes);
 	memcpy(&out->secret, h->id, sizeof(out->secret));
 }

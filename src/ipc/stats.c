@@ -2,18 +2,18 @@
 
 #include <wsgate/stats.h>
 
-const uint16_t stats_statuses[STATS_STATUSES] = { 400, 401, 403, 404, 405, 408, 414, 426, 429, 431, 502, 503,
-	504, 0 };
-const uint16_t stats_codes[STATS_CODES] = { 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012,
-	1013, 3000, 3003, 3008, 4001, 4002, 0 };
+const uint16_t stats_statuses[STATS_STATUSES] = {
+	400, 401, 403, 404, 405, 408, 414, 426, 429, 431, 502, 503, 504, 0};
+const uint16_t stats_codes[STATS_CODES] = {1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009,
+	1011, 1012, 1013, 3000, 3003, 3008, 4001, 4002, 0};
 
-#define DESC(type, f, k, u, m, h) { #f, m, h, STATS_##k, STATS_##u, offsetof(type, f) },
+#define DESC(type, f, k, u, m, h) {#f, m, h, STATS_##k, STATS_##u, offsetof(type, f)},
 #define WORKER_DESC(f, k, u, m, h) DESC(struct worker_stats, f, k, u, m, h)
 #define BRIDGE_DESC(f, k, u, m, h) DESC(struct bridge_stats, f, k, u, m, h)
 #define SERVICE_DESC(f, k, u, m, h) DESC(struct stats_service_view, n.f, k, u, m, h)
-const struct stats_desc stats_worker[STATS_WORKER_N] = { STATS_WORKER(WORKER_DESC) };
-const struct stats_desc stats_bridge[STATS_BRIDGE_N] = { STATS_BRIDGE(BRIDGE_DESC) };
-const struct stats_desc stats_service[STATS_SERVICE_N] = { STATS_SERVICE(SERVICE_DESC) };
+const struct stats_desc stats_worker[STATS_WORKER_N] = {STATS_WORKER(WORKER_DESC)};
+const struct stats_desc stats_bridge[STATS_BRIDGE_N] = {STATS_BRIDGE(BRIDGE_DESC)};
+const struct stats_desc stats_service[STATS_SERVICE_N] = {STATS_SERVICE(SERVICE_DESC)};
 
 static unsigned index_in(const uint16_t *list, unsigned n, unsigned v)
 {
@@ -36,7 +36,8 @@ unsigned stats_code_index(unsigned code)
 
 uint64_t stats_value(const void *base, const struct stats_desc *d)
 {
-	const _Atomic uint64_t *v = (const _Atomic uint64_t *)(const void *)((const char *)base + d->offset);
+	const _Atomic uint64_t *v =
+		(const _Atomic uint64_t *)(const void *)((const char *)base + d->offset);
 
 	return stat_get(*v);
 }
@@ -60,7 +61,8 @@ uint64_t stats_sum(const _Atomic uint64_t *v, unsigned n)
 
 /* ---- services ---- */
 
-bool stats_service_read(const struct stats_service *rows, unsigned index, struct stats_service_view *out)
+bool stats_service_read(
+	const struct stats_service *rows, unsigned index, struct stats_service_view *out)
 {
 	const struct stats_service *row = &rows[index];
 	uint32_t version = atomic_load_explicit(&row->version, memory_order_acquire);
@@ -86,21 +88,24 @@ static void service_change(struct stats_service *row)
 
 static void service_changed(struct stats_service *row)
 {
-	atomic_store_explicit(&row->version, (stat_get(row->version) | 1) + 1, memory_order_release);
+	atomic_store_explicit(
+		&row->version, (stat_get(row->version) | 1) + 1, memory_order_release);
 }
 
-/* Killed between the two lines, a sum is counted twice: rather that than a counter that goes back. */
+/* Killed between the two lines, a sum is counted twice: rather that than a counter that goes back.
+ */
 static void service_retire(struct stats_service *row, struct stats_service *other)
 {
-#define MOVE(f, k, u, m, h) \
-	stat_add(other->n.f, stat_get(row->n.f)); \
+#define MOVE(f, k, u, m, h)                                                                        \
+	stat_add(other->n.f, stat_get(row->n.f));                                                  \
 	stat_set(row->n.f, 0);
 	STATS_SERVICE(MOVE)
 #undef MOVE
 	row->len = 0;
 }
 
-/* What a predecessor left: sums stay, gauges begin anew, and a row in the middle of a change is free. */
+/* What a predecessor left: sums stay, gauges begin anew, and a row in the middle of a change is
+ * free. */
 void stats_services_start(struct stats_service *rows)
 {
 	for (unsigned i = 0; i <= STATS_OTHER; i++) {
@@ -132,7 +137,8 @@ static unsigned service_place(const struct stats_service *rows, const uint32_t *
 	return best;
 }
 
-unsigned stats_service_hold(struct stats_service *rows, uint32_t *held, const char *name, size_t len)
+unsigned stats_service_hold(
+	struct stats_service *rows, uint32_t *held, const char *name, size_t len)
 {
 	unsigned i = 0;
 
@@ -187,9 +193,10 @@ static double per_second(uint64_t now, uint64_t then, uint64_t ms)
 	return now > then ? (double)(now - then) * 1000 / (double)ms : 0;
 }
 
-struct stats_rates stats_rates(const struct stats_samples *s, const struct worker_stats *w, uint64_t now_ms)
+struct stats_rates stats_rates(
+	const struct stats_samples *s, const struct worker_stats *w, uint64_t now_ms)
 {
-	struct stats_rates r = { 0, 0, 0, 0 };
+	struct stats_rates r = {0, 0, 0, 0};
 	uint32_t last = atomic_load_explicit(&s->last, memory_order_acquire) & 1;
 	const struct stats_sample *v = &s->v[!last];
 	uint64_t at = atomic_load_explicit(&v->at_ms, memory_order_acquire);

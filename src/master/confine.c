@@ -78,8 +78,8 @@ static void die(int signal, siginfo_t *info, void *context)
 
 static int catch_sigsys(void)
 {
-	struct sigaction sa = {.sa_sigaction = die,
-		.sa_flags = (int)(SA_SIGINFO | SA_NODEFER | SA_RESETHAND)};
+	struct sigaction sa = {
+		.sa_sigaction = die, .sa_flags = (int)(SA_SIGINFO | SA_NODEFER | SA_RESETHAND)};
 
 	for (int nr = 0; nr < NAMES_MAX; nr++)
 		if (!names[nr])
@@ -124,8 +124,8 @@ static int add_all(scmp_filter_ctx f, enum confine_who who)
 		const struct confine_rule *r = &confine_rules[i];
 
 		if (r->who & who)
-			err = add(f, r, r->error ? SCMP_ACT_ERRNO((uint16_t)r->error)
-						 : SCMP_ACT_ALLOW);
+			err = add(f, r,
+				r->error ? SCMP_ACT_ERRNO((uint16_t)r->error) : SCMP_ACT_ALLOW);
 	}
 	return err;
 }

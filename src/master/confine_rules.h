@@ -12,7 +12,8 @@
 #define CONFINE_BOTH ((unsigned)CONFINE_WORKER | (unsigned)CONFINE_BRIDGE)
 #define CONFINE_ARGS 3
 
-/* (argument & mask) == value. The kernel looks at the low half of an int alone, and so must this. */
+/* (argument & mask) == value. The kernel looks at the low half of an int alone, and so must this.
+ */
 struct confine_arg {
 	unsigned arg;
 	uint64_t mask, value; /* mask 0: none */

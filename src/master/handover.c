@@ -187,8 +187,8 @@ static void given(struct family *f, struct child *c, uint64_t now)
 		return;
 	}
 	c->handover.state = HANDOVER_STAYS;
-	log_info("a worker retires when its connections with TLS have ended", kv_str("child", c->name),
-		kv_uint("connections", c->moved.stay));
+	log_info("a worker retires when its connections with TLS have ended",
+		kv_str("child", c->name), kv_uint("connections", c->moved.stay));
 }
 
 void handover_retire_again(struct family *f)

@@ -192,7 +192,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 	/* It lives, and goes on when we end: nobody may serve beside it. */
 	if (r < 0 && errno == EPROTO) {
-		family_fail(in->family, "the old program cannot be understood, or no descriptor is left for what it sends");
+		family_fail(in->family, "the old program cannot be understood, or no descriptor is "
+					"left for what it sends");
 		return;
 	}
 	close_end(&with);

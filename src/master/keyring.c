@@ -6,8 +6,7 @@
 
 #include "keyring.h"
 
-static int load_auth(
-	const struct config_auth *a, struct vault *s, char *err, size_t errlen)
+static int load_auth(const struct config_auth *a, struct vault *s, char *err, size_t errlen)
 {
 	struct jwt_keys *keys = jwt_keys_new();
 	const struct secret *f;

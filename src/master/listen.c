@@ -28,7 +28,7 @@ struct address {
 struct listen_error {
 	char *text;
 	size_t len;
-	const char *key;              /* "listen", "admin.listen", "tls" */
+	const char *key; /* "listen", "admin.listen", "tls" */
 	bool tls;
 	const struct listen_set *now; /* in use: its sockets are shared; NULL: none */
 };

@@ -46,7 +46,7 @@ struct master {
 	struct inherit inherit; /* we replace */
 	bool foreground;
 	bool upgrade_waits; /* asked for */
-	bool left; /* files and sockets are another master's now */
+	bool left;          /* files and sockets are another master's now */
 	int pidfile;
 	uid_t uid; /* of the service */
 	gid_t gid;
@@ -82,7 +82,9 @@ static void master_stop(struct master *m, evutil_socket_t sig)
 	}
 	if (!inherit_under_way(&m->inherit))
 		notify_stopping((hurry ? 0 : m->family.config->drain_timeout) + STOP_MS);
-	log_info(again ? "asked again to stop: at once" : hurry ? "asked to stop at once" : "asked to stop",
+	log_info(again   ? "asked again to stop: at once"
+		 : hurry ? "asked to stop at once"
+			 : "asked to stop",
 		kv_str("signal", sigabbrev_np(sig)));
 	if (!upgrade_stop(&m->upgrade, hurry))
 		family_stop(&m->family, m->family.config->drain_timeout, hurry);

@@ -59,8 +59,7 @@ int news_write(const struct config *c, enum config_reader reader)
 		out = fdopen(copy, "w");
 	if (!out && copy >= 0)
 		close(copy);
-	if (!out || setvbuf(out, buf, _IOFBF, sizeof(buf)) != 0 ||
-		config_write(c, reader, out) < 0)
+	if (!out || setvbuf(out, buf, _IOFBF, sizeof(buf)) != 0 || config_write(c, reader, out) < 0)
 		goto fail;
 	if (fclose(out) != 0) {
 		out = NULL;
@@ -174,7 +173,8 @@ static bool news_send(struct child *c, enum proto_type type, const void *body, s
 	return chan_send(c->chan, type, body, size, fd) == 0 || errno != EAGAIN;
 }
 
-static bool news_listen(struct child *c, uint32_t id, const struct listen_row *r, bool admin, int fd)
+static bool news_listen(
+	struct child *c, uint32_t id, const struct listen_row *r, bool admin, int fd)
 {
 	struct proto_listen body = {.id = id, .admin = admin};
 
@@ -210,8 +210,8 @@ static bool news_listen_all(struct family *f, struct child *c)
 
 	for (unsigned k = 0; k < l->nslots; k++)
 		for (size_t i = 0; is_for(f, c, k) && i < l->n; i++)
-			if (!news_listen(c, listen_id(&l->rows[i], k), &l->rows[i], false,
-				    l->fds[i][k]))
+			if (!news_listen(
+				    c, listen_id(&l->rows[i], k), &l->rows[i], false, l->fds[i][k]))
 				return false;
 	return l->admin < 0 || !has_admin(f, c) ||
 	       news_listen(c, listen_id(&l->admin_row, 0), &l->admin_row, true, l->admin);

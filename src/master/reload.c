@@ -247,7 +247,8 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 	*r->listeners = r->next;
 	reload_say_listeners(r->listeners, &r->retired, "listens there, too");
 	reload_say_listeners(&r->retired, r->listeners, "does not listen there any more");
-	/* The first one is the caller's, and stays: not so its secrets, which workers would inherit. */
+	/* The first one is the caller's, and stays: not so its secrets, which workers would
+	 * inherit. */
 	config_forget_secrets((struct config *)(uintptr_t)f->config, CONFIG_PEOPLE);
 	f->config = next;
 	certs_drop(&f->tls);

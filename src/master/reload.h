@@ -26,14 +26,14 @@ struct reload {
 	void (*done)(void *arg, uint64_t number); /* that one has ended */
 	void *arg;
 
-	struct config *own;  /* owned: the family's configuration; NULL: it is the first one */
-	struct vault keys; /* owned: what the family's configuration names */
+	struct config *own; /* owned: the family's configuration; NULL: it is the first one */
+	struct vault keys;  /* owned: what the family's configuration names */
 	struct vault next_keys;
-	struct event *timer; /* owned */
-	uint64_t number;     /* of the one under way, or the last one */
-	bool busy, again;    /* again: one more was asked for meanwhile */
-	unsigned fresh;      /* slots from here on are new: they must get ready */
-	unsigned active;     /* so many workers it asks for */
+	struct event *timer;       /* owned */
+	uint64_t number;           /* of the one under way, or the last one */
+	bool busy, again;          /* again: one more was asked for meanwhile */
+	unsigned fresh;            /* slots from here on are new: they must get ready */
+	unsigned active;           /* so many workers it asks for */
 	unsigned changed, restart; /* keys */
 	struct listen_set next, retired;
 	int tls; /* owned: what the new tls sections name; -1: none */

@@ -381,8 +381,8 @@ void segment_close(struct segment *s)
 /* ---- from one master to the next ---- */
 
 /*
- * The old program may have another layout. Then it goes on only when its bridge has stored all, and we read no more than
- * where the stream stood. Of our own layout: nothing is added here.
+ * The old program may have another layout. Then it goes on only when its bridge has stored all, and
+ * we read no more than where the stream stood. Of our own layout: nothing is added here.
  */
 static int segment_add_foreign(struct segment *s, const char *name)
 {
@@ -404,7 +404,8 @@ static int segment_add_foreign(struct segment *s, const char *name)
 	st->fd = fd;
 	snprintf(st->name, sizeof(st->name), "%s", name);
 	s->nstale = 1;
-	log_info("the running program has another layout of shared memory: it stores all before this one serves",
+	log_info("the running program has another layout of shared memory: it stores all before "
+		 "this one serves",
 		kv_str("file", name));
 	return 0;
 }
@@ -423,7 +424,8 @@ int segment_inherit(struct segment *s, int dir, const char *name, char *err, siz
 		segment_add_stale(s, name);
 	if (s->nstale == 1)
 		return 0;
-	return complain(err, errlen, "the shared-memory file of the running program cannot be opened");
+	return complain(
+		err, errlen, "the shared-memory file of the running program cannot be opened");
 }
 
 bool segment_stored(const struct segment *s)

@@ -250,7 +250,8 @@ static void flushes(struct upgrade *u, uint64_t now)
 		return;
 	}
 	if (u->foreign && !segment_stored(u->segment)) {
-		fail(u, "it cannot read the messages of clients that are not stored yet: is the broker away?");
+		fail(u, "it cannot read the messages of clients that are not stored yet: is the "
+			"broker away?");
 		return;
 	}
 	for (unsigned i = 0; i < f->nslots; i++) {
@@ -299,8 +300,7 @@ static int give_pairs(struct upgrade *u)
 	int r = 1;
 
 	for (; u->pair < u->npairs && r > 0; u->pair += r > 0)
-		r = give_pair(u, u->pair % u->ngivers, u->pair,
-			u->pair + u->ngivers >= u->npairs);
+		r = give_pair(u, u->pair % u->ngivers, u->pair, u->pair + u->ngivers >= u->npairs);
 	/* Their worker died, or has no descriptor left: another one. */
 	for (unsigned n = 0; n < u->ngivers && r > 0; n++) {
 		struct child *w = &u->family->workers[u->givers[n]];
@@ -536,7 +536,9 @@ const char *upgrade_waits(const struct upgrade *u)
 	for (unsigned i = 0; i < u->family->nslots; i++)
 		if (handover_moves(&u->family->workers[i].handover))
 			return "a worker hands its connections over";
-	return u->segment->predecessor < 0 ? NULL : "messages from before the last replacement are not stored yet";
+	return u->segment->predecessor < 0
+		       ? NULL
+		       : "messages from before the last replacement are not stored yet";
 }
 
 void upgrade_start(struct upgrade *u)

@@ -57,7 +57,7 @@ struct upgrade {
 	uint64_t deadline_ms;
 	size_t given;                       /* of what it inherits: see upgrade_next() */
 	unsigned workers;                   /* of the new one */
-	bool foreign; /* the new one cannot read our segment */
+	bool foreign;                       /* the new one cannot read our segment */
 	bool frozen;                        /* our workers stand still */
 	bool stop_asked;                    /* and deferred */
 	bool again;                         /* something could not be sent */
@@ -67,7 +67,7 @@ struct upgrade {
 	uint64_t generations[HERITAGE_SLOT_MAX];
 	unsigned ngivers, npairs, pair;
 	unsigned more; /* pairs for those who lost theirs */
-	int ends[2]; /* owned: a pair on its way: 0 to the new one, 1 to our worker; -1 */
+	int ends[2];   /* owned: a pair on its way: 0 to the new one, 1 to our worker; -1 */
 	size_t line_len;
 	char line[UPGRADE_LINE_MAX];
 };

@@ -24,8 +24,9 @@
 #define WILL_VERSION 1
 #define WILL_PATH_MAX 1024
 #define WILL_TEXT_MAX 1024
-#define WILL_ENV "WSGATE_WILL" /* the number of the descriptor, in the environment of the new one  \
-				*/
+#define WILL_ENV                                                                                   \
+	"WSGATE_WILL" /* the number of the descriptor, in the environment of the new one           \
+		       */
 
 enum will_type {
 	WILL_HELLO = 1,
@@ -59,7 +60,8 @@ struct will_listener { /* also WILL_ADMIN */
 };
 struct will_number { /* WILL_PAIR: slot; WILL_PREPARED: workers; WILL_SERVING: pid */
 	uint32_t value;
-	uint32_t foreign; /* WILL_PREPARED: 1: it cannot read our segment, which must be empty before it goes on */
+	uint32_t foreign; /* WILL_PREPARED: 1: it cannot read our segment, which must be empty
+			     before it goes on */
 };
 struct will_text {
 	char text[WILL_TEXT_MAX];

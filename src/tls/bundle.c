@@ -152,8 +152,7 @@ int bundle_make(const struct config *c, char *err, size_t errlen)
 	for (size_t i = 0; i < c->ntls; i++)
 		if (bundle_add_section(&m, &c->tls[i]) < 0)
 			goto fail;
-	if (fcntl(m.fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ==
-		0)
+	if (fcntl(m.fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		return m.fd;
 	snprintf(err, errlen, "cannot seal the file of certificates: %s", strerror(errno));
 fail:
@@ -171,7 +170,8 @@ int bundle_open(struct bundle *b, int fd)
 		return -1;
 	if (st.st_size == 0)
 		return 0;
-	/* Not MAP_SHARED: kernels before 6.7 refuse it for a file that is sealed against writing. */
+	/* Not MAP_SHARED: kernels before 6.7 refuse it for a file that is sealed against writing.
+	 */
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
 		return -1;

@@ -22,9 +22,9 @@ time_t pem_time(const ASN1_TIME *t); /* -1: makes no sense */
 
 struct pem_ocsp {
 	OCSP_RESPONSE *response; /* owned */
-	OCSP_BASICRESP *basic;	 /* owned */
+	OCSP_BASICRESP *basic;   /* owned */
 	OCSP_SINGLERESP *single; /* of basic */
-	time_t until;		 /* -1: does not say */
+	time_t until;            /* -1: does not say */
 };
 bool pem_ocsp_read(struct pem_ocsp *o, const uint8_t *data, size_t len, const char **why);
 bool pem_ocsp_is_for(const struct pem_ocsp *o, const X509 *cert);

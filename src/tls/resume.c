@@ -58,7 +58,8 @@ bool resume_setup(SSL_CTX *ctx, uint64_t interval_ms)
 		return SSL_CTX_set_num_tickets(ctx, 0);
 	}
 	(void)SSL_CTX_set_timeout(ctx, (long)(2 * interval_ms / 1000));
-	/* RFC 8446 C.4: a ticket for one connection; who opens several at once has one for the first. */
+	/* RFC 8446 C.4: a ticket for one connection; who opens several at once has one for the
+	 * first. */
 	return SSL_CTX_set_num_tickets(ctx, 1) &&
 	       SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
 }

@@ -20,10 +20,10 @@
 #include "sni.h"
 
 struct cert {
-	X509 *x509;		 /* owned */
+	X509 *x509;              /* owned */
 	STACK_OF(X509) * others; /* owned: up to the root */
-	EVP_PKEY *key;		 /* owned */
-	uint8_t *ocsp;		 /* owned; NULL: none */
+	EVP_PKEY *key;           /* owned */
+	uint8_t *ocsp;           /* owned; NULL: none */
 	size_t ocsp_len;
 	time_t ocsp_until; /* -1: for ever */
 };
@@ -32,7 +32,7 @@ struct tlsctx {
 	unsigned held;
 	struct sni sni;
 	struct cert *certs; /* owned: sni.ncerts */
-	SSL_CTX **ctx;	    /* owned: sni.npicks */
+	SSL_CTX **ctx;      /* owned: sni.npicks */
 };
 
 struct making {
@@ -43,7 +43,7 @@ struct making {
 	bool loud;
 	char *err;
 	size_t errlen;
-	X509_STORE *clients; /* owned; NULL: none are asked for a certificate */
+	X509_STORE *clients;               /* owned; NULL: none are asked for a certificate */
 	STACK_OF(X509_NAME) * authorities; /* owned */
 	uint8_t context[EVP_MAX_MD_SIZE];
 	unsigned context_len;
@@ -88,8 +88,8 @@ static bool names_from_subject(struct sni_cert *c, const X509 *x)
 	const ASN1_STRING *s =
 		at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
 
-	return !s || names_add(c, (const char *)ASN1_STRING_get0_data(s),
-			      (size_t)ASN1_STRING_length(s));
+	return !s ||
+	       names_add(c, (const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
 }
 
 /* RFC 6125 6.4.4: the subject's name counts only where there is no other. */
@@ -311,9 +311,10 @@ static int on_status(SSL *ssl, void *arg)
 
 /* ---- contexts ---- */
 
-static const uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-				SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-				SSL_OP_IGNORE_UNEXPECTED_EOF; /* the end of a message is WebSocket's affair */
+static const uint64_t options =
+	SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+	SSL_OP_PRIORITIZE_CHACHA |
+	SSL_OP_IGNORE_UNEXPECTED_EOF; /* the end of a message is WebSocket's affair */
 
 static bool ctx_rules(const struct making *m, SSL_CTX *ctx)
 {
@@ -330,7 +331,8 @@ static bool ctx_rules(const struct making *m, SSL_CTX *ctx)
 	SSL_CTX_set_read_ahead(ctx, 1); /* one recv() for a record, not two */
 	if (!SSL_CTX_set_min_proto_version(ctx, versions[s->min_version]))
 		return fault(m, "min_version", pem_reason());
-	/* Those of OpenSSL's own list that are left out cost the server milliseconds at a client's wish. */
+	/* Those of OpenSSL's own list that are left out cost the server milliseconds at a client's
+	 * wish. */
 	if (!SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384"))
 		return fault(m, "", pem_reason());
 	if (!SSL_CTX_set_cipher_list(ctx, s->ciphers))

@@ -6,10 +6,12 @@
 
 static bool admin_readyz(struct conn *c)
 {
-	static const struct http_answer ready = { 200, "ready", "" };
-	static const struct http_answer draining = { 503, "not ready: draining", "" };
-	static const struct http_answer starting = { 503, "not ready: no contact with the broker yet", "" };
-	static const struct http_answer away = { 503, "not ready: no broker for longer than broker.grace", "" };
+	static const struct http_answer ready = {200, "ready", ""};
+	static const struct http_answer draining = {503, "not ready: draining", ""};
+	static const struct http_answer starting = {
+		503, "not ready: no contact with the broker yet", ""};
+	static const struct http_answer away = {
+		503, "not ready: no broker for longer than broker.grace", ""};
 
 	if (c->w->draining)
 		return upgrade_answer(c, &draining, 0);
@@ -26,9 +28,9 @@ static bool admin_readyz(struct conn *c)
 
 bool admin_request(struct conn *c)
 {
-	static const struct http_answer live = { 200, "live", "" };
-	static const struct http_answer method = { 405, "only GET here", "Allow: GET\r\n" };
-	static const struct http_answer unknown = { 404, "there are /livez and /readyz", "" };
+	static const struct http_answer live = {200, "live", ""};
+	static const struct http_answer method = {405, "only GET here", "Allow: GET\r\n"};
+	static const struct http_answer unknown = {404, "there are /livez and /readyz", ""};
 	const char *path = handshake_path(c->hs);
 
 	if (strcmp(handshake_method(c->hs), "GET") != 0)

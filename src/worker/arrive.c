@@ -16,8 +16,8 @@ struct arrival { /* one giver */
 	struct arrival *next;
 	struct worker *w;
 	struct event *ev; /* owned */
-	int fd;		  /* owned */
-	bool wait;	  /* a connection is ours only when the bridge knows it */
+	int fd;           /* owned */
+	bool wait;        /* a connection is ours only when the bridge knows it */
 	struct conn *arriving[PARCEL_UNANSWERED]; /* state CONN_ARRIVING */
 	struct down_ref taken[PARCEL_UNANSWERED]; /* and by which routes the last ones were ours */
 	/* The one whose body is coming. */
@@ -46,8 +46,9 @@ static void arrival_free(struct arrival *a)
 }
 
 /*
- * The giver is gone, or says what makes no sense. Gone: what waits for the bridge has no other owner now, and stays.
- * Nonsense: the giver takes back what we did not answer, so we must let go of it.
+ * The giver is gone, or says what makes no sense. Gone: what waits for the bridge has no other
+ * owner now, and stays. Nonsense: the giver takes back what we did not answer, so we must let go of
+ * it.
  */
 static void arrival_end(struct arrival *a, bool nonsense)
 {
@@ -59,7 +60,8 @@ static void arrival_end(struct arrival *a, bool nonsense)
 		if (list[i])
 			conn_free(list[i]);
 	if (nonsense)
-		log_error("another worker hands connections over in a way that makes no sense: it keeps them");
+		log_error("another worker hands connections over in a way that makes no sense: it "
+			  "keeps them");
 	arrival_free(a);
 }
 
@@ -179,13 +181,15 @@ static bool conn_route(struct conn *c, const struct parcel_head *h, const struct
 }
 
 /* Takes fd. NULL: it stays the giver's. */
-static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, const uint8_t *body, int fd)
+static struct conn *arrive_build(
+	struct worker *w, const struct parcel_head *h, const uint8_t *body, int fd)
 {
 	struct parcel_parts p;
 	struct conn *c;
 
 	if (fd < 0) {
-		log_some_warnings(1, "no file descriptor left for a connection: raise the limit of open files",
+		log_some_warnings(1,
+			"no file descriptor left for a connection: raise the limit of open files",
 			kv_uint("connections", w->nconns));
 		return NULL;
 	}
@@ -193,7 +197,8 @@ static struct conn *arrive_build(struct worker *w, const struct parcel_head *h, 
 		close(fd);
 		return NULL;
 	}
-	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, false, &h->peer) : conn_adopt(w, fd, &h->peer);
+	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, false, &h->peer)
+				    : conn_adopt(w, fd, &h->peer);
 	if (c && !peer_adopted(c)) {
 		conn_free(c);
 		return NULL;
@@ -235,11 +240,13 @@ static bool arrival_complete(struct arrival *a)
 
 /* ---- packets ---- */
 
-static bool arrival_head(struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
+static bool arrival_head(
+	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
 {
 	size_t first = len - sizeof(a->head);
 
-	if (len < sizeof(a->head) || a->body || note->id >= PARCEL_UNANSWERED || a->arriving[note->id])
+	if (len < sizeof(a->head) || a->body || note->id >= PARCEL_UNANSWERED ||
+		a->arriving[note->id])
 		return false;
 	memcpy(&a->head, data, sizeof(a->head));
 	if (!parcel_check(&a->head) || first > a->head.body_len)
@@ -257,7 +264,8 @@ static bool arrival_head(struct arrival *a, const struct parcel_note *note, cons
 	return true;
 }
 
-static bool arrival_body(struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)
+static bool arrival_body(
+	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)
 {
 	if (!a->body || note->id != a->id || len > a->head.body_len - a->got)
 		return false;
@@ -272,7 +280,8 @@ static struct conn *arrival_find(struct arrival *a, uint64_t id)
 	return a->arriving[id] ? a->arriving[id] : place_find(a->w, &a->taken[id]);
 }
 
-static bool arrival_kick(struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)
+static bool arrival_kick(
+	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)
 {
 	struct parcel_kick k;
 	struct conn *c;
@@ -294,7 +303,8 @@ static bool arrival_kick(struct arrival *a, const struct parcel_note *note, cons
 }
 
 /* False: a is gone. */
-static bool arrival_packet(struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
+static bool arrival_packet(
+	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
 {
 	bool good = false;
 
@@ -362,7 +372,8 @@ void arrive_on_channel(void *arg, const void *body, int fd)
 		w->arrivals = a;
 		return;
 	}
-	log_some_errors(1, "cannot take connections of another worker: it keeps them", kv_errno(errno));
+	log_some_errors(
+		1, "cannot take connections of another worker: it keeps them", kv_errno(errno));
 	if (a && a->ev)
 		event_free(a->ev);
 	free(a);

@@ -1,7 +1,7 @@
 /*
- * auth: who a client is: by a token, which is checked here, or by the answer of a service, which the
- * bridge asks (UP_ASK, DOWN_ANSWER). A question is nobody's message: when a bridge is killed, its
- * successor is asked again.
+ * auth: who a client is: by a token, which is checked here, or by the answer of a service, which
+ * the bridge asks (UP_ASK, DOWN_ANSWER). A question is nobody's message: when a bridge is killed,
+ * its successor is asked again.
  *
  * No token may reach a log: what is logged here are names, addresses and reasons of our own.
  */
@@ -25,7 +25,7 @@ struct auth {
 	const struct config *c;
 	struct jwt_keys **keys; /* owned, one a section; NULL: it has none */
 	size_t n;
-	bool refresh; /* some section has it */
+	bool refresh;                /* some section has it */
 	struct callout_cache *cache; /* owned */
 };
 
@@ -52,8 +52,7 @@ static struct jwt_keys *auth_keys(
 	return NULL;
 }
 
-struct auth *auth_new(
-	const struct config *c, const struct vault *files, char *err, size_t errlen)
+struct auth *auth_new(const struct config *c, const struct vault *files, char *err, size_t errlen)
 {
 	struct auth *a = calloc(1, sizeof(*a));
 
@@ -125,7 +124,8 @@ static bool auth_refuse(struct conn *c, unsigned status, const char *text, const
 	else
 		snprintf(head, sizeof(head), "%s",
 			status == 401 ? "WWW-Authenticate: Bearer realm=\"wsgate\"\r\n" : "");
-	return upgrade_refuse(c, &a, status == 429 || status == 503 ? RETRY_AFTER : 0, auth_who(who));
+	return upgrade_refuse(
+		c, &a, status == 429 || status == 503 ? RETRY_AFTER : 0, auth_who(who));
 }
 
 static bool same(const char *a, size_t alen, const char *b, size_t blen)
@@ -140,8 +140,8 @@ static bool auth_proven(struct conn *c, struct handshake_identity *who, const ch
 	uint64_t now = auth_real_ms();
 
 	if (who->user_len && !same(who->user, who->user_len, user, user_len))
-		return auth_refuse(c, 403, "the request names another user than the credentials",
-			NULL, who);
+		return auth_refuse(
+			c, 403, "the request names another user than the credentials", NULL, who);
 	memcpy(who->user, user, user_len);
 	who->user_len = user_len;
 	if (expires_s && expires_s * 1000 <= now)
@@ -176,8 +176,8 @@ static bool auth_verdict(struct conn *c, enum jwt_verdict v, const struct handsh
 		elsewhere ? "insufficient_scope" : "invalid_token", who);
 }
 
-static bool auth_token(
-	struct conn *c, const struct config_auth *rule, struct handshake_identity *who, const char *token)
+static bool auth_token(struct conn *c, const struct config_auth *rule,
+	struct handshake_identity *who, const char *token)
 {
 	struct jwt_said said;
 	enum jwt_verdict v = auth_check(c->w, rule, who->service, who->service_len, token, &said);
@@ -185,8 +185,8 @@ static bool auth_token(
 	if (v != JWT_GOOD)
 		return auth_verdict(c, v, who);
 	if (!said.service_len)
-		return auth_refuse(
-			c, 401, "no service is named: by the path, a cookie or the token", NULL, who);
+		return auth_refuse(c, 401,
+			"no service is named: by the path, a cookie or the token", NULL, who);
 	memcpy(who->service, said.service, said.service_len);
 	who->service_len = said.service_len;
 	/* Its own section did not judge it. */
@@ -236,7 +236,10 @@ static const char *auth_fresh(struct conn *c, const struct config_auth *rule, co
 	if (!same(said.user, said.user_len, id.user, id.user_len))
 		return "the token names another user";
 	c->expires_ms =
-		said.expires_s ? c->w->now_ms + (said.expires_s * 1000 > now ? said.expires_s * 1000 - now : 0) : 0;
+		said.expires_s
+			? c->w->now_ms +
+				  (said.expires_s * 1000 > now ? said.expires_s * 1000 - now : 0)
+			: 0;
 	conn_deadline(c, session_deadline(c));
 	return NULL;
 }
@@ -261,14 +264,16 @@ bool auth_refreshes(struct conn *c, const uint8_t *data, size_t len, bool *alive
 		return true; /* it is ending */
 	why = auth_fresh(c, rule, token);
 	explicit_bzero(token, sizeof(token));
-	log_debug(why ? "a fresh token was refused" : "a fresh token came", kv_str("why", why ? why : ""),
-		kv_more(conn_who(c)));
+	log_debug(why ? "a fresh token was refused" : "a fresh token came",
+		kv_str("why", why ? why : ""), kv_more(conn_who(c)));
 	if (why)
 		n = snprintf(answer, sizeof(answer),
 			"{\"wsgate\":\"refresh\",\"ok\":false,\"error\":\"%s\"}", why);
 	else
-		n = snprintf(answer, sizeof(answer), "{\"wsgate\":\"refresh\",\"ok\":true,\"seconds\":%llu}",
-			(unsigned long long)(c->expires_ms ? (c->expires_ms - c->w->now_ms) / 1000 : 0));
+		n = snprintf(answer, sizeof(answer),
+			"{\"wsgate\":\"refresh\",\"ok\":true,\"seconds\":%llu}",
+			(unsigned long long)(c->expires_ms ? (c->expires_ms - c->w->now_ms) / 1000
+							   : 0));
 	*alive = session_reply(c, WS_TEXT, (const uint8_t *)answer, (size_t)n);
 	return true;
 }
@@ -338,12 +343,14 @@ static bool auth_said(struct conn *c, struct handshake_identity *who, const stru
 		return s->user_len || who->user_len
 			       ? auth_proven(c, who, s->user_len ? s->user : who->user,
 					 s->user_len ? s->user_len : who->user_len, s->expires_s)
-			       : auth_refuse(c, 502, "the service that knows who may come in names no user",
+			       : auth_refuse(c, 502,
+					 "the service that knows who may come in names no user",
 					 NULL, who);
 	return auth_refuse(c, s->status, s->reason[0] ? s->reason : "not allowed", NULL, who);
 }
 
-static bool auth_callout(struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
+static bool auth_callout(
+	struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
 {
 	struct worker *w = c->w;
 	const struct callout_said *known;
@@ -352,7 +359,8 @@ static bool auth_callout(struct conn *c, const struct config_auth *rule, struct 
 	bool asked;
 
 	if (!who->service_len)
-		return auth_refuse(c, 401, "no service is named: by the path or a cookie", NULL, who);
+		return auth_refuse(
+			c, 401, "no service is named: by the path or a cookie", NULL, who);
 	if (w->draining || link_broker(w) != LINK_BROKER_READY)
 		return upgrade_route(c, who, auth_who(who)); /* which says so */
 	question = auth_question(c, rule, who);
@@ -377,7 +385,8 @@ static bool auth_callout(struct conn *c, const struct config_auth *rule, struct 
 	return true;
 }
 
-bool auth_begin(struct conn *c, const struct config_auth *rule, const struct handshake_identity *named)
+bool auth_begin(
+	struct conn *c, const struct config_auth *rule, const struct handshake_identity *named)
 {
 	struct handshake_identity who = *named;
 
@@ -400,9 +409,10 @@ static struct conn *auth_find(struct worker *w, uint64_t stamp)
 static bool auth_read(struct conn *c, struct handshake_identity *who,
 	const struct config_auth *rule, const struct down_view *v)
 {
-	const char *why = v->n->code == DOWN_NOBODY	   ? "no service says who may come in"
-			  : v->n->code == DOWN_NOT_ALLOWED ? "the broker does not let us ask who may come in"
-							   : "the service that knows who may come in answers nonsense";
+	const char *why = v->n->code == DOWN_NOBODY ? "no service says who may come in"
+			  : v->n->code == DOWN_NOT_ALLOWED
+				  ? "the broker does not let us ask who may come in"
+				  : "the service that knows who may come in answers nonsense";
 	struct callout_said said;
 	char *question;
 
@@ -420,7 +430,8 @@ static bool auth_read(struct conn *c, struct handshake_identity *who,
 
 void auth_answered(struct worker *w, const struct down_view *v)
 {
-	struct conn *c = v->n->ref.generation >> 32 == w->h->generation ? auth_find(w, v->n->seq) : NULL;
+	struct conn *c =
+		v->n->ref.generation >> 32 == w->h->generation ? auth_find(w, v->n->seq) : NULL;
 	const struct config_auth *rule;
 	struct handshake_identity who;
 
@@ -432,7 +443,8 @@ void auth_answered(struct worker *w, const struct down_view *v)
 	}
 	auth_forget(c);
 	conn_deadline(c, w->now_ms + w->c->handshake_timeout); /* for the route */
-	rule = upgrade_named(c, &who).status ? NULL : config_auth_of(w->c, who.service, who.service_len);
+	rule = upgrade_named(c, &who).status ? NULL
+					     : config_auth_of(w->c, who.service, who.service_len);
 	if (rule && rule->type == AUTH_CALLOUT)
 		(void)!auth_read(c, &who, rule, v);
 	else

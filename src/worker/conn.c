@@ -12,8 +12,8 @@
 #include "tally.h"
 #include "worker.h"
 
-#define LINGER_MS 2000		  /* for the peer's end after both Closes */
-#define CONTROL_QUEUED_MAX 8192u  /* unsent Pongs and echoes of a client that does not read */
+#define LINGER_MS 2000           /* for the peer's end after both Closes */
+#define CONTROL_QUEUED_MAX 8192u /* unsent Pongs and echoes of a client that does not read */
 
 static void conn_readable(evutil_socket_t fd, short what, void *arg);
 static void conn_writable(evutil_socket_t fd, short what, void *arg);
@@ -66,7 +66,7 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 
 struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
 {
-	struct handshake_limits limits = { w->c->max_header, w->c->max_header };
+	struct handshake_limits limits = {w->c->max_header, w->c->max_header};
 	struct conn *c = conn_adopt(w, fd, peer);
 	int one = 1;
 
@@ -210,7 +210,7 @@ bool conn_gone(struct conn *c, const char *why)
 
 static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
 {
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 	ssize_t sent;
 
 	if (c->ssl)
@@ -221,7 +221,8 @@ static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
 	return sent;
 }
 
-/* Writes what the socket takes and keeps the rest. Order is kept: behind unsent bytes all is kept. */
+/* Writes what the socket takes and keeps the rest. Order is kept: behind unsent bytes all is kept.
+ */
 bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 {
 	size_t done = 0;
@@ -251,7 +252,7 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 
 bool conn_send(struct conn *c, const void *data, size_t len)
 {
-	struct iovec iov = { (void *)(uintptr_t)data, len };
+	struct iovec iov = {(void *)(uintptr_t)data, len};
 
 	return conn_sendv(c, &iov, 1);
 }
@@ -284,7 +285,7 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 			event_active(&c->read_ev, EV_READ, 0);
 	}
 	while (o->len > o->off) {
-		struct iovec rest = { o->buf + o->off, o->len - o->off };
+		struct iovec rest = {o->buf + o->off, o->len - o->off};
 		ssize_t n = conn_sendmsg(c, &rest, 1);
 
 		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
@@ -301,7 +302,8 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 		conn_gone(c, "cannot watch for writing");
 }
 
-/* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its side. */
+/* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its
+ * side. */
 void conn_shut(struct conn *c, enum conn_state state)
 {
 	if (c->state != state) {
@@ -347,7 +349,8 @@ static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
 /* May bytes be parsed now? */
 static bool conn_takes(const struct conn *c)
 {
-	if (c->waiting || c->pending || c->frozen || c->held || c->control_queued > CONTROL_QUEUED_MAX)
+	if (c->waiting || c->pending || c->frozen || c->held ||
+		c->control_queued > CONTROL_QUEUED_MAX)
 		return false;
 	return c->state == CONN_REQUEST || c->state == CONN_OPEN || c->state == CONN_CLOSING ||
 	       (c->state == CONN_PARTING && !c->flushing);
@@ -360,16 +363,15 @@ static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 
 	while (at < len && conn_takes(c)) {
 		size_t used = 0;
-		bool alive = c->state == CONN_REQUEST ?
-				     upgrade_feed(c, buf + at, len - at, &used) :
-				     session_feed(c, buf + at, len - at, &used);
+		bool alive = c->state == CONN_REQUEST ? upgrade_feed(c, buf + at, len - at, &used)
+						      : session_feed(c, buf + at, len - at, &used);
 
 		if (!alive)
 			return false;
 		at += used;
 	}
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
-		return true; /* what comes behind the end is nobody's */
+		return true;                           /* what comes behind the end is nobody's */
 	ws_reader_feed(&c->reader, NULL, 0, 0, &none); /* the last message's buffer goes */
 	if (!conn_takes(c))
 		conn_read_off(c);
@@ -402,7 +404,8 @@ bool conn_resume(struct conn *c)
 
 static void conn_ended_by_peer(struct conn *c)
 {
-	/* Half-closed without a Close frame: RFC 6455 7.1.5, an abnormal end (1006 on their side). */
+	/* Half-closed without a Close frame: RFC 6455 7.1.5, an abnormal end (1006 on their side).
+	 */
 	conn_gone(c, "peer ended");
 }
 
@@ -418,7 +421,8 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		peer_readable(c);
 		return;
 	}
-	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE) : recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE)
+		   : recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -433,7 +437,8 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 			return;
 	}
 	if (n == 0 && c->state == CONN_STORING) {
-		conn_read_off(c); /* a client may end its side behind its Close: ours tells it that all is stored */
+		conn_read_off(c); /* a client may end its side behind its Close: ours tells it that
+				     all is stored */
 		return;
 	}
 	if (n <= 0) {
@@ -495,7 +500,8 @@ void conn_stay(struct conn *c)
 	c->missed = 0;
 	c->ping_ms = now;
 	conn_set_state(c, (enum conn_state)c->came_from);
-	conn_deadline(c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
+	conn_deadline(
+		c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
 	if (c->pending)
 		link_wait(c);
 	if (c->kicked) {
@@ -504,7 +510,8 @@ void conn_stay(struct conn *c)
 		c->kicked = 0;
 		c->close_reason = NULL;
 		c->frozen = 0;
-		(void)!(conn_write_again(c) && session_close(c, c->close_code, reason ? reason : "") &&
+		(void)!(conn_write_again(c) &&
+			session_close(c, c->close_code, reason ? reason : "") &&
 			conn_resume(c)); /* its Pong */
 		free(reason);
 		return;

@@ -186,7 +186,8 @@ static bool heir_send_body(struct heir *h)
 {
 	while (h->body) {
 		size_t left = h->body_len - h->body_sent;
-		struct iovec iov = {h->body + h->body_sent, left < PARCEL_PIECE ? left : PARCEL_PIECE};
+		struct iovec iov = {
+			h->body + h->body_sent, left < PARCEL_PIECE ? left : PARCEL_PIECE};
 
 		if (heir_send(h, PARCEL_BODY, h->body_place, &iov, 1, -1) < 0)
 			return false;
@@ -261,7 +262,8 @@ static void heir_readable(evutil_socket_t fd, short what, void *arg)
 		c = note.id < PARCEL_UNANSWERED ? h->given[note.id] : NULL;
 		if (!c)
 			continue;
-		/* An order to close it may lie in the ring, of a bridge that did not know its new route. */
+		/* An order to close it may lie in the ring, of a bridge that did not know its new
+		 * route. */
 		link_wakeup(w);
 		heir_send_kick(h, (unsigned)note.id);
 		h->given[note.id] = NULL;

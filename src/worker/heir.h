@@ -9,8 +9,8 @@
 
 struct heir {
 	struct worker *w;
-	int fd; /* owned; -1: gone */
-	struct event *read_ev, *write_ev; /* owned */
+	int fd;                                /* owned; -1: gone */
+	struct event *read_ev, *write_ev;      /* owned */
 	struct conn *given[PARCEL_UNANSWERED]; /* state CONN_LEAVING; parcel ids are the places */
 	unsigned unanswered;
 	/* A body that did not go out in one piece. */

@@ -10,7 +10,8 @@ void life_begin(struct conn *c)
 	c->born_s = c->data_s = (uint32_t)(c->w->now_ms / 1000);
 }
 
-/* As old as its route says. A wall clock that was set meanwhile counts at most for those who move. */
+/* As old as its route says. A wall clock that was set meanwhile counts at most for those who move.
+ */
 void life_goes_on(struct conn *c, uint32_t opened_s, uint32_t data_s)
 {
 	uint32_t now_s = (uint32_t)(c->w->now_ms / 1000), age;
@@ -29,12 +30,14 @@ static uint64_t life_idle_due(const struct conn *c)
 	return idle ? (c->data_s + UINT64_C(1)) * 1000 + idle : UINT64_MAX;
 }
 
-/* 80 to 100 % of the age, by the connection's random name: those who came together do not go together. */
+/* 80 to 100 % of the age, by the connection's random name: those who came together do not go
+ * together. */
 static uint64_t life_age_due(const struct conn *c)
 {
 	uint64_t age = c->w->c->limits.connection_age;
 
-	return age && !c->echo ? c->born_s * UINT64_C(1000) + age - age / 5 * (c->id % 1024) / 1024 : UINT64_MAX;
+	return age && !c->echo ? c->born_s * UINT64_C(1000) + age - age / 5 * (c->id % 1024) / 1024
+			       : UINT64_MAX;
 }
 
 uint64_t life_due(const struct conn *c)

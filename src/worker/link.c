@@ -11,11 +11,12 @@
 #include "worker.h"
 
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
-#define FLUSH_IOVS 64	   /* two for each frame, one for the Ping */
+#define FLUSH_IOVS 64      /* two for each frame, one for the Ping */
 
 static void link_ring_bridge(struct worker *w)
 {
-	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its successor looks by itself. */
+	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its
+	 * successor looks by itself. */
 	if (bell_must_ring(&w->shm.bridge->bell, &w->bell_rung) &&
 		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN) {
 		w->bell_rung = 0; /* again with the next record */
@@ -27,7 +28,8 @@ void link_changed(struct worker *w, uint32_t index)
 {
 	if (!changes_push(&w->changes, index)) {
 		log_error("change list overrun: shared memory is damaged");
-		abort(); /* the connections of this worker alone are lost; going on could lose messages */
+		abort(); /* the connections of this worker alone are lost; going on could lose
+			    messages */
 	}
 	link_ring_bridge(w);
 }
@@ -41,7 +43,8 @@ size_t link_max_message(const struct worker *w)
 
 bool link_connected(const struct worker *w)
 {
-	return atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire) == SHM_BROKER_CONNECTED;
+	return atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire) ==
+	       SHM_BROKER_CONNECTED;
 }
 
 enum link_broker link_broker(const struct worker *w)
@@ -50,9 +53,9 @@ enum link_broker link_broker(const struct worker *w)
 	case SHM_BROKER_NEVER:
 		return LINK_BROKER_STARTING;
 	case SHM_BROKER_LOST:
-		return w->now_ms > stat_get(w->shm.bridge->state_since_ms) + w->c->broker.grace ?
-			       LINK_BROKER_AWAY :
-			       LINK_BROKER_READY;
+		return w->now_ms > stat_get(w->shm.bridge->state_since_ms) + w->c->broker.grace
+			       ? LINK_BROKER_AWAY
+			       : LINK_BROKER_READY;
 	}
 	return LINK_BROKER_READY;
 }
@@ -66,7 +69,8 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 
 	*id = place_identity(c);
 	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
-	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message always. */
+	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
+	 * always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
 	if (c->share_full)
 		return NULL;
@@ -81,7 +85,8 @@ bool link_fits(const struct conn *c, size_t len)
 	       ring_max_record(c->w->up.size);
 }
 
-static enum link_put link_put(struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
+static enum link_put link_put(
+	struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
 {
 	struct worker *w = c->w;
 	struct identity id;
@@ -135,7 +140,8 @@ uint32_t link_bridge(const struct worker *w)
 	return atomic_load_explicit(&w->shm.bridge->pid, memory_order_relaxed);
 }
 
-enum link_put link_put_question(struct conn *c, const char *service, size_t service_len, const char *text)
+enum link_put link_put_question(
+	struct conn *c, const char *service, size_t service_len, const char *text)
 {
 	struct worker *w = c->w;
 	size_t len = strlen(text), size = sizeof(struct up_record) + service_len + 1 + len;
@@ -223,7 +229,7 @@ void link_reclaim(struct worker *w)
 	back.pos = w->up_reclaimed;
 	while (back.pos < tail && ring_next(&back, &type, &payload, &size, &pos) == RING_RECORD) {
 		const struct up_record *r = payload;
-		struct down_ref ref = { r->generation, r->index, 0 };
+		struct down_ref ref = {r->generation, r->index, 0};
 		struct conn *c;
 
 		if (pos >= tail)
@@ -270,9 +276,9 @@ static bool link_write_conn(struct worker *w, struct conn *c)
 		for (; s != NO_SEG && n + 2 <= FLUSH_IOVS; s = w->segs[s].next) {
 			struct seg *g = &w->segs[s];
 
-			iov[n++] = (struct iovec){ g->head, g->head_len };
+			iov[n++] = (struct iovec){g->head, g->head_len};
 			if (g->len)
-				iov[n++] = (struct iovec){ (void *)(uintptr_t)g->data, g->len };
+				iov[n++] = (struct iovec){(void *)(uintptr_t)g->data, g->len};
 			g->conn = NULL;
 		}
 		c->first_seg = s;
@@ -280,7 +286,7 @@ static bool link_write_conn(struct worker *w, struct conn *c)
 			size_t len = session_ping_frame(c, ping);
 
 			if (len)
-				iov[n++] = (struct iovec){ ping, len };
+				iov[n++] = (struct iovec){ping, len};
 		}
 		if (!conn_sendv(c, iov, n))
 			return false;
@@ -320,7 +326,8 @@ static uint8_t link_opcode(struct worker *w, const struct down_view *v)
 	return WS_BINARY;
 }
 
-static void link_message_to(struct worker *w, struct conn *c, const struct down_view *v, uint8_t opcode)
+static void link_message_to(
+	struct worker *w, struct conn *c, const struct down_view *v, uint8_t opcode)
 {
 	const struct route *r = &w->routes.routes[c->route];
 	struct seg *g;
@@ -343,7 +350,7 @@ static void link_message_to(struct worker *w, struct conn *c, const struct down_
 		return; /* it stays in the stream */
 	}
 	g = &w->segs[w->nsegs];
-	*g = (struct seg){ .conn = c, .data = v->data, .len = v->m->len, .next = NO_SEG };
+	*g = (struct seg){.conn = c, .data = v->data, .len = v->m->len, .next = NO_SEG};
 	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, false, v->m->len);
 	if (c->last_seg == NO_SEG || c->first_seg == NO_SEG)
 		c->first_seg = w->nsegs;
@@ -390,12 +397,14 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		route_set_given(&w->routes, c->route, v->n->seq);
 		route_set_confirmed(&w->routes, c->route, v->n->seq);
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
-		link_changed(w, c->route); /* its marks may be above those of a bridge's successor */
+		link_changed(
+			w, c->route); /* its marks may be above those of a bridge's successor */
 		upgrade_opened(c);
 	} else if (type == DOWN_REFUSED) {
 		if (c->state == CONN_OPENING)
 			upgrade_refused(c);
-	} else if (type == DOWN_OPENED && stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
+	} else if (type == DOWN_OPENED &&
+		   stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
 		link_changed(w, c->route);
 		if (c->state == CONN_ARRIVING)
@@ -432,7 +441,8 @@ static bool link_batch(struct worker *w)
 		if (r == RING_EMPTY)
 			return false;
 		if (r == RING_CORRUPT || !down_parse(type, payload, size, &v)) {
-			log_error("down ring is damaged: this worker ends", kv_uint("pos", w->down.pos));
+			log_error("down ring is damaged: this worker ends",
+				kv_uint("pos", w->down.pos));
 			if (ring_skip(&w->down)) /* its successor must not die of the same record */
 				ring_release(&w->down, w->down.pos);
 			_exit(1);
@@ -463,8 +473,10 @@ void link_wakeup(struct worker *w)
 		link_serve_waiting(w);
 	if (!more) {
 		bell_sleep(&w->slot->bell);
-		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos ||
-		       (w->wait_first && atomic_load_explicit(&w->up.words->tail, memory_order_acquire) != w->up_reclaimed);
+		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) !=
+			       w->down.pos ||
+		       (w->wait_first && atomic_load_explicit(&w->up.words->tail,
+						 memory_order_acquire) != w->up_reclaimed);
 	}
 	if (more)
 		event_active(w->again, EV_TIMEOUT, 0);
@@ -507,7 +519,8 @@ int link_start(struct worker *w)
 		return -1;
 	}
 	w->slot = shm_slot(&w->shm, w->h->slot);
-	/* First of all: routes of other generations are a dead worker's from here on. Their marks stay readable. */
+	/* First of all: routes of other generations are a dead worker's from here on. Their marks
+	 * stay readable. */
 	atomic_store_explicit(&w->slot->generation, w->h->generation, memory_order_seq_cst);
 	w->routes = shm_routes(&w->shm, w->h->slot);
 	shm_changes(&w->shm, w->h->slot, &w->changes);

@@ -1,8 +1,10 @@
 /*
- * meter: how fast a client may send. Over its rate nothing is read from it for a while; it is not closed.
+ * meter: how fast a client may send. Over its rate nothing is read from it for a while; it is not
+ * closed.
  *
- * Each rate is a moment up to which it has been used: more than limits.burst before now counts as that; when it lies
- * ahead, the client waits until then. What was read is let in, and paid for afterwards.
+ * Each rate is a moment up to which it has been used: more than limits.burst before now counts as
+ * that; when it lies ahead, the client waits until then. What was read is let in, and paid for
+ * afterwards.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -34,8 +36,9 @@ static struct meter *meter_of(struct conn *c)
 }
 
 /*
- * The kernel would go on to take megabytes from the client, which are paid for with hours in tiny frames, and outlive a
- * client that is gone. A window that was announced is not taken back, so nothing is lost.
+ * The kernel would go on to take megabytes from the client, which are paid for with hours in tiny
+ * frames, and outlive a client that is gone. A window that was announced is not taken back, so
+ * nothing is lost.
  */
 static void meter_clamp(struct conn *c)
 {
@@ -90,15 +93,17 @@ void meter_bytes(struct conn *c, size_t n)
 
 static bool meter_sees(const struct conn *c, short what)
 {
-	struct pollfd p = { c->fd, POLLRDHUP, 0 };
+	struct pollfd p = {c->fd, POLLRDHUP, 0};
 
 	return poll(&p, 1, 0) > 0 && p.revents & what;
 }
 
-/* Perhaps its Pong lies unread behind what it may not send yet. Once it has ended its side, there is none. */
+/* Perhaps its Pong lies unread behind what it may not send yet. Once it has ended its side, there
+ * is none. */
 bool meter_hides_pong(const struct conn *c)
 {
-	return c->meter && (c->held || c->meter->held_ms >= c->ping_ms) && !meter_sees(c, POLLRDHUP);
+	return c->meter && (c->held || c->meter->held_ms >= c->ping_ms) &&
+	       !meter_sees(c, POLLRDHUP);
 }
 
 void meter_release(struct conn *c)

@@ -22,11 +22,11 @@
 
 struct move {
 	bool freeze;
-	bool begun; /* all heirs are here */
-	bool said;  /* PROTO_MOVED */
-	bool over;  /* gives no more */
-	bool owed;  /* PROTO_MOVED once more: nobody stays any longer */
-	uint64_t moved, stay; /* stay: as it was said */
+	bool begun;                    /* all heirs are here */
+	bool said;                     /* PROTO_MOVED */
+	bool over;                     /* gives no more */
+	bool owed;                     /* PROTO_MOVED once more: nobody stays any longer */
+	uint64_t moved, stay;          /* stay: as it was said */
 	struct heir *heirs[HEIRS_MAX]; /* owned */
 	size_t nheirs, turn;
 	struct event *tick;  /* owned */
@@ -129,7 +129,7 @@ static bool move_waits(const struct worker *w)
 		if (c->state == CONN_LEAVING || move_movable(c))
 			return true;
 		if (!w->move->freeze && (c->state == CONN_REQUEST || c->state == CONN_AUTHORIZING ||
-					 c->state == CONN_OPENING))
+						c->state == CONN_OPENING))
 			return true;
 	}
 	return false;
@@ -227,7 +227,8 @@ void move_heir_gone(struct worker *w)
 	struct move *m = w->move;
 	bool others = move_has_heir(m);
 
-	/* Without a bridge what they send would only lie there, and perhaps be read behind what follows it. */
+	/* Without a bridge what they send would only lie there, and perhaps be read behind what
+	 * follows it. */
 	if (!others && !m->freeze)
 		move_thaw(w);
 	if (event_add(m->tick, others ? &now : &later) < 0)
@@ -349,8 +350,8 @@ void move_on_retire(void *arg, const void *body, int fd)
 	for (struct conn *c = w->conns; pr->freeze && c; c = c->next)
 		if (move_movable(c))
 			move_freeze(c);
-	log_info("accepts no more: its connections go to others",
-		kv_uint("connections", w->nconns));
+	log_info(
+		"accepts no more: its connections go to others", kv_uint("connections", w->nconns));
 }
 
 static struct heir *move_place(struct move *m)

@@ -6,8 +6,8 @@
  *   heir → giver:  TAKEN: the connection is the heir's; REFUSED: it stays the giver's
  *
  * The giver writes and reads nothing for a client between HEAD and the answer, and neither does the
- * heir before TAKEN: so there is one owner at any instant, whoever dies. An unanswered parcel is the
- * giver's again when the heir's end is closed.
+ * heir before TAKEN: so there is one owner at any instant, whoever dies. An unanswered parcel is
+ * the giver's again when the heir's end is closed.
  */
 #ifndef WSGATE_WORKER_PARCEL_H
 #define WSGATE_WORKER_PARCEL_H
@@ -82,10 +82,12 @@ uint64_t parcel_body_len(const struct parcel_head *h);
 
 struct iovec;
 /* One packet. fd -1: none. 0 or -1 with errno. */
-int parcel_send(int sock, enum parcel_type type, uint64_t id, const struct iovec *iov, size_t n, int fd);
+int parcel_send(
+	int sock, enum parcel_type type, uint64_t id, const struct iovec *iov, size_t n, int fd);
 /*
- * One packet, into buf, without its note; *fd is -1 or a descriptor that is the caller's now. The number of bytes; -1
- * with errno: EAGAIN, EPIPE at the end, EPROTO for one that is none of ours, or another version's.
+ * One packet, into buf, without its note; *fd is -1 or a descriptor that is the caller's now. The
+ * number of bytes; -1 with errno: EAGAIN, EPIPE at the end, EPROTO for one that is none of ours, or
+ * another version's.
  */
 long parcel_receive(int sock, struct parcel_note *note, void *buf, size_t size, int *fd);
 

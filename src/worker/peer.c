@@ -1,5 +1,6 @@
 /*
- * peer: the address of a connection's client, how many connections it has, and the limits on those who come.
+ * peer: the address of a connection's client, how many connections it has, and the limits on those
+ * who come.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,10 +14,10 @@
 
 #define HANDSHAKE_BURST_US 1000000u
 
-static const struct http_answer none = { 0, "", "" };
-static const struct http_answer crowded = { 429, "too many connections from this address", "" };
-static const struct http_answer malformed = { 400, "malformed Forwarded header", "" };
-static const struct http_answer busy = { 503, "too many handshakes at a time", "" };
+static const struct http_answer none = {0, "", ""};
+static const struct http_answer crowded = {429, "too many connections from this address", ""};
+static const struct http_answer malformed = {400, "malformed Forwarded header", ""};
+static const struct http_answer busy = {503, "too many handshakes at a time", ""};
 
 /* A worker that was killed leaves its words, in a slot that may stay idle. */
 static bool peer_lives(const struct shm_slot *s)
@@ -37,7 +38,8 @@ static uint64_t peer_total(const struct worker *w, uint64_t key)
 {
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++) {
+	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i);
+		i++) {
 		struct crowd crowd;
 
 		if (!peer_lives(shm_slot(&w->shm, i)))
@@ -182,7 +184,7 @@ static bool peer_forwarded(struct conn *c)
 	if (c->w->c->proxy.forwarded == PROXY_FORWARDED_NONE || !peer_is_proxy(c))
 		return true;
 	if (!(c->w->c->proxy.forwarded == PROXY_FORWARDED_X ? proxy_x_forwarded_for(c->hs, &chain)
-							     : proxy_forwarded(c->hs, &chain)))
+							    : proxy_forwarded(c->hs, &chain)))
 		return false;
 	while (chain.n && chain.v[chain.n - 1].known && peer_is_proxy(c))
 		peer_set(c, &chain.v[--chain.n]);
@@ -191,7 +193,8 @@ static bool peer_forwarded(struct conn *c)
 
 /* ---- requests ---- */
 
-/* A bucket of one second. Each worker has its share of the rate: the kernel spreads connections evenly. */
+/* A bucket of one second. Each worker has its share of the rate: the kernel spreads connections
+ * evenly. */
 static bool peer_in_time(struct worker *w)
 {
 	uint64_t now_us = w->now_ms * 1000, rate = w->c->limits.handshakes_per_second;

@@ -163,5 +163,5 @@ struct identity place_identity(const struct conn *c)
 
 	if (r->service_len + r->user_len > ROUTE_INLINE)
 		names = s->longs + (size_t)c->route * ROUTE_LONG;
-	return (struct identity){ names, names + r->service_len, r->service_len, r->user_len };
+	return (struct identity){names, names + r->service_len, r->service_len, r->user_len};
 }

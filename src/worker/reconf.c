@@ -54,12 +54,14 @@ static void reconf_rates(struct worker *w)
 	}
 }
 
-static void reconf_swap(struct worker *w, struct config *c, struct auth *auth, struct tlsctx **sections)
+static void reconf_swap(
+	struct worker *w, struct config *c, struct auth *auth, struct tlsctx **sections)
 {
 	const struct config *old = w->c;
 	size_t nold = old->ntls;
 	bool confirm = c->delivery.confirm != old->delivery.confirm;
-	bool times = c->ping_interval != old->ping_interval || c->pong_timeout != old->pong_timeout ||
+	bool times = c->ping_interval != old->ping_interval ||
+		     c->pong_timeout != old->pong_timeout ||
 		     c->limits.idle_timeout != old->limits.idle_timeout ||
 		     c->limits.connection_age != old->limits.connection_age;
 	bool rates = reconf_rates_differ(c, old);
@@ -148,8 +150,8 @@ void reconf_on_listen(void *arg, const void *body, int fd)
 	snprintf(title, sizeof(title), "%.*s", PROTO_ADDRESS_MAX - 1, pl->tls);
 	if (fd >= 0 && w->draining && !pl->admin)
 		close(fd);
-	else if (fd < 0 || worker_add_listener(w, fd, pl->id, pl->admin,
-				      pl->tls[0] != '\0' ? title : NULL) < 0)
+	else if (fd < 0 || worker_add_listener(
+				   w, fd, pl->id, pl->admin, pl->tls[0] != '\0' ? title : NULL) < 0)
 		reconf_failed(w, "a new listener", fd < 0 ? EMFILE : errno);
 }
 

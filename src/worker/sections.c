@@ -1,6 +1,6 @@
 /*
- * sections: the tls sections of the configuration, for those who come by a listener of one. They are
- * made anew at each reload; connections hold those that they began with.
+ * sections: the tls sections of the configuration, for those who come by a listener of one. They
+ * are made anew at each reload; connections hold those that they began with.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,11 +23,11 @@ void sections_free(struct tlsctx **sections, size_t n)
 	free(sections);
 }
 
-bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsctx ***out, char *err,
-	size_t errlen)
+bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsctx ***out,
+	char *err, size_t errlen)
 {
 	struct tlsctx **list = c->ntls ? calloc(c->ntls, sizeof(*list)) : NULL;
-	struct bundle b = { NULL, 0 };
+	struct bundle b = {NULL, 0};
 	bool good = !c->ntls;
 
 	*out = NULL;

@@ -28,8 +28,8 @@ static bool session_end(struct conn *c, const char *why)
 bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
 {
 	uint8_t head[WS_HEADER_MAX];
-	struct iovec iov[2] = { { head, ws_frame_header(head, opcode, true, false, len) },
-		{ (void *)(uintptr_t)data, len } };
+	struct iovec iov[2] = {{head, ws_frame_header(head, opcode, true, false, len)},
+		{(void *)(uintptr_t)data, len}};
 
 	if (!conn_sendv(c, iov, 2))
 		return false;
@@ -45,8 +45,8 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	size_t n;
 
 	/* While we part: until all that was given is confirmed, else it would be given twice. */
-	if (c->ping_out ||
-		!(c->state == CONN_OPEN || (c->state == CONN_PARTING && !c->peer_closed && !c->flushing)))
+	if (c->ping_out || !(c->state == CONN_OPEN ||
+				   (c->state == CONN_PARTING && !c->peer_closed && !c->flushing)))
 		return 0;
 	if (worker_random(w, c->ping_id) < 0) {
 		log_some_errors(1, "no random bytes for a Ping: it waits", kv_errno(errno));
@@ -90,7 +90,8 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 static bool session_send_close(struct conn *c)
 {
 	uint8_t frame[WS_HEADER_MAX + WS_CONTROL_MAX], payload[WS_CONTROL_MAX];
-	size_t len = ws_close_payload(payload, c->close_code, c->close_reason ? c->close_reason : "");
+	size_t len =
+		ws_close_payload(payload, c->close_code, c->close_reason ? c->close_reason : "");
 	size_t n = ws_frame_header(frame, WS_CLOSE, true, false, len);
 
 	memcpy(frame + n, payload, len);
@@ -106,7 +107,8 @@ static bool session_stored(struct conn *c)
 	link_reclaim(c->w);
 	/* A refusal was put into the down ring before the record was released. */
 	if (!c->flushing && !c->pending && !c->up_bytes &&
-		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) == c->w->down.pos)
+		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) ==
+			c->w->down.pos)
 		return true;
 	if (c->flushing)
 		return false;
@@ -160,7 +162,8 @@ static void session_set_close(struct conn *c, uint16_t code, const char *reason)
 {
 	c->close_code = code;
 	free(c->close_reason);
-	c->close_reason = reason ? strdup(reason) : NULL; /* without memory: a Close without a reason */
+	c->close_reason =
+		reason ? strdup(reason) : NULL; /* without memory: a Close without a reason */
 }
 
 bool session_close(struct conn *c, uint16_t code, const char *reason)
@@ -169,7 +172,8 @@ bool session_close(struct conn *c, uint16_t code, const char *reason)
 
 	if (c->state != CONN_OPEN)
 		return true;
-	log_debug("closes a connection", kv_uint("code", code), kv_str("reason", reason), kv_more(conn_who(c)));
+	log_debug("closes a connection", kv_uint("code", code), kv_str("reason", reason),
+		kv_more(conn_who(c)));
 	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
 	/* It does not move any more: its Pong and its Close are to be read. */
@@ -219,7 +223,8 @@ static bool session_peer_close(struct conn *c, uint16_t code)
 	c->peer_closed = 1;
 	if (!c->close_sent && c->state != CONN_PARTING) {
 		c->by_client = 1;
-		session_set_close(c, code, NULL); /* 5.5.1: echoed; 1005 goes back as an empty Close */
+		session_set_close(
+			c, code, NULL); /* 5.5.1: echoed; 1005 goes back as an empty Close */
 	}
 	conn_set_state(c, CONN_STORING);
 	return session_step(c);
@@ -334,7 +339,8 @@ static bool session_pong_late(struct conn *c)
 uint64_t session_deadline(const struct conn *c)
 {
 	uint64_t life = life_due(c);
-	uint64_t due = c->ping_out ? c->ping_ms + c->w->c->pong_timeout : c->heard_ms + c->w->c->ping_interval;
+	uint64_t due = c->ping_out ? c->ping_ms + c->w->c->pong_timeout
+				   : c->heard_ms + c->w->c->ping_interval;
 
 	return life < due ? life : due;
 }
@@ -367,7 +373,8 @@ bool session_timeout(struct conn *c)
 		if (c->flushing)
 			return session_end(c, "its messages could not be stored in time");
 		if (conn_progress(c))
-			c->state_ms = c->w->now_ms; /* a slow link: the Ping lies behind these bytes */
+			c->state_ms =
+				c->w->now_ms; /* a slow link: the Ping lies behind these bytes */
 		return session_step(c);
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");

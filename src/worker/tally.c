@@ -18,7 +18,8 @@ void tally_refused(struct worker *w, unsigned status)
 
 unsigned tally_hold(struct worker *w, const struct identity *who)
 {
-	return stats_service_hold(w->slot->services, w->services_held, who->service, who->service_len);
+	return stats_service_hold(
+		w->slot->services, w->services_held, who->service, who->service_len);
 }
 
 void tally_drop(struct conn *c)

@@ -1,6 +1,6 @@
 /*
- * tally: counts what a worker's connections do, in shared memory, for the worker, the service and the connection.
- * Room: worker.
+ * tally: counts what a worker's connections do, in shared memory, for the worker, the service and
+ * the connection. Room: worker.
  */
 #ifndef WSGATE_WORKER_TALLY_H
 #define WSGATE_WORKER_TALLY_H
@@ -16,7 +16,8 @@ void tally_drop(struct conn *c);
 /* The upgrade is done; the end of such a connection, while it still has its route. */
 void tally_opened(struct conn *c);
 void tally_closed(struct conn *c);
-/* The same for one that is given to another worker and taken from one. Its figures go with its route. */
+/* The same for one that is given to another worker and taken from one. Its figures go with its
+ * route. */
 void tally_moved_out(struct conn *c);
 void tally_moved_in(struct conn *c);
 /* All messages up to `count` (see tally_sent()) are confirmed. */
@@ -33,13 +34,16 @@ static inline struct stats_service *tally_service(const struct conn *c)
 /* Messages given to this connection so far, modulo 2^32. */
 static inline uint32_t tally_sent(const struct conn *c)
 {
-	return c->route == NO_ROUTE ? 0
-				    : atomic_load_explicit(&c->w->routes.routes[c->route].messages_out, memory_order_relaxed);
+	return c->route == NO_ROUTE
+		       ? 0
+		       : atomic_load_explicit(
+				 &c->w->routes.routes[c->route].messages_out, memory_order_relaxed);
 }
 
-#define tally_add32(counter, n) \
-	atomic_store_explicit(&(counter), \
-		atomic_load_explicit(&(counter), memory_order_relaxed) + (uint32_t)(n), memory_order_relaxed)
+#define tally_add32(counter, n)                                                                    \
+	atomic_store_explicit(&(counter),                                                          \
+		atomic_load_explicit(&(counter), memory_order_relaxed) + (uint32_t)(n),            \
+		memory_order_relaxed)
 
 /* For each message: nothing here that is not in the cache already. */
 static inline void tally_in(struct conn *c, size_t len)

@@ -58,7 +58,8 @@ static ssize_t tls_result(struct conn *c, int r, bool reading)
 		c->read_waits |= reading;
 		errno = EAGAIN;
 		return -1;
-	case SSL_ERROR_ZERO_RETURN: /* close_notify; or, by SSL_OP_IGNORE_UNEXPECTED_EOF, the end without it */
+	case SSL_ERROR_ZERO_RETURN: /* close_notify; or, by SSL_OP_IGNORE_UNEXPECTED_EOF, the end
+				       without it */
 		return 0;
 	case SSL_ERROR_SYSCALL:
 		errno = saved ? saved : ECONNRESET;
@@ -87,7 +88,8 @@ ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 	if (!got)
 		return r;
 	/* An end, or an error, behind it: it is found again. */
-	c->read_more = got == len || r == 0 || (r < 0 && errno != EAGAIN && !SSL_is_init_finished(c->ssl)) ||
+	c->read_more = got == len || r == 0 ||
+		       (r < 0 && errno != EAGAIN && !SSL_is_init_finished(c->ssl)) ||
 		       (SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN);
 	if (c->read_more && c->reading)
 		event_active(&c->read_ev, EV_READ, 0);
@@ -126,7 +128,8 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
 		ssize_t r;
 
 		for (int k = i; k < n && len < RECORD; k++, from = 0) {
-			size_t left = iov[k].iov_len - from, part = left < RECORD - len ? left : RECORD - len;
+			size_t left = iov[k].iov_len - from,
+			       part = left < RECORD - len ? left : RECORD - len;
 
 			if (!len && part == RECORD) {
 				data = (const uint8_t *)iov[k].iov_base + from;
@@ -161,7 +164,8 @@ bool tls_shut(struct conn *c)
 
 /* ---- what went wrong ---- */
 
-/* An alert may be under way: our side ends, and the rest of theirs is read, so that it is not lost. */
+/* An alert may be under way: our side ends, and the rest of theirs is read, so that it is not lost.
+ */
 static void tls_refuse(struct conn *c)
 {
 	tls_free(c);
@@ -170,30 +174,34 @@ static void tls_refuse(struct conn *c)
 
 void tls_failed(struct conn *c)
 {
-	static const struct http_answer plain = { 400, "this is a TLS port: use https or wss", "" };
+	static const struct http_answer plain = {400, "this is a TLS port: use https or wss", ""};
 	unsigned long e = ERR_peek_error();
 	const char *why = ERR_reason_error_string(e);
 
 	ERR_clear_error();
-	if (c->state != CONN_REQUEST || c->fed) { /* after a fault OpenSSL calls any state a handshake */
-		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"), kv_more(conn_who(c)));
+	if (c->state != CONN_REQUEST ||
+		c->fed) { /* after a fault OpenSSL calls any state a handshake */
+		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"),
+			kv_more(conn_who(c)));
 		conn_gone(c, "TLS failed");
 		return;
 	}
 	if (ERR_GET_LIB(e) == ERR_LIB_SSL &&
-		(ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST || ERR_GET_REASON(e) == SSL_R_HTTPS_PROXY_REQUEST)) {
+		(ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST ||
+			ERR_GET_REASON(e) == SSL_R_HTTPS_PROXY_REQUEST)) {
 		tls_free(c); /* nothing was sent so far: in plain text */
 		(void)!upgrade_answer(c, &plain, 0);
 		return;
 	}
-	log_some_infos(20, "TLS handshake failed", kv_str("why", why ? why : "error"), kv_more(tls_who(c)),
-		kv_more(conn_who(c)));
+	log_some_infos(20, "TLS handshake failed", kv_str("why", why ? why : "error"),
+		kv_more(tls_who(c)), kv_more(conn_who(c)));
 	tls_refuse(c);
 }
 
 void tls_late(struct conn *c)
 {
-	log_some_infos(20, "TLS handshake failed", kv_str("why", "not in time"), kv_more(conn_who(c)));
+	log_some_infos(
+		20, "TLS handshake failed", kv_str("why", "not in time"), kv_more(conn_who(c)));
 	tls_refuse(c);
 }
 
@@ -237,8 +245,9 @@ static const ASN1_STRING *name_in_list(const GENERAL_NAMES *list, int type)
 
 int tls_user(const struct conn *c, char *out, size_t size)
 {
-	static const int types[] = { [CERT_USER_EMAIL] = GEN_EMAIL, [CERT_USER_URI] = GEN_URI,
-		[CERT_USER_DNS] = GEN_DNS };
+	static const int types[] = {[CERT_USER_EMAIL] = GEN_EMAIL,
+		[CERT_USER_URI] = GEN_URI,
+		[CERT_USER_DNS] = GEN_DNS};
 	enum cert_user from = c->w->c->identity.cert_user;
 	X509 *x = c->ssl ? SSL_get0_peer_certificate(c->ssl) : NULL;
 	GENERAL_NAMES *list;

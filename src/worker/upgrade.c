@@ -6,11 +6,14 @@
 #include "tally.h"
 #include "worker.h"
 
-#define RETRY_AFTER 5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come at once */
+#define RETRY_AFTER                                                                                \
+	5 /* seconds; what a 503 asks for, plus up to as much again so that they do not all come   \
+	     at once */
 
 unsigned upgrade_retry_after(const struct worker *w)
 {
-	return RETRY_AFTER + (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
+	return RETRY_AFTER +
+	       (unsigned)((w->now_ms ^ w->route_count * 2654435761u) % (RETRY_AFTER + 1));
 }
 
 bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
@@ -21,8 +24,8 @@ bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_
 
 	if (!c->admin) {
 		tally_refused(c->w, a->status);
-		log_some_infos(20, "handshake refused", kv_uint("status", a->status), kv_str("why", a->text),
-			kv_more(more), kv_more(conn_who(c)));
+		log_some_infos(20, "handshake refused", kv_uint("status", a->status),
+			kv_str("why", a->text), kv_more(more), kv_more(conn_who(c)));
 	}
 	if (!conn_send(c, out, n))
 		return false;
@@ -37,7 +40,7 @@ bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_
 
 bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *who)
 {
-	struct http_answer a = { 503, text, "" };
+	struct http_answer a = {503, text, ""};
 
 	return upgrade_refuse(c, &a, upgrade_retry_after(c->w), who);
 }
@@ -75,7 +78,7 @@ void upgrade_opened(struct conn *c)
 
 void upgrade_refused(struct conn *c)
 {
-	static const struct http_answer many = { 429, "too many connections of this user", "" };
+	static const struct http_answer many = {429, "too many connections of this user", ""};
 
 	stat_add(c->w->slot->stats.limited_user, 1);
 	if (upgrade_answer(c, &many, upgrade_retry_after(c->w)))
@@ -84,8 +87,9 @@ void upgrade_refused(struct conn *c)
 
 bool upgrade_timeout(struct conn *c)
 {
-	static const struct http_answer silent = { 504, "the service that knows who may come in did not answer in time", "" };
-	static const struct http_answer late = { 408, "the request did not come in time", "" };
+	static const struct http_answer silent = {
+		504, "the service that knows who may come in did not answer in time", ""};
+	static const struct http_answer late = {408, "the request did not come in time", ""};
 
 	if (c->state == CONN_AUTHORIZING) {
 		auth_forget(c);
@@ -99,10 +103,11 @@ bool upgrade_timeout(struct conn *c)
 	return upgrade_answer(c, &late, 0);
 }
 
-bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named)
+bool upgrade_route(
+	struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
 	struct worker *w = c->w;
-	struct identity id = { who->service, who->user, who->service_len, who->user_len };
+	struct identity id = {who->service, who->user, who->service_len, who->user_len};
 
 	if (w->draining)
 		return upgrade_unavailable(c, "this gateway is stopping", named);
@@ -123,7 +128,8 @@ bool upgrade_route(struct conn *c, const struct handshake_identity *who, const s
 }
 
 /* One without a name, or with one that nobody can have, names nobody. */
-static void upgrade_certificate(const struct conn *c, struct identity_rules *rules, char name[TOKEN_MAX + 1])
+static void upgrade_certificate(
+	const struct conn *c, struct identity_rules *rules, char name[TOKEN_MAX + 1])
 {
 	int n = tls_user(c, name, TOKEN_MAX + 1);
 
@@ -138,8 +144,8 @@ static void upgrade_certificate(const struct conn *c, struct identity_rules *rul
 
 static struct identity_rules upgrade_rules(const struct config *cf)
 {
-	struct identity_rules rules = { .service_cookie = cf->identity.service_cookie,
-		.user_cookie = cf->identity.user_cookie };
+	struct identity_rules rules = {.service_cookie = cf->identity.service_cookie,
+		.user_cookie = cf->identity.user_cookie};
 
 	for (size_t i = 0; i < cf->identity.sources.n; i++) {
 		rules.path |= strcmp(cf->identity.sources.v[i], "path") == 0;
@@ -178,14 +184,15 @@ static bool upgrade_request(struct conn *c)
 {
 	const struct config *cf = c->w->c;
 	const struct config_auth *rule = NULL;
-	struct handshake_identity who = { .service_len = 0 };
+	struct handshake_identity who = {.service_len = 0};
 	struct http_answer a, bad;
 	const char *from = handshake_header(c->hs, "Origin");
-	struct log_field named[4] = { kv_end, kv_end, kv_end, kv_end };
-	const struct log_field path[] = { kv_str("path", handshake_path(c->hs)), kv_end };
-	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0, proven = false;
+	struct log_field named[4] = {kv_end, kv_end, kv_end, kv_end};
+	const struct log_field path[] = {kv_str("path", handshake_path(c->hs)), kv_end};
+	bool echo = cf->echo_path[0] && strcmp(handshake_path(c->hs), cf->echo_path) == 0,
+	     proven = false;
 
-	a = echo ? (struct http_answer){ 0, "", "" } : upgrade_identify(c, &who, &rule, &proven);
+	a = echo ? (struct http_answer){0, "", ""} : upgrade_identify(c, &who, &rule, &proven);
 	if (a.status && a.status != 401)
 		return upgrade_refuse(c, &a, 0, path);
 	bad = handshake_check(c->hs);
@@ -218,7 +225,8 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)
 			return admin_request(c);
 		a = peer_request(c);
 		if (a.status)
-			return upgrade_answer(c, &a, a.status == 400 ? 0 : upgrade_retry_after(c->w));
+			return upgrade_answer(
+				c, &a, a.status == 400 ? 0 : upgrade_retry_after(c->w));
 		return upgrade_request(c);
 	case HANDSHAKE_FAILED:
 		break;

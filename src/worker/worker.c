@@ -17,7 +17,7 @@
 #define ACCEPT_BATCH 64
 #define SHED_MIN 50
 #define SHED_SECONDS 20
-#define DRAIN_HINT_S 5		/* clients are told to come back in 1 to so many seconds */
+#define DRAIN_HINT_S 5       /* clients are told to come back in 1 to so many seconds */
 #define DRAIN_STEP_US 10000u /* at the slowest: a hundred closes a second */
 
 uint64_t worker_clock(void)
@@ -33,7 +33,8 @@ size_t worker_family_connections(const struct worker *w)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++) {
+	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i);
+		i++) {
 		const struct shm_slot *s = shm_slot(&w->shm, i);
 
 		/* A worker that was killed leaves its count, in a slot that may stay idle. */
@@ -47,7 +48,7 @@ size_t worker_family_connections(const struct worker *w)
 
 static void worker_peer(const struct sockaddr_storage *ss, struct route_peer *p)
 {
-	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 	memset(p, 0, sizeof(*p));
 	if (ss->ss_family == AF_INET) {
@@ -77,20 +78,23 @@ static void worker_accept_again(evutil_socket_t fd, short what, void *arg)
  */
 static void worker_no_descriptor(struct worker *w, const struct listener *l)
 {
-	static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
-				   "Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
-	struct timeval pause = { 0, 100000 };
+	static const char full[] =
+		"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
+		"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
+	struct timeval pause = {0, 100000};
 	int fd;
 
 	tally_refused(w, 503);
-	log_some_warnings(1, "no file descriptor left for a connection: raise the limit of open files",
+	log_some_warnings(1,
+		"no file descriptor left for a connection: raise the limit of open files",
 		kv_uint("connections", w->nconns));
 	if (w->spare_fd >= 0) {
 		close(w->spare_fd);
 		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			if (!l->tls)
-				(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+				(void)!send(
+					fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 			close(fd);
 		}
 		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -109,7 +113,8 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		struct conn *c;
 		int fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+				      errno == ENOMEM)) {
 			worker_no_descriptor(w, l);
 			return;
 		}
@@ -156,7 +161,8 @@ int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const
 	struct listener *l = malloc(sizeof(*l));
 
 	if (l) {
-		*l = (struct listener){ .w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin };
+		*l = (struct listener){
+			.w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin};
 		l->tls = tls ? strdup(tls) : NULL;
 		l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
 		if (l->ev && (!tls || l->tls) &&
@@ -240,7 +246,8 @@ void worker_check_end(struct worker *w)
 		event_base_loopexit(w->base, NULL);
 }
 
-/* Closes what is due by now: spread over most of the drain time, so that they do not all come back at once. */
+/* Closes what is due by now: spread over most of the drain time, so that they do not all come back
+ * at once. */
 static void worker_drain_some(struct worker *w)
 {
 	static unsigned turn;
@@ -250,7 +257,8 @@ static void worker_drain_some(struct worker *w)
 	uint64_t due = elapsed_us / w->drain_step_us;
 
 	if (w->now_ms >= w->drain_until_ms) {
-		log_warn("drain time is over: the rest is cut off", kv_uint("connections", w->nconns));
+		log_warn("drain time is over: the rest is cut off",
+			kv_uint("connections", w->nconns));
 		event_base_loopexit(w->base, NULL);
 		return;
 	}
@@ -283,7 +291,7 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 {
 	struct worker *w = arg;
 	const struct proto_stop *stop = body;
-	struct timeval tick = { 0, DRAIN_STEP_US };
+	struct timeval tick = {0, DRAIN_STEP_US};
 	uint64_t open = 1;
 
 	if (fd >= 0)
@@ -345,23 +353,23 @@ static void worker_bell_gone(void *arg)
 }
 
 static const struct chan_handler master_handlers[] = {
-	{ PROTO_STOP, sizeof(struct proto_stop), worker_on_stop },
-	{ PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config },
-	{ PROTO_TLS, sizeof(struct proto_config), sections_on_tls },
-	{ PROTO_TICKETS, sizeof(struct tickets), sections_on_tickets },
-	{ PROTO_VAULT, 0, reconf_on_secrets },
-	{ PROTO_LOG, sizeof(struct proto_log), chan_on_log },
-	{ PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen },
-	{ PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten },
-	{ PROTO_RETIRE, sizeof(struct proto_retire), move_on_retire },
-	{ PROTO_HEIR, sizeof(struct proto_heir), move_on_heir },
-	{ PROTO_ARRIVE, sizeof(struct proto_arrive), arrive_on_channel },
-	{ PROTO_RESUME, 0, move_on_resume },
-	{ 0, 0, NULL },
+	{PROTO_STOP, sizeof(struct proto_stop), worker_on_stop},
+	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
+	{PROTO_TLS, sizeof(struct proto_config), sections_on_tls},
+	{PROTO_TICKETS, sizeof(struct tickets), sections_on_tickets},
+	{PROTO_VAULT, 0, reconf_on_secrets},
+	{PROTO_LOG, sizeof(struct proto_log), chan_on_log},
+	{PROTO_LISTEN, sizeof(struct proto_listen), reconf_on_listen},
+	{PROTO_UNLISTEN, sizeof(struct proto_listen), reconf_on_unlisten},
+	{PROTO_RETIRE, sizeof(struct proto_retire), move_on_retire},
+	{PROTO_HEIR, sizeof(struct proto_heir), move_on_heir},
+	{PROTO_ARRIVE, sizeof(struct proto_arrive), arrive_on_channel},
+	{PROTO_RESUME, 0, move_on_resume},
+	{0, 0, NULL},
 };
 static const struct chan_handler bell_handlers[] = {
-	{ PROTO_DOORBELL, 0, worker_on_doorbell },
-	{ 0, 0, NULL },
+	{PROTO_DOORBELL, 0, worker_on_doorbell},
+	{0, 0, NULL},
 };
 
 /*
@@ -418,7 +426,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 
 static int worker_start(struct worker *w)
 {
-	struct timeval second = { 1, 0 };
+	struct timeval second = {1, 0};
 	char err[320];
 
 	w->now_ms = worker_clock();
@@ -440,11 +448,12 @@ static int worker_start(struct worker *w)
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
 	w->master = chan_new(w->base, w->h->control, "master", master_handlers, worker_orphaned, w);
 	w->bell = chan_new(w->base, w->h->bell, "bridge", bell_handlers, worker_bell_gone, w);
-	if (!w->accept_pause || !w->beat || !w->master || !w->bell || event_add(w->beat, &second) < 0 ||
-		sections_start(w) < 0)
+	if (!w->accept_pause || !w->beat || !w->master || !w->bell ||
+		event_add(w->beat, &second) < 0 || sections_start(w) < 0)
 		return -1;
 	for (size_t i = 0; i < w->h->nlisten; i++)
-		if (worker_add_listener(w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
+		if (worker_add_listener(
+			    w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
 	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
 		return -1;

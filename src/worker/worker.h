@@ -46,16 +46,17 @@ struct tlsctx;
 #define SEGS_MAX 512 /* frames put together before they are written */
 
 enum conn_state {
-	CONN_REQUEST, /* the HTTP request is being read */
+	CONN_REQUEST,     /* the HTTP request is being read */
 	CONN_AUTHORIZING, /* waits for a service to say who it is */
-	CONN_OPENING, /* waits for the bridge to know the route */
-	CONN_OPEN,    /* messages flow */
-	CONN_PARTING, /* we want to close: waits for the Pong under way, then for earlier messages to be stored */
-	CONN_CLOSING, /* our Close is out, the peer's is not here yet: still takes its messages */
-	CONN_STORING, /* the peer's Close is here: ours waits until its messages are stored */
-	CONN_LINGER,  /* both are out: our side is shut, waits for the peer's end */
-	CONN_REFUSED, /* an HTTP answer is out: our side is shut, waits for the peer's end */
-	CONN_LEAVING, /* offered to another worker: nothing is read or written before it answers */
+	CONN_OPENING,     /* waits for the bridge to know the route */
+	CONN_OPEN,        /* messages flow */
+	CONN_PARTING,  /* we want to close: waits for the Pong under way, then for earlier messages
+			  to be stored */
+	CONN_CLOSING,  /* our Close is out, the peer's is not here yet: still takes its messages */
+	CONN_STORING,  /* the peer's Close is here: ours waits until its messages are stored */
+	CONN_LINGER,   /* both are out: our side is shut, waits for the peer's end */
+	CONN_REFUSED,  /* an HTTP answer is out: our side is shut, waits for the peer's end */
+	CONN_LEAVING,  /* offered to another worker: nothing is read or written before it answers */
 	CONN_ARRIVING, /* another worker's until the bridge knows it as ours */
 };
 
@@ -76,7 +77,8 @@ struct wheel {
 	void *arg;
 };
 
-/* Bytes that the socket did not take:  buf ▸ [off ... len ... cap]; nothing is owned when it is empty. */
+/* Bytes that the socket did not take:  buf ▸ [off ... len ... cap]; nothing is owned when it is
+ * empty. */
 struct outbuf {
 	uint8_t *buf;
 	size_t off, len, cap;
@@ -85,16 +87,17 @@ struct outbuf {
 struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct worker *w;
 	struct conn *prev, *next;
-	struct conn *wait_prev, *wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
+	struct conn *wait_prev,
+		*wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
 	struct event read_ev;
 	struct event *write_ev; /* owned; NULL while nothing waits */
-	struct handshake *hs;	/* owned; NULL after the upgrade */
+	struct handshake *hs;   /* owned; NULL after the upgrade */
 	struct ws_reader reader;
 	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
 	size_t stash_len;
 	struct outbuf out;
-	uint64_t id;	     /* of the connection, wherever it moves */
+	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
 	uint64_t ping_mark;  /* what the Pong under way will confirm */
 	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
@@ -105,38 +108,41 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint64_t up_bytes;    /* of its records in the up ring, not released */
 	char *close_reason;   /* owned; NULL: none */
 	uint32_t route;
-	uint32_t control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
+	uint32_t
+		control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
 	int fd;
 	uint16_t close_code;
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
-	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1, flushing : 1,
-		flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
-	bool fed : 1,	 /* something was read */
-		frozen : 1, /* not read: it is to move */
-		came_back : 1, /* it was offered, and nobody took it */
-		stays : 1,  /* twice: it cannot */
-		missed : 1, /* LEAVING: a message for it was left out */
-		kicked : 1, /* LEAVING: it is to be closed, with close_code */
-		kick_told : 1; /* its heir knows */
-	bool pending_text : 1; /* of the message that waits */
-	bool by_client : 1;    /* its end began on the other side */
-	bool crowded : 1, /* its address is counted */
-		held : 1; /* not read: over its rate */
-	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
+	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1,
+		flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1,
+		counted : 1;
+	bool fed : 1,               /* something was read */
+		frozen : 1,         /* not read: it is to move */
+		came_back : 1,      /* it was offered, and nobody took it */
+		stays : 1,          /* twice: it cannot */
+		missed : 1,         /* LEAVING: a message for it was left out */
+		kicked : 1,         /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1;      /* its heir knows */
+	bool pending_text : 1;      /* of the message that waits */
+	bool by_client : 1;         /* its end began on the other side */
+	bool crowded : 1,           /* its address is counted */
+		held : 1;           /* not read: over its rate */
+	uint32_t born_s, data_s;    /* CLOCK_MONOTONIC: opened; the last message either way */
 	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
-	struct meter *meter; /* owned; NULL: never limited */
-	bool read_waits : 1,  /* TLS: what is to be read waits for a write, and the other way round */
-		write_waits : 1,
-		read_more : 1; /* TLS has more, of which no event tells */
-	struct ssl_st *ssl;    /* owned; NULL: without TLS */
-	struct tlsctx *tlsctx; /* held; NULL: the same */
-	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
+	struct meter *meter;        /* owned; NULL: never limited */
+	bool read_waits : 1, /* TLS: what is to be read waits for a write, and the other way round
+			      */
+		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
+	struct ssl_st *ssl;                     /* owned; NULL: without TLS */
+	struct tlsctx *tlsctx;                  /* held; NULL: the same */
+	uint8_t *pending; /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
-	uint32_t asked;	     /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
-	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the first */
+	uint32_t asked; /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
+	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the
+				first */
 };
 
 /* A frame of a batch: header and a payload that still lies in the down ring. */
@@ -161,33 +167,34 @@ struct listener { /* owned by the worker's list */
 
 struct worker {
 	const struct heritage *h;
-	const struct config *c; /* as of now: nobody keeps a value of it, or it is renewed in reconf.c */
-	struct config *own;	/* owned: what c points to, NULL: it came with the heritage */
+	const struct config
+		*c; /* as of now: nobody keeps a value of it, or it is renewed in reconf.c */
+	struct config *own; /* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master, *bell;
-	struct move *move;	  /* owned; NULL: nothing is given away */
+	struct move *move;        /* owned; NULL: nothing is given away */
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
-	struct listener *listeners; /* this slot's, and those that are lent to it */
+	struct listener *listeners;         /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
 	struct tickets tickets;
-	uint8_t *tls_buf;	  /* owned: frames that become one record of TLS */
-	int tls_file;		  /* owned: for the PROTO_CONFIG that follows; -1: none */
+	uint8_t *tls_buf;           /* owned: frames that become one record of TLS */
+	int tls_file;               /* owned: for the PROTO_CONFIG that follows; -1: none */
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
-	struct wheel wheel, holds; /* holds: clients that are over their rate */
+	struct wheel wheel, holds;             /* holds: clients that are over their rate */
 	struct network networks[NETWORKS_MAX]; /* proxy.networks */
 	size_t nnetworks;
 	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
-	struct conn *conns; /* all of them */
+	struct conn *conns;     /* all of them */
 	struct conn *wait_first, *wait_last;
 	struct conn *asking_first, *asking_last;
 	struct auth *auth; /* owned */
-	int secrets;	   /* owned: those of the next PROTO_CONFIG; -1: none */
+	int secrets;       /* owned: those of the next PROTO_CONFIG; -1: none */
 	size_t nconns;
-	uint64_t now_ms; /* monotonic, as of this wakeup */
+	uint64_t now_ms;   /* monotonic, as of this wakeup */
 	uint8_t *read_buf; /* READ_SIZE, shared by all connections */
 
 	/* link.c */
@@ -199,16 +206,16 @@ struct worker {
 	struct ring up, down;
 	uint64_t up_reclaimed; /* our own records up to here were looked at after their release */
 	uint32_t bell_rung;
-	uint64_t route_count;	 /* of generations given */
-	struct conn **by_route;	 /* owned; NULL: free or ending */
-	uint32_t *free_routes;	 /* owned: a stack */
+	uint64_t route_count;   /* of generations given */
+	struct conn **by_route; /* owned; NULL: free or ending */
+	uint32_t *free_routes;  /* owned: a stack */
 	uint32_t nfree;
 	uint32_t services_held[STATS_SERVICES + 1]; /* routes, by row of services */
-	bool dead_places; /* those of dead workers are not among them yet */
-	struct event *again;	 /* owned: more records than one batch takes */
-	struct seg *segs;	 /* owned, SEGS_MAX */
+	bool dead_places;    /* those of dead workers are not among them yet */
+	struct event *again; /* owned: more records than one batch takes */
+	struct seg *segs;    /* owned, SEGS_MAX */
 	uint16_t nsegs;
-	uint8_t nonce[4096];	 /* random bytes for Pings */
+	uint8_t nonce[4096]; /* random bytes for Pings */
 	size_t nonce_left;
 	bool draining, restarts; /* restarts: clients are to come back at once */
 	uint64_t drain_until_ms, drain_next_ms;
@@ -220,7 +227,8 @@ uint64_t worker_clock(void);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
-/* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same socket, and go on. */
+/* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same
+ * socket, and go on. */
 void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
 /* Those for clients, but others have the sockets too: who waits there is theirs. */
 void worker_leave_listeners(struct worker *w);
@@ -232,10 +240,12 @@ size_t worker_family_connections(const struct worker *w);
 /* conn.c */
 /* Takes fd, also when it fails: NULL, logged. */
 struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
-/* One without a request, and with all events at rest: it came from another worker. As conn_accept(). */
+/* One without a request, and with all events at rest: it came from another worker. As
+ * conn_accept(). */
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
 void conn_free(struct conn *c);
-/* For log lines: conn, service and user where they are known, and addr. Valid until the next call. */
+/* For log lines: conn, service and user where they are known, and addr. Valid until the next call.
+ */
 const struct log_field *conn_who(const struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
 /* Unsent bytes that came with it. */
@@ -250,7 +260,8 @@ void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
 void conn_shut(struct conn *c, enum conn_state state);
 bool conn_gone(struct conn *c, const char *why); /* false */
-/* It is offered to another worker; then it is that one's, or ours again. c may be gone after the last two. */
+/* It is offered to another worker; then it is that one's, or ours again. c may be gone after the
+ * last two. */
 void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
@@ -275,7 +286,8 @@ bool upgrade_unavailable(struct conn *c, const char *text, const struct log_fiel
 /* Who the request says it is, as far as it does. */
 struct http_answer upgrade_named(const struct conn *c, struct handshake_identity *who);
 /* It is he: on to the bridge. */
-bool upgrade_route(struct conn *c, const struct handshake_identity *who, const struct log_field *named);
+bool upgrade_route(
+	struct conn *c, const struct handshake_identity *who, const struct log_field *named);
 #define UPGRADE_ANSWER_MAX 512
 /* The 101 of a request that was checked. Its length; 0: none. */
 size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX]);
@@ -287,7 +299,8 @@ struct auth;
 struct auth *auth_new(const struct config *c, const struct vault *keys, char *err, size_t errlen);
 void auth_free(struct auth *a);
 /* By the section of its service (NULL: there is none for it). False: c is gone. */
-bool auth_begin(struct conn *c, const struct config_auth *rule, const struct handshake_identity *who);
+bool auth_begin(
+	struct conn *c, const struct config_auth *rule, const struct handshake_identity *who);
 void auth_answered(struct worker *w, const struct down_view *v);
 void auth_forget(struct conn *c);
 void auth_beat(struct worker *w);    /* asks again where it is needed */
@@ -307,7 +320,8 @@ bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
 void session_drained(struct conn *c); /* everything was written */
-bool session_prove(struct conn *c);   /* what was given and is not confirmed, by the way of delivery.confirm */
+bool session_prove(
+	struct conn *c); /* what was given and is not confirmed, by the way of delivery.confirm */
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 
 /* link.c */
@@ -315,13 +329,15 @@ int link_start(struct worker *w);
 void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
-bool link_connected(const struct worker *w); /* the bridge to the broker, now */
-/* Whether a message can ever be put: one that began before the program was replaced was measured by another limit. */
+bool link_connected(const struct worker *w);         /* the bridge to the broker, now */
+/* Whether a message can ever be put: one that began before the program was replaced was measured by
+ * another limit. */
 bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);
-enum link_put link_put_question(struct conn *c, const char *service, size_t service_len, const char *text);
+enum link_put link_put_question(
+	struct conn *c, const char *service, size_t service_len, const char *text);
 uint32_t link_bridge(const struct worker *w); /* the pid of the bridge that runs, or ran last */
 void link_reclaim(struct worker *w);
 void link_wait(struct conn *c);
@@ -335,13 +351,15 @@ bool place_open(struct conn *c, const struct identity *id);
 /* NULL: it is not here any more. */
 struct conn *place_find(struct worker *w, const struct down_ref *ref);
 void place_end(struct conn *c);
-void place_ended(struct worker *w, const struct down_ref *ref); /* the bridge knows it: the place is free */
+void place_ended(
+	struct worker *w, const struct down_ref *ref); /* the bridge knows it: the place is free */
 struct parcel_head;
 /* What another worker must know of the route; who is borrowed from it. */
 void place_describe(const struct conn *c, struct parcel_head *h, struct identity *who);
 /* A connection of another worker: a route with its marks. False: no place. */
 bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h);
-/* The same connection by a new route: the bridge gives again what lies above its marks. False: no place. */
+/* The same connection by a new route: the bridge gives again what lies above its marks. False: no
+ * place. */
 bool place_reopen(struct conn *c);
 struct identity place_identity(const struct conn *c); /* of a connection that has a route */
 void place_confirm(struct conn *c, uint64_t seq);
@@ -370,12 +388,13 @@ void meter_expired(void *arg, struct wheel_node *n);
 /* life.c */
 void life_begin(struct conn *c);
 void life_goes_on(struct conn *c, uint32_t opened_s, uint32_t data_s); /* in another worker */
-uint64_t life_due(const struct conn *c); /* UINT64_MAX: never */
+uint64_t life_due(const struct conn *c);                               /* UINT64_MAX: never */
 /* NULL: not yet; else why it is to be closed. */
 const char *life_over(struct conn *c, uint16_t *code);
 
 /* wheel.c */
-int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms, void (*expired)(void *, struct wheel_node *), void *arg);
+int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms,
+	void (*expired)(void *, struct wheel_node *), void *arg);
 void wheel_stop(struct wheel *wh);
 void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
 void wheel_del(struct wheel *wh, struct wheel_node *n);
@@ -393,13 +412,16 @@ void tls_failed(struct conn *c);
 void tls_late(struct conn *c);
 /* For the log: version and name; NULL: without TLS. Valid until the next call. */
 const struct log_field *tls_who(const struct conn *c);
-/* The verified certificate's name of a user, as identity.cert_user says. 0: none; -1: one that cannot be taken. */
+/* The verified certificate's name of a user, as identity.cert_user says. 0: none; -1: one that
+ * cannot be taken. */
 int tls_user(const struct conn *c, char *out, size_t size);
 
 /* sections.c */
 /* Those of a configuration; fd: its bundle, or -1. false: nothing has changed, and why. */
-bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsctx ***out, char *err, size_t errlen);
-void sections_use(struct worker *w, struct tlsctx **sections, size_t nold); /* with w->c as it is now */
+bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsctx ***out,
+	char *err, size_t errlen);
+void sections_use(
+	struct worker *w, struct tlsctx **sections, size_t nold); /* with w->c as it is now */
 void sections_free(struct tlsctx **sections, size_t n);
 /* NULL: there is none of that title (yet): nobody is accepted there. */
 struct tlsctx *sections_find(const struct worker *w, const char *title);
@@ -419,7 +441,7 @@ void move_on_retire(void *arg, const void *body, int fd);
 void move_on_heir(void *arg, const void *body, int fd);
 void move_on_resume(void *arg, const void *body, int fd);
 bool move_gives(const struct worker *w); /* between PROTO_RETIRE and PROTO_RESUME or PROTO_STOP */
-void move_stop(struct worker *w); /* gives no more */
+void move_stop(struct worker *w);        /* gives no more */
 void move_free(struct worker *w);
 bool move_gives(const struct worker *w);
 void move_ended(struct worker *w); /* a connection has ended */

@@ -101,7 +101,8 @@ static const char *skip_spaces(const char *p)
 	return p;
 }
 
-/* token or quoted-string (RFC 9110 5.6.2, 5.6.4); what is too long for an address is cut. NULL: neither. */
+/* token or quoted-string (RFC 9110 5.6.2, 5.6.4); what is too long for an address is cut. NULL:
+ * neither. */
 static const char *value_parse(const char *p, char out[NODE_MAX], size_t *len)
 {
 	bool quoted = *p == '"';
@@ -121,8 +122,8 @@ static const char *value_parse(const char *p, char out[NODE_MAX], size_t *len)
 }
 
 /*
- * One element: pairs between semicolons. NULL: malformed. Nothing is guessed then: a quote that a client left open would
- * swallow what its proxy wrote behind it.
+ * One element: pairs between semicolons. NULL: malformed. Nothing is guessed then: a quote that a
+ * client left open would swallow what its proxy wrote behind it.
  */
 static const char *element_parse(const char *p, struct proxy_chain *out)
 {

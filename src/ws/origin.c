@@ -65,7 +65,8 @@ bool authority_parse(const char *s, size_t len, struct authority *a)
 	return s[n] == ':' && port_parse(s + n + 1, len - n - 1, &a->port);
 }
 
-/* A browser writes a host in ASCII, decoded, and without userinfo: nothing that another parser could take apart. */
+/* A browser writes a host in ASCII, decoded, and without userinfo: nothing that another parser
+ * could take apart. */
 static bool is_plain(const struct authority *a)
 {
 	if (a->host[0] == '[')

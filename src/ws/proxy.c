@@ -10,7 +10,7 @@
  *   v2: signature (12), version and command, family and transport, length (2), addresses, TLVs
  */
 #define V2_HEAD 16
-#define V2_INET 12  /* two addresses, two ports */
+#define V2_INET 12 /* two addresses, two ports */
 #define V2_INET6 36
 
 static const uint8_t signature[12] = {
@@ -77,7 +77,8 @@ static bool v1_parse(const struct proxy_parser *p, struct proxy_source *out)
 		return false;
 	family = at[3] == '4' ? AF_INET : AF_INET6;
 	at += 5;
-	if (!v1_word(&at, end, false, &word, &len) || !parse_address(word, len, family, out->addr) ||
+	if (!v1_word(&at, end, false, &word, &len) ||
+		!parse_address(word, len, family, out->addr) ||
 		!v1_word(&at, end, false, &word, &len) ||
 		!parse_address(word, len, family, to.addr) ||
 		!v1_word(&at, end, false, &word, &len) || !parse_port(word, len, &out->port) ||
@@ -95,7 +96,8 @@ static enum proxy_state v1_byte(struct proxy_parser *p)
 	if (p->len < sizeof(v1_start))
 		return c == (uint8_t)v1_start[p->len - 1] ? PROXY_MORE : PROXY_FAILED;
 	if (c == '\n')
-		return p->head[p->len - 2] == '\r' && v1_parse(p, &ignored) ? PROXY_DONE : PROXY_FAILED;
+		return p->head[p->len - 2] == '\r' && v1_parse(p, &ignored) ? PROXY_DONE
+									    : PROXY_FAILED;
 	return p->len < PROXY_V1_MAX && p->head[p->len - 2] != '\r' ? PROXY_MORE : PROXY_FAILED;
 }
 

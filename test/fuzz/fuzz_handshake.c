@@ -66,7 +66,8 @@ static void judge_credentials(const struct handshake *h)
 	check(text && !strchr(text, '\n'));
 	check(!callout_parse(text, strlen(text), &said));
 	(void)callout_parse(handshake_query(h), strlen(handshake_query(h)), &said);
-	(void)credential_refresh(handshake_query(h), strlen(handshake_query(h)), token, sizeof(token));
+	(void)credential_refresh(
+		handshake_query(h), strlen(handshake_query(h)), token, sizeof(token));
 	free(text);
 }
 

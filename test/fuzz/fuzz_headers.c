@@ -42,8 +42,9 @@ static const char *value(const char *line, const char *key)
 {
 	size_t n = strlen(key);
 
-	return strncmp(line, key, n) == 0 && line[n] == ':' ? line + n + 1 + strspn(line + n + 1, " ")
-							    : NULL;
+	return strncmp(line, key, n) == 0 && line[n] == ':'
+		       ? line + n + 1 + strspn(line + n + 1, " ")
+		       : NULL;
 }
 
 natsStatus natsMsgHeader_Values(natsMsg *m, const char *key, const char ***values, int *count)

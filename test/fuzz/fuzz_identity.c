@@ -54,8 +54,8 @@ static void judge(const struct handshake *h, unsigned from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char before[] = "GET /ws", middle[] = " HTTP/1.1\r\nHost: a\r\nCookie: ",
-			  after[] = "\r\n\r\n";
+	static const char before[] = "GET /ws",
+			  middle[] = " HTTP/1.1\r\nHost: a\r\nCookie: ", after[] = "\r\n\r\n";
 	const struct handshake_limits limits = {.max_header = 8192, .max_request = 8192};
 	struct handshake *h = handshake_new(&limits);
 	const uint8_t *line;

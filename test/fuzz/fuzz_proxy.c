@@ -1,6 +1,7 @@
 /*
- * The first byte says what the rest is: a PROXY header, which one piece, pieces and single bytes must take alike; or the
- * value of X-Forwarded-For and Forwarded, in two lines where a vertical bar stands.
+ * The first byte says what the rest is: a PROXY header, which one piece, pieces and single bytes
+ * must take alike; or the value of X-Forwarded-For and Forwarded, in two lines where a vertical bar
+ * stands.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ static void same(const struct outcome *a, const struct outcome *b)
 
 static void header(const uint8_t *data, size_t size, size_t piece)
 {
-	struct outcome whole = run(data, size, size + 1), cut = run(data, size, piece), single = run(data, size, 1);
+	struct outcome whole = run(data, size, size + 1), cut = run(data, size, piece),
+		       single = run(data, size, 1);
 
 	same(&whole, &cut);
 	same(&whole, &single);

@@ -34,7 +34,8 @@ static char set_listen[40], set_run[100], set_pid[100];
 static const char *const sets[] = {"workers=2", "max_workers=4", "max_connections=100",
 	"max_message=1k", "drain_timeout=60s", "hang_timeout=0",
 	"user=", "admin.listen=", set_listen, set_run, set_pid};
-static struct config_source source = {fakes_file, true, sets, sizeof(sets) / sizeof(sets[0]), 0, false};
+static struct config_source source = {
+	fakes_file, true, sets, sizeof(sets) / sizeof(sets[0]), 0, false};
 static struct config *loaded;
 
 static int listener = -1, log_pipe = -1;

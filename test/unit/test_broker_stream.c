@@ -320,7 +320,8 @@ static void least_permissions(void **state)
 {
 	struct rig *r = rig_up(
 		"authorization { users = [ { user: admin, password: pw },\n"
-		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\", \"wsauth.>\",\n"
+		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\", "
+		"\"wsauth.>\",\n"
 		"\"$JS.API.STREAM.INFO.websockets\", \"$JS.API.STREAM.CREATE.websockets\",\n"
 		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
 		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.CONSUMER.LIST.websockets\" ],\n"

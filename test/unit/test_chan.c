@@ -56,9 +56,9 @@ static void on_gone(void *arg)
 }
 
 static const struct chan_handler handlers[] = {
-	{ PROTO_WORKER_UP, sizeof(struct proto_slot), on_slot },
-	{ PROTO_DOORBELL, 0, on_bell },
-	{ 0, 0, NULL },
+	{PROTO_WORKER_UP, sizeof(struct proto_slot), on_slot},
+	{PROTO_DOORBELL, 0, on_bell},
+	{0, 0, NULL},
 };
 
 static void turn(void)
@@ -90,7 +90,7 @@ static void close_pair(struct seen *s, int peer)
 
 static void test_messages(void **state)
 {
-	struct proto_slot body = { 3, 0, 77 };
+	struct proto_slot body = {3, 0, 77};
 	struct seen s;
 	int peer = open_pair(&s);
 
@@ -109,7 +109,7 @@ static void test_messages(void **state)
 
 static void test_descriptor(void **state)
 {
-	struct proto_slot body = { 0, 0, 1 };
+	struct proto_slot body = {0, 0, 1};
 	struct seen s;
 	int peer = open_pair(&s), p[2];
 	char c;
@@ -129,18 +129,19 @@ static void test_descriptor(void **state)
 	close_pair(&s, peer);
 }
 
-/* Another version, an unknown type, a wrong size, too little, too much: the channel ends, nothing is handled. */
+/* Another version, an unknown type, a wrong size, too little, too much: the channel ends, nothing
+ * is handled. */
 static void test_nonsense(void **state)
 {
-	char big[PROTO_BODY_MAX + 64] = { 0 };
+	char big[PROTO_BODY_MAX + 64] = {0};
 	struct {
 		struct proto_header h;
 		struct proto_slot s;
 	} m[] = {
-		{ { PROTO_VERSION + 1, PROTO_WORKER_UP, sizeof(struct proto_slot) }, { 0, 0, 1 } },
-		{ { PROTO_VERSION, 999, sizeof(struct proto_slot) }, { 0, 0, 1 } },
-		{ { PROTO_VERSION, PROTO_WORKER_UP, 4 }, { 0, 0, 1 } },
-		{ { PROTO_VERSION, PROTO_STOP, sizeof(struct proto_slot) }, { 0, 0, 1 } },
+		{{PROTO_VERSION + 1, PROTO_WORKER_UP, sizeof(struct proto_slot)}, {0, 0, 1}},
+		{{PROTO_VERSION, 999, sizeof(struct proto_slot)}, {0, 0, 1}},
+		{{PROTO_VERSION, PROTO_WORKER_UP, 4}, {0, 0, 1}},
+		{{PROTO_VERSION, PROTO_STOP, sizeof(struct proto_slot)}, {0, 0, 1}},
 	};
 	struct seen s;
 
@@ -175,7 +176,7 @@ static void test_peer_gone(void **state)
 
 static void test_freed_in_callback(void **state)
 {
-	struct proto_slot body = { 0, 0, 1 };
+	struct proto_slot body = {0, 0, 1};
 	struct seen s;
 	int peer = open_pair(&s);
 

@@ -445,7 +445,8 @@ static void test_short_buffer(void **state)
 /* wsgatectl is for others than root, too. */
 static void test_no_files(void **state)
 {
-	struct config_source source = {.file = DIR_PATH "auth_key_missing.conf", .file_required = true};
+	struct config_source source = {
+		.file = DIR_PATH "auth_key_missing.conf", .file_required = true};
 	char err[1024];
 	struct config *c;
 

@@ -13,7 +13,7 @@
 
 static struct crowd new_crowd(uint32_t routes)
 {
-	struct crowd c = { .size = crowd_size_for(routes), .secret = UINT64_C(0x123456789abcdef1) };
+	struct crowd c = {.size = crowd_size_for(routes), .secret = UINT64_C(0x123456789abcdef1)};
 
 	c.entries = calloc(c.size, sizeof(*c.entries));
 	assert_non_null(c.entries);
@@ -22,8 +22,8 @@ static struct crowd new_crowd(uint32_t routes)
 
 static void test_keys(void **state)
 {
-	uint8_t v4[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1 }, other[16];
-	uint8_t v6[16] = { 0x20, 1, 0xd, 0xb8, 0, 1, 0, 2, 3 }, loopback[16] = { [15] = 1 };
+	uint8_t v4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}, other[16];
+	uint8_t v6[16] = {0x20, 1, 0xd, 0xb8, 0, 1, 0, 2, 3}, loopback[16] = {[15] = 1};
 
 	(void)state;
 	memcpy(other, v4, 16);
@@ -143,7 +143,7 @@ static void *read_on(void *arg)
 static void test_reader(void **state)
 {
 	struct crowd c = new_crowd(1);
-	struct reader r = { .c = &c };
+	struct reader r = {.c = &c};
 	pthread_t t;
 
 	(void)state;

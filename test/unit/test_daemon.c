@@ -106,7 +106,8 @@ static void test_pidfile(void **state)
 	snprintf(want, sizeof(want), "%d\n", (int)getpid());
 	read_file(pidfile, buf, sizeof(buf));
 	assert_string_equal(buf, want);
-	/* Another descriptor of the same file, which read_file() closed, does not give the lock up. */
+	/* Another descriptor of the same file, which read_file() closed, does not give the lock up.
+	 */
 	assert_int_equal(in_child(lock_again), 0);
 	/* It goes with a copy, wherever that came from. */
 	copy = dup(fd);
@@ -208,8 +209,8 @@ static bool powerless(void)
 {
 	static const char *const lines[] = {"CapInh:\t0000000000000000\n",
 		"CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",
-		"CapBnd:\t0000000000000000\n", "CapAmb:\t0000000000000000\n",
-		"NoNewPrivs:\t1\n", "Groups:\t \n"};
+		"CapBnd:\t0000000000000000\n", "CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n",
+		"Groups:\t \n"};
 	char buf[8192];
 
 	read_file("/proc/self/status", buf, sizeof(buf));

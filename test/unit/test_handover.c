@@ -251,7 +251,8 @@ static void test_heir_becomes_surplus(void **state)
 	finish();
 }
 
-/* What cannot move and is not to be ended: its worker waits for its end, however long that takes. */
+/* What cannot move and is not to be ended: its worker waits for its end, however long that takes.
+ */
 static void test_some_stay(void **state)
 {
 	(void)state;
@@ -265,7 +266,8 @@ static void test_some_stay(void **state)
 	fakes_expect(&workers[0], "arrive 1");
 	fakes_expect(&workers[1], "heir 1");
 	fakes_order(&workers[1], "moved 3 stay 2");
-	fakes_log("a worker retires when its connections with TLS have ended child=\"worker 1\" connections=2");
+	fakes_log("a worker retires when its connections with TLS have ended child=\"worker 1\" "
+		  "connections=2");
 	fakes_order(&workers[1], "ping");
 	fakes_expect(&workers[1], "pong");
 	/* A reload in between reaches it, and asks nothing new of it. */

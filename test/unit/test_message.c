@@ -94,7 +94,8 @@ static void move_reader(struct ws_reader *r)
 	*r = to;
 }
 
-/* Feeds `in` in pieces; returns the last event that is not NONE. moves: to another reader after each piece. */
+/* Feeds `in` in pieces; returns the last event that is not NONE. moves: to another reader after
+ * each piece. */
 static struct ws_read run(size_t piece, size_t max_message, bool moves)
 {
 	struct ws_reader r = {.len = 0};
@@ -441,7 +442,8 @@ static void test_random_traffic(void **state)
 	}
 }
 
-/* Tiny frames: memory is a small multiple of what they carry, empty ones take none, and their number may be bounded. */
+/* Tiny frames: memory is a small multiple of what they carry, empty ones take none, and their
+ * number may be bounded. */
 static void test_many_frames(void **state)
 {
 	struct ws_reader r = {.len = 0};

@@ -46,14 +46,16 @@ static void test_find(void **state)
 	assert_true(nkey_find_seed(SEED, seed));
 	assert_false(nkey_find_seed("", seed));
 	assert_false(nkey_find_seed("SUSUSU", seed));
-	jwt = nkey_find_jwt("-----BEGIN NATS USER JWT-----\r\n a.b.c\r\n------END NATS USER JWT------\n");
+	jwt = nkey_find_jwt(
+		"-----BEGIN NATS USER JWT-----\r\n a.b.c\r\n------END NATS USER JWT------\n");
 	assert_non_null(jwt);
 	assert_string_equal(jwt, "a.b.c");
 	free(jwt);
 	assert_null(nkey_find_jwt(""));
 	assert_null(nkey_find_jwt("-----BEGIN NATS USER JWT-----"));
 	assert_null(nkey_find_jwt("-----BEGIN NATS USER JWT-----\n"));
-	assert_null(nkey_find_jwt("-----BEGIN NATS USER JWT-----\n------END NATS USER JWT------\n"));
+	assert_null(
+		nkey_find_jwt("-----BEGIN NATS USER JWT-----\n------END NATS USER JWT------\n"));
 }
 
 int main(void)

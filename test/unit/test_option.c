@@ -30,9 +30,8 @@ static const char sample_head[] =
 	"# A reload (SIGHUP) applies every key but those marked [restart].\n"
 	"# \"wsgated -t\" checks this file, \"wsgated -T\" prints what is in effect.\n";
 
-static const char sample_tls[] =
-	"\n# TLS: one section for each address.\n"
-	"#tls \"0.0.0.0:8443\" {\n";
+static const char sample_tls[] = "\n# TLS: one section for each address.\n"
+				 "#tls \"0.0.0.0:8443\" {\n";
 
 static const char sample_auth[] =
 	"\n# Who may be whom: one section for each service, or \"*\" for all that have none.\n"

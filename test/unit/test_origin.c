@@ -102,7 +102,8 @@ static void test_same(void **state)
 		{"xn--exmple-cua.org", "http://XN--EXMPLE-CUA.org", -1, true},
 		{"xn--exmple-cua.org", "http://ex\xc3\xa4mple.org", -1, false},
 		{"example.org", "http://xn--exmple-4nf.org", -1, false}, /* Cyrillic a */
-		{"example.org", "http://example\xe3\x80\x82org", -1, false}, /* ideographic full stop */
+		{"example.org", "http://example\xe3\x80\x82org", -1,
+			false}, /* ideographic full stop */
 		{"127.0.0.1", "http://2130706433", -1, false},
 		{"127.0.0.1", "http://127.1", -1, false},
 		{"127.0.0.1", "http://[::ffff:127.0.0.1]", -1, false},
@@ -167,7 +168,10 @@ static void test_rules(void **state)
 		{"https://*.example.org", "https://www.example.org.", false},
 		{"https://*.example.org", "https://www-example.org", false},
 		{"https://*.example.org", "https://xn--bcher-kva.example.org", true},
-		{"https://*.example.org", "https://b\xc3\xbc" "cher.example.org", false},
+		{"https://*.example.org",
+			"https://b\xc3\xbc"
+			"cher.example.org",
+			false},
 		{"https://example.org", "null", false},
 		{"https://*.example.org", "null", false},
 		{"http://example.org:81", "http://example.org:8", false},

@@ -16,7 +16,8 @@
 
 static struct parcel_head good(void)
 {
-	struct parcel_head h = {.kind = PARCEL_OPEN, .service_len = 4, .user_len = 5, .given = 9, .confirmed = 9};
+	struct parcel_head h = {
+		.kind = PARCEL_OPEN, .service_len = 4, .user_len = 5, .given = 9, .confirmed = 9};
 
 	h.reader.len = 3;
 	h.reader.control_len = 2;
@@ -113,7 +114,8 @@ static void test_wire(void **state)
 	close(p[1]);
 }
 
-/* Another version of the program, cut packets, too large ones: none is taken for a parcel, and no descriptor is kept. */
+/* Another version of the program, cut packets, too large ones: none is taken for a parcel, and no
+ * descriptor is kept. */
 static void test_strangers(void **state)
 {
 	struct parcel_note note = {PARCEL_VERSION + 1, PARCEL_HEAD, 0, 1};

@@ -12,7 +12,8 @@
 #define MORE "behind it"
 
 /* Fed in pieces of that size, from memory that ends where the piece does. */
-static enum proxy_state feed(const uint8_t *data, size_t len, size_t piece, size_t *used, struct proxy_source *out)
+static enum proxy_state feed(
+	const uint8_t *data, size_t len, size_t piece, size_t *used, struct proxy_source *out)
 {
 	struct proxy_parser p = {.len = 0};
 	enum proxy_state state = PROXY_MORE;
@@ -65,8 +66,8 @@ static void check(const void *header, size_t len, const char *want)
 			continue;
 		}
 		if (state != PROXY_DONE || used != len)
-			fail_msg("piece %zu: state %d after %zu: %.*s", piece, state, used, (int)len,
-				(const char *)header);
+			fail_msg("piece %zu: state %d after %zu: %.*s", piece, state, used,
+				(int)len, (const char *)header);
 		text_of(&s, got);
 		assert_string_equal(got, want);
 	}
@@ -80,7 +81,8 @@ static void test_v1(void **state)
 		const char *line, *want;
 	} rows[] = {
 		{"PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n", "192.0.2.1 4711"},
-		{"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255 65535"},
+		{"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+			"255.255.255.255 65535"},
 		{"PROXY TCP6 2001:db8::1 ::1 0 443\r\n", "2001:db8::1 0"},
 		{"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
 		 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
@@ -131,7 +133,8 @@ static void test_v1(void **state)
 static size_t v2(uint8_t out[66000], uint8_t command, uint8_t family, size_t announced, size_t more)
 {
 	static const uint8_t inet[] = {192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x67, 0, 80};
-	static const uint8_t inet6[36] = {0x20, 1, 0xd, 0xb8, [15] = 1, [31] = 1, 0x12, 0x67, 0, 80};
+	static const uint8_t inet6[36] = {
+		0x20, 1, 0xd, 0xb8, [15] = 1, [31] = 1, 0x12, 0x67, 0, 80};
 	size_t n = 16;
 
 	memcpy(out, "\r\n\r\n\0\r\nQUIT\n", 12);
@@ -237,7 +240,8 @@ static void test_x_forwarded_for(void **state)
 		"unknown; unknown; 192.0.2.1 80; ::1 81; ::1 0; ");
 	check_chain("X-Forwarded-For: 192.0.2.1:, 192.0.2.1:99999, 192.0.2.1:x, 192.0.2, [::1, "
 		    "[192.0.2.1], ::1:2::3, \"192.0.2.1\", 192.0.2.1 x\r\n",
-		"unknown; unknown; unknown; unknown; unknown; unknown; unknown; unknown; unknown; ");
+		"unknown; unknown; unknown; unknown; unknown; unknown; unknown; unknown; "
+		"unknown; ");
 	check_chain("X-Forwarded-For: "
 		    "1111111111111111111111111111111111111111111111111111111111111111111111111\r\n",
 		"unknown; ");
@@ -258,12 +262,15 @@ static void test_forwarded(void **state)
 	check_chain("Forwarded: For=\"192.0.2.1:4711\"\r\n", "192.0.2.1 4711; ");
 	check_chain("forwarded: by=x;FOR=\"[2001:db8::1]:4711\" ; proto=https , for=10.0.0.1\r\n",
 		"2001:db8::1 4711; 10.0.0.1 0; ");
-	check_chain("Forwarded: for=\"[2001:db8::1]\",for=unknown,for=_hidden, for=\"_x\", proto=http\r\n",
+	check_chain("Forwarded: for=\"[2001:db8::1]\",for=unknown,for=_hidden, for=\"_x\", "
+		    "proto=http\r\n",
 		"2001:db8::1 0; unknown; unknown; unknown; unknown; ");
 	check_chain("Forwarded: for=192.0.2.1\r\nForwarded: ,for=192.0.2.2,\r\n",
 		"192.0.2.1 0; 192.0.2.2 0; ");
-	check_chain("Forwarded: ext=\"a, for=192.0.2.9 \\\" ; x\";for=\"192.0.2.\\1\"\r\n", "192.0.2.1 0; ");
-	check_chain("Forwarded: for=\"2001:db8::1\"\r\n", "unknown; "); /* without brackets it is none */
+	check_chain("Forwarded: ext=\"a, for=192.0.2.9 \\\" ; x\";for=\"192.0.2.\\1\"\r\n",
+		"192.0.2.1 0; ");
+	check_chain("Forwarded: for=\"2001:db8::1\"\r\n",
+		"unknown; "); /* without brackets it is none */
 	/* What a client left open swallows nothing. */
 	check_chain("Forwarded: for=\"x, for=192.0.2.1\r\n", "malformed");
 	check_chain("Forwarded: for=\"x, for=\"[2001:db8::1]\"\r\n", "malformed");

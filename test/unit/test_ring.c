@@ -23,7 +23,8 @@ struct shared {
 
 static struct shared *shared_new(void)
 {
-	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	assert_ptr_not_equal(s, MAP_FAILED);
 	ring_init(&s->words);
@@ -126,7 +127,8 @@ static void test_full(void **state)
 	assert_null(ring_reserve(&w, 1, SIZE));
 }
 
-/* All sizes, many turns of the ring: what comes out is what went in, and records lie in one piece. */
+/* All sizes, many turns of the ring: what comes out is what went in, and records lie in one piece.
+ */
 static void test_wrap(void **state)
 {
 	struct shared *s = *state;
@@ -157,7 +159,8 @@ static void test_wrap(void **state)
 		assert_int_equal(size, (out * 37) % sizeof(buf));
 		memset(buf, (int)(out & 0xff), size);
 		assert_memory_equal(p, buf, size);
-		assert_true((const uint8_t *)p >= s->data && (const uint8_t *)p + size <= s->data + SIZE);
+		assert_true((const uint8_t *)p >= s->data &&
+			    (const uint8_t *)p + size <= s->data + SIZE);
 		ring_release(&r, r.pos);
 		out++;
 	}
@@ -177,7 +180,8 @@ static void test_largest_always_fits(void **state)
 	ring_attach_reader(&r, &s->words, s->data, SIZE);
 	for (size_t i = 0; i < 600; i++) {
 		ring_refresh(&w);
-		assert_non_null(ring_reserve(&w, 1, i % 2 ? ring_max_record(SIZE) : (i * 8) % 2000));
+		assert_non_null(
+			ring_reserve(&w, 1, i % 2 ? ring_max_record(SIZE) : (i * 8) % 2000));
 		ring_commit(&w);
 		assert_int_equal(ring_next(&r, &type, &p, &size, &pos), RING_RECORD);
 		ring_release(&r, r.pos);

@@ -19,7 +19,7 @@
 static struct route_section section;
 static struct changes changes;
 static struct changes_words *words;
-static const struct route_peer peer = { { 1, 2, 3 }, 4711 };
+static const struct route_peer peer = {{1, 2, 3}, 4711};
 
 static int setup(void **state)
 {
@@ -28,11 +28,11 @@ static int setup(void **state)
 	if (p == MAP_FAILED)
 		return -1;
 	*state = p;
-	section = (struct route_section){ p, (char *)p + 65536,
-		(uint64_t *)(void *)((char *)p + 262144), N };
+	section = (struct route_section){
+		p, (char *)p + 65536, (uint64_t *)(void *)((char *)p + 262144), N};
 	words = (struct changes_words *)(void *)((char *)p + 131072);
-	changes = (struct changes){ words, (_Atomic uint32_t *)(void *)((char *)p + 196608),
-		changes_size_for(N), calloc(N, sizeof(uint64_t)) };
+	changes = (struct changes){words, (_Atomic uint32_t *)(void *)((char *)p + 196608),
+		changes_size_for(N), calloc(N, sizeof(uint64_t))};
 	return changes.pushed ? 0 : -1;
 }
 
@@ -44,7 +44,7 @@ static int teardown(void **state)
 
 static struct identity identity_of(const char *service, const char *user)
 {
-	return (struct identity){ service, user, strlen(service), strlen(user) };
+	return (struct identity){service, user, strlen(service), strlen(user)};
 }
 
 static void test_names(void **state)
@@ -62,7 +62,9 @@ static void test_names(void **state)
 			memset(u, 'A' + (int)(b % 26), b);
 			s[a] = u[b] = '\0';
 			id = identity_of(s, u);
-			route_write(&section, 3, a << 32 | b, &id, &(struct route_birth){ .id = 77, .peer = peer, .figures.opened_s = 1234 });
+			route_write(&section, 3, a << 32 | b, &id,
+				&(struct route_birth){
+					.id = 77, .peer = peer, .figures.opened_s = 1234});
 			assert_true(route_read(&section, 3, &v));
 			assert_int_equal(v.generation, a << 32 | b);
 			assert_int_equal(v.state, ROUTE_OPENING);
@@ -86,7 +88,7 @@ static void test_marks(void **state)
 	struct route_view v;
 
 	(void)state;
-	route_write(&section, 0, 9, &id, &(struct route_birth){ .peer = peer });
+	route_write(&section, 0, 9, &id, &(struct route_birth){.peer = peer});
 	route_set_epoch(&section, 0, 1);
 	route_set_given(&section, 0, 70);
 	route_set_confirmed(&section, 0, 60);
@@ -105,19 +107,25 @@ static void test_marks(void **state)
 static void test_figures(void **state)
 {
 	struct identity id = identity_of("chat", "alice");
-	struct route_figures f = { 1, 2, 3, 4, 5, 6 };
+	struct route_figures f = {1, 2, 3, 4, 5, 6};
 	struct route_view v;
 
 	(void)state;
 	route_write(&section, 4, 77, &id,
-		&(struct route_birth){ .peer = peer, .figures = f, .moved = true, .epoch = 3, .given = 9, .confirmed = 8 });
+		&(struct route_birth){.peer = peer,
+			.figures = f,
+			.moved = true,
+			.epoch = 3,
+			.given = 9,
+			.confirmed = 8});
 	assert_true(route_read(&section, 4, &v));
 	assert_memory_equal(&v.figures, &f, sizeof(f));
 	assert_int_equal(v.state, ROUTE_MOVED);
 	assert_int_equal(v.epoch, 3);
 	assert_int_equal(v.given, 9);
 	assert_int_equal(v.confirmed, 8);
-	route_write(&section, 4, 78, &id, &(struct route_birth){ .peer = peer, .figures.opened_s = 9 });
+	route_write(
+		&section, 4, 78, &id, &(struct route_birth){.peer = peer, .figures.opened_s = 9});
 	assert_true(route_read(&section, 4, &v));
 	assert_int_equal(v.state, ROUTE_OPENING);
 	assert_int_equal(v.given + v.confirmed + v.epoch, 0);
@@ -127,7 +135,8 @@ static void test_figures(void **state)
 		0);
 }
 
-/* A reader beside a writer never sees half of an identity, nor a mark of one epoch with the other's number. */
+/* A reader beside a writer never sees half of an identity, nor a mark of one epoch with the other's
+ * number. */
 static void test_no_torn_view(void **state)
 {
 	pid_t pid = fork();
@@ -144,7 +153,9 @@ static void test_no_torn_view(void **state)
 			memset(name, 'a' + (int)(g % 26), len);
 			name[len] = '\0';
 			id = identity_of(name, name);
-			route_write(&section, 1, g, &id, &(struct route_birth){ .peer = peer, .figures.opened_s = (uint32_t)g });
+			route_write(&section, 1, g, &id,
+				&(struct route_birth){
+					.peer = peer, .figures.opened_s = (uint32_t)g});
 			for (uint32_t e = 1; e < 4; e++) {
 				route_set_epoch(&section, 1, e);
 				route_set_given(&section, 1, 1000 * e);
@@ -204,12 +215,12 @@ static void test_changes_never_full(void **state)
 static void test_changes_none_missed(void **state)
 {
 	struct identity id = identity_of("s", "u");
-	struct route_view v = { 0 };
+	struct route_view v = {0};
 	uint32_t out[N];
 	pid_t pid;
 
 	(void)state;
-	route_write(&section, 2, 1, &id, &(struct route_birth){ .peer = peer });
+	route_write(&section, 2, 1, &id, &(struct route_birth){.peer = peer});
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
@@ -231,13 +242,13 @@ static void test_records(void **state)
 	struct {
 		struct up_record r;
 		char rest[16];
-	} up = { { 1, 9, 7, 2, 3, 1, 1, 4, { 0 } }, "suserabc" };
+	} up = {{1, 9, 7, 2, 3, 1, 1, 4, {0}}, "suserabc"};
 	struct up_view v;
 	struct {
 		struct down_message m;
 		struct down_ref refs[2];
 		char data[8];
-	} down = { { 9, 1, 5, 2, 0, { 0 } }, { { 1, 2, 0 }, { 3, 4, 0 } }, "hello" };
+	} down = {{9, 1, 5, 2, 0, {0}}, {{1, 2, 0}, {3, 4, 0}}, "hello"};
 	struct down_view d;
 	size_t size = sizeof(up.r) + 8;
 

@@ -40,12 +40,14 @@ static const char *keep(const char *name, const char *text)
 	return p;
 }
 
-static const char pem[] = "-----BEGIN CERTIFICATE-----\nAA\\\"${HOME}==\r\n-----END CERTIFICATE-----\n";
+static const char pem[] =
+	"-----BEGIN CERTIFICATE-----\nAA\\\"${HOME}==\r\n-----END CERTIFICATE-----\n";
 
 static void test_secrets(void **state)
 {
 	char err[1024] = "", sets[3][128], *text, path[] = "/tmp/test_config.XXXXXX";
-	const char *v[] = {"broker.user=me", sets[0], sets[1], "broker.url=nats://me:geheim@a,tls://b"};
+	const char *v[] = {
+		"broker.user=me", sets[0], sets[1], "broker.url=nats://me:geheim@a,tls://b"};
 	struct config_source src = {.sets = v, .nsets = 4};
 	struct config *c, *d;
 	FILE *f;
@@ -109,7 +111,8 @@ static void test_secrets_refused(void **state)
 	refused("broker.user=a", "broker.token=geheim", "one way to log in is enough");
 	refused("broker.nkey_file=/x", "broker.credentials_file=/x", "one way to log in is enough");
 	refused("workers=1", "broker.password=geheim", "without broker.user");
-	refused("workers=1", "broker.tls_key=/x", "-o: broker.tls_key: tls_certificate and tls_key go");
+	refused("workers=1", "broker.tls_key=/x",
+		"-o: broker.tls_key: tls_certificate and tls_key go");
 	refused("workers=1", "broker.nkey=SU", "no such key");
 	refused("workers=1", "broker.token_file=/nonexistent", "cannot be read (No such file");
 	refused("workers=1", "broker.token_file=/tmp", "cannot be read");

@@ -14,7 +14,7 @@
 
 #include <wsgate/shm.h>
 
-static const struct shm_sizes sizes = { 4, 100, 65536, 131072 };
+static const struct shm_sizes sizes = {4, 100, 65536, 131072};
 static char dir[] = "/tmp/wsgate-shm-XXXXXX", path[64];
 
 static int setup(void **state)
@@ -88,7 +88,8 @@ static void test_slots_apart(void **state)
 		memset(r.longs, (int)i + 1, (size_t)r.n * ROUTE_LONG);
 		memset((void *)(uintptr_t)c.list, (int)i + 1, c.size * sizeof(uint32_t));
 		shm_crowd(&shm, i, &crowd);
-		memset((void *)(uintptr_t)crowd.entries, (int)i + 1, crowd.size * sizeof(struct crowd_entry));
+		memset((void *)(uintptr_t)crowd.entries, (int)i + 1,
+			crowd.size * sizeof(struct crowd_entry));
 		memset(shm_up_data(&shm, i, 0), (int)i + 1, sizes.up_size);
 		memset(shm_up_data(&shm, i, 1), (int)i + 1, sizes.up_size);
 		memset(shm_down_data(&shm, i), (int)i + 1, sizes.down_size);
@@ -113,10 +114,12 @@ static void test_slots_apart(void **state)
 /* What is not a segment of this layout is refused, whatever it is. */
 static void test_refused(void **state)
 {
-	static const size_t offsets[] = { offsetof(struct shm_header, magic), offsetof(struct shm_header, layout),
-		offsetof(struct shm_header, header_size), offsetof(struct shm_header, size),
-		offsetof(struct shm_header, sizes.max_workers), offsetof(struct shm_header, sizes.routes),
-		offsetof(struct shm_header, sizes.up_size), offsetof(struct shm_header, sizes.down_size) };
+	static const size_t offsets[] = {offsetof(struct shm_header, magic),
+		offsetof(struct shm_header, layout), offsetof(struct shm_header, header_size),
+		offsetof(struct shm_header, size), offsetof(struct shm_header, sizes.max_workers),
+		offsetof(struct shm_header, sizes.routes),
+		offsetof(struct shm_header, sizes.up_size),
+		offsetof(struct shm_header, sizes.down_size)};
 	int fd = create();
 	struct shm shm;
 
@@ -143,8 +146,8 @@ static void test_refused(void **state)
 /* Sizes that do not work are refused before a file is made. */
 static void test_bad_sizes(void **state)
 {
-	struct shm_sizes bad[] = { { 0, 100, 65536, 65536 }, { 1, 0, 65536, 65536 }, { 1, 1, 65535, 65536 },
-		{ 1, 1, 65536, 12 } };
+	struct shm_sizes bad[] = {{0, 100, 65536, 65536}, {1, 0, 65536, 65536},
+		{1, 1, 65535, 65536}, {1, 1, 65536, 12}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

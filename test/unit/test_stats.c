@@ -101,7 +101,8 @@ static void test_unused_makes_room(void **state)
 	assert_int_equal(hold("s7"), STATS_OTHER);
 }
 
-/* What a killed process leaves: sums stay, gauges begin anew, a row in the middle of a change is freed. */
+/* What a killed process leaves: sums stay, gauges begin anew, a row in the middle of a change is
+ * freed. */
 static void test_successor(void **state)
 {
 	struct stats_service_view v;
@@ -131,7 +132,8 @@ static void test_successor(void **state)
 /* A reader beside a writer never has a service's name with another's sum. */
 static void test_no_torn_row(void **state)
 {
-	struct stats_service *shared = mmap(NULL, sizeof(rows), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct stats_service *shared =
+		mmap(NULL, sizeof(rows), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct stats_service_view v;
 	unsigned seen = 0;
 	pid_t pid;

@@ -62,8 +62,7 @@ static void issue(long until)
 	X509_gmtime_adj(X509_getm_notAfter(cert), until);
 	X509_set_pubkey(cert, key);
 	name = X509_get_subject_name(cert);
-	X509_NAME_add_entry_by_txt(
-		name, "CN", MBSTRING_ASC, (const uint8_t *)"a.test", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"a.test", -1, -1, 0);
 	X509_set_issuer_name(cert, name);
 	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
 	f = fopen(cert_file, "w");
@@ -85,8 +84,8 @@ static void respond(long until)
 	uint8_t *der = NULL;
 	int n;
 
-	assert_non_null(OCSP_basic_add1_status(
-		basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, this, next));
+	assert_non_null(
+		OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, NULL, this, next));
 	assert_true(OCSP_basic_sign(basic, cert, key, EVP_sha256(), NULL, 0));
 	r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
 	n = i2d_OCSP_RESPONSE(r, &der);
@@ -118,8 +117,8 @@ static void configure(struct config *c, struct config_tls *t, bool ocsp)
 	t->listen = (char *)(uintptr_t) "x:1";
 	for (size_t i = 0; i < option_tls_count; i++) {
 		const struct option *o = &option_tls_table[i];
-		const char *text = strcmp(o->key, "tls.certificate") == 0 ? cert_file
-				   : strcmp(o->key, "tls.key") == 0      ? key_file
+		const char *text = strcmp(o->key, "tls.certificate") == 0    ? cert_file
+				   : strcmp(o->key, "tls.key") == 0          ? key_file
 				   : strcmp(o->key, "tls.ocsp") == 0 && ocsp ? ocsp_file
 									     : o->def;
 

@@ -56,7 +56,7 @@ static void test_there_and_back(void **state)
 	fd = vault_write(&a);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, &one, 1), -1); /* sealed */
-	for (int i = 0; i < 2; i++) { /* each reader from the start */
+	for (int i = 0; i < 2; i++) {             /* each reader from the start */
 		assert_int_equal(vault_read(&b, fd), 0);
 		assert_int_equal(b.n, 2);
 		assert_int_equal(vault_find(&b, path[0])->len, 7);
