@@ -171,6 +171,7 @@ static int run(const struct command_line *cl, int will)
 	if (cl->test || cl->print) {
 		status = check_only(c, cl->print);
 	} else if (open_log(c, cl->foreground) == 0) {
+		log_set_process("master");
 		if (daemon_cores(c->core_dumps == SWITCH_ON) < 0)
 			log_warn("cannot set whether there are core dumps", kv_errno(errno));
 		confine_look(c->seccomp);

@@ -23,8 +23,9 @@
 
 static char *title;                   /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
-static char **volatile moved_environ; /* stays ours when setenv() replaces environ; never read,
-					 hence volatile */
+/* The copies: setenv() replaces environ, and argv lies on a stack, which forked processes and leak
+ * checkers may not look at. Never read, hence volatile. */
+static char **volatile moved_environ, **volatile moved_arguments;
 static int started_pipe = -1;
 static char **arguments; /* main()'s */
 
@@ -60,11 +61,13 @@ static bool copy_strings(char **v)
 void daemon_title_init(int argc, char **argv)
 {
 	char *end, *first = argc > 0 ? argv[0] : NULL;
-	char **env = NULL, *name, *short_name;
+	char **env = NULL, **args = calloc((size_t)argc + 1, sizeof(*args)), *name, *short_name;
 	size_t i, n = 0;
 
-	if (!first)
+	if (!first) {
+		free(args);
 		return;
+	}
 	arguments = argv;
 	end = first + strlen(first) + 1;
 	for (i = 1; i < (size_t)argc && argv[i] == end; i++)
@@ -75,7 +78,7 @@ void daemon_title_init(int argc, char **argv)
 	while (environ && environ[n])
 		n++;
 	env = calloc(n + 1, sizeof(*env));
-	if (!name || !short_name || !env)
+	if (!name || !short_name || !env || !args)
 		goto fail;
 	for (i = 0; i < n; i++)
 		env[i] = environ[i];
@@ -88,10 +91,13 @@ void daemon_title_init(int argc, char **argv)
 		end += strlen(end) + 1;
 	environ = env;
 	moved_environ = env;
+	memcpy(args, argv, (size_t)argc * sizeof(*args));
+	moved_arguments = args;
 	title = first;
 	title_size = (size_t)(end - first);
 	return;
 fail:
+	free(args);
 	free(name);
 	free(short_name);
 	for (i = 0; env && i < n; i++)

@@ -577,7 +577,6 @@ int master_run(
 
 	(void)daemon_program(); /* as of now: the next one is to come from there */
 	master_init(&m, c, foreground);
-	log_set_process("master");
 	daemon_title("wsgated: master");
 	if (master_start(&m, source, will) == 0) {
 		if (event_base_dispatch(m.base) == 0 && m.family.state == FAMILY_ENDED) {

@@ -138,6 +138,7 @@ int fakes_heir(int will)
 	c = config_load(&source, err, sizeof(err));
 	if (!c || log_open("stderr", LOG_LEVEL_TRACE, LOG_FORMAT_TEXT) < 0)
 		return 99;
+	log_set_process("master");
 	return master_run(c, &source, true, will);
 }
 
@@ -194,6 +195,7 @@ void fakes_start(void)
 		dup2(fds[1], STDERR_FILENO);
 		if (log_open("stderr", LOG_LEVEL_TRACE, LOG_FORMAT_TEXT) < 0)
 			_exit(99);
+		log_set_process("master");
 		exit(master_run(&fakes_config, &source, true, -1));
 	}
 	close(fds[1]);
