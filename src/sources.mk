@@ -22,6 +22,7 @@ IPC_SRC = \
 	src/ipc/chan.c \
 	src/ipc/crowd.c \
 	src/ipc/record.c \
+	src/ipc/rights.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
 	src/ipc/shm.c \

@@ -9,6 +9,7 @@
 
 #include <wsgate/chan.h>
 #include <wsgate/log.h>
+#include <wsgate/rights.h>
 
 #define CHAN_BATCH 64 /* messages a wakeup: others have their turn too */
 
@@ -92,32 +93,8 @@ int chan_send_fd(int sock, enum proto_type type, const void *body, size_t size, 
 {
 	struct proto_header head = {PROTO_VERSION, (uint16_t)type, (uint32_t)size};
 	struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)body, size}};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg;
-	ssize_t n;
 
-	memset(&msg, 0, sizeof(msg));
-	msg.msg_iov = iov;
-	msg.msg_iovlen = size ? 2 : 1;
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -1 : 0;
+	return rights_send(sock, iov, size ? 2 : 1, fd);
 }
 
 int chan_send(struct chan *c, enum proto_type type, const void *body, size_t size, int fd)
@@ -125,30 +102,6 @@ int chan_send(struct chan *c, enum proto_type type, const void *body, size_t siz
 	if (type != PROTO_DOORBELL && type != PROTO_BEAT)
 		log_trace("send", kv_str("peer", c->peer), kv_str("type", proto_name(type)));
 	return chan_send_fd(c->fd, type, body, size, fd);
-}
-
-/* Takes the descriptor out of a received message; -1 for none, -2 for more than one. */
-static int chan_take_fd(struct msghdr *msg)
-{
-	int fd = -1;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int got;
-
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (fd >= 0)
-				close(got);
-			else
-				fd = got;
-		}
-	}
-	return fd;
 }
 
 static const struct chan_handler *chan_find(
@@ -169,28 +122,17 @@ static int chan_receive(struct chan *c)
 		struct proto_header head;
 		char body[PROTO_BODY_MAX];
 	} buf;
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = {&buf, sizeof(buf)};
+	const struct iovec iov = {&buf, sizeof(buf)};
 	const struct chan_handler *h;
-	struct msghdr msg;
 	ssize_t n;
-	int fd;
+	int fd, flags;
 
-	memset(&msg, 0, sizeof(msg));
-	msg.msg_iov = &iov;
-	msg.msg_iovlen = 1;
-	msg.msg_control = control.space;
-	msg.msg_controllen = sizeof(control.space);
-	n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	n = rights_receive(c->fd, &iov, 1, &fd, &flags);
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+		return errno == EAGAIN ? 0 : -1;
 	if (n == 0)
 		return -1;
-	fd = chan_take_fd(&msg);
-	h = msg.msg_flags & MSG_TRUNC ? NULL : chan_find(c, &buf.head, (size_t)n);
+	h = flags & MSG_TRUNC ? NULL : chan_find(c, &buf.head, (size_t)n);
 	if (!h) {
 		log_error("message between processes refused", kv_str("peer", c->peer),
 			kv_uint("version", buf.head.version), kv_uint("type", buf.head.type),

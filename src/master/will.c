@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <wsgate/rights.h>
 #include "will.h"
 
 static const struct {
@@ -48,37 +50,15 @@ const char *will_name(unsigned type)
 	return "?";
 }
 
-union will_control {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
 int will_send(int sock, const struct will *w, int fd)
 {
 	struct iovec iov = {(void *)(uintptr_t)w, will_size(w->type)};
-	union will_control control;
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
+	int r = rights_send(sock, &iov, 1, fd);
 
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
 	/* Too many descriptors are on their way, which the other end has yet to take. */
-	if (n < 0 && errno == ETOOMANYREFS)
+	if (r < 0 && errno == ETOOMANYREFS)
 		errno = EAGAIN;
-	return n < 0 ? -1 : 0;
+	return r;
 }
 
 static void terminate(struct will *w)
@@ -101,49 +81,18 @@ static void terminate(struct will *w)
 	}
 }
 
-/* The descriptor that came along, or -1. False: there were more, and all are closed. */
-static bool take_fd(struct msghdr *msg, int *fd)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	int fds[CMSG_SPACE(sizeof(int)) / sizeof(int)]; /* alignment leaves room for two */
-	size_t n;
-
-	*fd = -1;
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-		return true;
-	n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(fds, CMSG_DATA(c), n * sizeof(int));
-	if (n == 1) {
-		*fd = fds[0];
-		return true;
-	}
-	for (size_t i = 0; i < n; i++)
-		close(fds[i]);
-	return false;
-}
-
 int will_receive(int sock, struct will *w, int *fd)
 {
 	struct iovec iov = {w, sizeof(*w)};
-	union will_control control;
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space)};
-	ssize_t n;
-	bool one;
+	int flags;
+	ssize_t n = rights_receive(sock, &iov, 1, fd, &flags);
 
-	*fd = -1;
-	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return 0;
 	if (n < 0)
 		return -1;
-	one = take_fd(&msg, fd);
-	if (one && (size_t)n >= HEAD && w->version == WILL_VERSION &&
-		(size_t)n == will_size(w->type) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	if ((size_t)n >= HEAD && w->version == WILL_VERSION && (size_t)n == will_size(w->type) &&
+		!flags) {
 		terminate(w);
 		return 1;
 	}

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <wsgate/rights.h>
 #include "parcel.h"
 
 #define PARTS_MAX (UINT64_C(1) << 32) /* of any part: beyond every limit of the configuration */
@@ -48,66 +49,23 @@ int parcel_send(
 {
 	struct parcel_note note = {PARCEL_VERSION, (uint16_t)type, 0, id};
 	struct iovec all[IOV_MAX_PARCEL + 1] = {{&note, sizeof(note)}};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = {.msg_iov = all, .msg_iovlen = n + 1};
-	ssize_t sent;
 
 	for (size_t i = 0; i < n && i < IOV_MAX_PARCEL; i++) {
 		all[i + 1] = iov[i];
 		note.size += (uint32_t)iov[i].iov_len;
 	}
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	do
-		sent = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -1 : 0;
-}
-
-static int parcel_take_fd(struct msghdr *msg)
-{
-	int fd = -1;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(c), sizeof(int)); /* there is room for one alone */
-	return fd;
+	return rights_send(sock, all, n + 1, fd);
 }
 
 long parcel_receive(int sock, struct parcel_note *note, void *buf, size_t size, int *fd)
 {
-	struct iovec iov[2] = {{note, sizeof(*note)}, {buf, size}};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = {.msg_iov = iov,
-		.msg_iovlen = 2,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space)};
-	ssize_t n;
+	const struct iovec iov[2] = {{note, sizeof(*note)}, {buf, size}};
+	int flags;
+	ssize_t n = rights_receive(sock, iov, 2, fd, &flags);
 
-	*fd = -1;
-	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -1;
-	*fd = parcel_take_fd(&msg);
-	if (n >= (ssize_t)sizeof(*note) && !(msg.msg_flags & MSG_TRUNC) &&
+	if (n >= (ssize_t)sizeof(*note) && !(flags & MSG_TRUNC) &&
 		note->version == PARCEL_VERSION && note->size == (size_t)n - sizeof(*note))
 		return (long)note->size;
 	if (*fd >= 0)

@@ -50,52 +50,31 @@ UNIT_TESTS += test_table
 test_table_SRC = \
 	src/base/table.c
 
+# What a configuration is read with.
+CONFIG_SRC = \
+	src/base/conauth.c \
+	src/base/confile.c \
+	src/base/conftext.c \
+	src/base/config.c \
+	src/base/devlog.c \
+	src/base/log.c \
+	src/base/network.c \
+	src/base/option.c \
+	src/base/option_auth.c \
+	src/base/option_table.c \
+	src/base/secrets.c \
+	src/base/value.c
+
 # Refuses memory on demand.
 UNIT_TESTS += test_config
 $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
-test_config_SRC = \
-	src/base/conauth.c \
-	src/base/confile.c \
-	src/base/conftext.c \
-	src/base/config.c \
-	src/base/devlog.c \
-	src/base/log.c \
-	src/base/network.c \
-	src/base/option.c \
-	src/base/option_auth.c \
-	src/base/option_table.c \
-	src/base/secrets.c \
-	src/base/value.c
+test_config_SRC = $(CONFIG_SRC)
 
 UNIT_TESTS += test_option
-test_option_SRC = \
-	src/base/conauth.c \
-	src/base/confile.c \
-	src/base/conftext.c \
-	src/base/config.c \
-	src/base/devlog.c \
-	src/base/log.c \
-	src/base/network.c \
-	src/base/option.c \
-	src/base/option_auth.c \
-	src/base/option_table.c \
-	src/base/secrets.c \
-	src/base/value.c
+test_option_SRC = $(CONFIG_SRC)
 
 UNIT_TESTS += test_secrets
-test_secrets_SRC = \
-	src/base/conauth.c \
-	src/base/confile.c \
-	src/base/conftext.c \
-	src/base/config.c \
-	src/base/devlog.c \
-	src/base/log.c \
-	src/base/network.c \
-	src/base/option.c \
-	src/base/option_auth.c \
-	src/base/option_table.c \
-	src/base/secrets.c \
-	src/base/value.c
+test_secrets_SRC = $(CONFIG_SRC)
 
 UNIT_TESTS += test_subject
 test_subject_SRC = \
@@ -163,17 +142,23 @@ test_shm_SRC = \
 	src/ipc/route.c \
 	src/ipc/shm.c
 
+UNIT_TESTS += test_rights
+test_rights_SRC = \
+	src/ipc/rights.c
+
 UNIT_TESTS += test_chan
 test_chan_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
-	src/ipc/chan.c
+	src/ipc/chan.c \
+	src/ipc/rights.c
 
 UNIT_TESTS += test_corrupt
 test_corrupt_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/ipc/chan.c \
+	src/ipc/rights.c \
 	src/ipc/record.c \
 	src/ipc/ring.c
 
@@ -215,6 +200,7 @@ test_upgrade_SRC = $(MASTER_RIG_SRC)
 
 UNIT_TESTS += test_will
 test_will_SRC = \
+	src/ipc/rights.c \
 	src/master/will.c
 
 # They start nats-servers of their own.
@@ -237,6 +223,7 @@ test_stats_SRC = \
 
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
+	src/ipc/rights.c \
 	src/worker/parcel.c
 
 UNIT_TESTS += test_format
