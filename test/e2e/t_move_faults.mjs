@@ -125,7 +125,10 @@ await test('no descriptor left where they go: what finds room moves, and the han
 	const all = await users(t, gw, 130);
 	await fewer(gw, 1);
 	await until('one worker', () => workers(gw.master).length === 1);
-	const left = all.map((c, i) => [c, i]).filter(([c]) => !c.closed);
+	const status = async () => JSON.parse((await gw.ctl('status', '--json')).out).total.connections;
+	const open = () => all.map((c, i) => [c, i]).filter(([c]) => !c.closed);
+	await until('the others to know that they are closed', async () => open().length === await status());
+	const left = open();
 	assert.ok(left.length > 80 && left.length < 120, String(left.length));
 	for (const [c, i] of left) {
 		await bus.publish(recv('chat', `u${i}`), 'here');
