@@ -31,7 +31,7 @@ struct carrier {
 	uint64_t attempt; /* the pair of connections whose end counts */
 	/* Broker thread's own. */
 	natsConnection *nc[NCONN];
-	natsSubscription *replies[NCONN], *advisories;
+	natsSubscription *replies[NCONN], *advisories, *beats;
 	struct sub *subs;
 	size_t nsubs;
 	struct wire_event *down; /* made with the session, so that its end can always be told */

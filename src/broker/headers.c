@@ -101,6 +101,7 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 	} else if (s != NATS_NOT_FOUND) {
 		read_raw(msg, e);
 	}
+	e->word = e->m.seq == 0 && natsMsgHeader_Get(msg, WIRE_WORD_HEADER, &v) == NATS_OK;
 	if (e->m.seq == 0 && natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
 		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }
