@@ -32,6 +32,8 @@ WS_SRC = \
 	src/ws/answer.c \
 	src/ws/callout.c \
 	src/ws/credential.c \
+	src/ws/deflate.c \
+	src/ws/deflate_offer.c \
 	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
