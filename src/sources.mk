@@ -130,6 +130,7 @@ WSGATED_SRC = \
 	src/worker/link.c \
 	src/worker/meter.c \
 	src/worker/move.c \
+	src/worker/pack.c \
 	src/worker/parcel.c \
 	src/worker/peer.c \
 	src/worker/place.c \
