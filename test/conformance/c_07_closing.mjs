@@ -1,7 +1,9 @@
 // 7: the closing handshake: every code, reasons, what comes behind it, and who ends what first.
 import fs from 'node:fs';
+import { recv } from '../e2e/lib/nats.mjs';
 import { test, assert, stays, until } from '../e2e/lib/scenario.mjs';
 import { good, bad, ends, echoServer, openEcho, section } from './lib/suite.mjs';
+import { Peer } from './lib/peer.mjs';
 import { BINARY, CLOSE, PONG, TEXT, binary, close, cont, encode, frame, more, ping, pieces, pong, text } from './lib/wire.mjs';
 
 const hello = 'Hello World!';
@@ -60,7 +62,7 @@ cases.push(
 	// 7.17: a client that ends its side right behind its last byte is told all the same
 	ends('7.17.1', 'a Close and the end', [close(1000)], 1000, [], { fin: true }),
 	ends('7.17.2', 'messages, a Close, the end', [text('a'), ping('p'), close(4000, 'bye')], 4000, [[TEXT, 'a'], [PONG, 'p']], { fin: true }),
-	ends('7.17.3', 'a megabyte, a Close, the end', [binary(Buffer.alloc(1 << 20, 7)), close(1000)], 1000, [[BINARY, Buffer.alloc(1 << 20, 7)]], { fin: true }),
+	ends('7.17.3', 'half a megabyte, a Close, the end', [binary(Buffer.alloc(1 << 19, 7)), close(1000)], 1000, [[BINARY, Buffer.alloc(1 << 19, 7)]], { fin: true }),
 	ends('7.17.4', 'a Close, a megabyte, the end', [close(1000), binary(Buffer.alloc(1 << 20, 7))], 1000, [], { fin: true }),
 	bad('7.17.5', 'a fault and the end', [text('a'), frame(3, 'x')], 1002, [[TEXT, 'a']], { fin: true }),
 	bad('7.17.6', 'a fault, a megabyte, the end', [frame(11), binary(Buffer.alloc(1 << 20))], 1002, [], { fin: true }),
@@ -105,3 +107,33 @@ await test('7.19 who goes on sending after a fault still reads the Close', async
 		await p.gone();
 	}
 }, { ms: 20000 });
+
+// The kernel has the end of that client, and the server has read all that was before it.
+function hasEnded(port, theirs) {
+	const hex = (n) => `:${n.toString(16).toUpperCase().padStart(4, '0')}`;
+	const lines = fs.readFileSync('/proc/net/tcp', 'latin1').split('\n').map((l) => l.trim().split(/\s+/));
+	const mine = lines.find(([, local, remote]) => local?.endsWith(hex(port)) && remote.endsWith(hex(theirs)));
+	const [CLOSE_WAIT, LAST_ACK, CLOSING] = ['08', '09', '0B'];
+	return [CLOSE_WAIT, LAST_ACK, CLOSING].includes(mine[3]) && parseInt(mine[4].split(':')[1], 16) <= 1;
+}
+
+// What was given to a slow client lies behind its own end: it gets all of it, and the Close.
+await test('7.20 a Close, and the end, of a client that has not read everything', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, delivery: { window: '16m' } });
+	for (const n of [1, 12]) {
+		const user = `slow${n}`, body = Buffer.alloc(800000, 'abcdefghij');
+		const p = await Peer.open({ port: gw.port }, `/ws/chat/${user}/`);
+		p.socket.pause();
+		for (let i = 0; i < n; i++) await bus.publish(recv('chat', user), body);
+		await until('all is given', async () => (await gw.sessions('chat', user))[0]?.messages_out === n);
+		await p.write(encode(close(1000)));
+		p.socket.end();
+		await until('its Close is read', () => hasEnded(gw.port, p.socket.localPort));
+		await gw.admin('/livez'); // and its end, by the one worker
+		p.socket.resume();
+		await p.until('the end of the server\'s side', () => p.ended);
+		assert.equal(p.frames.filter((f) => f.op === TEXT && f.data.equals(body)).length, n);
+		assert.equal(p.close.code, 1000);
+		await p.gone();
+	}
+});
