@@ -105,7 +105,7 @@ $(OTHER_LAYOUT): $(filter-out $(B)/src/ipc/shm.o,$(WSGATED_SRC:%.c=$(B)/%.o)) $(
 	@echo "  LD      $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-e2e: all $(OTHER_LAYOUT)
+e2e: all $(OTHER_LAYOUT) clients-build
 	$(Q)BUILD=$(B) scripts/test e2e $(T)
 
 conformance: all
@@ -116,7 +116,7 @@ deps:
 
 check:
 	$(Q)scripts/deps build check
-	$(Q)$(MAKE) --no-print-directory all unit-build fault-build fuzz-build $(OTHER_LAYOUT)
+	$(Q)$(MAKE) --no-print-directory all unit-build fault-build fuzz-build clients-build $(OTHER_LAYOUT)
 	$(Q)BUILD=$(B) scripts/test
 
 run:
@@ -128,6 +128,7 @@ fuzz:
 	$(Q)scripts/deps build fuzz
 	$(Q)scripts/fuzz $(SECONDS)
 
+include test/e2e/clients/clients.mk
 include test/fault/fault.mk
 include test/fuzz/fuzz.mk
 include test/bench/bench.mk
