@@ -120,7 +120,8 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 	g->living++;
 	g->beat_ms = b->now_ms; /* it learns of us */
 	broker_hurry(b);
-	log_info("another gateway is there", kv_str("gateway", name(id)), kv_uint("others", g->living));
+	log_info("another gateway is there", kv_str("gateway", name(id)),
+		kv_uint("others", g->living));
 	/* Those that were opened before its first beat came, and unknown to it. */
 	TAILQ_FOREACH(q, &b->recheck, recheck)
 	{
@@ -202,8 +203,7 @@ static void beat(struct broker *b, bool leaves)
 		if (!g->v[i].gone)
 			at += (size_t)snprintf(text + at, size - at,
 				"%016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu32 "\n",
-				g->v[i].id, g->v[i].incarnation, g->v[i].heard,
-				g->v[i].losses);
+				g->v[i].id, g->v[i].incarnation, g->v[i].heard, g->v[i].losses);
 	snprintf(subject, sizeof(subject), "%sgate.beat", b->settings.prefix);
 	if (gates_say(b, subject, text)) {
 		g->beat++;

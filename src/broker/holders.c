@@ -192,8 +192,8 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 	}
 }
 
-static void take(struct broker_queue *q, const char *word, uint64_t gate, uint64_t created,
-	uint64_t mark)
+static void take(
+	struct broker_queue *q, const char *word, uint64_t gate, uint64_t created, uint64_t mark)
 {
 	struct holder *h = find(q, gate);
 
@@ -207,8 +207,9 @@ static void take(struct broker_queue *q, const char *word, uint64_t gate, uint64
 			h = add(q, gate);
 		if (!h) {
 			/* It might lose messages: what it holds, nobody removes. */
-			log_some_errors(1, "no memory for another gateway's mark: nothing of this "
-					   "user is removed for a while",
+			log_some_errors(1,
+				"no memory for another gateway's mark: nothing of this "
+				"user is removed for a while",
 				kv_more(queue_who(q)));
 			unclear(q);
 			q->b->gates.greet = true;

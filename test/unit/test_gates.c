@@ -13,7 +13,7 @@
 #include <cmocka.h>
 #include "nats_rig.h"
 
-#define FIRST UINT64_C(1)              /* before any real one: it removes */
+#define FIRST UINT64_C(1)                 /* before any real one: it removes */
 #define LAST UINT64_C(0xfffffffffffffffe) /* behind any: this one removes */
 #define LEASE 1000
 
@@ -123,8 +123,7 @@ static struct rig *rig_with_ears(const char *extra)
 
 	memset(&ears, 0, sizeof(ears));
 	rig_connect(r);
-	assert_int_equal(
-		natsConnection_SubscribeSync(&ears.beats, r->nc, "wsgate.beat"), NATS_OK);
+	assert_int_equal(natsConnection_SubscribeSync(&ears.beats, r->nc, "wsgate.beat"), NATS_OK);
 	assert_int_equal(natsConnection_SubscribeSync(&ears.words, r->nc, "wslive.>"), NATS_OK);
 	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
 	r->config.broker.grace = LEASE; /* so its own lease is three seconds */
