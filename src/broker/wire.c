@@ -61,6 +61,34 @@ void wire_event_free(struct wire_event *e)
 	free(e);
 }
 
+/*
+ * Messages that are done with, the loop's own. nats.c frees a message on a thread of its own, which
+ * it wakes for each one that comes while that thread sleeps: a wakeup for many, then.
+ */
+#define SPENT_MESSAGES 64
+#define SPENT_BYTES (256u << 10)
+static struct {
+	natsMsg *msgs[SPENT_MESSAGES];
+	size_t n, bytes;
+} spent;
+
+static void spent_free(void)
+{
+	while (spent.n > 0)
+		natsMsg_Destroy(spent.msgs[--spent.n]);
+	spent.bytes = 0;
+}
+
+static void spent_add(natsMsg *msg)
+{
+	if (!msg)
+		return;
+	spent.msgs[spent.n++] = msg;
+	spent.bytes += (size_t)natsMsg_GetDataLength(msg);
+	if (spent.n == SPENT_MESSAGES || spent.bytes >= SPENT_BYTES)
+		spent_free();
+}
+
 struct broker_message *broker_message_ref(struct broker_message *m)
 {
 	wire_event_of(m)->refs++;
@@ -71,8 +99,10 @@ void broker_message_unref(struct broker_message *m)
 {
 	struct wire_event *e = wire_event_of(m);
 
-	if (--e->refs == 0)
-		wire_event_free(e);
+	if (--e->refs == 0) {
+		spent_add(e->msg);
+		free(e);
+	}
 }
 
 static void wake(const struct wire *w)
@@ -362,4 +392,5 @@ void wire_stop(struct wire *w)
 	hub_leave();
 	carrier_stop(w->carrier);
 	wire_free(w);
+	spent_free();
 }
