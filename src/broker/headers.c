@@ -103,7 +103,11 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 	return true;
 }
 
-/* The library's own way, should it ever lay out its messages in another one. */
+/*
+ * The library's own way, should it ever lay out its messages in another one; and for a message
+ * without payload, whose headers it looks at before it hands it out (natsSubscription_NextMsg): its
+ * table lies in the block then.
+ */
 static void read_by_library(natsMsg *msg, struct wire_event *e)
 {
 	const char *v;
@@ -120,7 +124,7 @@ static void read_by_library(natsMsg *msg, struct wire_event *e)
 
 void headers_read(natsMsg *msg, struct wire_event *e)
 {
-	if (!read_raw(msg, e))
+	if (!read_raw(msg, e) || (e->m.seq == 0 && e->status == 0))
 		read_by_library(msg, e);
 	if (e->m.seq != 0)
 		e->status = 0;

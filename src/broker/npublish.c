@@ -59,7 +59,7 @@ static natsMsg *make_message(const struct broker *b, const struct pub *p, uint64
 	natsMsg *m = NULL;
 	natsStatus s;
 
-	wire_inbox(b->wire, token, reply);
+	wire_inbox(b->wire, WIRE_PUBLISHES, token, reply);
 	s = natsMsg_Create(&m, p->subject, reply, (const char *)bp->data, (int)bp->len);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Ws-Type", bp->text ? "text" : "binary");

@@ -203,6 +203,11 @@ void removal_pump(struct broker *b)
 	}
 }
 
+void removal_pause(struct broker *b)
+{
+	b->removal_pause = b->now_ms + PAUSE_MS;
+}
+
 /* What the server says nearly always, without a document made of it. */
 static bool is_plain_success(const struct wire_event *e)
 {
