@@ -16,7 +16,7 @@
 
 /* See shm_read_stream(): other versions of the program read these. */
 #define STREAM_SIZE 48
-#define GATEWAY_LAYOUT 5 /* the first one that has a gateway's name */
+#define GATEWAY_LAYOUT 6 /* the first one that has a gateway's name */
 _Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
 		       offsetof(struct shm_bridge, broker_state) == 4 &&
 		       offsetof(struct shm_bridge, created) == 8 &&
