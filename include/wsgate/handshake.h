@@ -28,6 +28,7 @@ struct handshake; /* opaque; owned by the connection */
 struct handshake_limits {
 	size_t max_header;  /* bytes of all headers together, with their CR LF: 431 beyond */
 	size_t max_request; /* bytes of the request line, without its CR LF: 414 beyond */
+	bool http10;        /* HTTP/1.0 will do, without Host: health checks of load balancers */
 };
 
 enum handshake_state { HANDSHAKE_MORE, HANDSHAKE_DONE, HANDSHAKE_FAILED };
