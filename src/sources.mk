@@ -52,6 +52,7 @@ BROKER_SRC = \
 	src/broker/ask.c \
 	src/broker/broker_nats.c \
 	src/broker/carrier.c \
+	src/broker/engine.c \
 	src/broker/errand.c \
 	src/broker/feed.c \
 	src/broker/headers.c \
