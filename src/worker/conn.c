@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -109,6 +110,7 @@ void conn_free(struct conn *c)
 		event_free(c->write_ev);
 	if (c->ssl)
 		tls_free(c);
+	pack_free_conn(c);
 	close(c->fd);
 	handshake_free(c->hs);
 	ws_reader_clear(&c->reader);

@@ -5,7 +5,8 @@
 //   ends(id, what, frames, code, out)       the client closes by itself: its last frame is a Close; the answer's code
 //
 // out: [[opcode, payload], …]. opts (last argument): ways (instead of all), fin (the client ends its side right behind its last
-// byte), plain (not through TLS as well). frames may be a function, for what is large.
+// byte), plain (not through TLS as well). frames may be a function, for what is large. Instead of frames: pieces, as they are written;
+// and the code 0: nothing of it asks for a Close.
 //
 // Each case runs in these ways:
 //   frames     each frame in a write of its own          bytes    byte by byte (chop() says how, of what is large)
@@ -13,6 +14,7 @@
 //
 // Each time: exactly these frames, whole, unmasked, without reserved bits; one Close, with that code and a reason in UTF-8; then
 // the server ends its side, first; what the client sends after that is ignored, and no RST answers it.
+import { pathToFileURL } from 'node:url';
 import { test, assert } from '../../e2e/lib/scenario.mjs';
 import { tlsPair, Pki } from '../../e2e/lib/pki.mjs';
 import { until } from '../../e2e/lib/proc.mjs';
@@ -22,7 +24,9 @@ import { BINARY, CLOSE, PING, TEXT, chop, chopTo, close, encode, frame } from '.
 
 export { test, assert };
 
-const row = (kind, id, what, frames, code, out = [], opts = {}) =>
+export const isMain = (meta) => pathToFileURL(process.argv[1]).href === meta.url;
+
+export const row = (kind, id, what, frames, code, out = [], opts = {}) =>
 	({ kind, id, what, frames, code, out: out.map(([op, data]) => [op, Buffer.from(data)]), ...opts });
 export const good = (id, what, frames, out, opts) => row('good', id, what, frames, 1000, out, opts);
 export const bad = (id, what, frames, code, out, opts) => row('bad', id, what, frames, code, out, opts);
@@ -41,6 +45,7 @@ function waysOf(c) {
 
 // The case as pieces to write, and what to wait for between them.
 function* script(c, way) {
+	if (c.pieces) return yield* c.pieces;
 	const frames = typeof c.frames === 'function' ? c.frames() : c.frames;
 	let segment = [];
 	for (const f of c.kind === 'good' ? [...frames, close(1000)] : frames) {
@@ -91,20 +96,34 @@ async function afterwards(peer) {
 	await peer.gone();
 }
 
-export async function judge(peer, c, way) {
+function same(got, want, what) {
+	assert.equal(show(got), show(want), what);
+	for (const [i, [, data]] of want.entries()) assert.ok(got[i][1].equals(data), `${what}: number ${i} is another`);
+}
+
+// kept: for a user behind the broker: gives what its service got, once it is as many
+export async function judge(peer, c, way, kept) {
+	const out = kept ? c.out.filter(([op]) => op >= CLOSE) : c.out;
 	await play(peer, c, way);
-	if (c.fin) peer.socket.end();
+	if (!c.code) await peer.until('all answers', () => peer.frames.length >= out.length, { ms: c.ms });
+	if (c.fin || !c.code) peer.socket.end();
+	if (!c.code) {
+		await peer.gone();
+		same(peer.frames.map((f) => [f.op, f.data]), out, 'the answers, and no Close');
+		return;
+	}
 	await peer.until('the Close', () => peer.close, { ms: c.ms });
 	await peer.until('the end of the server\'s side', () => peer.ended);
 	const got = peer.frames.slice(0, -1).map((f) => [f.op, f.data]);
-	assert.equal(show(got), show(c.out), 'the answers');
-	for (const [i, [, data]] of c.out.entries()) assert.ok(got[i][1].equals(data), `answer ${i} is another`);
+	same(got, out, 'the answers');
 	assert.ok(peer.frames.every((f) => f.rsv === 0 && f.fin), 'reserved bits, or fragments');
 	assert.equal(peer.close.code, c.code, 'the code of the Close');
 	const reason = new Utf8();
 	assert.ok(reason.feed(peer.close.reason) < 0 && !reason.inside, 'the reason is UTF-8');
 	if (!c.fin) await afterwards(peer);
 	else await peer.gone();
+	const messages = c.out.filter(([op]) => op < CLOSE);
+	if (kept) same(await kept(messages.length), messages, 'the messages to the service');
 }
 
 // Runs jobs, so many at a time; the faults, one line each.
@@ -144,26 +163,52 @@ export async function echoServer(t, config = {}, opts = {}) {
 
 export const openEcho = (gw, secure, headers) => Peer.open({ port: secure ? gw.tlsPort : gw.port, secure }, '/echo', headers);
 
-// A section on the echo path, plain and through TLS: one test each. opts: parallel (connections at a time), config, ms
-export async function section(title, cases, { parallel = 48, config = {}, ms = 120000, transports = ['plain', 'TLS'] } = {}) {
+// Opens connections for cases: { open() -> peer, kept, done() }. To a user: each connection is one of its own, and a service listens.
+async function target(t, transport, config) {
+	if (transport !== 'user') {
+		const gw = await echoServer(t, config);
+		return { open: async () => ({ peer: await openEcho(gw, transport === 'TLS') }), done: () => {} };
+	}
+	const { gw, bus } = await t.pair({ log: { level: 'info' } });
+	const users = new Map();
+	bus.nc.subscribe('ws.send.conf.*', { callback: (_, m) => users.get(m.subject).push([{ text: TEXT, binary: BINARY }[m.headers.get('Ws-Type')], Buffer.from(m.data)]) });
+	await bus.nc.flush();
+	return {
+		open: async () => {
+			const user = `u${users.size}`, got = [];
+			users.set(`ws.send.conf.${user}`, got);
+			const peer = await Peer.open({ port: gw.port }, `/ws/conf/${user}/`);
+			return { peer, got, kept: async (n) => (await until(`${n} messages to the service`, () => got.length >= n), got) };
+		},
+		done: () => bus.nc.flush(),
+	};
+}
+
+// A section on the echo path, plain and through TLS, and to users behind the broker: one test each. opts: parallel (connections
+// at a time), config (of the echo), ms, transports. A file that is imported for its cases runs none.
+export async function section(meta, title, cases, { parallel = 48, config = {}, ms = 120000, transports = ['plain', 'TLS', 'user'] } = {}) {
+	if (!isMain(meta)) return;
 	assert.equal(new Set(cases.map((c) => c.id)).size, cases.length, 'a number twice');
 	for (const transport of transports) {
 		const mine = cases.filter((c) => transport === 'plain' || !c.plain);
-		const runs = mine.flatMap((c) => waysOf(c).map((way) => ({ c, way })));
+		const runs = mine.flatMap((c) => waysOf(c).map((way) => ({ c, way }))).filter(({ way }) => transport !== 'user' || way !== 'frames');
 		await test(`${title}, ${transport}: ${mine.length} cases, ${runs.length} runs`, async (t) => {
-			const gw = await echoServer(t, config);
+			const to = await target(t, transport, config), ends = [];
 			const jobs = runs.map(({ c, way }) => ({
 				name: `${c.id} ${c.what} (${way})`,
 				run: async () => {
-					const peer = await openEcho(gw, transport === 'TLS');
+					const { peer, got, kept } = await to.open();
 					try {
-						await judge(peer, c, way);
+						await judge(peer, c, way, kept);
+						ends.push(() => got && assert.equal(got.length, c.out.filter(([op]) => op < CLOSE).length, `${c.id}: messages that came later`));
 					} finally {
 						peer.destroy();
 					}
 				},
 			}));
 			verdict(await many(jobs, parallel), runs.length);
+			await to.done();
+			for (const end of ends) end();
 		}, { ms });
 	}
 }
