@@ -1,7 +1,7 @@
 /*
  * gates: which other gateways live, and how much of what this one said they have heard.
  *
- * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE LEAVES" and a line "ID
+ * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE FLAGS" and a line "ID
  * INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and how often it
  * was taken for gone. One connection carries beats and what is said about users (holders.c), and
  * NATS keeps its order: who echoes a beat has heard, and answered, what was said before it. A beat
@@ -19,7 +19,11 @@
 #include "parts.h"
 
 #define BEAT_MS 1000
-#define BEAT_MIN_MS 100
+/* Beats that somebody waits for: so far apart, and a bit for each other gateway. */
+#define BEAT_MIN_MS 50
+#define BEAT_MORE_MS 10
+#define LEAVES 1u
+#define URGENT 2u
 #define HOLD_MS 1000  /* of a session: by then the others have answered the first beat */
 #define LATE_MS 2000  /* a beat's way, and a bit */
 #define STEP_MS 250   /* a longer pause of this process does not count as listening */
@@ -184,7 +188,16 @@ static void greet_all(struct broker *b)
 			holders_greet(b->slots[i].q);
 }
 
-static void beat(struct broker *b, bool leaves)
+void gates_hurry(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t at = g->sent_ms + BEAT_MIN_MS + (uint64_t)BEAT_MORE_MS * g->living;
+
+	if (g->living > 0 && at < g->beat_ms)
+		g->beat_ms = at;
+}
+
+static void beat(struct broker *b, unsigned flags)
 {
 	struct gates *g = &b->gates;
 	size_t size = (g->living + 2) * (size_t)LINE_MAX + 64, at;
@@ -197,8 +210,9 @@ static void beat(struct broker *b, bool leaves)
 		greet_all(b);
 	}
 	at = (size_t)snprintf(text, size,
-		"1 %016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu64 " %d\n", g->self,
-		g->incarnation, g->beat + 1, lease(b), leaves);
+		"1 %016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu64 " %u\n", g->self,
+		g->incarnation, g->beat + 1, lease(b),
+		flags | (TAILQ_EMPTY(&g->unclear) ? 0 : URGENT));
 	for (uint32_t i = 0; i < g->n && at + LINE_MAX < size; i++)
 		if (!g->v[i].gone)
 			at += (size_t)snprintf(text + at, size - at,
@@ -207,6 +221,7 @@ static void beat(struct broker *b, bool leaves)
 	snprintf(subject, sizeof(subject), "%sgate.beat", b->settings.prefix);
 	if (gates_say(b, subject, text)) {
 		g->beat++;
+		g->sent_ms = b->now_ms;
 		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);
 	} else {
 		g->beat_ms = b->now_ms + BEAT_MIN_MS;
@@ -268,10 +283,11 @@ static void hear_text(struct broker *b, const char *text)
 	uint64_t id, inc, n, ms;
 	struct gate *p;
 	struct line l;
-	int leaves = 0, len = 0;
+	unsigned flags = 0;
+	int len = 0;
 
-	if (sscanf(text, "1 %16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %19" SCNu64 " %d\n%n", &id,
-		    &inc, &n, &ms, &leaves, &len) < 5)
+	if (sscanf(text, "1 %16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %19" SCNu64 " %9u\n%n", &id,
+		    &inc, &n, &ms, &flags, &len) < 5)
 		return;
 	p = gates_meet(b, id);
 	if (!p)
@@ -291,7 +307,9 @@ static void hear_text(struct broker *b, const char *text)
 		hear_line(b, p, &l);
 		p = find(&b->gates, id); /* the table may have moved */
 	}
-	if (leaves && p)
+	if (flags & URGENT)
+		gates_hurry(b);
+	if (flags & LEAVES && p)
 		lose(b, p, "another gateway has left");
 }
 
@@ -320,7 +338,7 @@ void gates_begin(struct broker *b)
 		g->v[i].heard = 0;
 		g->v[i].until = g->listened + g->v[i].lease + LATE_MS;
 	}
-	beat(b, false);
+	beat(b, 0);
 }
 
 void gates_tick(struct broker *b)
@@ -336,7 +354,7 @@ void gates_tick(struct broker *b)
 		if (!g->v[i].gone && g->v[i].until <= g->listened)
 			silent(b, &g->v[i]);
 	if (b->now_ms >= g->beat_ms)
-		beat(b, false);
+		beat(b, 0);
 	holders_tick(b);
 }
 
@@ -347,5 +365,5 @@ void gates_farewell(struct broker *b)
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (b->slots[i].q && !b->slots[i].q->closing)
 			return; /* its connections go on, with a successor */
-	beat(b, true);
+	beat(b, LEAVES);
 }

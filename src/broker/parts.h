@@ -147,8 +147,9 @@ struct broker_queue {
 	bool closing : 1;
 	bool subscribed : 1;
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
-	bool tell : 1; /* our mark is news for the others */
-	char name[];   /* "service.user", encoded */
+	bool fresh : 1; /* opened, and nothing was given yet */
+	bool tell : 1;  /* our mark is news for the others */
+	char name[];    /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -187,7 +188,7 @@ struct gates {
 	uint64_t self, incarnation;
 	uint64_t beat;     /* the last one sent */
 	uint64_t listened; /* ms in which others would have been heard; grows only then */
-	uint64_t ticked_ms, beat_ms, hold;
+	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	struct gate *v; /* owned */
 	uint32_t n, living;
 	bool greet;  /* all queues, before the next beat */
@@ -314,6 +315,8 @@ void gates_hear(struct broker *b, struct wire_event *e); /* a beat; takes e */
 struct gate *gates_meet(struct broker *b, uint64_t id);
 /* Who was said up to that beat of ours is known to all. */
 uint64_t gates_cleared(const struct broker *b);
+/* Somebody waits for the next beat. */
+void gates_hurry(struct broker *b);
 /* For good: nothing is held here any more. */
 void gates_farewell(struct broker *b);
 /* Publishes text on a subject as this gateway's word. */

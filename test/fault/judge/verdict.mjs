@@ -61,11 +61,14 @@ const CUTS_ALL = ['kill-all', 'kill-master'];
 function checkEnds(records, u, c, grace) {
 	if (!c.endAt || c.cutByUs || (c.completed && c.closeAt)) return 0;
 	const from = c.endAt - 6000 - records.lagSince(c.endAt - 6000), to = c.endAt + 500;
-	if (records.faultIn(CUTS_ALL, from, to)) return 0;
-	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`)) return 0;
+	if (records.faultIn(CUTS_ALL, from, to, undefined, c.gate)) return 0;
+	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`, c.gate)) return 0;
+	// It stood still for longer than its lease: who is left may lack messages, and is told to come back.
+	if (c.code === 1012 && /was cut off/.test(c.reason) && records.faultIn(['stop-all', 'cut-gate'], c.endAt - 20000, to, undefined, c.gate)) return 0;
+	if (records.faultIn(['stop-all'], c.endAt - 6000, to, undefined, c.gate)) return 0; // no Pong in time
 	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
 	// A close that could not be stored within the grace ends without a Close, as the contract says.
-	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to)) return 0;
+	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to, undefined, c.gate)) return 0;
 	records.blame(`${u.name}: connection ${c.id} (worker ${c.slot}) ended ${c.code} "${c.reason}" at ${(c.endAt / 1000).toFixed(3)} without a cause` +
 		`${c.closeAt ? `; its Close went out at ${(c.closeAt / 1000).toFixed(3)}` : ''}`);
 	return 1;
