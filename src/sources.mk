@@ -32,6 +32,8 @@ WS_SRC = \
 	src/ws/answer.c \
 	src/ws/callout.c \
 	src/ws/credential.c \
+	src/ws/deflate.c \
+	src/ws/deflate_offer.c \
 	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
@@ -128,6 +130,7 @@ WSGATED_SRC = \
 	src/worker/link.c \
 	src/worker/meter.c \
 	src/worker/move.c \
+	src/worker/pack.c \
 	src/worker/parcel.c \
 	src/worker/peer.c \
 	src/worker/place.c \

@@ -113,6 +113,13 @@ struct config {
 		enum proxy_forwarded forwarded;
 	} proxy;
 	struct {
+		enum switch_mode enabled;
+		uint64_t threshold; /* shorter messages go out as they are */
+		uint32_t level;
+		enum switch_mode context;
+		uint32_t window_bits, memory_level;
+	} compression;
+	struct {
 		enum log_level level;
 		char *target;
 		enum log_format format;

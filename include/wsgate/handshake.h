@@ -119,6 +119,9 @@ bool handshake_origin_rule_valid(const char *rule);
 void handshake_choose(struct handshake *h, const char *protocol);
 const char *handshake_chosen(const struct handshake *h);
 
+/* What of Sec-WebSocket-Extensions the answer says; shorter than DEFLATE_ANSWER_MAX. */
+void handshake_extend(struct handshake *h, const char *extension);
+
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
  * plus the protocol). */
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);

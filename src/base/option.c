@@ -154,11 +154,24 @@ static int set_number(void *at, const struct option *o, const char *s, char *err
 	return 0;
 }
 
+/* What is on or off may be written as yes or no. */
+static const char *other_word(const struct option *o, const char *s)
+{
+	const char *other = strcmp(s, "yes") == 0 ? "on" : strcmp(s, "no") == 0 ? "off" : s;
+	unsigned i;
+
+	for (i = 0; o->words[i]; i++)
+		if (strcmp(o->words[i], other) == 0)
+			return other;
+	return s;
+}
+
 static int set_enum(unsigned *at, const struct option *o, const char *s, char *err, size_t errlen)
 {
 	char what[160] = "must be one of";
 	unsigned i;
 
+	s = other_word(o, s);
 	for (i = 0; o->words[i]; i++) {
 		if (strcmp(o->words[i], s) == 0) {
 			*at = i;

@@ -85,6 +85,8 @@ static void read_raw(natsMsg *msg, struct wire_event *e)
 			e->last = number(v, n);
 		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
 			e->m.text = text_of(v, n);
+		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
+			e->m.plain |= memcmp(v, "no", 2) == 0;
 	}
 }
 
@@ -98,6 +100,8 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 			e->last = 0;
 		if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
 			e->m.text = text_of(v, strlen(v));
+		if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
+			e->m.plain = strcmp(v, "no") == 0;
 	} else if (s != NATS_NOT_FOUND) {
 		read_raw(msg, e);
 	}

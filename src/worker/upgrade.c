@@ -3,6 +3,7 @@
 
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -198,6 +199,7 @@ static bool upgrade_request(struct conn *c)
 	bad = handshake_check(c->hs);
 	if (bad.status || a.status)
 		return upgrade_refuse(c, bad.status ? &bad : &a, 0, path);
+	pack_agree(c);
 	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
 		c->ssl ? 1 : -1); /* what a proxy before us speaks is not known */
 	if (!a.status && echo) {
