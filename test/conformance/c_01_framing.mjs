@@ -10,7 +10,7 @@ const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i
 const all = (op, data, sizes) => sizes.map((n) => [op, data.subarray(0, n)]);
 const sent = (list) => list.map(([op, data]) => frame(op, data));
 
-const cases = [];
+export const cases = [];
 for (const [k, kind, op, data] of kinds) {
 	for (const [i, n] of SIZES.entries()) cases.push(good(`1.${k}.${i + 1}`, `${kind} of ${n} bytes`, [frame(op, data.subarray(0, n))], [[op, data.subarray(0, n)]]));
 	cases.push(good(`1.${k}.8`, `${kind} of 65536 bytes in pieces of 997`, [frame(op, data.subarray(0, 65536))], [[op, data.subarray(0, 65536)]], { ways: [997] }));
@@ -40,4 +40,4 @@ const longs = [
 ];
 for (const [id, what, f] of longs) cases.push(bad(id, what, [text('first'), f, text('never')], 1002, [[TEXT, 'first']]));
 
-await section('1 framing', cases);
+await section(import.meta, '1 framing', cases);

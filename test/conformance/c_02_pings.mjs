@@ -6,7 +6,7 @@ const range = (n) => Array.from({ length: n }, (_, i) => i);
 const raw = Buffer.from(range(125).map((i) => 254 - i));
 const ten = range(10).map((i) => `payload-${i}`);
 
-await section('2 pings and pongs', [
+export const cases = [
 	good('2.1', 'a Ping without payload', [ping()], [[PONG, '']]),
 	good('2.2', 'a Ping with text', [ping('Hello, world!')], [[PONG, 'Hello, world!']]),
 	good('2.3', 'a Ping with bytes that are no text', [ping(Buffer.from([0, 255, 254, 253, 252, 251, 0, 255]))],
@@ -33,4 +33,6 @@ await section('2 pings and pongs', [
 		[[PONG, '1'], [PONG, '2'], [PONG, '4'], [TEXT, 'abc']]),
 	bad('2.19', 'a Ping after which the connection fails is answered', [ping('before'), { ...ping('x'), op: 11 }], 1002, [[PONG, 'before']]),
 	bad('2.20', 'a Ping with a reserved bit', [ping('x', { rsv: 4 })], 1002),
-]);
+];
+
+await section(import.meta, '2 pings and pongs', cases);

@@ -3,7 +3,7 @@ import { bad, section } from './lib/suite.mjs';
 import { BINARY, CLOSE, CONT, PING, PONG, TEXT, close, cont, binary, frame, more, ping, pong, text } from './lib/wire.mjs';
 
 const hello = 'Hello, world!';
-const cases = [
+export const cases = [
 	bad('3.1', 'text with RSV 1', [text(hello, { rsv: 1 })], 1002),
 	bad('3.2', 'text, text with RSV 2, a Ping', [text(hello), text(hello, { rsv: 2 }), ping()], 1002, [[TEXT, hello]]),
 	bad('3.3', 'text, text with RSV 3, a Ping', [text(hello), text(hello, { rsv: 3 }), ping()], 1002, [[TEXT, hello]]),
@@ -23,4 +23,4 @@ for (const [k, [kind, op]] of kinds.entries()) {
 	}
 }
 
-await section('3 reserved bits', cases);
+await section(import.meta, '3 reserved bits', cases);

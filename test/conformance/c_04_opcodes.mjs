@@ -3,7 +3,7 @@ import { bad, section } from './lib/suite.mjs';
 import { PONG, TEXT, cont, frame, more, ping, text } from './lib/wire.mjs';
 
 const hello = 'Hello, world!';
-const cases = [];
+export const cases = [];
 for (const [group, kind, from] of [[1, 'data', 3], [2, 'control', 11]]) {
 	for (let i = 0; i < 5; i++) {
 		const op = from + i, id = `4.${group}.${i + 1}`;
@@ -16,4 +16,4 @@ for (const [group, kind, from] of [[1, 'data', 3], [2, 'control', 11]]) {
 	}
 }
 
-await section('4 opcodes', cases);
+await section(import.meta, '4 opcodes', cases);

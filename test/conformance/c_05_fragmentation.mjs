@@ -8,7 +8,7 @@ const nothing = (last) => [cont('non-continuation payload', last), text('Hello, 
 const five = [text('fragment1', more), cont('fragment2', more), ping('pongme 1!'), cont('fragment3', more), cont('fragment4', more), ping('pongme 2!'), cont('fragment5')];
 const fiveOut = [[PONG, 'pongme 1!'], [PONG, 'pongme 2!'], [TEXT, 'fragment1fragment2fragment3fragment4fragment5']];
 
-const cases = [
+export const cases = [
 	bad('5.1', 'a Ping in two fragments', [ping('fragment1', more), cont('fragment2')], 1002),
 	bad('5.2', 'a Pong in two fragments', [pong('fragment1', more), cont('fragment2')], 1002),
 	good('5.3', 'text in two fragments', two, [both], { ways: ['segment'] }),
@@ -53,4 +53,4 @@ for (const [i, size] of [1, 2, 3, 125, 126, 127, 300, 699].entries()) {
 		[...open.flatMap((_, k) => (asks(k) ? [[PONG, `${k}`]] : [])), [BINARY, any]]));
 }
 
-await section('5 fragmentation', cases);
+await section(import.meta, '5 fragmentation', cases);

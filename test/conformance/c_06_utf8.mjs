@@ -9,7 +9,7 @@ const cat = (...parts) => Buffer.concat(parts.map((p) => Buffer.from(p)));
 
 const kosme = hex('ce ba e1 bd b9 cf 83 ce bc ce b5'), surrogates = hex('ed a0 80'), edited = 'edited';
 const hello = cat('Hello-µ@ßöäüàá-UTF-8!!'), broken = cat(kosme, surrogates, edited);
-const cases = [
+export const cases = [
 	good('6.1.1', 'text of length 0', [text('')], [[TEXT, '']]),
 	good('6.1.2', 'three empty fragments', [text('', more), cont('', more), cont('')], [[TEXT, '']]),
 	good('6.1.3', 'three fragments, the first and the last empty', [text('', more), cont('middle frame payload', more), cont('')], [[TEXT, 'middle frame payload']]),
@@ -103,4 +103,4 @@ for (const a of range(0x80, 0xff)) {
 	}
 }
 
-await section('6 UTF-8', cases);
+await section(import.meta, '6 UTF-8', cases);

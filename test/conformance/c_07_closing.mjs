@@ -1,17 +1,13 @@
 // 7: the closing handshake: every code, reasons, what comes behind it, and who ends what first.
-import fs from 'node:fs';
-import { recv } from '../e2e/lib/nats.mjs';
-import { test, assert, stays, until } from '../e2e/lib/scenario.mjs';
-import { good, bad, ends, echoServer, openEcho, section } from './lib/suite.mjs';
-import { Peer } from './lib/peer.mjs';
-import { BINARY, CLOSE, PONG, TEXT, binary, close, cont, encode, frame, more, ping, pieces, pong, text } from './lib/wire.mjs';
+import { good, bad, ends, section } from './lib/suite.mjs';
+import { BINARY, CLOSE, PONG, TEXT, binary, close, cont, frame, more, ping, pieces, pong, text } from './lib/wire.mjs';
 
 const hello = 'Hello World!';
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const big = Buffer.alloc(256 * 1024, 'BAsd7&jh23');
 const unsound = Buffer.from('cebae1bdb9cf83cebcceb5eda080656469746564', 'hex');
 
-const cases = [
+export const cases = [
 	good('7.1.1', 'a message, then a Close', [text(hello)], [[TEXT, hello]]),
 	ends('7.1.2', 'two Closes', [close(1000), close(1000)], 1000),
 	ends('7.1.3', 'a Close, then a Ping', [close(1000), ping()], 1000),
@@ -68,72 +64,4 @@ cases.push(
 	bad('7.17.6', 'a fault, a megabyte, the end', [frame(11), binary(Buffer.alloc(1 << 20))], 1002, [], { fin: true }),
 );
 
-await section('7 closing', cases);
-
-const openFiles = (gw) => gw.children().reduce((n, c) => n + fs.readdirSync(`/proc/${c.pid}/fd`).length, 0);
-
-await test('7.18 the side that a client never ends; an end without a Close', async (t) => {
-	const gw = await echoServer(t);
-	for (const secure of [false, true]) {
-		const before = openFiles(gw);
-		const held = await openEcho(gw, secure), failed = await openEcho(gw, secure), mute = await openEcho(gw, secure);
-		await held.write(encode(close(1000)));
-		await failed.write(encode(frame(3)));
-		for (const p of [held, failed]) await p.until('the end of the server\'s side', () => p.ended);
-		assert.deepEqual([held.close.code, failed.close.code], [1000, 1002]);
-		await mute.write(Buffer.concat([encode(text('a')), encode(text('not its end', more))]));
-		await mute.until('the echo', () => mute.frames.length === 1);
-		mute.socket.end();
-		await mute.gone();
-		assert.deepEqual(mute.frames.map((f) => f.op), [TEXT], 'RFC 6455 7.1.5: no Close, no answer to one');
-		await until('both sockets are given back', () => openFiles(gw) <= before);
-	}
-});
-
-// A socket that is closed with unread bytes answers with a reset, and with it a Close may be lost.
-await test('7.19 who goes on sending after a fault still reads the Close', async (t) => {
-	const gw = await echoServer(t);
-	const peers = await Promise.all([false, true].map((secure) => openEcho(gw, secure)));
-	for (const p of peers) {
-		p.socket.pause();
-		await p.write(encode(binary('x', { length: 17 << 20 })));
-	}
-	await stays('it may send', () => peers.every((p) => p.socket.write(Buffer.alloc(1000)) && !p.error), 3500);
-	for (const p of peers) {
-		p.socket.resume();
-		await p.until('the end of the server\'s side', () => p.ended);
-		assert.equal(p.close.code, 1009);
-		p.socket.end();
-		await p.gone();
-	}
-}, { ms: 20000 });
-
-// The kernel has the end of that client, and the server has read all that was before it.
-function hasEnded(port, theirs) {
-	const hex = (n) => `:${n.toString(16).toUpperCase().padStart(4, '0')}`;
-	const lines = fs.readFileSync('/proc/net/tcp', 'latin1').split('\n').map((l) => l.trim().split(/\s+/));
-	const mine = lines.find(([, local, remote]) => local?.endsWith(hex(port)) && remote.endsWith(hex(theirs)));
-	const [CLOSE_WAIT, LAST_ACK, CLOSING] = ['08', '09', '0B'];
-	return [CLOSE_WAIT, LAST_ACK, CLOSING].includes(mine[3]) && parseInt(mine[4].split(':')[1], 16) <= 1;
-}
-
-// What was given to a slow client lies behind its own end: it gets all of it, and the Close.
-await test('7.20 a Close, and the end, of a client that has not read everything', async (t) => {
-	const { gw, bus } = await t.pair({ workers: 1, delivery: { window: '16m' } });
-	for (const n of [1, 12]) {
-		const user = `slow${n}`, body = Buffer.alloc(800000, 'abcdefghij');
-		const p = await Peer.open({ port: gw.port }, `/ws/chat/${user}/`);
-		p.socket.pause();
-		for (let i = 0; i < n; i++) await bus.publish(recv('chat', user), body);
-		await until('all is given', async () => (await gw.sessions('chat', user))[0]?.messages_out === n);
-		await p.write(encode(close(1000)));
-		p.socket.end();
-		await until('its Close is read', () => hasEnded(gw.port, p.socket.localPort));
-		await gw.admin('/livez'); // and its end, by the one worker
-		p.socket.resume();
-		await p.until('the end of the server\'s side', () => p.ended);
-		assert.equal(p.frames.filter((f) => f.op === TEXT && f.data.equals(body)).length, n);
-		assert.equal(p.close.code, 1000);
-		await p.gone();
-	}
-});
+await section(import.meta, '7 closing', cases);

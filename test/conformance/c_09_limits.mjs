@@ -37,8 +37,8 @@ for (const [k, [op, kind, data]] of kinds.entries()) {
 	}
 }
 
-await section('9 large messages', large, { parallel: 3, transports: ['plain', 'TLS'] });
-await section('9 many messages', small, { parallel: 6, transports: ['plain', 'TLS'] });
+await section(import.meta, '9 large messages', large, { parallel: 3, transports: ['plain', 'TLS'] });
+await section(import.meta, '9 many messages', small, { parallel: 6, transports: ['plain', 'TLS'] });
 
 // More than the original has: the limit itself, in bytes of the message, whatever its frames.
 const max = 10000, full = Buffer.alloc(max, 'x'), limit = { max };
@@ -56,4 +56,4 @@ const cases = [
 	tooBig('9.10.6', 'announced alone: the most there is', [text('', { form: 64, length: 2n ** 63n - 1n })]),
 	tooBig('9.10.7', 'announced alone, in a fragment that makes the sum overflow', [text('12345', more), cont('', { form: 64, length: 2n ** 63n - 1n })]),
 ];
-await section('9 the limit', cases, { config: { max_message: max }, transports: ['plain', 'TLS'] });
+await section(import.meta, '9 the limit', cases, { config: { max_message: max }, transports: ['plain', 'TLS'] });

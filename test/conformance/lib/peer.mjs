@@ -13,9 +13,13 @@ export class Peer {
 		const opts = { port, host: '127.0.0.1', allowHalfOpen: true };
 		const p = new Peer(secure ? tls.connect({ ...opts, rejectUnauthorized: false }) : net.connect(opts));
 		p.socket.setNoDelay(true);
-		p.socket.write(upgrade(path, headers));
-		await p.until('the handshake', () => p.answer);
-		return p;
+		return p.handshake(path, headers);
+	}
+
+	async handshake(path, headers = {}) {
+		this.socket.write(upgrade(path, headers));
+		await this.until('the handshake', () => this.answer);
+		return this;
 	}
 
 	constructor(socket) {

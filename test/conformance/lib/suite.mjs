@@ -5,7 +5,8 @@
 //   ends(id, what, frames, code, out)       the client closes by itself: its last frame is a Close; the answer's code
 //
 // out: [[opcode, payload], …]. opts (last argument): ways (instead of all), fin (the client ends its side right behind its last
-// byte), plain (not through TLS as well). frames may be a function, for what is large.
+// byte), plain (not through TLS as well). frames may be a function, for what is large. Instead of frames: pieces, as they are written;
+// and the code 0: nothing of it asks for a Close.
 //
 // Each case runs in these ways:
 //   frames     each frame in a write of its own          bytes    byte by byte (chop() says how, of what is large)
@@ -13,6 +14,7 @@
 //
 // Each time: exactly these frames, whole, unmasked, without reserved bits; one Close, with that code and a reason in UTF-8; then
 // the server ends its side, first; what the client sends after that is ignored, and no RST answers it.
+import { pathToFileURL } from 'node:url';
 import { test, assert } from '../../e2e/lib/scenario.mjs';
 import { tlsPair, Pki } from '../../e2e/lib/pki.mjs';
 import { until } from '../../e2e/lib/proc.mjs';
@@ -22,7 +24,9 @@ import { BINARY, CLOSE, PING, TEXT, chop, chopTo, close, encode, frame } from '.
 
 export { test, assert };
 
-const row = (kind, id, what, frames, code, out = [], opts = {}) =>
+export const isMain = (meta) => pathToFileURL(process.argv[1]).href === meta.url;
+
+export const row = (kind, id, what, frames, code, out = [], opts = {}) =>
 	({ kind, id, what, frames, code, out: out.map(([op, data]) => [op, Buffer.from(data)]), ...opts });
 export const good = (id, what, frames, out, opts) => row('good', id, what, frames, 1000, out, opts);
 export const bad = (id, what, frames, code, out, opts) => row('bad', id, what, frames, code, out, opts);
@@ -41,6 +45,7 @@ function waysOf(c) {
 
 // The case as pieces to write, and what to wait for between them.
 function* script(c, way) {
+	if (c.pieces) return yield* c.pieces;
 	const frames = typeof c.frames === 'function' ? c.frames() : c.frames;
 	let segment = [];
 	for (const f of c.kind === 'good' ? [...frames, close(1000)] : frames) {
@@ -100,7 +105,13 @@ function same(got, want, what) {
 export async function judge(peer, c, way, kept) {
 	const out = kept ? c.out.filter(([op]) => op >= CLOSE) : c.out;
 	await play(peer, c, way);
-	if (c.fin) peer.socket.end();
+	if (!c.code) await peer.until('all answers', () => peer.frames.length >= out.length, { ms: c.ms });
+	if (c.fin || !c.code) peer.socket.end();
+	if (!c.code) {
+		await peer.gone();
+		same(peer.frames.map((f) => [f.op, f.data]), out, 'the answers, and no Close');
+		return;
+	}
 	await peer.until('the Close', () => peer.close, { ms: c.ms });
 	await peer.until('the end of the server\'s side', () => peer.ended);
 	const got = peer.frames.slice(0, -1).map((f) => [f.op, f.data]);
@@ -174,8 +185,9 @@ async function target(t, transport, config) {
 }
 
 // A section on the echo path, plain and through TLS, and to users behind the broker: one test each. opts: parallel (connections
-// at a time), config (of the echo), ms, transports
-export async function section(title, cases, { parallel = 48, config = {}, ms = 120000, transports = ['plain', 'TLS', 'user'] } = {}) {
+// at a time), config (of the echo), ms, transports. A file that is imported for its cases runs none.
+export async function section(meta, title, cases, { parallel = 48, config = {}, ms = 120000, transports = ['plain', 'TLS', 'user'] } = {}) {
+	if (!isMain(meta)) return;
 	assert.equal(new Set(cases.map((c) => c.id)).size, cases.length, 'a number twice');
 	for (const transport of transports) {
 		const mine = cases.filter((c) => transport === 'plain' || !c.plain);
