@@ -4,12 +4,14 @@ BASE_SRC = \
 	src/base/confile.c \
 	src/base/conftext.c \
 	src/base/config.c \
+	src/base/conservice.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
+	src/base/option_service.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/vault.c \
@@ -50,9 +52,12 @@ BROKER_SRC = \
 	src/broker/ask.c \
 	src/broker/broker_nats.c \
 	src/broker/carrier.c \
+	src/broker/engine.c \
 	src/broker/errand.c \
 	src/broker/feed.c \
+	src/broker/gates.c \
 	src/broker/headers.c \
+	src/broker/holders.c \
 	src/broker/hookup.c \
 	src/broker/job.c \
 	src/broker/login.c \

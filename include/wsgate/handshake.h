@@ -28,6 +28,7 @@ struct handshake; /* opaque; owned by the connection */
 struct handshake_limits {
 	size_t max_header;  /* bytes of all headers together, with their CR LF: 431 beyond */
 	size_t max_request; /* bytes of the request line, without its CR LF: 414 beyond */
+	bool http10;        /* HTTP/1.0 will do, without Host: health checks of load balancers */
 };
 
 enum handshake_state { HANDSHAKE_MORE, HANDSHAKE_DONE, HANDSHAKE_FAILED };
@@ -115,7 +116,7 @@ struct http_answer handshake_origin(
 /* Nonzero when the rule is well formed (for the configuration check). */
 bool handshake_origin_rule_valid(const char *rule);
 
-/* The subprotocol of the answer, up to 64 bytes; NULL: none was chosen. */
+/* The subprotocol of the answer, up to 64 bytes, "" for none; NULL: none was chosen. */
 void handshake_choose(struct handshake *h, const char *protocol);
 const char *handshake_chosen(const struct handshake *h);
 

@@ -74,7 +74,7 @@ static natsMsg *make_message(struct aside *a, const char *subject, uint64_t toke
 	snprintf(bytes, sizeof(bytes), "%zu", a->m->len);
 	if (max > 0 && headers_size(a, seq, bytes) + a->m->len > max)
 		a->bare = true;
-	wire_inbox(a->q->b->wire, token, reply);
+	wire_inbox(a->q->b->wire, WIRE_OTHERS, token, reply);
 	s = natsMsg_Create(
 		&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
 	if (s == NATS_OK)

@@ -1,6 +1,6 @@
 /*
  * headers: see headers.h. A publisher's own headers come first and the server appends its own: the
- * LAST value of each Nats-* header counts, the others may be forged. "Status" may be forged too,
+ * LAST value of each Nats-* header counts, the others may be forged. A status may be forged too,
  * but an answer that has a status of the server's has no Nats-Sequence.
  */
 #include <stdlib.h>
@@ -59,27 +59,41 @@ static bool line_value(const char *line, size_t n, const char *key, const char *
 	return true;
 }
 
+/* The status in a first line "NATS/1.0 404 Message Not Found"; 0: none. */
+static uint16_t status_of(const char *p, size_t n)
+{
+	p += sizeof("NATS/1.0") - 1;
+	n -= sizeof("NATS/1.0") - 1;
+	for (; n > 0 && *p == ' '; n--)
+		p++;
+	return (uint16_t)number(p, n < 3 ? 0 : 3);
+}
+
 /*
- * nats.c refuses to read headers with one broken line, which any publisher can send and the server
- * stores: such a message must not block its queue. The block lies between the message's subjects
- * and its payload (3.4; checked by its first line).
+ * The block of headers, as it came: nats.c would make a table with an allocation for each of them,
+ * and refuses all when one line is broken, which any publisher can send and the server stores: such
+ * a message must not block its queue. It lies between the message's subjects and its payload (3.4;
+ * checked by its first line). False: none is there.
  */
-static void read_raw(natsMsg *msg, struct wire_event *e)
+static bool read_raw(natsMsg *msg, struct wire_event *e)
 {
 	const char *p = natsMsg_GetReply(msg), *end = natsMsg_GetData(msg), *v, *nl;
+	bool first = true;
 	size_t n;
 
 	if (!p)
 		p = natsMsg_GetSubject(msg);
 	p += strlen(p) + 1;
 	if (!end || end - p < 8 || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
-		return;
-	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+		return false;
+	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1, first = false) {
 		size_t len = (size_t)(nl - p);
 
-		if (len > 0 && p[len - 1] == '\r')
+		while (len > 0 && (p[len - 1] == '\r' || p[len - 1] == ' '))
 			len--;
-		if (line_value(p, len, "Nats-Sequence", &v, &n))
+		if (first)
+			e->status = status_of(p, len);
+		else if (line_value(p, len, "Nats-Sequence", &v, &n))
 			e->m.seq = number(v, n);
 		else if (line_value(p, len, "Nats-Last-Sequence", &v, &n))
 			e->last = number(v, n);
@@ -87,24 +101,40 @@ static void read_raw(natsMsg *msg, struct wire_event *e)
 			e->m.text = text_of(v, n);
 		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
 			e->m.plain |= memcmp(v, "no", 2) == 0;
+		else if (line_value(p, len, WIRE_WORD_HEADER, &v, &n))
+			e->word = true;
 	}
+	return true;
+}
+
+/*
+ * The library's own way, should it ever lay out its messages in another one; and for a message
+ * without payload, whose headers it looks at before it hands it out (natsSubscription_NextMsg): its
+ * table lies in the block then.
+ */
+static void read_by_library(natsMsg *msg, struct wire_event *e)
+{
+	const char *v;
+
+	if (last_number(msg, "Nats-Sequence", &e->m.seq) != NATS_OK)
+		e->m.seq = 0;
+	if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
+		e->last = 0;
+	if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
+		e->m.text = text_of(v, strlen(v));
+	if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
+		e->m.plain = strcmp(v, "no") == 0;
+	e->word = natsMsgHeader_Get(msg, WIRE_WORD_HEADER, &v) == NATS_OK;
+	if (natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
+		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }
 
 void headers_read(natsMsg *msg, struct wire_event *e)
 {
-	natsStatus s = last_number(msg, "Nats-Sequence", &e->m.seq);
-	const char *v;
-
-	if (s == NATS_OK) {
-		if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
-			e->last = 0;
-		if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
-			e->m.text = text_of(v, strlen(v));
-		if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
-			e->m.plain = strcmp(v, "no") == 0;
-	} else if (s != NATS_NOT_FOUND) {
-		read_raw(msg, e);
+	if (!read_raw(msg, e) || (e->m.seq == 0 && e->status == 0))
+		read_by_library(msg, e);
+	if (e->m.seq != 0) {
+		e->status = 0;
+		e->word = false; /* anybody may write that on ws.recv */
 	}
-	if (e->m.seq == 0 && natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
-		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }

@@ -36,20 +36,35 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 		wire_post(e);
 }
 
-static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
 	struct wire_event *e = wire_event_new(kind, NULL);
 
 	if (!e) {
 		natsMsg_Destroy(msg);
-		return;
+		return NULL;
 	}
 	e->msg = msg;
 	e->key = key;
 	e->m.data = (const uint8_t *)natsMsg_GetData(msg);
 	e->m.len = (size_t)natsMsg_GetDataLength(msg);
 	headers_read(msg, e);
-	wire_post(e);
+	return e;
+}
+
+static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+{
+	struct wire_event *e = hookup_message(kind, msg, key);
+
+	if (e)
+		wire_post(e);
+}
+
+uint64_t hookup_token(const natsMsg *msg)
+{
+	const char *token = strrchr(natsMsg_GetSubject(msg), '.');
+
+	return token ? strtoull(token + 1, NULL, 16) : 0;
 }
 
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
@@ -59,14 +74,20 @@ void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 	post_message(WIRE_LIVE, msg, (uint64_t)(uintptr_t)closure);
 }
 
-static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+static void on_beat(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
-	const char *token = strrchr(natsMsg_GetSubject(msg), '.');
-
 	(void)nc;
 	(void)sub;
 	(void)closure;
-	post_message(WIRE_REPLY, msg, token ? strtoull(token + 1, NULL, 16) : 0);
+	post_message(WIRE_BEAT, msg, 0);
+}
+
+static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+{
+	(void)nc;
+	(void)sub;
+	(void)closure;
+	post_message(WIRE_REPLY, msg, hookup_token(msg));
 }
 
 /* $JS.EVENT.ADVISORY.STREAM.<what>.<stream> */
@@ -110,6 +131,10 @@ static natsStatus make_options(struct carrier *k, natsOptions *o, const char *na
 		s = natsOptions_SetAllowReconnect(o, false);
 	if (s == NATS_OK)
 		s = natsOptions_UseGlobalMessageDelivery(o, true);
+	/* What gateways say to each other is not for the one that says it. Trap: the order of
+	 * beats and words (gates.c) needs a delivery pool of one thread, nats.c's default. */
+	if (s == NATS_OK)
+		s = natsOptions_SetNoEcho(o, true);
 	if (s == NATS_OK)
 		s = natsOptions_SetErrorHandler(o, on_error, NULL);
 	if (s == NATS_OK)
@@ -125,23 +150,34 @@ static natsStatus connect_one(struct carrier *k, int which, uint64_t attempt)
 	if (s == NATS_OK)
 		s = make_options(k, o, which == MAIN ? "wsgate" : "wsgate removals",
 			(void *)(uintptr_t)attempt);
+	if (s == NATS_OK && k->direct)
+		s = engine_use(k->engine, (unsigned)which, o);
 	if (s == NATS_OK)
 		s = natsConnection_Connect(&k->nc[which], o);
+	if (s != NATS_OK && k->direct)
+		engine_release(k->engine, (unsigned)which);
 	natsOptions_Destroy(o);
 	return s;
 }
 
-static natsStatus subscribe_replies(struct carrier *k, int which)
+/*
+ * In a direct session the loop takes replies itself, instead of being told by a thread of nats.c's.
+ * That tells it of no token when nobody was there to answer (NextMsg keeps such a message), which
+ * the few other requests need.
+ */
+static natsStatus subscribe_replies(struct carrier *k, enum wire_replies r)
 {
+	natsConnection *nc = k->nc[reply_connection(r)];
 	char subject[WIRE_INBOX_MAX];
 	natsStatus s;
 
-	snprintf(subject, sizeof(subject), "%s.%c.*", k->inbox, which == MAIN ? 'm' : 'r');
-	s = natsConnection_Subscribe(&k->replies[which], k->nc[which], subject, on_reply, NULL);
+	snprintf(subject, sizeof(subject), "%s.%c.*", k->inbox, WIRE_LETTERS[r]);
+	if (k->direct && r != WIRE_OTHERS)
+		s = natsConnection_SubscribeSync(&k->replies[r], nc, subject);
+	else
+		s = natsConnection_Subscribe(&k->replies[r], nc, subject, on_reply, NULL);
 	if (s == NATS_OK)
-		s = natsSubscription_SetPendingLimits(k->replies[which], -1, -1);
-	if (s == NATS_OK)
-		s = natsConnection_FlushTimeout(k->nc[which], CONNECT_TIMEOUT_MS);
+		s = natsSubscription_SetPendingLimits(k->replies[r], -1, -1);
 	return s;
 }
 
@@ -151,6 +187,14 @@ static natsStatus subscribe_advisories(struct carrier *k)
 
 	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.*.%s", k->settings.stream);
 	return natsConnection_Subscribe(&k->advisories, k->nc[MAIN], subject, on_advisory, NULL);
+}
+
+static natsStatus subscribe_beats(struct carrier *k)
+{
+	char subject[SUBJECT_PREFIX_MAX + 16];
+
+	snprintf(subject, sizeof(subject), "%sgate.beat", k->settings.prefix);
+	return natsConnection_Subscribe(&k->beats, k->nc[MAIN], subject, on_beat, NULL);
 }
 
 static void learn_servers(struct carrier *k)
@@ -215,6 +259,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.created = st->created;
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
+	e->up.direct = k->direct;
 	/* The loop counts the sessions by these events. */
 	k->session++;
 	wire_post(e);
@@ -264,6 +309,7 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	struct stream_state st;
 	natsStatus s;
 
+	k->direct = !settings_tls(&k->settings);
 	s = connect_one(k, MAIN, attempt);
 	if (s == NATS_OK && !check_stream(k, &st, wait))
 		return false;
@@ -271,12 +317,18 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 		s = connect_one(k, REMOVAL, attempt);
 	if (s == NATS_OK)
 		s = subscribe_advisories(k);
+	if (s == NATS_OK)
+		s = subscribe_beats(k);
+	for (int r = 0; r < WIRE_REPLIES && s == NATS_OK; r++)
+		s = subscribe_replies(k, (enum wire_replies)r);
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
-		s = subscribe_replies(k, i);
+		s = natsConnection_FlushTimeout(k->nc[i], CONNECT_TIMEOUT_MS);
 	if (s != NATS_OK) {
 		say_status(k, s);
 		return false;
 	}
+	if (k->direct)
+		errand_measure(k);
 	learn_servers(k);
 	hookup_news();
 	return post_up(k, &st);
@@ -291,10 +343,16 @@ void hookup_close(struct carrier *k)
 	k->nsubs = 0;
 	natsSubscription_Destroy(k->advisories);
 	k->advisories = NULL;
+	natsSubscription_Destroy(k->beats);
+	k->beats = NULL;
+	for (int r = 0; r < WIRE_REPLIES; r++) {
+		natsSubscription_Destroy(k->replies[r]);
+		k->replies[r] = NULL;
+	}
 	for (int i = 0; i < NCONN; i++) {
-		natsSubscription_Destroy(k->replies[i]);
+		if (k->direct)
+			engine_release(k->engine, (unsigned)i);
 		natsConnection_Destroy(k->nc[i]);
-		k->replies[i] = NULL;
 		k->nc[i] = NULL;
 	}
 }

@@ -72,11 +72,6 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 
 	if (seq <= q->confirmed)
 		return;
-	if (seq > q->head) { /* given by a predecessor, read by nobody here: a sweep finds it */
-		q->head = q->unknown = seq;
-		if (q->high < seq)
-			q->high = seq;
-	}
 	/* Among those that are confirmed now there are some that we do not know. */
 	if (q->unknown > q->confirmed && !q->sweep) {
 		q->sweep = true;
@@ -93,6 +88,25 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 	}
 	removal_pump(q->b);
 	feed_kick(q);
+}
+
+void removal_pass(struct broker_queue *q, uint64_t seq)
+{
+	struct seqs *s = q->seqs;
+	uint32_t upto = s ? s->doomed : 0;
+
+	if (seq <= q->confirmed)
+		return;
+	q->confirmed = seq;
+	if (q->unknown <= seq)
+		q->unknown = 0;
+	while (s && upto < s->n && s->v[upto] <= seq)
+		upto++;
+	if (s && upto > s->doomed) {
+		memmove(s->v + s->doomed, s->v + upto, (s->n - upto) * sizeof(s->v[0]));
+		s->n -= upto - s->doomed;
+	}
+	shrink(q);
 }
 
 bool removal_room(const struct broker_queue *q)
@@ -203,6 +217,20 @@ void removal_pump(struct broker *b)
 	}
 }
 
+void removal_pause(struct broker *b)
+{
+	b->removal_pause = b->now_ms + PAUSE_MS;
+}
+
+/* What the server says nearly always, without a document made of it. */
+static bool is_plain_success(const struct wire_event *e)
+{
+	static const char text[] = "{\"type\":\"io.nats.jetstream.api.v1.stream_msg_delete_"
+				   "response\",\"success\":true}";
+
+	return e->m.len == sizeof(text) - 1 && memcmp(e->m.data, text, sizeof(text) - 1) == 0;
+}
+
 /* Done, or nothing there to be done. */
 static bool is_removed(const struct broker_queue *q, const json_t *doc, unsigned status)
 {
@@ -227,12 +255,13 @@ static bool is_removed(const struct broker_queue *q, const json_t *doc, unsigned
 void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 {
 	struct broker_queue *q = r->q;
-	json_t *doc = e ? broker_doc(e) : NULL;
+	bool plain = e && is_plain_success(e);
+	json_t *doc = e && !plain ? broker_doc(e) : NULL;
 
 	q->removing--;
 	b->removing--;
 	b->stats.removals_pending--;
-	if (e && is_removed(q, doc, e->status)) {
+	if (plain || (e && is_removed(q, doc, e->status))) {
 		b->stats.removals++;
 	} else {
 		/* Of no use before the session is back, or the leader is there. */

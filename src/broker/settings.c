@@ -67,6 +67,7 @@ int settings_copy(struct settings *s, const struct config *c)
 		.max_per_user = c->stream.max_messages_per_user,
 		.duplicate_window = c->stream.duplicate_window,
 		.replicas = c->stream.replicas,
+		.grace = c->broker.grace,
 	};
 	if (login_copy(&s->login, c) < 0 || !s->stream || !s->prefix || !s->url ||
 		split(s, c->broker.url) < 0) {
@@ -94,14 +95,19 @@ bool settings_same_broker(const struct settings *a, const struct settings *b)
 	return strcmp(a->url, b->url) == 0 && login_equal(&a->login, &b->login);
 }
 
+bool settings_tls(const struct settings *s)
+{
+	for (int i = 0; i < s->nservers; i++)
+		if (strncmp(s->servers[i], "tls://", 6) == 0)
+			return true;
+	return login_wants_tls(&s->login);
+}
+
 natsStatus settings_apply(const struct settings *s, natsOptions *o)
 {
 	natsStatus st = natsOptions_SetServers(o, (const char **)(void *)s->servers, s->nservers);
-	bool tls = false;
 
-	for (int i = 0; i < s->nservers; i++)
-		tls = tls || strncmp(s->servers[i], "tls://", 6) == 0;
-	return st == NATS_OK ? login_apply(&s->login, tls, o) : st;
+	return st == NATS_OK ? login_apply(&s->login, settings_tls(s), o) : st;
 }
 
 bool settings_equal(const struct settings *a, const struct settings *b)

@@ -19,6 +19,7 @@ struct settings {
 	struct login login;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
 	uint32_t replicas;
+	uint64_t grace; /* not the stream's nor the connection's: a change of it brings no check */
 };
 
 /* 0, or -1 with errno; then there is nothing to free. */
@@ -29,6 +30,8 @@ bool settings_equal(const struct settings *a, const struct settings *b);
 /* The same servers, and the same login. */
 bool settings_same_broker(const struct settings *a, const struct settings *b);
 /* Servers and login. The settings stay where they are as long as the options may connect. */
+/* A server is, or all are, to be reached by TLS. */
+bool settings_tls(const struct settings *s);
 natsStatus settings_apply(const struct settings *s, natsOptions *o);
 /* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes
  * with it. No memory: it is not learned. */

@@ -26,7 +26,9 @@ enum wire_kind {
 	WIRE_REPLY,    /* key: the token; m, last, status */
 	WIRE_OVERFLOW, /* live copies were lost without a trace */
 	WIRE_CHANGED,  /* the stream was made or deleted */
+	WIRE_BEAT,     /* of another gateway: m, word */
 	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
+	WIRE_NOBODY,   /* key: of which requests one at least found nobody to answer it */
 };
 
 /*
@@ -45,13 +47,22 @@ struct wire_event {
 		struct {
 			uint64_t created, last_seq;
 			size_t max_payload;
+			bool direct; /* the loop's own thread calls nats.c */
 		} up;
 	};
 	uint32_t refs;
 	uint16_t status; /* of a reply without a message: 404, 503, …; 0: none */
 	uint8_t kind;
+	bool word; /* not out of the stream: another gateway's */
 	char text[];
 };
+
+/* Marks what gateways say to each other. A service cannot forge it on ws.recv: what is stored there
+ * gets Nats-Sequence. */
+#define WIRE_WORD_HEADER "Ws-Gateway"
+/* What a request asks for, and where its reply goes. */
+enum wire_replies { WIRE_OTHERS, WIRE_GETS, WIRE_PUBLISHES, WIRE_DELETES, WIRE_REPLIES };
+#define WIRE_LETTERS "mgpr" /* the last token but one of a reply subject */
 
 struct wire;
 struct event_base;
@@ -87,7 +98,9 @@ bool wire_request(struct wire *w, uint64_t token, const char *subject, const cha
 /* Publishes a message (its reply subject made by wire_inbox); takes it. */
 bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
 #define WIRE_INBOX_MAX 80
-void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX]);
+/* replies: WIRE_PUBLISHES, or WIRE_OTHERS when it matters that nobody was there to answer. */
+void wire_inbox(
+	const struct wire *w, enum wire_replies replies, uint64_t token, char out[WIRE_INBOX_MAX]);
 /* Ends the session: the stream is not the one that it began with. */
 void wire_break(struct wire *w);
 /* Other settings, which are taken over: see carrier.h. */

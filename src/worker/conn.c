@@ -68,7 +68,7 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 
 struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
 {
-	struct handshake_limits limits = {w->c->max_header, w->c->max_header};
+	struct handshake_limits limits = {w->c->max_header, w->c->max_header, .http10 = admin};
 	struct conn *c = conn_adopt(w, fd, peer);
 	int one = 1;
 

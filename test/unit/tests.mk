@@ -71,11 +71,13 @@ CONFIG_SRC = \
 	src/base/confile.c \
 	src/base/conftext.c \
 	src/base/config.c \
+	src/base/conservice.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
+	src/base/option_service.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c
@@ -219,14 +221,15 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-UNIT_TESTS += test_broker test_broker_stream
-$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream: LDFLAGS_ALL += -Wl,--wrap=wire_post
+UNIT_TESTS += test_broker test_broker_stream test_gates
+$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream $(B)/test/unit/test_gates: LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
 	test/unit/nats_rig.c \
 	$(BASE_SRC) \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+test_gates_SRC = $(NATS_RIG_SRC)
 
 UNIT_TESTS += test_nkey
 test_nkey_SRC = \
