@@ -63,7 +63,7 @@ struct proto_stale {
 struct proto_stop {
 	uint64_t drain_ms;
 	uint32_t restart;  /* 1: clients are told 1012, come back at once; 0: 1001, stopping for
-			      good */
+			      good. To a bridge: a successor goes on */
 	uint32_t delay_ms; /* before all that: not ready, and everything as ever */
 };
 /*
