@@ -13,7 +13,7 @@ static bool admin_readyz(struct conn *c)
 	static const struct http_answer away = {
 		503, "not ready: no broker for longer than broker.grace", ""};
 
-	if (c->w->draining)
+	if (c->w->draining || c->w->leaving)
 		return upgrade_answer(c, &draining, 0);
 	switch (link_broker(c->w)) {
 	case LINK_BROKER_STARTING:
