@@ -374,6 +374,7 @@ struct bconn *dispatch_open(
 	}
 	c->generation = v->generation;
 	c->index = index;
+	c->opened_s = v->figures.opened_s;
 	c->slot = (uint16_t)s->n;
 	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
 	if (!marked)
@@ -501,7 +502,7 @@ static bool user_reset(void *value, void *arg)
 		c->pos = c->confirmed = 0;
 		c->cursor = NULL;
 		c->synced = true;
-		window_forget(c, UINT64_MAX);
+		window_drop(c);
 	}
 	return true;
 }

@@ -3,8 +3,10 @@
  * LAST value of each Nats-* header counts, the others may be forged. "Status" may be forged too,
  * but an answer that has a status of the server's has no Nats-Sequence.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "headers.h"
 
 static uint64_t number(const char *p, size_t n)
@@ -30,6 +32,51 @@ static enum broker_text text_of(const char *p, size_t n)
 	if (n == 6 && memcmp(p, "binary", 6) == 0)
 		return BROKER_TEXT_BINARY;
 	return BROKER_TEXT_UNMARKED;
+}
+
+/* No timegm(): it takes a lock, and reads the time zone. */
+uint64_t headers_stamp(const char *v)
+{
+	static const int days[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+	unsigned y, mo, d, h, mi, s;
+	uint64_t ns = 0, day;
+	int at = 0;
+
+	if (sscanf(v, "%4u-%2u-%2uT%2u:%2u:%2u%n", &y, &mo, &d, &h, &mi, &s, &at) != 6 ||
+		y < 1970 || mo < 1 || mo > 12)
+		return 0;
+	v += at;
+	if (*v == '.')
+		for (uint64_t unit = 100000000; *++v >= '0' && *v <= '9'; unit /= 10)
+			ns += (uint64_t)(*v - '0') * unit;
+	if (*v != 'Z')
+		return 0;
+	/* Leap days before this year, and this year's. */
+	day = (uint64_t)(y - 1970) * 365 + (y - 1) / 4 - (y - 1) / 100 + (y - 1) / 400 - 477;
+	day += (uint64_t)days[mo - 1] + d - 1;
+	day += mo > 2 && (y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+	return (((day * 24 + h) * 60 + mi) * 60 + s) * UINT64_C(1000000000) + ns;
+}
+
+static uint64_t arrival(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* The last one: a publisher's own come first. */
+static uint64_t last_stamp(natsMsg *msg)
+{
+	const char **values = NULL;
+	uint64_t t = 0;
+	int n = 0;
+
+	if (natsMsgHeader_Values(msg, "Nats-Time-Stamp", &values, &n) == NATS_OK && n > 0)
+		t = headers_stamp(values[n - 1]);
+	free(values);
+	return t;
 }
 
 static natsStatus last_number(natsMsg *msg, const char *key, uint64_t *out)
@@ -98,9 +145,12 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 			e->last = 0;
 		if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
 			e->m.text = text_of(v, strlen(v));
+		e->m.stamp_ns = last_stamp(msg);
 	} else if (s != NATS_NOT_FOUND) {
 		read_raw(msg, e);
 	}
+	if (e->m.seq != 0 && e->m.stamp_ns == 0)
+		e->m.stamp_ns = arrival();
 	if (e->m.seq == 0 && natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
 		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }

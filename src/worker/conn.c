@@ -402,6 +402,13 @@ bool conn_resume(struct conn *c)
 	return true;
 }
 
+void conn_fed(struct conn *c)
+{
+	if (!c->fed)
+		c->begun_us = worker_clock_us(CLOCK_MONOTONIC);
+	c->fed = 1;
+}
+
 static void conn_ended_by_peer(struct conn *c)
 {
 	/* Half-closed without a Close frame: RFC 6455 7.1.5, an abnormal end (1006 on their side).
@@ -446,7 +453,7 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->heard_ms = w->now_ms;
-	c->fed = 1;
+	conn_fed(c);
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
 		return;
 	if (conn_feed(c, w->read_buf, (size_t)n))

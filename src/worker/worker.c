@@ -28,6 +28,14 @@ uint64_t worker_clock(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t worker_clock_us(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* Of all workers: each writes its own count. */
 size_t worker_family_connections(const struct worker *w)
 {
@@ -444,11 +452,12 @@ static int worker_start(struct worker *w)
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
+	w->pulse = pulse_new(w->base, &w->slot->process);
 	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
 	w->master = chan_new(w->base, w->h->control, "master", master_handlers, worker_orphaned, w);
 	w->bell = chan_new(w->base, w->h->bell, "bridge", bell_handlers, worker_bell_gone, w);
-	if (!w->accept_pause || !w->beat || !w->master || !w->bell ||
+	if (!w->pulse || !w->accept_pause || !w->beat || !w->master || !w->bell ||
 		event_add(w->beat, &second) < 0 || sections_start(w) < 0)
 		return -1;
 	for (size_t i = 0; i < w->h->nlisten; i++)
@@ -474,6 +483,7 @@ static void worker_free(struct worker *w)
 	if (w->secrets >= 0)
 		close(w->secrets);
 	config_free(w->own);
+	pulse_free(w->pulse);
 	if (w->accept_pause)
 		event_free(w->accept_pause);
 	if (w->drain_tick)

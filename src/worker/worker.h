@@ -33,6 +33,7 @@
 #include <wsgate/message.h>
 #include <wsgate/network.h>
 #include <wsgate/proxy.h>
+#include <wsgate/pulse.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 
@@ -99,8 +100,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct outbuf out;
 	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
-	uint64_t ping_mark;  /* what the Pong under way will confirm */
-	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
+	union {
+		uint64_t begun_us;  /* before it is open: when its first byte came; 0: not here */
+		uint64_t ping_mark; /* what the Pong under way will confirm */
+	};
+	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
 	uint64_t expires_ms;  /* of what proved who it is; 0: never */
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
@@ -150,6 +154,7 @@ struct seg {
 	struct conn *conn;
 	const uint8_t *data;
 	size_t len;
+	uint64_t stamp_ns; /* when the broker stored it; 0: before the connection was there */
 	uint16_t next;
 	uint8_t head_len;
 	uint8_t head[WS_HEADER_MAX];
@@ -175,6 +180,7 @@ struct worker {
 	struct move *move;        /* owned; NULL: nothing is given away */
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
+	struct pulse *pulse;                /* owned */
 	struct listener *listeners;         /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
@@ -224,6 +230,7 @@ struct worker {
 
 /* worker.c */
 uint64_t worker_clock(void);
+uint64_t worker_clock_us(clockid_t id);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
@@ -265,6 +272,7 @@ bool conn_gone(struct conn *c, const char *why); /* false */
 void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
+void conn_fed(struct conn *c); /* something was read */
 uint64_t conn_unsent(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
 bool conn_progress(struct conn *c);

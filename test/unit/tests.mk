@@ -213,12 +213,22 @@ NATS_RIG_SRC = \
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
 
+UNIT_TESTS += test_headers
+test_headers_SRC = \
+	src/broker/headers.c
+
 UNIT_TESTS += test_nkey
 test_nkey_SRC = \
 	src/broker/nkey.c
 
 UNIT_TESTS += test_stats
 test_stats_SRC = \
+	src/ipc/stats.c
+
+UNIT_TESTS += test_hist
+test_hist_SRC = \
+	src/ipc/hist.c \
+	src/ipc/history.c \
 	src/ipc/stats.c
 
 UNIT_TESTS += test_parcel
