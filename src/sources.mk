@@ -24,6 +24,7 @@ IPC_SRC = \
 	src/ipc/figures.c \
 	src/ipc/hist.c \
 	src/ipc/history.c \
+	src/ipc/notes.c \
 	src/ipc/pulse.c \
 	src/ipc/record.c \
 	src/ipc/rights.c \
@@ -132,8 +133,11 @@ WSGATED_SRC = \
 	src/worker/heir.c \
 	src/worker/life.c \
 	src/worker/link.c \
+	src/worker/live.c \
 	src/worker/meter.c \
+	src/worker/metrics.c \
 	src/worker/move.c \
+	src/worker/page.c \
 	src/worker/parcel.c \
 	src/worker/peer.c \
 	src/worker/place.c \

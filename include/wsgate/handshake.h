@@ -122,6 +122,12 @@ const char *handshake_chosen(const struct handshake *h);
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
  * plus the protocol). */
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);
+/*
+ * The head of an answer with a body of that type and length, and "Connection: close". Returns its
+ * length, 0: does not fit (1024 do, plus the headers).
+ */
+size_t handshake_head(unsigned status, const char *type, const char *headers, size_t length,
+	char *out, size_t outlen);
 /* Any other answer with its headers, "Connection: close", Date, Content-Length, text/plain.
  * retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
 size_t handshake_refuse(

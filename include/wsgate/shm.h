@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <wsgate/crowd.h>
 #include <wsgate/history.h>
+#include <wsgate/notes.h>
 #include <wsgate/ring.h>
 #include <wsgate/route.h>
 #include <wsgate/stats.h>
@@ -79,6 +80,7 @@ struct shm_bridge {
 	struct bell bell;
 	alignas(64) struct bridge_stats stats;
 	struct process_stats process;
+	struct notes notes;
 	struct history history;
 	struct shm_before before;
 };
@@ -104,6 +106,7 @@ struct shm_slot {
 	struct changes_words changes;
 	alignas(64) struct worker_stats stats;
 	struct process_stats process;
+	struct notes notes;
 	struct stats_samples samples;
 	struct stats_service services[STATS_SERVICES + 1];
 };

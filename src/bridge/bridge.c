@@ -354,6 +354,7 @@ static int bridge_start(struct bridge *b)
 		dispatch_start(b) < 0 || publish_start(b) < 0)
 		return -1;
 	bridge_adopt(b);
+	log_tap(notes_tap, &b->shm.bridge->notes);
 	b->broker = broker_new(b->base, b->c, &bridge_events, b);
 	if (!b->broker || slots_start(b) < 0)
 		return -1;
@@ -370,6 +371,7 @@ static void bridge_free(struct bridge *b)
 	chan_free(b->master);
 	pulse_free(b->pulse);
 	past_stop(b);
+	log_tap(NULL, NULL);
 	event_free(b->again);
 	event_free(b->tick);
 	event_free(b->beat);

@@ -2,8 +2,8 @@
 
 #define MS 1000u
 
-const uint32_t hist_bounds[HIST_BUCKETS - 1] = {250, 500, MS, 2500, 5 * MS, 10 * MS, 25 * MS,
-	50 * MS, 100 * MS, 250 * MS, 500 * MS, 1000 * MS, 5000 * MS, 30000 * MS};
+const uint32_t hist_bounds[HIST_BUCKETS - 1] = {100, 250, 500, MS, 2500, 5 * MS, 10 * MS, 25 * MS,
+	50 * MS, 100 * MS, 250 * MS, 1000 * MS, 5000 * MS, 30000 * MS};
 
 void hist_sum(struct hist_view *to, const struct hist *h)
 {

@@ -79,6 +79,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		}
 		h->tls = f->tls;
 		h->tickets = f->tickets;
+		h->deeds = f->deeds;
 		h->admin = f->hold_admin ? -1 : l->admin;
 		h->admin_id = listen_id(&l->admin_row, 0);
 		h->bell = f->bells[c->slot][0];

@@ -64,7 +64,8 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 	return c;
 }
 
-struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
+struct conn *conn_accept(
+	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer)
 {
 	struct handshake_limits limits = {w->c->max_header, w->c->max_header};
 	struct conn *c = conn_adopt(w, fd, peer);
@@ -72,7 +73,8 @@ struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct rout
 
 	if (!c)
 		return NULL;
-	c->admin = admin;
+	c->admin = l->admin;
+	c->local = l->local;
 	c->hs = handshake_new(&limits);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {
@@ -91,6 +93,8 @@ void conn_free(struct conn *c)
 	struct worker *w = c->w;
 
 	link_unwait(c);
+	if (c->admin)
+		live_forget(c);
 	meter_free(c);
 	peer_leave(c);
 	move_forget(c);

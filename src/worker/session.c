@@ -240,6 +240,8 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 {
 	bool alive;
 
+	if (c->admin)
+		return true; /* /live is there to be read */
 	c->data_s = (uint32_t)(c->w->now_ms / 1000);
 	meter_message(c);
 	if (c->echo)
@@ -276,7 +278,9 @@ bool session_take_pending(struct conn *c)
 
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 {
-	size_t max = c->echo ? c->w->c->max_message : link_max_message(c->w);
+	size_t max = c->admin  ? WS_CONTROL_MAX
+		     : c->echo ? c->w->c->max_message
+			       : link_max_message(c->w);
 	struct ws_read m;
 
 	c->reader.max_frames = c->w->c->limits.fragments;

@@ -13,7 +13,8 @@
  *   meter.c    how fast a client may send    life.c  how long it may stay
  *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
  *   wheel.c    one timer for all deadlines
- *   admin.c    /livez and /readyz
+ *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
+ *   page.c     the page for people
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
  *   arrive.c   gets those of others
  *   reconf.c   a new configuration, other listeners, another log: while all goes on
@@ -43,6 +44,7 @@ struct tlsctx;
 #define NO_ROUTE UINT32_MAX
 #define NO_SEG UINT16_MAX
 #define NETWORKS_MAX 256
+#define LIVE_MAX 32 /* a worker */
 #define READ_SIZE (64 * 1024)
 #define SEGS_MAX 512 /* frames put together before they are written */
 
@@ -139,6 +141,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool read_waits : 1, /* TLS: what is to be read waits for a write, and the other way round
 			      */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
+	bool local : 1;                         /* admin: came by a Unix socket */
 	struct ssl_st *ssl;                     /* owned; NULL: without TLS */
 	struct tlsctx *tlsctx;                  /* held; NULL: the same */
 	uint8_t *pending; /* owned: a message that waits for room in the up ring; NULL: none */
@@ -167,7 +170,8 @@ struct listener { /* owned by the worker's list */
 	int fd;
 	uint32_t id; /* the master's name for it */
 	bool admin;
-	char *tls; /* owned: the title of its tls section; NULL: without TLS */
+	bool local; /* a Unix socket */
+	char *tls;  /* owned: the title of its tls section; NULL: without TLS */
 };
 
 struct worker {
@@ -181,6 +185,7 @@ struct worker {
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
 	struct pulse *pulse;                /* owned */
+	struct proto_deeds deeds;           /* of the master, as it said last */
 	struct listener *listeners;         /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
@@ -197,8 +202,11 @@ struct worker {
 	struct conn *conns;     /* all of them */
 	struct conn *wait_first, *wait_last;
 	struct conn *asking_first, *asking_last;
-	struct auth *auth; /* owned */
-	int secrets;       /* owned: those of the next PROTO_CONFIG; -1: none */
+	struct auth *auth;           /* owned */
+	struct conn *live[LIVE_MAX]; /* connections on /live */
+	size_t nlive;
+	uint64_t live_sample_ms; /* the last one that they were sent */
+	int secrets;             /* owned: those of the next PROTO_CONFIG; -1: none */
 	size_t nconns;
 	uint64_t now_ms;   /* monotonic, as of this wakeup */
 	uint8_t *read_buf; /* READ_SIZE, shared by all connections */
@@ -246,7 +254,8 @@ size_t worker_family_connections(const struct worker *w);
 
 /* conn.c */
 /* Takes fd, also when it fails: NULL, logged. */
-struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
+struct conn *conn_accept(
+	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer);
 /* One without a request, and with all events at rest: it came from another worker. As
  * conn_accept(). */
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
@@ -464,5 +473,26 @@ void arrive_free(struct worker *w);
 
 /* admin.c: false: c is gone */
 bool admin_request(struct conn *c);
+#define ADMIN_SILENCE_MS 5000                        /* of the bridge, until it is said */
+const char *admin_not_ready(const struct worker *w); /* NULL: it is ready */
+struct admin_answer {
+	unsigned status;
+	const char *type, *headers; /* more of them, each ending with CRLF */
+	const char *body;
+	size_t len;
+};
+bool admin_answer(struct conn *c, const struct admin_answer *a);
+
+/* metrics.c: of the whole family, in the text format of Prometheus. The caller's; NULL: no memory.
+ */
+char *metrics_text(const struct worker *w, size_t *len);
+
+/* live.c */
+/* /status.json. The caller's; NULL: no memory. */
+char *live_status(const struct worker *w, size_t *len);
+/* The upgrade on /live. False: c is gone. */
+bool live_open(struct conn *c);
+void live_forget(const struct conn *c);
+void live_beat(struct worker *w); /* each second */
 
 #endif

@@ -231,6 +231,12 @@ test_hist_SRC = \
 	src/ipc/history.c \
 	src/ipc/stats.c
 
+UNIT_TESTS += test_metrics
+test_metrics_SRC = \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	src/worker/metrics.c
+
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
 	src/ipc/rights.c \
