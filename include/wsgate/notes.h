@@ -1,6 +1,6 @@
 /*
- * notes: the last warnings and errors of a process, in shared memory, for whoever looks. One writer.
- * Room: ipc.
+ * notes: the last warnings and errors of a process, in shared memory, for whoever looks. One
+ * writer. Room: ipc.
  */
 #ifndef WSGATE_NOTES_H
 #define WSGATE_NOTES_H

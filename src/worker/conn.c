@@ -73,8 +73,8 @@ struct conn *conn_accept(
 
 	if (!c)
 		return NULL;
-	c->admin = l->admin;
-	c->local = l->local;
+	c->admin = l && l->admin;
+	c->local = l && l->local;
 	c->hs = handshake_new(&limits);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {

@@ -57,8 +57,8 @@ static json_t *live_warnings(const struct worker *w, const struct snapshot *s)
 	if (v)
 		n += live_take(v + n, &s->shm.bridge->notes, "bridge", -1);
 	for (size_t i = 0; v && i < s->nworkers; i++)
-		n += live_take(v + n, &s->workers[i].slot_words->notes, "worker",
-			(int)s->workers[i].slot);
+		n += live_take(
+			v + n, &s->workers[i].slot_words->notes, "worker", (int)s->workers[i].slot);
 	if (v)
 		qsort(v, n, sizeof(*v), latest_first);
 	for (size_t i = 0; i < n && i < WARNINGS_MAX; i++) {
@@ -84,7 +84,8 @@ static json_t *live_reload(const struct worker *w)
 	json_t *o = json_object();
 
 	figures_text(o, "outcome", outcomes[d->outcome < 3 ? d->outcome : 0]);
-	figures_add(o, "text", json_stringn_nocheck(d->reload, strnlen(d->reload, sizeof(d->reload))));
+	figures_add(
+		o, "text", json_stringn_nocheck(d->reload, strnlen(d->reload, sizeof(d->reload))));
 	figures_number(o, "at_ms", d->reload_ms);
 	figures_number(o, "good", d->reloads_good);
 	figures_number(o, "failed", d->reloads_failed);

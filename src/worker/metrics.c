@@ -75,8 +75,8 @@ static void metrics_build(FILE *out, const struct snapshot *s)
 
 	escape(s->shm.header->version, version, sizeof(version));
 	family(out, "build_info", "gauge", "Always 1; the versions are labels");
-	fprintf(out, "wsgate_build_info{version=\"%s\",libevent=\"%s\",openssl=\"%s\"} 1\n", version,
-		event_get_version(), OpenSSL_version(OPENSSL_VERSION_STRING));
+	fprintf(out, "wsgate_build_info{version=\"%s\",libevent=\"%s\",openssl=\"%s\"} 1\n",
+		version, event_get_version(), OpenSSL_version(OPENSSL_VERSION_STRING));
 	single(out, "start_time_seconds", "When the master was started, since 1970",
 		(double)s->shm.header->created_ms / 1000);
 }
@@ -145,8 +145,7 @@ static void metrics_services(FILE *out, const struct snapshot *s)
 	}
 }
 
-static void metrics_hist(
-	FILE *out, const struct stats_hist_desc *d, const struct hist_view *v)
+static void metrics_hist(FILE *out, const struct stats_hist_desc *d, const struct hist_view *v)
 {
 	uint64_t n = 0;
 

@@ -253,7 +253,7 @@ int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
 
 /* conn.c */
-/* Takes fd, also when it fails: NULL, logged. */
+/* Takes fd, also when it fails: NULL, logged. l NULL: it came to another worker, for clients. */
 struct conn *conn_accept(
 	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer);
 /* One without a request, and with all events at rest: it came from another worker. As

@@ -180,18 +180,21 @@ static void test_form(void **state)
 		char want[160];
 
 		if (strncmp(line, "# HELP ", 7) == 0) {
-			snprintf(family, sizeof(family), "%.*s", (int)strcspn(line + 7, " "), line + 7);
+			snprintf(family, sizeof(family), "%.*s", (int)strcspn(line + 7, " "),
+				line + 7);
 			snprintf(want, sizeof(want), "# HELP %s ", family);
 			assert_null(strstr(strstr(text, want) + 1, want));
 			assert_true(strlen(line) > strlen(want));
 			families++;
 		} else if (strncmp(line, "# TYPE ", 7) != 0) {
 			assert_memory_equal(line, family, strlen(family));
-			snprintf(want, sizeof(want), "\n%.*s ", (int)(strrchr(line, ' ') - line), line);
+			snprintf(want, sizeof(want), "\n%.*s ", (int)(strrchr(line, ' ') - line),
+				line);
 			assert_null(strstr(strstr(text, want) + 1, want));
 		}
 	}
-	assert_true(families > STATS_WORKER_N + STATS_BRIDGE_N + STATS_SERVICE_N + STATS_PROCESS_N + STATS_HISTS);
+	assert_true(families > STATS_WORKER_N + STATS_BRIDGE_N + STATS_SERVICE_N + STATS_PROCESS_N +
+				       STATS_HISTS);
 	free(copy);
 }
 
