@@ -2,9 +2,10 @@
 #
 #   make              build wsgated and wsgatectl into build/
 #   make run          install what is missing, build, run with a local nats-server, print what to try
-#   make check        install what tests need, build, run all tests: unit, end to end, faults in short
+#   make check        install what tests need, build, run all tests: unit, end to end, conformance, faults in short
 #   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
+#   make conformance  RFC 6455 to the letter, section by section (T=utf8: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
 #   make bench        benchmarks against a bare nats.c program
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
@@ -106,15 +107,18 @@ $(OTHER_LAYOUT): $(filter-out $(B)/src/ipc/shm.o,$(WSGATED_SRC:%.c=$(B)/%.o)) $(
 	@echo "  LD      $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-e2e: all $(OTHER_LAYOUT)
+e2e: all $(OTHER_LAYOUT) clients-build
 	$(Q)BUILD=$(B) scripts/test e2e $(T)
+
+conformance: all
+	$(Q)BUILD=$(B) scripts/test conformance $(T)
 
 deps:
 	$(Q)scripts/deps build
 
 check:
 	$(Q)scripts/deps build check
-	$(Q)$(MAKE) --no-print-directory all unit-build fault-build fuzz-build $(OTHER_LAYOUT)
+	$(Q)$(MAKE) --no-print-directory all unit-build fault-build fuzz-build clients-build $(OTHER_LAYOUT)
 	$(Q)BUILD=$(B) scripts/test
 
 run:
@@ -126,6 +130,7 @@ fuzz:
 	$(Q)scripts/deps build fuzz
 	$(Q)scripts/fuzz $(SECONDS)
 
+include test/e2e/clients/clients.mk
 include test/fault/fault.mk
 include test/fuzz/fuzz.mk
 include test/bench/bench.mk
@@ -187,6 +192,6 @@ clean:
 help:
 	@sed -n 's/^#//p;/^VERSION/q' Makefile
 
-.PHONY: all deps check run unit unit-build e2e fuzz bench format lint install uninstall deb check-deb clean help
+.PHONY: all deps check run unit unit-build e2e conformance fuzz bench format lint install uninstall deb check-deb clean help
 
 -include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

@@ -4,12 +4,14 @@ BASE_SRC = \
 	src/base/confile.c \
 	src/base/conftext.c \
 	src/base/config.c \
+	src/base/conservice.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
+	src/base/option_service.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/vault.c \
@@ -38,6 +40,8 @@ WS_SRC = \
 	src/ws/answer.c \
 	src/ws/callout.c \
 	src/ws/credential.c \
+	src/ws/deflate.c \
+	src/ws/deflate_offer.c \
 	src/ws/forwarded.c \
 	src/ws/frame.c \
 	src/ws/handshake.c \
@@ -54,6 +58,7 @@ BROKER_SRC = \
 	src/broker/ask.c \
 	src/broker/broker_nats.c \
 	src/broker/carrier.c \
+	src/broker/engine.c \
 	src/broker/errand.c \
 	src/broker/feed.c \
 	src/broker/headers.c \
@@ -137,6 +142,7 @@ WSGATED_SRC = \
 	src/worker/meter.c \
 	src/worker/metrics.c \
 	src/worker/move.c \
+	src/worker/pack.c \
 	src/worker/page.c \
 	src/worker/parcel.c \
 	src/worker/peer.c \

@@ -29,6 +29,7 @@ enum broker_text { BROKER_TEXT_UNMARKED, BROKER_TEXT_TEXT, BROKER_TEXT_BINARY };
 struct broker_message {
 	uint64_t seq;
 	enum broker_text text; /* what the header Ws-Type said */
+	bool plain;            /* the header Ws-Compress said no */
 	const uint8_t *data;
 	size_t len;
 	uint64_t stamp_ns; /* when the broker stored it, by its clock; else when it came here; since

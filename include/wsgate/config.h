@@ -57,6 +57,11 @@ struct config_auth {
 	uint64_t timeout;
 };
 
+struct config_service {
+	char *service; /* a raw name; "*": all that have no section of their own */
+	struct strlist protocols;
+};
+
 struct config {
 	uint32_t workers; /* as written: 0 means one for each online processor; see config_workers()
 			   */
@@ -113,6 +118,13 @@ struct config {
 		enum proxy_forwarded forwarded;
 	} proxy;
 	struct {
+		enum switch_mode enabled;
+		uint64_t threshold; /* shorter messages go out as they are */
+		uint32_t level;
+		enum switch_mode context;
+		uint32_t window_bits, memory_level;
+	} compression;
+	struct {
 		enum log_level level;
 		char *target;
 		enum log_format format;
@@ -148,6 +160,8 @@ struct config {
 	struct config_tls *tls;
 	size_t nauth; /* 0: who somebody is, is taken as it is said */
 	struct config_auth *auth;
+	size_t nservices;
+	struct config_service *services;
 };
 
 struct config_source {
@@ -196,6 +210,11 @@ void config_warn_open(const struct config *c);
 bool config_auth_equal(const struct config *a, const struct config *b);
 /* The section of a service; that of all others; NULL: there is none. */
 const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len);
+
+/* The same of service sections. */
+bool config_services_equal(const struct config *a, const struct config *b);
+const struct config_service *config_service_of(
+	const struct config *c, const char *service, size_t len);
 
 /* The number of workers to run: c->workers, or the online processors; never above max_workers. */
 uint32_t config_workers(const struct config *c);

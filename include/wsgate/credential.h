@@ -27,6 +27,8 @@ enum credential_found credential_find(const struct handshake *h, const struct cr
 /* The first subprotocol that is offered and does not begin with prefix, as a token would. False:
  * none, or longer than 64. */
 bool credential_protocol(const struct handshake *h, const char *prefix, char out[65]);
+/* The first subprotocol that is offered and known; NULL: none is. Names are spelled exactly so. */
+const char *credential_subprotocol(const struct handshake *h, const char *const *known, size_t n);
 
 /*
  * What a callout is asked, as one line of JSON:

@@ -115,9 +115,12 @@ struct http_answer handshake_origin(
 /* Nonzero when the rule is well formed (for the configuration check). */
 bool handshake_origin_rule_valid(const char *rule);
 
-/* The subprotocol of the answer, up to 64 bytes; NULL: none was chosen. */
+/* The subprotocol of the answer, up to 64 bytes, "" for none; NULL: none was chosen. */
 void handshake_choose(struct handshake *h, const char *protocol);
 const char *handshake_chosen(const struct handshake *h);
+
+/* What of Sec-WebSocket-Extensions the answer says; shorter than DEFLATE_ANSWER_MAX. */
+void handshake_extend(struct handshake *h, const char *extension);
 
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
  * plus the protocol). */

@@ -9,6 +9,7 @@
 #ifndef WSGATE_MESSAGE_H
 #define WSGATE_MESSAGE_H
 
+#include <wsgate/deflate.h>
 #include <wsgate/frame.h>
 #include <wsgate/utf8.h>
 
@@ -24,6 +25,13 @@ struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	uint32_t max_frames; /* the caller's; more are refused (1008); 0: any number */
 	bool handed_out;     /* the last message was buf: freed by the next call */
 	bool text;           /* the data message under way is text */
+	bool deflated;       /* and compressed: buf is what came */
+};
+
+/* What reads compressed messages: the caller's, of one connection or of many. */
+struct ws_inflate {
+	struct deflate_in *in;
+	struct deflate_room *room; /* a message that came compressed is handed out in it */
 };
 
 enum ws_read_kind {
@@ -38,8 +46,10 @@ enum ws_read_kind {
 struct ws_read {
 	enum ws_read_kind kind;
 	uint8_t opcode;
-	const uint8_t *data; /* valid until the next call with this reader, or ws_reader_clear */
+	const uint8_t *data; /* valid until the next call with this reader, or ws_reader_clear; of a
+				compressed message also until the next use of its room */
 	size_t len;
+	size_t deflated; /* MESSAGE: what came of a compressed one; 0: it was none */
 	uint16_t code;
 	const char *reason;
 };
@@ -54,6 +64,14 @@ struct ws_read {
  */
 size_t ws_reader_feed(
 	struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out);
+/*
+ * The same where permessage-deflate was agreed on (RFC 7692); inflate NULL: it was not. The first
+ * frame of a data message alone may have RSV1. A compressed message is kept as it came, at most a
+ * little more than max_message, and decompressed when it is whole: to max_message bytes at most
+ * (1009 for more), bad data is 1007, and then its text is checked.
+ */
+size_t ws_reader_feed_inflate(struct ws_reader *r, const struct ws_inflate *inflate, uint8_t *buf,
+	size_t len, size_t max_message, struct ws_read *out);
 /* True between the first byte of a message and its end (frame header bytes included). */
 bool ws_reader_busy(const struct ws_reader *r);
 void ws_reader_clear(struct ws_reader *r);
@@ -70,7 +88,8 @@ struct ws_reader_state {
 	uint8_t head_len, opcode, message, control_len;
 	uint8_t mask[4];
 	uint8_t fin, rsv1, in_payload, text;
-	uint8_t reserved[2];
+	uint8_t deflated;
+	uint8_t reserved;
 };
 /* buf and control stay the reader's. Nothing may be handed out (a call with len 0 sees to that). */
 void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, const uint8_t **buf,

@@ -34,7 +34,8 @@ struct option {
 	bool repeats;      /* lists: an item may stand there twice */
 	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
-	size_t offset; /* into struct config (tls.*: into struct config_tls; auth.*: config_auth) */
+	size_t offset; /* into struct config (tls.*: into struct config_tls; auth.*: config_auth,
+			  service.*: config_service) */
 	const char *const *words; /* ends with NULL */
 	const char *(*check)(
 		const char *value); /* of a string or one item: NULL, or what it must be */
@@ -49,6 +50,10 @@ extern const size_t option_tls_count;
 /* The keys of a titled section auth "service" { }. For the file alone. */
 extern const struct option option_auth_table[];
 extern const size_t option_auth_count;
+
+/* The keys of a titled section service "service" { }. For the file alone. */
+extern const struct option option_service_table[];
+extern const size_t option_service_count;
 
 /* NULL: no such key. */
 const struct option *option_find(const char *key);

@@ -68,7 +68,8 @@ struct down_message {
 	uint32_t len;   /* payload bytes */
 	uint32_t nrefs; /* connections of this worker that get it, 1 … DOWN_REFS_MAX */
 	uint8_t text;   /* enum down_text */
-	uint8_t reserved[3];
+	uint8_t plain;  /* 1: never compressed */
+	uint8_t reserved[2];
 	/* then: nrefs struct down_ref, payload */
 };
 #define DOWN_REFS_MAX 64

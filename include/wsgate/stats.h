@@ -45,6 +45,20 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 		"Deliveries for connections that had ended")                                       \
 	X(repeated, COUNTER, ONE, "repeated_deliveries",                                           \
 		"Deliveries repeated by a new bridge, and dropped")                                \
+	X(compressed, COUNTER, ONE, "compressed_messages",                                         \
+		"Messages sent compressed, for each connection")                                   \
+	X(compressed_from, COUNTER, BYTES, "compressed_plain_bytes",                               \
+		"Bytes of those messages as they were")                                            \
+	X(compressed_to, COUNTER, BYTES, "compressed_bytes",                                       \
+		"Bytes of those messages as they were sent")                                       \
+	X(compressions, COUNTER, ONE, "compressions",                                              \
+		"How often a message was compressed, for one connection or for many")              \
+	X(decompressed, COUNTER, ONE, "decompressed_messages",                                     \
+		"Messages from clients that came compressed")                                      \
+	X(decompressed_from, COUNTER, BYTES, "decompressed_bytes",                                 \
+		"Bytes of those messages as they came")                                            \
+	X(decompressed_to, COUNTER, BYTES, "decompressed_plain_bytes",                             \
+		"Bytes of those messages as they were then")                                       \
 	X(limited_total, COUNTER, ONE, "limit_max_connections_refusals",                           \
 		"Handshakes refused because of max_connections")                                   \
 	X(limited_address, COUNTER, ONE, "limit_address_refusals",                                 \

@@ -9,6 +9,7 @@
 #include <wsgate/option.h>
 #include "conauth.h"
 #include "confile.h"
+#include "conservice.h"
 #include "secrets.h"
 
 #define LISTEN_MAX 32 /* with those of tls */
@@ -83,6 +84,13 @@ static int set_from_environment(struct loading *l)
 	return 0;
 }
 
+static bool of_section(const char *key, const char *section)
+{
+	size_t n = strlen(section);
+
+	return strncmp(key, section, n) == 0 && (key[n] == '.' || key[n] == '\0');
+}
+
 static int set_one(struct loading *l, const char *text)
 {
 	const struct origin from = {.kind = FROM_SET};
@@ -91,8 +99,7 @@ static int set_one(struct loading *l, const char *text)
 	char key[64];
 
 	snprintf(key, sizeof(key), "%.*s", eq ? (int)(eq - text) : (int)strlen(text), text);
-	if ((strncmp(key, "tls", 3) == 0 && (key[3] == '.' || key[3] == '\0')) ||
-		(strncmp(key, "auth", 4) == 0 && (key[4] == '.' || key[4] == '\0')))
+	if (of_section(key, "tls") || of_section(key, "auth") || of_section(key, "service"))
 		return config_fault(l, &from, key, "sections with a title are for the file alone");
 	o = option_find(key);
 	if (o && o->hidden)
@@ -292,6 +299,7 @@ void config_free(struct config *c)
 	}
 	free(c->tls);
 	conauth_free(c);
+	conservice_free(c);
 	free(c);
 }
 
@@ -357,6 +365,7 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out)
 		fputs("}\n", out);
 	}
 	conauth_print(c, out);
+	conservice_print(c, out);
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }
 

@@ -18,6 +18,7 @@
 #include "conauth.h"
 #include "confile.h"
 #include "conftext.h"
+#include "conservice.h"
 #include "value.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
@@ -31,6 +32,7 @@ static struct {
 	uint32_t tls_seen;     /* its keys, by their place in the table */
 	struct config_auth auth;
 	bool auth_begun; /* it has its defaults */
+	struct config_service service;
 	const char *text;
 } now;
 
@@ -69,6 +71,11 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 	fault_line(cfg->line, key, text);
 }
 
+static bool titled(const char *title, const char *name)
+{
+	return strncmp(title, name, strlen(name)) == 0 && title[strlen(name)] == '\'';
+}
+
 /* text: found duplicate title 'so and so' */
 static void twice(const cfg_t *cfg, const char *text)
 {
@@ -77,8 +84,16 @@ static void twice(const cfg_t *cfg, const char *text)
 	for (size_t i = 0; i < now.l->c->nauth; i++) {
 		const char *name = now.l->c->auth[i].service;
 
-		if (strncmp(title, name, strlen(name)) == 0 && title[strlen(name)] == '\'') {
+		if (titled(title, name)) {
 			fault_line(cfg->line, "auth", "a service has two sections; keep one");
+			return;
+		}
+	}
+	for (size_t i = 0; i < now.l->c->nservices; i++) {
+		const char *name = now.l->c->services[i].service;
+
+		if (titled(title, name)) {
+			fault_line(cfg->line, "service", "a service has two sections; keep one");
 			return;
 		}
 	}
@@ -193,6 +208,9 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 			return auth_begin(cfg) < 0
 				       ? -1
 				       : store(cfg, opt, &now.auth, &option_auth_table[i]);
+	for (i = 0; i < option_service_count; i++)
+		if (strcmp(option_service_table[i].key, key) == 0)
+			return store(cfg, opt, &now.service, &option_service_table[i]);
 	o = option_find(key);
 	if (!o) /* "section|key", which libconfuse follows */
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
@@ -356,6 +374,15 @@ static int auth_done(const cfg_t *parent, cfg_t *sec)
 	return 0;
 }
 
+static int service_done(const cfg_t *parent, const cfg_t *sec)
+{
+	char err[320];
+
+	return conservice_done(now.l->c, &now.service, sec->title, err, sizeof(err)) < 0
+		       ? fault_line(parent->line, "service", err)
+		       : 0;
+}
+
 /* A section's end. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -367,6 +394,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 		return tls_done(cfg, sec);
 	if (strcmp(opt->name, "auth") == 0)
 		return auth_done(cfg, sec);
+	if (strcmp(opt->name, "service") == 0)
+		return service_done(cfg, sec);
 	return empty_lists(sec);
 }
 
@@ -407,7 +436,7 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 /* libconfuse's view of the option table. NULL: no memory. */
 static cfg_t *make_parser(void)
 {
-	size_t i, n = option_count + option_tls_count + option_auth_count;
+	size_t i, n = option_count + option_tls_count + option_auth_count + option_service_count;
 	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
 	char(*sections)[32] = calloc(n, sizeof(*sections));
 	bool ok = opts && sections;
@@ -422,6 +451,10 @@ static cfg_t *make_parser(void)
 	for (i = 0; ok && i < option_auth_count; i++)
 		ok = add_option(opts, &option_auth_table[i],
 			sections[option_count + option_tls_count + i],
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+	for (i = 0; ok && i < option_service_count; i++)
+		ok = add_option(opts, &option_service_table[i],
+			sections[n - option_service_count + i],
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	if (ok)
 		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
@@ -466,6 +499,7 @@ static int parse(struct loading *l, const char *text, int lines)
 	}
 	tls_clear();
 	conauth_clear(&now.auth);
+	conservice_clear(&now.service);
 	if (l->failed)
 		reset_lexer();
 	return l->failed ? -1 : 0;

@@ -46,26 +46,38 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
-const struct option *option_guess(const char *key)
+static const struct option *guess_in(const struct option *table, size_t n, const char *key)
 {
 	const struct option *guess = NULL;
 	size_t i, d, least = strlen(key) / 3 + 1;
 
-	for (i = 0; i < option_count; i++) {
-		const char *dot = strrchr(option_table[i].key, '.');
+	for (i = 0; i < n; i++) {
+		const char *dot = strrchr(table[i].key, '.');
 
-		if (option_table[i].hidden)
+		if (table[i].hidden)
 			continue;
-		d = distance(key, option_table[i].key);
+		d = distance(key, table[i].key);
 		/* The right word in the wrong place. */
 		if (dot && strcmp(dot + 1, strrchr(key, '.') ? strrchr(key, '.') + 1 : key) == 0)
 			d = d < 2 ? d : 1;
 		if (d < least) {
 			least = d;
-			guess = &option_table[i];
+			guess = &table[i];
 		}
 	}
 	return guess;
+}
+
+/* In a section with a title none but its own keys can be meant. */
+const struct option *option_guess(const char *key)
+{
+	if (strncmp(key, "tls.", 4) == 0)
+		return guess_in(option_tls_table, option_tls_count, key);
+	if (strncmp(key, "auth.", 5) == 0)
+		return guess_in(option_auth_table, option_auth_count, key);
+	if (strncmp(key, "service.", 8) == 0)
+		return guess_in(option_service_table, option_service_count, key);
+	return guess_in(option_table, option_count, key);
 }
 
 static void *field(void *base, const struct option *o)
@@ -154,11 +166,24 @@ static int set_number(void *at, const struct option *o, const char *s, char *err
 	return 0;
 }
 
+/* What is on or off may be written as yes or no. */
+static const char *other_word(const struct option *o, const char *s)
+{
+	const char *other = strcmp(s, "yes") == 0 ? "on" : strcmp(s, "no") == 0 ? "off" : s;
+	unsigned i;
+
+	for (i = 0; o->words[i]; i++)
+		if (strcmp(o->words[i], other) == 0)
+			return other;
+	return s;
+}
+
 static int set_enum(unsigned *at, const struct option *o, const char *s, char *err, size_t errlen)
 {
 	char what[160] = "must be one of";
 	unsigned i;
 
+	s = other_word(o, s);
 	for (i = 0; o->words[i]; i++) {
 		if (strcmp(o->words[i], s) == 0) {
 			*at = i;

@@ -69,6 +69,7 @@ bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t 
 	d->len = (uint32_t)m->len;
 	d->nrefs = nrefs;
 	d->text = text;
+	d->plain = m->plain;
 	p = (char *)(d + 1);
 	memcpy(p, refs, nrefs * sizeof(*refs));
 	if (m->len)

@@ -59,6 +59,7 @@ static size_t headers_size(const struct aside *a, const char *seq, const char *d
 	return HEADERS_FRAME + npublish_header_size("Ws-Reason", a->reason) +
 	       npublish_header_size("Ws-Sequence", seq) +
 	       npublish_header_size("Ws-Type", "binary") +
+	       npublish_header_size("Ws-Compress", "no") +
 	       npublish_header_size("Ws-Dropped", dropped);
 }
 
@@ -73,7 +74,7 @@ static natsMsg *make_message(struct aside *a, const char *subject, uint64_t toke
 	snprintf(bytes, sizeof(bytes), "%zu", a->m->len);
 	if (max > 0 && headers_size(a, seq, bytes) + a->m->len > max)
 		a->bare = true;
-	wire_inbox(a->q->b->wire, token, reply);
+	wire_inbox(a->q->b->wire, WIRE_OTHERS, token, reply);
 	s = natsMsg_Create(
 		&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
 	if (s == NATS_OK)
@@ -83,6 +84,8 @@ static natsMsg *make_message(struct aside *a, const char *subject, uint64_t toke
 	if (s == NATS_OK && a->m->text != BROKER_TEXT_UNMARKED)
 		s = natsMsgHeader_Set(
 			m, "Ws-Type", a->m->text == BROKER_TEXT_TEXT ? "text" : "binary");
+	if (s == NATS_OK && a->m->plain)
+		s = natsMsgHeader_Set(m, "Ws-Compress", "no");
 	if (s == NATS_OK && a->bare)
 		s = natsMsgHeader_Set(m, "Ws-Dropped", bytes);
 	if (s == NATS_OK)

@@ -190,6 +190,27 @@ static void reply(struct broker *b, struct wire_event *e)
 	answer(b, r, kind, e);
 }
 
+/* Which one of them is not known: all are asked again, with the same Nats-Msg-Id where there is
+ * one. There is no leader, perhaps. */
+static void nobody_answers(struct broker *b, enum wire_replies replies)
+{
+	static const enum request_kind kinds[WIRE_REPLIES] = {[WIRE_GETS] = REQUEST_GET,
+		[WIRE_PUBLISHES] = REQUEST_PUBLISH,
+		[WIRE_DELETES] = REQUEST_DELETE};
+	enum request_kind kind = kinds[replies];
+	struct request *r, *last = TAILQ_LAST(&b->requests.waiting[kind], request_list);
+	bool more = last;
+
+	if (replies == WIRE_DELETES)
+		removal_pause(b);
+	/* Those that are made meanwhile have an answer of their own to come. */
+	while (more && (r = TAILQ_FIRST(&b->requests.waiting[kind]))) {
+		more = r != last;
+		request_end(b, r);
+		answer(b, r, kind, NULL);
+	}
+}
+
 static void on_event(void *arg, struct wire_event *e)
 {
 	struct broker *b = arg;
@@ -218,6 +239,9 @@ static void on_event(void *arg, struct wire_event *e)
 		break;
 	case WIRE_DENIED:
 		denied(b, e->text);
+		break;
+	case WIRE_NOBODY:
+		nobody_answers(b, (enum wire_replies)e->key);
 		break;
 	case WIRE_OVERFLOW:
 		log_some_warnings(1, "live copies were lost: every queue is read again");

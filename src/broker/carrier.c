@@ -10,6 +10,7 @@
 
 #define RETRY_MIN_MS 100
 #define RETRY_SPREAD_MS 200
+#define MEASURE_SECONDS 5
 
 /* Late callbacks of nats.c find the carrier here, or find it gone. */
 static struct {
@@ -36,7 +37,7 @@ uint64_t carrier_new_attempt(struct carrier *k)
 
 	pthread_mutex_lock(&desk.mu);
 	attempt = k->attempt = ++desk.attempts;
-	k->lost = false;
+	k->lost = k->given_back = false;
 	pthread_mutex_unlock(&desk.mu);
 	return attempt;
 }
@@ -76,6 +77,20 @@ static bool take_settings(struct carrier *k)
 	return same;
 }
 
+/* Until there is something to do; in a direct session also to measure now and then. */
+static bool await_work(struct carrier *k)
+{
+	struct timespec until;
+
+	if (!k->direct) {
+		pthread_cond_wait(&desk.cond, &desk.mu);
+		return true;
+	}
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += MEASURE_SECONDS;
+	return pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0;
+}
+
 static void run_session(struct carrier *k)
 {
 	struct command *list;
@@ -91,7 +106,11 @@ static void run_session(struct carrier *k)
 			continue;
 		}
 		if (!k->first) {
-			pthread_cond_wait(&desk.cond, &desk.mu);
+			if (!await_work(k)) {
+				pthread_mutex_unlock(&desk.mu);
+				errand_measure(k);
+				pthread_mutex_lock(&desk.mu);
+			}
 			continue;
 		}
 		list = k->first;
@@ -116,6 +135,15 @@ static bool must_quit(const struct carrier *k)
 	return quit;
 }
 
+/* The loop may be about to use it. */
+static void await_return(struct carrier *k)
+{
+	pthread_mutex_lock(&desk.mu);
+	while (k->direct && !k->quit && !k->given_back)
+		pthread_cond_wait(&desk.cond, &desk.mu);
+	pthread_mutex_unlock(&desk.mu);
+}
+
 static void *carrier_main(void *arg)
 {
 	struct carrier *k = arg;
@@ -128,6 +156,7 @@ static void *carrier_main(void *arg)
 			run_session(k);
 			wire_post(k->down);
 			k->down = NULL;
+			await_return(k);
 		}
 		hookup_close(k);
 		sleep_ms(k, wait);
@@ -137,6 +166,45 @@ static void *carrier_main(void *arg)
 }
 
 /* ---- the loop's side ---- */
+
+void carrier_do(struct carrier *k, struct command *cmd)
+{
+	bool urgent;
+	natsStatus s = errand_run_one(k, cmd, &urgent);
+
+	if (s == NATS_OK)
+		return;
+	log_debug("the connection to the broker failed", kv_str("why", natsStatus_GetText(s)));
+	carrier_break(k);
+}
+
+void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg)
+{
+	for (int r = WIRE_GETS; r < WIRE_REPLIES; r++) {
+		struct wire_event *e;
+		natsMsg *msg;
+		natsStatus s;
+
+		while ((s = natsSubscription_NextMsg(&msg, k->replies[r], 0)) == NATS_OK ||
+			s == NATS_NO_RESPONDERS) {
+			e = s == NATS_OK ? hookup_message(WIRE_REPLY, msg, hookup_token(msg))
+					 : wire_event_new(WIRE_NOBODY, NULL);
+			if (!e)
+				continue; /* it times out */
+			if (s != NATS_OK)
+				e->key = (uint64_t)r;
+			fn(arg, e);
+		}
+	}
+}
+
+void carrier_give_back(struct carrier *k)
+{
+	pthread_mutex_lock(&desk.mu);
+	k->given_back = true;
+	pthread_cond_broadcast(&desk.cond);
+	pthread_mutex_unlock(&desk.mu);
+}
 
 void carrier_send(struct carrier *k, struct command *first, struct command *last)
 {
@@ -181,7 +249,7 @@ static void set_carrier(struct carrier *k)
 	pthread_mutex_unlock(&desk.mu);
 }
 
-struct carrier *carrier_start(const struct config *c, const char *inbox)
+struct carrier *carrier_start(const struct config *c, const char *inbox, struct engine *engine)
 {
 	struct carrier *k = calloc(1, sizeof(*k));
 	struct timespec now;
@@ -195,6 +263,7 @@ struct carrier *carrier_start(const struct config *c, const char *inbox)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	k->seed = (unsigned)now.tv_nsec;
+	k->engine = engine;
 	snprintf(k->inbox, sizeof(k->inbox), "%s", inbox);
 	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s",
 		k->settings.stream);
@@ -219,6 +288,7 @@ void carrier_stop(struct carrier *k)
 	desk.carrier = NULL;
 	pthread_cond_broadcast(&desk.cond);
 	pthread_mutex_unlock(&desk.mu);
+	engine_close(k->engine); /* what it waits for comes by this thread */
 	pthread_join(k->thread, NULL);
 	errand_drop(k->first);
 	if (k->fresh)

@@ -1,14 +1,19 @@
 /*
- * carrier: the broker thread. Every call of nats.c that can block is made on it: connect, publish,
- * subscribe, close. It owns the connections, makes new ones again and again, and executes the
- * commands of the loop in order.
+ * carrier: the broker thread. Every call of nats.c that can block is made on it: connect, close. It
+ * owns the connections, makes new ones again and again. The commands of the loop are executed by
+ * the loop itself while the engine drives the connections, for nothing blocks then; else (TLS) by
+ * the broker thread, in order.
  */
 #ifndef WSGATE_CARRIER_H
 #define WSGATE_CARRIER_H
 
 #include <nats/nats.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <wsgate/config.h>
+
+struct engine;
+struct wire_event;
 
 enum command_kind { CMD_SUBSCRIBE, CMD_UNSUBSCRIBE, CMD_GET, CMD_DELETE, CMD_REQUEST, CMD_PUBLISH };
 
@@ -23,12 +28,22 @@ struct command {
 };
 
 struct carrier;
-/* inbox: the prefix of this process' reply subjects. NULL with errno. */
-struct carrier *carrier_start(const struct config *c, const char *inbox);
+/* inbox: the prefix of this process' reply subjects; the engine stays the caller's. NULL with
+ * errno. */
+struct carrier *carrier_start(const struct config *c, const char *inbox, struct engine *engine);
 /* Ends the thread and frees. What was not executed is dropped. */
 void carrier_stop(struct carrier *k);
 /* Takes a list of commands. */
 void carrier_send(struct carrier *k, struct command *first, struct command *last);
+/*
+ * A session that is direct is the loop's from WIRE_UP until it gives it back, which it does when it
+ * gets WIRE_DOWN. carrier_do() executes a command now, which stays the caller's but for its msg;
+ * nothing is written before engine_flush(). carrier_receive() calls fn, which takes it, with each
+ * reply that came.
+ */
+void carrier_do(struct carrier *k, struct command *cmd);
+void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
+void carrier_give_back(struct carrier *k);
 /* Ends the session, if one is there; a new one checks everything again. */
 void carrier_break(struct carrier *k);
 /*

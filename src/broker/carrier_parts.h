@@ -9,10 +9,17 @@
 #include <stdbool.h>
 #include <wsgate/log.h>
 #include "carrier.h"
+#include "engine.h"
 #include "settings.h"
 #include "wire.h"
 
 enum { MAIN, REMOVAL, NCONN };
+_Static_assert(NCONN == ENGINE_PLUGS, "each connection has its plug");
+
+static inline int reply_connection(enum wire_replies r)
+{
+	return r == WIRE_DELETES ? REMOVAL : MAIN;
+}
 
 struct sub {
 	natsSubscription *sub; /* owned */
@@ -26,12 +33,15 @@ struct carrier {
 	/* Under the desk's lock. */
 	struct command *first, *last;
 	bool quit, lost;
-	bool fresh; /* next_settings are to be taken */
+	bool given_back; /* the loop does nothing more with this session */
+	bool fresh;      /* next_settings are to be taken */
 	struct settings next_settings;
 	uint64_t attempt; /* the pair of connections whose end counts */
-	/* Broker thread's own. */
+	struct engine *engine;
+	/* Broker thread's own, and the loop's while a direct session is up. */
 	natsConnection *nc[NCONN];
-	natsSubscription *replies[NCONN], *advisories;
+	natsSubscription *replies[WIRE_REPLIES], *advisories;
+	bool direct;
 	struct sub *subs;
 	size_t nsubs;
 	struct wire_event *down; /* made with the session, so that its end can always be told */
@@ -54,7 +64,15 @@ void hookup_check_again(struct carrier *k);
 /* Where subscriptions bring their messages; closure: the key. */
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure);
 
-/* errand.c: executes and frees a list of commands. False: the session is broken. */
+/* Replies that were received, in direct sessions. */
+struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t key);
+uint64_t hookup_token(const natsMsg *msg);
+/* Measures the way to the server and back. */
+void errand_measure(struct carrier *k);
+
+/* errand.c: one command. */
+natsStatus errand_run_one(struct carrier *k, const struct command *cmd, bool *urgent);
+/* Executes and frees a list of commands. False: the session is broken. */
 bool errand_run(struct carrier *k, struct command *list);
 void errand_drop(struct command *list);
 

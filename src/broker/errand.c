@@ -1,5 +1,6 @@
 /*
- * errand: the commands of the loop, executed on the broker thread.
+ * errand: the commands of the loop, executed on the broker thread; or on the loop's own, one by
+ * one.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include <time.h>
 #include "carrier_parts.h"
 
-#define FLUSH_MS 1         /* natsConnection_FlushTimeout() waits at most so long for its pong */
+#define FLUSH_MS 1 /* natsConnection_FlushTimeout() waits at most so long for its pong */
+#define MEASURE_MS 1000
 #define FLUSH_PAUSE_MAX 64 /* batches that do without, after pongs that came too late */
 
 void command_free(struct command *cmd)
@@ -71,15 +73,16 @@ static void run_unsubscribe(struct carrier *k, const struct command *cmd)
 	k->subs[i].sub = NULL;
 }
 
-static natsStatus run_ask(
-	struct carrier *k, const struct command *cmd, int which, const char *subject)
+static natsStatus run_ask(struct carrier *k, const struct command *cmd, enum wire_replies replies,
+	const char *subject)
 {
 	char inbox[WIRE_INBOX_MAX];
 	const char *body = cmd->text + cmd->body;
 
-	snprintf(inbox, sizeof(inbox), "%s.%c.%016llx", k->inbox, which == MAIN ? 'm' : 'r',
+	snprintf(inbox, sizeof(inbox), "%s.%c.%016llx", k->inbox, WIRE_LETTERS[replies],
 		(unsigned long long)cmd->key);
-	return natsConnection_PublishRequest(k->nc[which], subject, inbox, body, (int)strlen(body));
+	return natsConnection_PublishRequest(
+		k->nc[reply_connection(replies)], subject, inbox, body, (int)strlen(body));
 }
 
 /* The library refused it; the connection is none the worse. */
@@ -105,7 +108,7 @@ static natsStatus run_publish(struct carrier *k, const struct command *cmd)
 	return s;
 }
 
-static natsStatus run(struct carrier *k, const struct command *cmd, bool *urgent)
+natsStatus errand_run_one(struct carrier *k, const struct command *cmd, bool *urgent)
 {
 	switch ((enum command_kind)cmd->kind) {
 	case CMD_SUBSCRIBE:
@@ -114,17 +117,35 @@ static natsStatus run(struct carrier *k, const struct command *cmd, bool *urgent
 		run_unsubscribe(k, cmd);
 		return NATS_OK;
 	case CMD_DELETE:
-		return run_ask(k, cmd, REMOVAL, k->delete_subject);
+		return run_ask(k, cmd, WIRE_DELETES, k->delete_subject);
 	case CMD_GET:
 		*urgent = true;
-		return run_ask(k, cmd, MAIN, k->get_subject);
+		return run_ask(k, cmd, WIRE_GETS, k->get_subject);
 	case CMD_REQUEST:
-		return run_ask(k, cmd, MAIN, cmd->text);
+		return run_ask(k, cmd, WIRE_OTHERS, cmd->text);
 	case CMD_PUBLISH:
 		*urgent = true;
 		return run_publish(k, cmd);
 	}
 	return NATS_OK;
+}
+
+static bool ping(struct carrier *k, int ms)
+{
+	struct timespec a, b;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	if (natsConnection_FlushTimeout(k->nc[MAIN], ms) != NATS_OK)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	atomic_store(&k->rtt_us,
+		(uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));
+	return true;
+}
+
+void errand_measure(struct carrier *k)
+{
+	(void)ping(k, MEASURE_MS);
 }
 
 /*
@@ -134,20 +155,12 @@ static natsStatus run(struct carrier *k, const struct command *cmd, bool *urgent
  */
 static void push_out(struct carrier *k)
 {
-	struct timespec a, b;
-	natsStatus s;
-
 	if (k->flush_pause > 0) {
 		k->flush_pause--;
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	s = natsConnection_FlushTimeout(k->nc[MAIN], FLUSH_MS);
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	if (s == NATS_OK) {
+	if (ping(k, FLUSH_MS)) {
 		k->flush_late = 0;
-		atomic_store(&k->rtt_us, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000 +
-						    (b.tv_nsec - a.tv_nsec) / 1000));
 		return;
 	}
 	k->flush_late = k->flush_late > 0 ? k->flush_late * 2 : 1;
@@ -165,7 +178,7 @@ bool errand_run(struct carrier *k, struct command *cmd)
 	for (; cmd && s == NATS_OK; cmd = next) {
 		next = cmd->next;
 		if (cmd->session == k->session)
-			s = run(k, cmd, &urgent);
+			s = errand_run_one(k, cmd, &urgent);
 		command_free(cmd);
 	}
 	errand_drop(cmd);

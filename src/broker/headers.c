@@ -1,6 +1,6 @@
 /*
  * headers: see headers.h. A publisher's own headers come first and the server appends its own: the
- * LAST value of each Nats-* header counts, the others may be forged. "Status" may be forged too,
+ * LAST value of each Nats-* header counts, the others may be forged. A status may be forged too,
  * but an answer that has a status of the server's has no Nats-Sequence.
  */
 #include <stdio.h>
@@ -35,15 +35,20 @@ static enum broker_text text_of(const char *p, size_t n)
 }
 
 /* No timegm(): it takes a lock, and reads the time zone. */
-uint64_t headers_stamp(const char *v)
+uint64_t headers_stamp(const char *text, size_t len)
 {
-	static const int days[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+	static const unsigned days[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
 	unsigned y, mo, d, h, mi, s;
 	uint64_t ns = 0, day;
+	char copy[40], *v = copy;
 	int at = 0;
 
+	if (len >= sizeof(copy))
+		return 0;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
 	if (sscanf(v, "%4u-%2u-%2uT%2u:%2u:%2u%n", &y, &mo, &d, &h, &mi, &s, &at) != 6 ||
-		y < 1970 || mo < 1 || mo > 12)
+		y < 1970 || mo < 1 || mo > 12 || d < 1)
 		return 0;
 	v += at;
 	if (*v == '.')
@@ -53,7 +58,7 @@ uint64_t headers_stamp(const char *v)
 		return 0;
 	/* Leap days before this year, and this year's. */
 	day = (uint64_t)(y - 1970) * 365 + (y - 1) / 4 - (y - 1) / 100 + (y - 1) / 400 - 477;
-	day += (uint64_t)days[mo - 1] + d - 1;
+	day += days[mo - 1] + d - 1;
 	day += mo > 2 && (y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 	return (((day * 24 + h) * 60 + mi) * 60 + s) * UINT64_C(1000000000) + ns;
 }
@@ -74,7 +79,7 @@ static uint64_t last_stamp(natsMsg *msg)
 	int n = 0;
 
 	if (natsMsgHeader_Values(msg, "Nats-Time-Stamp", &values, &n) == NATS_OK && n > 0)
-		t = headers_stamp(values[n - 1]);
+		t = headers_stamp(values[n - 1], strlen(values[n - 1]));
 	free(values);
 	return t;
 }
@@ -106,51 +111,82 @@ static bool line_value(const char *line, size_t n, const char *key, const char *
 	return true;
 }
 
+/* The status in a first line "NATS/1.0 404 Message Not Found"; 0: none. */
+static uint16_t status_of(const char *p, size_t n)
+{
+	p += sizeof("NATS/1.0") - 1;
+	n -= sizeof("NATS/1.0") - 1;
+	for (; n > 0 && *p == ' '; n--)
+		p++;
+	return (uint16_t)number(p, n < 3 ? 0 : 3);
+}
+
 /*
- * nats.c refuses to read headers with one broken line, which any publisher can send and the server
- * stores: such a message must not block its queue. The block lies between the message's subjects
- * and its payload (3.4; checked by its first line).
+ * The block of headers, as it came: nats.c would make a table with an allocation for each of them,
+ * and refuses all when one line is broken, which any publisher can send and the server stores: such
+ * a message must not block its queue. It lies between the message's subjects and its payload (3.4;
+ * checked by its first line). False: none is there.
  */
-static void read_raw(natsMsg *msg, struct wire_event *e)
+static bool read_raw(natsMsg *msg, struct wire_event *e)
 {
 	const char *p = natsMsg_GetReply(msg), *end = natsMsg_GetData(msg), *v, *nl;
+	bool first = true;
 	size_t n;
 
 	if (!p)
 		p = natsMsg_GetSubject(msg);
 	p += strlen(p) + 1;
 	if (!end || end - p < 8 || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
-		return;
-	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+		return false;
+	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1, first = false) {
 		size_t len = (size_t)(nl - p);
 
-		if (len > 0 && p[len - 1] == '\r')
+		while (len > 0 && (p[len - 1] == '\r' || p[len - 1] == ' '))
 			len--;
-		if (line_value(p, len, "Nats-Sequence", &v, &n))
+		if (first)
+			e->status = status_of(p, len);
+		else if (line_value(p, len, "Nats-Sequence", &v, &n))
 			e->m.seq = number(v, n);
 		else if (line_value(p, len, "Nats-Last-Sequence", &v, &n))
 			e->last = number(v, n);
+		else if (line_value(p, len, "Nats-Time-Stamp", &v, &n))
+			e->m.stamp_ns = headers_stamp(v, n);
 		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
 			e->m.text = text_of(v, n);
+		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
+			e->m.plain |= memcmp(v, "no", 2) == 0;
 	}
+	return true;
+}
+
+/*
+ * The library's own way, should it ever lay out its messages in another one; and for a message
+ * without payload, whose headers it looks at before it hands it out (natsSubscription_NextMsg): its
+ * table lies in the block then.
+ */
+static void read_by_library(natsMsg *msg, struct wire_event *e)
+{
+	const char *v;
+
+	if (last_number(msg, "Nats-Sequence", &e->m.seq) != NATS_OK)
+		e->m.seq = 0;
+	if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
+		e->last = 0;
+	e->m.stamp_ns = last_stamp(msg);
+	if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
+		e->m.text = text_of(v, strlen(v));
+	if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
+		e->m.plain = strcmp(v, "no") == 0;
+	if (natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
+		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }
 
 void headers_read(natsMsg *msg, struct wire_event *e)
 {
-	natsStatus s = last_number(msg, "Nats-Sequence", &e->m.seq);
-	const char *v;
-
-	if (s == NATS_OK) {
-		if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
-			e->last = 0;
-		if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
-			e->m.text = text_of(v, strlen(v));
-		e->m.stamp_ns = last_stamp(msg);
-	} else if (s != NATS_NOT_FOUND) {
-		read_raw(msg, e);
-	}
+	if (!read_raw(msg, e) || (e->m.seq == 0 && e->status == 0))
+		read_by_library(msg, e);
+	if (e->m.seq != 0)
+		e->status = 0;
 	if (e->m.seq != 0 && e->m.stamp_ns == 0)
 		e->m.stamp_ns = arrival();
-	if (e->m.seq == 0 && natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
-		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }

@@ -36,20 +36,35 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 		wire_post(e);
 }
 
-static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
 	struct wire_event *e = wire_event_new(kind, NULL);
 
 	if (!e) {
 		natsMsg_Destroy(msg);
-		return;
+		return NULL;
 	}
 	e->msg = msg;
 	e->key = key;
 	e->m.data = (const uint8_t *)natsMsg_GetData(msg);
 	e->m.len = (size_t)natsMsg_GetDataLength(msg);
 	headers_read(msg, e);
-	wire_post(e);
+	return e;
+}
+
+static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+{
+	struct wire_event *e = hookup_message(kind, msg, key);
+
+	if (e)
+		wire_post(e);
+}
+
+uint64_t hookup_token(const natsMsg *msg)
+{
+	const char *token = strrchr(natsMsg_GetSubject(msg), '.');
+
+	return token ? strtoull(token + 1, NULL, 16) : 0;
 }
 
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
@@ -61,12 +76,10 @@ void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 
 static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
-	const char *token = strrchr(natsMsg_GetSubject(msg), '.');
-
 	(void)nc;
 	(void)sub;
 	(void)closure;
-	post_message(WIRE_REPLY, msg, token ? strtoull(token + 1, NULL, 16) : 0);
+	post_message(WIRE_REPLY, msg, hookup_token(msg));
 }
 
 /* $JS.EVENT.ADVISORY.STREAM.<what>.<stream> */
@@ -125,23 +138,34 @@ static natsStatus connect_one(struct carrier *k, int which, uint64_t attempt)
 	if (s == NATS_OK)
 		s = make_options(k, o, which == MAIN ? "wsgate" : "wsgate removals",
 			(void *)(uintptr_t)attempt);
+	if (s == NATS_OK && k->direct)
+		s = engine_use(k->engine, (unsigned)which, o);
 	if (s == NATS_OK)
 		s = natsConnection_Connect(&k->nc[which], o);
+	if (s != NATS_OK && k->direct)
+		engine_release(k->engine, (unsigned)which);
 	natsOptions_Destroy(o);
 	return s;
 }
 
-static natsStatus subscribe_replies(struct carrier *k, int which)
+/*
+ * In a direct session the loop takes replies itself, instead of being told by a thread of nats.c's.
+ * That tells it of no token when nobody was there to answer (NextMsg keeps such a message), which
+ * the few other requests need.
+ */
+static natsStatus subscribe_replies(struct carrier *k, enum wire_replies r)
 {
+	natsConnection *nc = k->nc[reply_connection(r)];
 	char subject[WIRE_INBOX_MAX];
 	natsStatus s;
 
-	snprintf(subject, sizeof(subject), "%s.%c.*", k->inbox, which == MAIN ? 'm' : 'r');
-	s = natsConnection_Subscribe(&k->replies[which], k->nc[which], subject, on_reply, NULL);
+	snprintf(subject, sizeof(subject), "%s.%c.*", k->inbox, WIRE_LETTERS[r]);
+	if (k->direct && r != WIRE_OTHERS)
+		s = natsConnection_SubscribeSync(&k->replies[r], nc, subject);
+	else
+		s = natsConnection_Subscribe(&k->replies[r], nc, subject, on_reply, NULL);
 	if (s == NATS_OK)
-		s = natsSubscription_SetPendingLimits(k->replies[which], -1, -1);
-	if (s == NATS_OK)
-		s = natsConnection_FlushTimeout(k->nc[which], CONNECT_TIMEOUT_MS);
+		s = natsSubscription_SetPendingLimits(k->replies[r], -1, -1);
 	return s;
 }
 
@@ -215,6 +239,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.created = st->created;
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
+	e->up.direct = k->direct;
 	/* The loop counts the sessions by these events. */
 	k->session++;
 	wire_post(e);
@@ -264,6 +289,7 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	struct stream_state st;
 	natsStatus s;
 
+	k->direct = !settings_tls(&k->settings);
 	s = connect_one(k, MAIN, attempt);
 	if (s == NATS_OK && !check_stream(k, &st, wait))
 		return false;
@@ -271,12 +297,16 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 		s = connect_one(k, REMOVAL, attempt);
 	if (s == NATS_OK)
 		s = subscribe_advisories(k);
+	for (int r = 0; r < WIRE_REPLIES && s == NATS_OK; r++)
+		s = subscribe_replies(k, (enum wire_replies)r);
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
-		s = subscribe_replies(k, i);
+		s = natsConnection_FlushTimeout(k->nc[i], CONNECT_TIMEOUT_MS);
 	if (s != NATS_OK) {
 		say_status(k, s);
 		return false;
 	}
+	if (k->direct)
+		errand_measure(k);
 	learn_servers(k);
 	hookup_news();
 	return post_up(k, &st);
@@ -291,10 +321,14 @@ void hookup_close(struct carrier *k)
 	k->nsubs = 0;
 	natsSubscription_Destroy(k->advisories);
 	k->advisories = NULL;
+	for (int r = 0; r < WIRE_REPLIES; r++) {
+		natsSubscription_Destroy(k->replies[r]);
+		k->replies[r] = NULL;
+	}
 	for (int i = 0; i < NCONN; i++) {
-		natsSubscription_Destroy(k->replies[i]);
+		if (k->direct)
+			engine_release(k->engine, (unsigned)i);
 		natsConnection_Destroy(k->nc[i]);
-		k->replies[i] = NULL;
 		k->nc[i] = NULL;
 	}
 }

@@ -92,11 +92,14 @@ static natsStatus apply_nkey(const struct login *l, natsOptions *o)
 	return natsOptions_SetNKey(o, ok ? key : "-", sign, text);
 }
 
+bool login_wants_tls(const struct login *l)
+{
+	return part(l, LOGIN_CA) || part(l, LOGIN_CERTIFICATE) || part(l, LOGIN_SERVER_NAME);
+}
+
 static natsStatus apply_tls(const struct login *l, bool tls, natsOptions *o)
 {
-	bool wanted = tls || part(l, LOGIN_CA) || part(l, LOGIN_CERTIFICATE) ||
-		      part(l, LOGIN_SERVER_NAME);
-	natsStatus s = wanted ? natsOptions_SetSecure(o, true) : NATS_OK;
+	natsStatus s = tls || login_wants_tls(l) ? natsOptions_SetSecure(o, true) : NATS_OK;
 
 	if (s == NATS_OK && part(l, LOGIN_CA))
 		s = natsOptions_SetCATrustedCertificates(o, part(l, LOGIN_CA));

@@ -30,6 +30,7 @@ int login_copy(struct login *l, const struct config *c);
 void login_free(struct login *l);
 bool login_equal(const struct login *a, const struct login *b);
 /* The login stays where it is as long as the options may connect. tls: a URL asks for it. */
+bool login_wants_tls(const struct login *l);
 natsStatus login_apply(const struct login *l, bool tls, natsOptions *o);
 
 #endif

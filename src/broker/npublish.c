@@ -59,7 +59,7 @@ static natsMsg *make_message(const struct broker *b, const struct pub *p, uint64
 	natsMsg *m = NULL;
 	natsStatus s;
 
-	wire_inbox(b->wire, token, reply);
+	wire_inbox(b->wire, WIRE_PUBLISHES, token, reply);
 	s = natsMsg_Create(&m, p->subject, reply, (const char *)bp->data, (int)bp->len);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Ws-Type", bp->text ? "text" : "binary");
@@ -182,12 +182,40 @@ bool npublish_result(const json_t *doc, unsigned status, const char *stream, enu
 	return true;
 }
 
+/* An acknowledgement as the server writes it nearly always, {"stream":"websockets", "seq":12},
+ * without a document made of it. */
+static bool is_plain_ack(const struct broker *b, const struct wire_event *e)
+{
+	const char *p = (const char *)e->m.data, *end = p + e->m.len;
+	size_t n = strlen(b->settings.stream);
+	static const char open[] = "{\"stream\":\"", middle[] = "\", \"seq\":";
+
+	if (e->status != 0 || e->m.len < sizeof(open) - 1 + n + sizeof(middle) - 1 + 2 ||
+		memcmp(p, open, sizeof(open) - 1) != 0)
+		return false;
+	p += sizeof(open) - 1;
+	if (memcmp(p, b->settings.stream, n) != 0 || memcmp(p + n, middle, sizeof(middle) - 1) != 0)
+		return false;
+	p += n + sizeof(middle) - 1;
+	if (*p < '1' || *p > '9')
+		return false;
+	while (p < end && *p >= '0' && *p <= '9')
+		p++;
+	return end - p == 1 && *p == '}';
+}
+
 void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 {
 	enum broker_result r = BROKER_AGAIN;
-	json_t *doc = e ? broker_doc(e) : NULL;
+	json_t *doc = NULL;
 	const char *why = NULL;
 
+	if (e && is_plain_ack(b, e)) {
+		broker_message_unref(&e->m);
+		finish(b, p, BROKER_STORED);
+		return;
+	}
+	doc = e ? broker_doc(e) : NULL;
 	if (e && !npublish_result(doc, e->status, b->settings.stream, &r, &why)) {
 		/* Somebody else's answer: the stream's is still to come. */
 		json_decref(doc);

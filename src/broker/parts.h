@@ -254,6 +254,8 @@ bool removal_idle(const struct broker_queue *q);
 void removal_reply(
 	struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */
 void removal_pump(struct broker *b);
+/* Nobody is there to remove anything: a while later. */
+void removal_pause(struct broker *b);
 
 /* ---- npublish.c ---- */
 void npublish_reply(

@@ -94,14 +94,19 @@ bool settings_same_broker(const struct settings *a, const struct settings *b)
 	return strcmp(a->url, b->url) == 0 && login_equal(&a->login, &b->login);
 }
 
+bool settings_tls(const struct settings *s)
+{
+	for (int i = 0; i < s->nservers; i++)
+		if (strncmp(s->servers[i], "tls://", 6) == 0)
+			return true;
+	return login_wants_tls(&s->login);
+}
+
 natsStatus settings_apply(const struct settings *s, natsOptions *o)
 {
 	natsStatus st = natsOptions_SetServers(o, (const char **)(void *)s->servers, s->nservers);
-	bool tls = false;
 
-	for (int i = 0; i < s->nservers; i++)
-		tls = tls || strncmp(s->servers[i], "tls://", 6) == 0;
-	return st == NATS_OK ? login_apply(&s->login, tls, o) : st;
+	return st == NATS_OK ? login_apply(&s->login, settings_tls(s), o) : st;
 }
 
 bool settings_equal(const struct settings *a, const struct settings *b)

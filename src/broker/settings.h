@@ -29,6 +29,8 @@ bool settings_equal(const struct settings *a, const struct settings *b);
 /* The same servers, and the same login. */
 bool settings_same_broker(const struct settings *a, const struct settings *b);
 /* Servers and login. The settings stay where they are as long as the options may connect. */
+/* A server is, or all are, to be reached by TLS. */
+bool settings_tls(const struct settings *s);
 natsStatus settings_apply(const struct settings *s, natsOptions *o);
 /* Learns of a server of the cluster, "nats://host:port" or "host:port"; the first URL's user goes
  * with it. No memory: it is not learned. */

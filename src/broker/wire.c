@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <wsgate/log.h>
 #include "carrier.h"
+#include "engine.h"
 #include "wire.h"
 
 /* Undelivered live copies: above this, payloads are dropped; above twice this, the events too. */
@@ -22,6 +23,8 @@
 struct wire {
 	struct event *readable, *kick;
 	struct carrier *carrier;
+	struct engine *engine;
+	bool direct; /* a session is up in which commands are executed here */
 	void (*fn)(void *arg, struct wire_event *e);
 	void *arg;
 	int fd;
@@ -61,6 +64,34 @@ void wire_event_free(struct wire_event *e)
 	free(e);
 }
 
+/*
+ * Messages that are done with, the loop's own. nats.c frees a message on a thread of its own, which
+ * it wakes for each one that comes while that thread sleeps: a wakeup for many, then.
+ */
+#define SPENT_MESSAGES 64
+#define SPENT_BYTES (256u << 10)
+static struct {
+	natsMsg *msgs[SPENT_MESSAGES];
+	size_t n, bytes;
+} spent;
+
+static void spent_free(void)
+{
+	while (spent.n > 0)
+		natsMsg_Destroy(spent.msgs[--spent.n]);
+	spent.bytes = 0;
+}
+
+static void spent_add(natsMsg *msg)
+{
+	if (!msg)
+		return;
+	spent.msgs[spent.n++] = msg;
+	spent.bytes += (size_t)natsMsg_GetDataLength(msg);
+	if (spent.n == SPENT_MESSAGES || spent.bytes >= SPENT_BYTES)
+		spent_free();
+}
+
 struct broker_message *broker_message_ref(struct broker_message *m)
 {
 	wire_event_of(m)->refs++;
@@ -71,8 +102,10 @@ void broker_message_unref(struct broker_message *m)
 {
 	struct wire_event *e = wire_event_of(m);
 
-	if (--e->refs == 0)
-		wire_event_free(e);
+	if (--e->refs == 0) {
+		spent_add(e->msg);
+		free(e);
+	}
 }
 
 static void wake(const struct wire *w)
@@ -145,10 +178,36 @@ static void take_events(struct wire *w)
 
 static void send_out(struct wire *w)
 {
+	engine_flush(w->engine);
 	if (!w->out_first)
 		return;
 	carrier_send(w->carrier, w->out_first, w->out_last);
 	w->out_first = w->out_last = NULL;
+}
+
+static void on_one(struct wire *w, struct wire_event *e)
+{
+	bool down = e->kind == WIRE_DOWN;
+
+	if (e->kind == WIRE_UP) {
+		w->session++;
+		w->direct = e->up.direct;
+	}
+	w->fn(w->arg, e);
+	if (down) {
+		w->direct = false;
+		carrier_give_back(w->carrier);
+	}
+}
+
+/* The engine has read. */
+static void on_received(void *arg)
+{
+	struct wire *w = arg;
+
+	if (w->direct)
+		carrier_receive(w->carrier, w->fn, w->arg);
+	send_out(w);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -166,9 +225,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	for (int n = 0; w->batch && n < EVENTS_AT_ONCE; n++) {
 		e = w->batch;
 		w->batch = e->next;
-		if (e->kind == WIRE_UP)
-			w->session++;
-		w->fn(w->arg, e);
+		on_one(w, e);
 	}
 	send_out(w);
 	if (w->batch)
@@ -183,6 +240,17 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- commands ---- */
+
+static bool do_now(struct wire *w, struct command *cmd)
+{
+	natsMsg *msg = cmd->msg;
+
+	carrier_do(w->carrier, cmd);
+	spent_add(msg);
+	free(cmd);
+	event_active(w->kick, EV_TIMEOUT, 0); /* once for all of this turn */
+	return true;
+}
 
 static bool command(struct wire *w, enum command_kind kind, uint64_t key, const char *subject,
 	const char *body, natsMsg *msg)
@@ -202,6 +270,8 @@ static bool command(struct wire *w, enum command_kind kind, uint64_t key, const 
 	cmd->body = (uint16_t)slen;
 	memcpy(cmd->text, subject, slen);
 	memcpy(cmd->text + slen, body, blen);
+	if (w->direct)
+		return do_now(w, cmd);
 	if (w->out_last) {
 		w->out_last->next = cmd;
 	} else {
@@ -242,9 +312,11 @@ bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg)
 	return command(w, CMD_PUBLISH, token, "", "", msg);
 }
 
-void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX])
+void wire_inbox(
+	const struct wire *w, enum wire_replies replies, uint64_t token, char out[WIRE_INBOX_MAX])
 {
-	snprintf(out, WIRE_INBOX_MAX, "%s.m.%016llx", w->inbox, (unsigned long long)token);
+	snprintf(out, WIRE_INBOX_MAX, "%s.%c.%016llx", w->inbox, WIRE_LETTERS[replies],
+		(unsigned long long)token);
 }
 
 void wire_break(struct wire *w)
@@ -287,6 +359,7 @@ static void wire_free(struct wire *w)
 	}
 	if (w->fd >= 0)
 		close(w->fd);
+	engine_free(w->engine);
 	free(w);
 }
 
@@ -342,9 +415,10 @@ struct wire *wire_start(struct event_base *base, const struct config *c,
 		goto fail;
 	snprintf(w->inbox, sizeof(w->inbox), "_INBOX.%016llx%04llx", (unsigned long long)id[0],
 		(unsigned long long)id[1] & 0xffff);
-	if (!hub_take(w))
+	w->engine = engine_new(base, on_received, w);
+	if (!w->engine || !hub_take(w))
 		goto fail;
-	w->carrier = carrier_start(c, w->inbox);
+	w->carrier = carrier_start(c, w->inbox, w->engine);
 	if (w->carrier)
 		return w;
 	saved = errno;
@@ -362,4 +436,5 @@ void wire_stop(struct wire *w)
 	hub_leave();
 	carrier_stop(w->carrier);
 	wire_free(w);
+	spent_free();
 }

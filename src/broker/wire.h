@@ -27,6 +27,7 @@ enum wire_kind {
 	WIRE_OVERFLOW, /* live copies were lost without a trace */
 	WIRE_CHANGED,  /* the stream was made or deleted */
 	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
+	WIRE_NOBODY,   /* key: of which requests one at least found nobody to answer it */
 };
 
 /*
@@ -45,6 +46,7 @@ struct wire_event {
 		struct {
 			uint64_t created, last_seq;
 			size_t max_payload;
+			bool direct; /* the loop's own thread calls nats.c */
 		} up;
 	};
 	uint32_t refs;
@@ -52,6 +54,10 @@ struct wire_event {
 	uint8_t kind;
 	char text[];
 };
+
+/* What a request asks for, and where its reply goes. */
+enum wire_replies { WIRE_OTHERS, WIRE_GETS, WIRE_PUBLISHES, WIRE_DELETES, WIRE_REPLIES };
+#define WIRE_LETTERS "mgpr" /* the last token but one of a reply subject */
 
 struct wire;
 struct event_base;
@@ -87,7 +93,9 @@ bool wire_request(struct wire *w, uint64_t token, const char *subject, const cha
 /* Publishes a message (its reply subject made by wire_inbox); takes it. */
 bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
 #define WIRE_INBOX_MAX 80
-void wire_inbox(const struct wire *w, uint64_t token, char out[WIRE_INBOX_MAX]);
+/* replies: WIRE_PUBLISHES, or WIRE_OTHERS when it matters that nobody was there to answer. */
+void wire_inbox(
+	const struct wire *w, enum wire_replies replies, uint64_t token, char out[WIRE_INBOX_MAX]);
 /* Ends the session: the stream is not the one that it began with. */
 void wire_break(struct wire *w);
 /* Other settings, which are taken over: see carrier.h. */

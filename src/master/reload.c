@@ -40,7 +40,7 @@ static int no_memory(char *err, size_t errlen)
 int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
-	*changed = config_auth_equal(next, now) ? 0 : 1;
+	*changed = !config_auth_equal(next, now) + !config_services_equal(next, now);
 	*restart = 0;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
@@ -67,6 +67,8 @@ static void reload_say(const struct config *next, const struct config *now)
 
 	if (!config_auth_equal(next, now))
 		log_info("changed", kv_str("key", "auth"));
+	if (!config_services_equal(next, now))
+		log_info("changed", kv_str("key", "service"));
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 

@@ -8,6 +8,7 @@
 
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "parcel.h"
 #include "tally.h"
 #include "worker.h"
@@ -153,7 +154,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->ping_ms = c->w->now_ms; /* its Pong may have come while nobody read */
 	c->unsent_last = UINT64_MAX;
 	if (!ws_reader_restore(&c->reader, &h->reader, p->message, p->control) ||
-		!conn_send_later(c, p->out, h->out_len))
+		!pack_adopt(c, h, p) || !conn_send_later(c, p->out, h->out_len))
 		return false;
 	if (h->stash_len) {
 		c->stash = copy_of(p->stash, h->stash_len);

@@ -9,10 +9,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
-#define LINGER_MS 2000           /* for the peer's end after both Closes */
+#define LINGER_MS 2000           /* for the peer's end, from its last byte on */
+#define LINGER_MAX_MS 30000      /* however much it goes on sending */
 #define CONTROL_QUEUED_MAX 8192u /* unsent Pongs and echoes of a client that does not read */
 
 static void conn_readable(evutil_socket_t fd, short what, void *arg);
@@ -112,6 +114,7 @@ void conn_free(struct conn *c)
 		event_free(c->write_ev);
 	if (c->ssl)
 		tls_free(c);
+	pack_free_conn(c);
 	close(c->fd);
 	handshake_free(c->hs);
 	ws_reader_clear(&c->reader);
@@ -415,9 +418,26 @@ void conn_fed(struct conn *c)
 
 static void conn_ended_by_peer(struct conn *c)
 {
+	bool ending = c->state == CONN_LINGER || c->state == CONN_REFUSED;
+
+	/* A client may end its side behind its Close: ours tells it that all is stored. */
+	if (c->state == CONN_STORING || (ending && !c->write_shut)) {
+		conn_read_off(c);
+		return;
+	}
 	/* Half-closed without a Close frame: RFC 6455 7.1.5, an abnormal end (1006 on their side).
 	 */
 	conn_gone(c, "peer ended");
+}
+
+/* What comes behind the end is nobody's, but it is read: a socket that is closed with unread bytes
+ * answers with a reset, which may cost the peer our Close (RFC 6455 7.1.1). */
+static void conn_discarded(struct conn *c)
+{
+	uint64_t soon = c->w->now_ms + LINGER_MS, last = c->state_ms + LINGER_MAX_MS;
+
+	if (c->state != CONN_STORING)
+		conn_deadline(c, soon < last ? soon : last);
 }
 
 static void conn_readable(evutil_socket_t fd, short what, void *arg)
@@ -447,19 +467,20 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		if (!conn_write_again(c))
 			return;
 	}
-	if (n == 0 && c->state == CONN_STORING) {
-		conn_read_off(c); /* a client may end its side behind its Close: ours tells it that
-				     all is stored */
+	if (n == 0) {
+		conn_ended_by_peer(c);
 		return;
 	}
-	if (n <= 0) {
-		conn_ended_by_peer(c);
+	if (n < 0) {
+		conn_gone(c, "read failed");
 		return;
 	}
 	c->heard_ms = w->now_ms;
 	conn_fed(c);
-	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
+	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING) {
+		conn_discarded(c);
 		return;
+	}
 	if (conn_feed(c, w->read_buf, (size_t)n))
 		meter_bytes(c, (size_t)n);
 }

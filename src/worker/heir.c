@@ -10,6 +10,7 @@
 #include <wsgate/log.h>
 
 #include "heir.h"
+#include "pack.h"
 
 /* ---- packing ---- */
 
@@ -52,6 +53,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->pending = c->pending != NULL; /* a message of 0 bytes is one, too */
 	h->pending_len = c->pending ? c->pending_len : 0;
 	h->pending_text = c->pending_text;
+	pack_describe(c, h);
 }
 
 static void body_add(uint8_t **at, const void *data, size_t len)
@@ -84,6 +86,7 @@ static uint8_t *parcel_pack(struct conn *c, struct parcel_head *h)
 	body_add(&at, p.stash, h->stash_len);
 	body_add(&at, p.out, h->out_len);
 	body_add(&at, p.pending, h->pending_len);
+	(void)pack_windows(c, h, at);
 	return body;
 }
 

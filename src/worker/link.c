@@ -7,6 +7,7 @@
 
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -323,6 +324,7 @@ static void link_write_batch(struct worker *w)
 	if (w->nsegs)
 		link_time_batch(w);
 	w->nsegs = 0;
+	pack_written(w);
 }
 
 static uint8_t link_opcode(struct worker *w, const struct down_view *v)
@@ -345,6 +347,8 @@ static void link_message_to(
 	struct worker *w, struct conn *c, const struct down_view *v, uint8_t opcode)
 {
 	const struct route *r = &w->routes.routes[c->route];
+	struct pack_payload p = {v->data, v->m->len};
+	bool compressed;
 	struct seg *g;
 
 	if (stat_get(r->epoch) != v->m->epoch) {
@@ -364,11 +368,12 @@ static void link_message_to(
 		c->missed = c->state == CONN_LEAVING;
 		return; /* it stays in the stream */
 	}
+	compressed = !v->m->plain && pack_message(c, &p);
 	g = &w->segs[w->nsegs];
-	*g = (struct seg){.conn = c, .data = v->data, .len = v->m->len, .next = NO_SEG};
+	*g = (struct seg){.conn = c, .data = p.data, .len = p.len, .next = NO_SEG};
 	/* What lay there before says how long its user was away. */
 	g->stamp_ns = v->m->stamp_ns / NS >= r->opened_s ? v->m->stamp_ns : 0;
-	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, false, v->m->len);
+	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, compressed, p.len);
 	if (c->last_seg == NO_SEG || c->first_seg == NO_SEG)
 		c->first_seg = w->nsegs;
 	else
@@ -385,9 +390,15 @@ static void link_message(struct worker *w, const struct down_view *v)
 
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);
+	if (pack_record(w)) {
+		link_write_batch(w);
+		pack_rest(w);
+	}
 	for (uint32_t i = 0; i < v->m->nrefs; i++) {
 		struct conn *c = place_find(w, &v->refs[i]);
 
+		if (pack_full(w))
+			link_write_batch(w);
 		if (c)
 			link_message_to(w, c, v, opcode);
 		else
@@ -482,6 +493,7 @@ void link_wakeup(struct worker *w)
 	bell_awake(&w->slot->bell);
 	more = link_batch(w);
 	link_write_batch(w);
+	pack_rest(w);
 	ring_release(&w->down, w->down.pos);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))

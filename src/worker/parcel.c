@@ -16,7 +16,19 @@
 uint64_t parcel_body_len(const struct parcel_head *h)
 {
 	return h->service_len + h->user_len + h->reader.len + h->reader.control_len + h->stash_len +
-	       h->out_len + h->pending_len;
+	       h->out_len + h->pending_len + h->out_window + h->in_window;
+}
+
+static bool deflate_adds_up(const struct parcel_head *h)
+{
+	if (!h->server_bits)
+		return !h->client_bits && !h->deflate && !h->out_window && !h->in_window &&
+		       !h->reader.deflated;
+	return h->server_bits >= 8 && h->server_bits <= 15 && h->client_bits >= 8 &&
+	       h->client_bits <= 15 && h->out_window <= DEFLATE_WINDOW_MAX &&
+	       h->in_window <= DEFLATE_WINDOW_MAX &&
+	       (!h->out_window || h->deflate & PARCEL_OUT_CONTEXT) &&
+	       (!h->in_window || h->deflate & PARCEL_IN_CONTEXT);
 }
 
 bool parcel_check(const struct parcel_head *h)
@@ -26,7 +38,7 @@ bool parcel_check(const struct parcel_head *h)
 	if (h->kind < PARCEL_FRESH || h->kind > PARCEL_ECHO)
 		return false;
 	if (named != (h->service_len && h->user_len) || h->service_len > TOKEN_MAX ||
-		h->user_len > TOKEN_MAX || h->confirmed > h->given)
+		h->user_len > TOKEN_MAX || h->confirmed > h->given || !deflate_adds_up(h))
 		return false;
 	return h->reader.len < PARTS_MAX && h->stash_len < PARTS_MAX && h->out_len < PARTS_MAX &&
 	       h->pending_len < PARTS_MAX && h->reader.control_len <= WS_CONTROL_MAX &&
@@ -42,6 +54,8 @@ void parcel_open(const struct parcel_head *h, const uint8_t *body, struct parcel
 	out->stash = out->control + h->reader.control_len;
 	out->out = out->stash + h->stash_len;
 	out->pending = out->out + h->out_len;
+	out->out_window = out->pending + h->pending_len;
+	out->in_window = out->out_window + h->out_window;
 }
 
 int parcel_send(

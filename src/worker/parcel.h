@@ -19,7 +19,7 @@
 #include <wsgate/route.h>
 #include <wsgate/subject.h>
 
-#define PARCEL_VERSION 1 /* of all that stands below */
+#define PARCEL_VERSION 2 /* of all that stands below */
 #define PARCEL_PIECE 32768
 #define PARCEL_UNANSWERED 64 /* at most, on one socket; ids are below it */
 
@@ -38,25 +38,31 @@ enum parcel_kind {
 	PARCEL_OPEN,
 	PARCEL_ECHO,
 };
+#define PARCEL_OUT_CONTEXT 1 /* windows that live on behind a message */
+#define PARCEL_IN_CONTEXT 2
+#define PARCEL_OUT_BROKEN 4 /* nothing is compressed any more */
 struct parcel_head {
 	uint8_t kind;
 	uint8_t ping_out;
 	uint8_t pending, pending_text; /* a message that waits for room in a ring */
 	uint8_t service_len, user_len;
-	uint8_t reserved[2];
+	uint8_t server_bits, client_bits; /* permessage-deflate; 0: not agreed on */
 	uint64_t conn;
 	struct route_figures figures;
 	uint32_t ping_count;
 	uint32_t data_s; /* CLOCK_MONOTONIC; 0: not known */
 	struct route_peer peer;
-	uint8_t reserved2[6];
+	uint16_t out_window, in_window; /* lengths */
+	uint8_t deflate;                /* PARCEL_… */
+	uint8_t reserved;
 	uint64_t given, confirmed;
 	uint32_t epoch;
 	uint32_t control_queued;
 	uint8_t ping_id[8];
 	uint64_t ping_mark, ping_ms, heard_ms, expires_ms; /* CLOCK_MONOTONIC */
 	struct ws_reader_state reader;
-	/* The body: service, user, the reader's message and control frame, then these. */
+	/* The body: service, user, the reader's message and control frame, then these, and the
+	 * windows. */
 	uint64_t stash_len, out_len, pending_len;
 	uint64_t body_len; /* all of it */
 };
@@ -71,7 +77,7 @@ struct parcel_kick {
 /* Where the parts of a body lie. */
 struct parcel_parts {
 	struct identity who;
-	const uint8_t *message, *control, *stash, *out, *pending;
+	const uint8_t *message, *control, *stash, *out, *pending, *out_window, *in_window;
 };
 /* Checks a head, and that the body is as long as it says. */
 bool parcel_check(const struct parcel_head *h);

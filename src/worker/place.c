@@ -31,23 +31,25 @@ static void place_free_dead(struct worker *w)
 	}
 }
 
-static bool place_write(struct conn *c, const struct identity *who, struct route_birth *birth)
+static bool place_is_free(struct worker *w)
+{
+	place_free_dead(w);
+	return w->nfree > 0;
+}
+
+/* There is one that is free. */
+static void place_write(struct conn *c, const struct identity *who, struct route_birth *birth)
 {
 	struct worker *w = c->w;
 	uint32_t index;
 
-	place_free_dead(w);
-	if (!w->nfree)
-		return false;
 	index = w->free_routes[--w->nfree];
 	c->route = index;
 	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;
 	w->by_route[index] = c;
-	birth->service = tally_hold(w, who);
 	birth->peer = c->peer;
 	route_write(&w->routes, index, c->generation, who, birth);
 	link_changed(w, index);
-	return true;
 }
 
 bool place_open(struct conn *c, const struct identity *who)
@@ -55,6 +57,8 @@ bool place_open(struct conn *c, const struct identity *who)
 	struct route_birth birth = {.moved = false};
 	struct timespec now;
 
+	if (!place_is_free(c->w))
+		return false;
 	if (worker_random(c->w, (uint8_t *)&c->id) < 0) {
 		log_error("no random bytes for the name of a connection", kv_errno(errno));
 		return false;
@@ -64,20 +68,31 @@ bool place_open(struct conn *c, const struct identity *who)
 	clock_gettime(CLOCK_REALTIME, &now);
 	birth.id = c->id;
 	birth.figures.opened_s = (uint32_t)now.tv_sec;
-	return place_write(c, who, &birth);
+	birth.service = tally_hold(c->w, who);
+	place_write(c, who, &birth);
+	return true;
 }
 
-bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
+static struct route_birth place_of_parcel(const struct parcel_head *h)
 {
-	struct route_birth birth = {.id = h->conn,
+	return (struct route_birth){.id = h->conn,
 		.figures = h->figures,
 		.moved = true,
 		.epoch = h->epoch,
 		.given = h->given,
 		.confirmed = h->confirmed};
+}
 
+bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h)
+{
+	struct route_birth birth = place_of_parcel(h);
+
+	if (!place_is_free(c->w))
+		return false;
 	c->id = h->conn;
-	return place_write(c, who, &birth);
+	birth.service = tally_hold(c->w, who);
+	place_write(c, who, &birth);
+	return true;
 }
 
 void place_describe(const struct conn *c, struct parcel_head *h, struct identity *who)
@@ -98,13 +113,15 @@ bool place_reopen(struct conn *c)
 	struct worker *w = c->w;
 	struct parcel_head h;
 	struct identity who;
+	struct route_birth birth;
 	uint32_t old = c->route;
 
-	if (!w->nfree || c->up_bytes)
+	if (!place_is_free(w) || c->up_bytes)
 		return false;
 	place_describe(c, &h, &who);
-	tally_drop(c);
-	(void)place_adopt(c, &who, &h); /* there is a place */
+	birth = place_of_parcel(&h);
+	birth.service = w->routes.routes[old].service; /* its figures count there */
+	place_write(c, &who, &birth);
 	w->by_route[old] = NULL;
 	route_set_state(&w->routes, old, ROUTE_ENDED);
 	link_changed(w, old);

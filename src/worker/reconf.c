@@ -6,7 +6,7 @@
 #include <wsgate/log.h>
 #include <wsgate/vault.h>
 
-#include "worker.h"
+#include "pack.h"
 
 /* Said in the answer to the next PROTO_CONFIG. */
 static void reconf_failed(struct worker *w, const char *what, int error)
@@ -67,6 +67,7 @@ static void reconf_swap(
 	bool rates = reconf_rates_differ(c, old);
 
 	w->c = c;
+	pack_renew(w);
 	auth_free(w->auth);
 	w->auth = auth;
 	peer_configure(w);

@@ -5,6 +5,7 @@
 
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -24,11 +25,11 @@ static bool session_end(struct conn *c, const char *why)
 	return false;
 }
 
-/* Control frames and echoes: what the client makes us send is bounded by not reading from it. */
-bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+static bool session_frame(
+	struct conn *c, uint8_t opcode, bool compressed, const uint8_t *data, size_t len)
 {
 	uint8_t head[WS_HEADER_MAX];
-	struct iovec iov[2] = {{head, ws_frame_header(head, opcode, true, false, len)},
+	struct iovec iov[2] = {{head, ws_frame_header(head, opcode, true, compressed, len)},
 		{(void *)(uintptr_t)data, len}};
 
 	if (!conn_sendv(c, iov, 2))
@@ -36,6 +37,12 @@ bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t l
 	if (c->out.len > c->out.off)
 		c->control_queued += (uint32_t)(iov[0].iov_len + len);
 	return true;
+}
+
+/* Control frames and echoes: what the client makes us send is bounded by not reading from it. */
+bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
+{
+	return session_frame(c, opcode, false, data, len);
 }
 
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
@@ -232,8 +239,14 @@ static bool session_peer_close(struct conn *c, uint16_t code)
 
 static bool session_echo(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len)
 {
+	struct pack_payload p = {data, len};
+	bool compressed;
+
 	stat_add(c->w->slot->stats.echo, 1);
-	return c->close_sent || session_reply(c, opcode, data, len);
+	if (c->close_sent)
+		return true;
+	compressed = pack_answer(c, &p);
+	return session_frame(c, opcode, compressed, p.data, p.len);
 }
 
 static bool session_message(struct conn *c, const struct ws_read *m)
@@ -276,23 +289,48 @@ bool session_take_pending(struct conn *c)
 	return conn_resume(c);
 }
 
+/* limits.bytes_per_second is about what a client makes us carry. */
+static void session_inflated(struct conn *c, const struct ws_read *m)
+{
+	struct worker_stats *s = &c->w->slot->stats;
+
+	stat_add(s->decompressed, 1);
+	stat_add(s->decompressed_from, m->deflated);
+	stat_add(s->decompressed_to, m->len);
+	if (m->len > m->deflated)
+		meter_bytes(c, m->len - m->deflated);
+}
+
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 {
 	size_t max = c->admin  ? WS_CONTROL_MAX
 		     : c->echo ? c->w->c->max_message
 			       : link_max_message(c->w);
+	struct worker *w = c->w;
+	struct ws_inflate space;
+	const struct ws_inflate *inflate;
 	struct ws_read m;
+	bool failed, alive;
 
-	c->reader.max_frames = c->w->c->limits.fragments;
-	*used = ws_reader_feed(&c->reader, buf, len, max, &m);
+	c->reader.max_frames = w->c->limits.fragments;
+	inflate = pack_reader(c, &space, &failed);
+	if (failed)
+		return session_end(c, "no memory for what reads compressed messages");
+	*used = ws_reader_feed_inflate(&c->reader, inflate, buf, len, max, &m);
 	switch (m.kind) {
 	case WS_READ_NONE:
 		return true;
 	case WS_READ_MESSAGE:
-		if (c->echo || link_fits(c, m.len))
-			return session_message(c, &m);
-		*used = len;
-		return session_too_big(c);
+		if (!c->echo && !link_fits(c, m.len)) {
+			*used = len;
+			return session_too_big(c);
+		}
+		if (m.deflated)
+			session_inflated(c, &m);
+		alive = session_message(c, &m);
+		if (m.deflated)
+			pack_read(w);
+		return alive;
 	case WS_READ_PING:
 		meter_message(c);
 		return c->close_sent || session_reply(c, WS_PONG, m.data, m.len);

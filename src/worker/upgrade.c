@@ -1,8 +1,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <wsgate/credential.h>
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -107,6 +109,18 @@ bool upgrade_timeout(struct conn *c)
 	return upgrade_answer(c, &late, 0);
 }
 
+/* RFC 6455 4.2.2: one that was offered, or none. */
+static void upgrade_protocol(struct conn *c, const struct handshake_identity *who)
+{
+	const struct config_service *s = config_service_of(c->w->c, who->service, who->service_len);
+	const char *chosen;
+
+	if (!s || !s->protocols.n)
+		return; /* a token among them may have chosen */
+	chosen = credential_subprotocol(c->hs, (const char *const *)s->protocols.v, s->protocols.n);
+	handshake_choose(c->hs, chosen ? chosen : "");
+}
+
 bool upgrade_route(
 	struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
@@ -127,6 +141,7 @@ bool upgrade_route(
 		stat_add(w->slot->stats.limited_total, 1);
 		return upgrade_unavailable(c, "too many connections", named);
 	}
+	upgrade_protocol(c, who);
 	conn_set_state(c, CONN_OPENING);
 	return true;
 }
@@ -202,6 +217,7 @@ static bool upgrade_request(struct conn *c)
 	bad = handshake_check(c->hs);
 	if (bad.status || a.status)
 		return upgrade_refuse(c, bad.status ? &bad : &a, 0, path);
+	pack_agree(c);
 	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
 		c->ssl ? 1 : -1); /* what a proxy before us speaks is not known */
 	if (!a.status && echo) {

@@ -11,6 +11,7 @@
 
 #include <wsgate/log.h>
 
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -517,6 +518,7 @@ static void worker_free(struct worker *w)
 	chan_free(w->bell);
 	wheel_stop(&w->wheel);
 	wheel_stop(&w->holds);
+	pack_stop(w);
 	link_stop(w);
 	if (w->base)
 		event_base_free(w->base);

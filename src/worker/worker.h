@@ -7,7 +7,8 @@
  *   auth.c     who a client is: tokens, and questions to a service
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
  *   link.c     the rings
- *   place.c    the routes: these two alone touch shared memory, but for counting
+ *   pack.c     what goes out compressed, and comes so
+ *   place.c    the routes: link.c and this one alone touch shared memory, but for counting
  *   tally.c    counts what connections do
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
@@ -124,6 +125,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1,
 		flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1,
 		counted : 1;
+	bool packs : 1,         /* permessage-deflate was agreed on, */
+		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
+				   way round */
+		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
+	uint8_t pack_bits : 3;      /* with a window for what we send of 8 + so many bits */
 	bool fed : 1,               /* something was read */
 		frozen : 1,         /* not read: it is to move */
 		came_back : 1,      /* it was offered, and nobody took it */
@@ -138,13 +144,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint32_t born_s, data_s;    /* CLOCK_MONOTONIC: opened; the last message either way */
 	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter;        /* owned; NULL: never limited */
-	bool read_waits : 1, /* TLS: what is to be read waits for a write, and the other way round
-			      */
-		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	bool local : 1;                         /* admin: came by a Unix socket */
-	struct ssl_st *ssl;                     /* owned; NULL: without TLS */
-	struct tlsctx *tlsctx;                  /* held; NULL: the same */
-	uint8_t *pending; /* owned: a message that waits for room in the up ring; NULL: none */
+	bool local : 1;             /* admin: came by a Unix socket */
+	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
+	struct ssl_st *ssl;    /* owned; NULL: without TLS */
+	struct tlsctx *tlsctx; /* held; NULL: the same */
+	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
 	struct route_peer peer;
 	uint32_t asked; /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
@@ -161,6 +165,18 @@ struct seg {
 	uint16_t next;
 	uint8_t head_len;
 	uint8_t head[WS_HEADER_MAX];
+};
+
+/* See pack.c. Nothing is made before it is needed. */
+#define PACK_SIZES 8
+struct pack {
+	struct deflate_out *out[PACK_SIZES]; /* owned: by their window's bits, from 8 on */
+	struct deflate_in *in;               /* owned */
+	struct deflate_room in_room, out_room;
+	struct packed *shared, *alone; /* owned: of this batch; alone: of one connection each */
+	size_t shared_bytes, alone_bytes;
+	const struct packed *found[PACK_SIZES]; /* of this record; NULL: it goes as it is */
+	uint32_t tried;                         /* bits: of which window found says something */
 };
 
 struct listener { /* owned by the worker's list */
@@ -229,6 +245,7 @@ struct worker {
 	struct event *again; /* owned: more records than one batch takes */
 	struct seg *segs;    /* owned, SEGS_MAX */
 	uint16_t nsegs;
+	struct pack pack;
 	uint8_t nonce[4096]; /* random bytes for Pings */
 	size_t nonce_left;
 	bool draining, restarts; /* restarts: clients are to come back at once */

@@ -87,6 +87,7 @@ static size_t printed(int n, size_t outlen)
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen)
 {
 	const char *key = handshake_header(h, "Sec-WebSocket-Key");
+	const char *extension = handshake_extended(h);
 	unsigned char digest[SHA_DIGEST_LENGTH], accept[29];
 	char input[KEY_BYTES + sizeof(guid)];
 
@@ -102,9 +103,11 @@ size_t handshake_accept(const struct handshake *h, const char *protocol, char *o
 			       "Upgrade: websocket\r\n"
 			       "Connection: Upgrade\r\n"
 			       "Sec-WebSocket-Accept: %s\r\n"
-			       "%s%s%s\r\n",
+			       "%s%s%s%s%s%s\r\n",
 			       accept, protocol ? "Sec-WebSocket-Protocol: " : "",
-			       protocol ? protocol : "", protocol ? "\r\n" : ""),
+			       protocol ? protocol : "", protocol ? "\r\n" : "",
+			       *extension ? "Sec-WebSocket-Extensions: " : "", extension,
+			       *extension ? "\r\n" : ""),
 		outlen);
 }
 

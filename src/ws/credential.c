@@ -185,6 +185,22 @@ bool credential_protocol(const struct handshake *h, const char *prefix, char out
 	return false;
 }
 
+const char *credential_subprotocol(const struct handshake *h, const char *const *known, size_t n)
+{
+	const char *v = NULL, *item;
+	size_t len;
+
+	while ((v = handshake_next(h, "Sec-WebSocket-Protocol", v)) != NULL) {
+		const char *s = v;
+
+		while (next_protocol(&s, &item, &len))
+			for (size_t i = 0; i < n; i++)
+				if (strlen(known[i]) == len && memcmp(known[i], item, len) == 0)
+					return known[i];
+	}
+	return NULL;
+}
+
 enum credential_found credential_find(const struct handshake *h, const struct credential_rules *r,
 	char *out, size_t outlen, bool *by_protocol)
 {

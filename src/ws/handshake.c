@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <wsgate/deflate.h>
 #include "handshake_parts.h"
 
 /*
@@ -40,6 +41,7 @@ struct handshake {
 	size_t value; /* where the last header's value begins */
 	size_t path, query, authority, headers, headers_end;
 	char protocol[65]; /* of the answer; "" : none */
+	char extension[DEFLATE_ANSWER_MAX];
 	char small[];
 };
 
@@ -463,6 +465,19 @@ void handshake_choose(struct handshake *h, const char *protocol)
 const char *handshake_chosen(const struct handshake *h)
 {
 	return h->protocol[0] ? h->protocol : NULL;
+}
+
+void handshake_extend(struct handshake *h, const char *extension)
+{
+	size_t n = strlen(extension);
+
+	if (n < sizeof(h->extension))
+		memcpy(h->extension, extension, n + 1);
+}
+
+const char *handshake_extended(const struct handshake *h)
+{
+	return h->extension;
 }
 
 struct http_answer handshake_answer(const struct handshake *h)

@@ -9,6 +9,9 @@
 /* The header of that name that follows `after` (a value got here); NULL: the first one. */
 const char *handshake_next(const struct handshake *h, const char *name, const char *after);
 
+/* "" : none */
+const char *handshake_extended(const struct handshake *h);
+
 /* RFC 9110 5.6.2 */
 bool handshake_token_char(unsigned char c);
 

@@ -98,25 +98,60 @@ static void control_piece(struct ws_reader *r, const struct ws_frame_event *ev, 
 		control_done(r->control, r->control_len, ev->opcode, out);
 }
 
-/* A data frame's header: the only place where its length is measured. */
+/* A data frame's header: the only place where the length of what comes is measured. */
 static void data_begin(struct ws_reader *r, const struct ws_frame_event *ev, size_t max_message,
 	struct ws_read *out)
 {
 	if (ev->opcode != WS_CONT) {
 		r->text = ev->opcode == WS_TEXT;
+		r->deflated = ev->rsv1;
 		r->frames = 0;
 	}
+	if (r->deflated)
+		max_message = deflate_in_limit(max_message);
 	if (r->max_frames && ++r->frames > r->max_frames)
 		fail(out, WS_CODE_POLICY, "message in too many frames");
 	else if (r->len > max_message || ev->length > max_message - r->len)
 		fail(out, WS_CODE_TOO_BIG, "message too big");
 }
 
+/* A compressed message is whole. */
+static void data_inflate(struct ws_reader *r, const struct ws_inflate *inflate, size_t max_message,
+	struct ws_read *out)
+{
+	size_t len;
+
+	if (!inflate) { /* begun elsewhere, where it was agreed on */
+		fail(out, WS_CODE_PROTOCOL, "reserved bit set");
+		return;
+	}
+	out->deflated = out->len;
+	switch (deflate_in_message(
+		inflate->in, out->data, out->len, max_message, inflate->room, &len)) {
+	case DEFLATE_GOOD:
+		break;
+	case DEFLATE_BAD:
+		fail(out, WS_CODE_INVALID, "bad compressed data");
+		return;
+	case DEFLATE_TOO_BIG:
+		fail(out, WS_CODE_TOO_BIG, "message too big when decompressed");
+		return;
+	case DEFLATE_NO_MEMORY:
+		fail(out, WS_CODE_INTERNAL, "out of memory");
+		return;
+	}
+	out->data = inflate->room->buf;
+	out->len = len;
+	if (r->text && !utf8_valid(out->data, len))
+		fail(out, WS_CODE_INVALID, "text is not UTF-8");
+}
+
 static void data_piece(struct ws_reader *r, const struct ws_frame_event *ev, struct ws_read *out)
 {
 	bool last = ev->end && ev->fin;
 
-	if (r->text && (!utf8_feed(&r->utf8, ev->data, ev->len) || (last && r->utf8 != 0))) {
+	if (r->text && !r->deflated &&
+		(!utf8_feed(&r->utf8, ev->data, ev->len) || (last && r->utf8 != 0))) {
 		fail(out, WS_CODE_INVALID, "text is not UTF-8");
 		return;
 	}
@@ -145,6 +180,12 @@ static void data_piece(struct ws_reader *r, const struct ws_frame_event *ev, str
 size_t ws_reader_feed(
 	struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out)
 {
+	return ws_reader_feed_inflate(r, NULL, buf, len, max_message, out);
+}
+
+size_t ws_reader_feed_inflate(struct ws_reader *r, const struct ws_inflate *inflate, uint8_t *buf,
+	size_t len, size_t max_message, struct ws_read *out)
+{
 	size_t used = 0;
 
 	*out = (struct ws_read){.kind = WS_READ_NONE};
@@ -154,7 +195,7 @@ size_t ws_reader_feed(
 	while (out->kind == WS_READ_NONE) {
 		struct ws_frame_event ev;
 
-		used += ws_frame_parse(&r->frame, buf + used, len - used, false, &ev);
+		used += ws_frame_parse(&r->frame, buf + used, len - used, inflate != NULL, &ev);
 		switch (ev.kind) {
 		case WS_FRAME_NONE:
 			return used;
@@ -167,6 +208,8 @@ size_t ws_reader_feed(
 				control_piece(r, &ev, out);
 			else
 				data_piece(r, &ev, out);
+			if (out->kind == WS_READ_MESSAGE && r->deflated)
+				data_inflate(r, inflate, max_message, out);
 			break;
 		case WS_FRAME_ERROR:
 			fail(out, ev.code, ev.reason);
@@ -203,7 +246,8 @@ void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, cons
 		.fin = f->fin,
 		.rsv1 = f->rsv1,
 		.in_payload = f->in_payload,
-		.text = r->text};
+		.text = r->text,
+		.deflated = r->deflated};
 	memcpy(out->head, f->head, sizeof(out->head));
 	memcpy(out->mask, f->mask, sizeof(out->mask));
 	*buf = r->buf;
@@ -251,5 +295,6 @@ bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, co
 	memcpy(f->mask, in->mask, sizeof(f->mask));
 	r->utf8 = (utf8_state)in->utf8;
 	r->text = in->text;
+	r->deflated = in->deflated;
 	return true;
 }

@@ -1,5 +1,8 @@
 // Fewer workers, a new program, a stop: connections with TLS cannot move. None ends because workers become fewer.
+import fs from 'node:fs';
+import path from 'node:path';
 import { test, assert, until, SLOW } from './lib/scenario.mjs';
+import { BUILD, WSGATED } from './lib/gateway.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { tlsPair, rawTls } from './lib/pki.mjs';
@@ -116,6 +119,23 @@ await test('a new program: connections with TLS are closed with 1012 and come ba
 	}
 	await until('all stored', async () => (await bus.count('ws.send.>')) === 8);
 	void send;
+});
+
+await test('a new program with another layout of shared memory: 1012 for those with TLS, the others go over', async (t) => {
+	const program = path.join(t.dir, 'wsgated');
+	fs.copyFileSync(WSGATED, program);
+	const { gw, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '3s' }, opts: { program } });
+	const plain = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/p${i}`)));
+	const tls = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca })));
+	fs.copyFileSync(path.join(BUILD, 'test/wsgated-other-layout'), `${program}.new`);
+	fs.renameSync(`${program}.new`, program);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	for (const c of tls) assert.equal((await c.ended()).code, 1012);
+	for (const c of plain) {
+		await c.ping();
+		assert.equal(c.closed, null);
+	}
 });
 
 await test('a stop: 1001 for all, and what TLS clients sent is stored', async (t) => {

@@ -120,6 +120,13 @@ static char *differences(const struct config *c)
 			print_different(&c->auth[i], &none, &option_auth_table[k], "\t", f);
 		conauth_clear(&none);
 	}
+	for (i = 0; i < c->nservices; i++) {
+		struct config_service none = {.service = NULL};
+
+		fprintf(f, "service %s\n", c->services[i].service);
+		for (size_t k = 0; k < option_service_count; k++)
+			print_different(&c->services[i], &none, &option_service_table[k], "\t", f);
+	}
 	fclose(f);
 	config_free(d);
 	return text;
@@ -230,7 +237,7 @@ static void test_print_loads_back(void **state)
 {
 	static const char *const files[] = {EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
 		DIR_PATH "tls.conf", DIR_PATH "auth.conf", DIR_PATH "no_browser.conf",
-		"etc/wsgate.conf"};
+		DIR_PATH "service.conf", "etc/wsgate.conf"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
 	size_t i;
 

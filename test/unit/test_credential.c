@@ -118,6 +118,29 @@ static void test_protocol(void **state)
 	chooses("", "");
 }
 
+static void speaks(const char *headers, const char *want)
+{
+	static const char *const known[] = {"v1", "v2.chat"};
+	struct handshake *h = request("/", headers);
+	const char *got = credential_subprotocol(h, known, 2);
+
+	assert_string_equal(got ? got : "", want);
+	assert_null(credential_subprotocol(h, known, 0));
+	handshake_free(h);
+}
+
+/* The client's order, and nothing that it did not offer. */
+static void test_subprotocol(void **state)
+{
+	(void)state;
+	speaks("Sec-WebSocket-Protocol: v2.chat, v1\r\n", "v2.chat");
+	speaks("Sec-WebSocket-Protocol: x,v1 ,v2.chat\r\n", "v1");
+	speaks("Sec-WebSocket-Protocol: x\r\nsec-websocket-protocol: \tv2.chat\r\n", "v2.chat");
+	speaks("Sec-WebSocket-Protocol: V1, v1x, v2.cha, v2, \"v1\", v1;q=1, v1 v1\r\n", "");
+	speaks("Sec-WebSocket-Protocol: \r\n", "");
+	speaks("", "");
+}
+
 static char *ask(const char *target, const char *headers, const char *user)
 {
 	static const char *const names[] = {"Cookie", "X-Who"};
@@ -216,6 +239,7 @@ int main(void)
 		cmocka_unit_test(test_several),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_protocol),
+		cmocka_unit_test(test_subprotocol),
 		cmocka_unit_test(test_question),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_refresh),

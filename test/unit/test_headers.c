@@ -10,18 +10,20 @@
 
 #include "../../src/broker/headers.h"
 
+#define STAMP(text) headers_stamp(text, strlen(text))
+
 static void test_stamp(void **state)
 {
 	(void)state;
-	assert_true(headers_stamp("1970-01-01T00:00:00Z") == 0);
-	assert_true(headers_stamp("1970-01-01T00:00:01.5Z") == 1500000000);
-	assert_true(headers_stamp("2026-11-28T10:59:34.518016806Z") == 1795863574518016806);
-	assert_true(headers_stamp("2026-11-28T10:59:34.000000001Z") == 1795863574000000001);
-	assert_true(headers_stamp("nonsense") == 0);
-	assert_true(headers_stamp("") == 0);
-	assert_true(headers_stamp("2026-13-28T10:59:34Z") == 0);
-	assert_true(headers_stamp("2026-11-28T10:59:34") == 0);
-	assert_true(headers_stamp("2026-11-28T10:59:34+01:00") == 0);
+	assert_true(STAMP("1970-01-01T00:00:00Z") == 0);
+	assert_true(STAMP("1970-01-01T00:00:01.5Z") == 1500000000);
+	assert_true(STAMP("2026-11-28T10:59:34.518016806Z") == 1795863574518016806);
+	assert_true(STAMP("2026-11-28T10:59:34.000000001Z") == 1795863574000000001);
+	assert_true(STAMP("nonsense") == 0);
+	assert_true(STAMP("") == 0);
+	assert_true(STAMP("2026-13-28T10:59:34Z") == 0);
+	assert_true(STAMP("2026-11-28T10:59:34") == 0);
+	assert_true(STAMP("2026-11-28T10:59:34+01:00") == 0);
 }
 
 /* Every day for two centuries, leap days and the year without one. */
@@ -34,7 +36,7 @@ static void test_calendar(void **state)
 	for (time_t t = 3600 * 7 + 61; t < (time_t)86400 * 366 * 200; t += 86400) {
 		gmtime_r(&t, &tm);
 		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-		assert_int_equal(headers_stamp(text) / 1000000000, t);
+		assert_int_equal(STAMP(text) / 1000000000, t);
 	}
 }
 

@@ -23,6 +23,9 @@
 #define MAN_AUTH_BEGIN ".\\\" auth keys: made by test_option --write from the option table\n"
 #define MAN_AUTH_END ".\\\" auth keys: end\n"
 
+#define MAN_SERVICE_BEGIN ".\\\" service keys: made by test_option --write from the option table\n"
+#define MAN_SERVICE_END ".\\\" service keys: end\n"
+
 static const char sample_head[] =
 	"# wsgate.conf: every key of wsgated(8), with its default. wsgate.conf(5) says more.\n"
 	"#\n"
@@ -36,6 +39,10 @@ static const char sample_tls[] = "\n# TLS: one section for each address.\n"
 static const char sample_auth[] =
 	"\n# Who may be whom: one section for each service, or \"*\" for all that have none.\n"
 	"#auth \"*\" {\n";
+
+static const char sample_service[] =
+	"\n# What a service speaks: one section each, or \"*\" for all that have none.\n"
+	"#service \"*\" {\n";
 
 /* The default as the file has it. The caller frees. */
 static char *default_text(const struct option *o)
@@ -130,6 +137,15 @@ static void make_sample(FILE *f)
 		free(def);
 	}
 	fputs("#}\n", f);
+	fputs(sample_service, f);
+	for (i = 0; i < option_service_count; i++) {
+		const struct option *o = &option_service_table[i];
+		char *def = default_text(o);
+
+		fprintf(f, "#\t# %s\n#\t%s = %s\n", o->help, leaf(o), def);
+		free(def);
+	}
+	fputs("#}\n", f);
 }
 
 /* A text as an argument of an mdoc macro or as text: no macro, no escape. */
@@ -183,12 +199,12 @@ static void make_man_tls(FILE *f)
 	}
 }
 
-static void make_man_auth(FILE *f)
+static void make_man_titled(const struct option *table, size_t n, FILE *f)
 {
 	size_t i;
 
-	for (i = 0; i < option_auth_count; i++) {
-		const struct option *o = &option_auth_table[i];
+	for (i = 0; i < n; i++) {
+		const struct option *o = &table[i];
 		char *def = default_text(o);
 
 		fprintf(f, ".It Ic %s No = Li ", leaf(o));
@@ -198,6 +214,16 @@ static void make_man_auth(FILE *f)
 		fputs(".\n", f);
 		free(def);
 	}
+}
+
+static void make_man_auth(FILE *f)
+{
+	make_man_titled(option_auth_table, option_auth_count, f);
+}
+
+static void make_man_service(FILE *f)
+{
+	make_man_titled(option_service_table, option_service_count, f);
 }
 
 static char *made(void (*make)(FILE *))
@@ -327,6 +353,8 @@ static void test_every_field(void **state)
 	memset(covered + offsetof(struct config, tls), 1, sizeof(struct config_tls *));
 	memset(covered + offsetof(struct config, nauth), 1, sizeof(size_t));
 	memset(covered + offsetof(struct config, auth), 1, sizeof(struct config_auth *));
+	memset(covered + offsetof(struct config, nservices), 1, sizeof(size_t));
+	memset(covered + offsetof(struct config, services), 1, sizeof(struct config_service *));
 	for (i = 0; i < sizeof(covered); i++) {
 		gap = covered[i] ? 0 : gap + 1;
 		assert_true(gap < 8);
@@ -437,6 +465,11 @@ static void test_man(void **state)
 	free(want);
 	got = between(text, MAN_AUTH_BEGIN, MAN_AUTH_END);
 	want = made(make_man_auth);
+	assert_string_equal(got, want);
+	free(got);
+	free(want);
+	got = between(text, MAN_SERVICE_BEGIN, MAN_SERVICE_END);
+	want = made(make_man_service);
 	assert_string_equal(got, want);
 	free(got);
 	free(want);
@@ -556,6 +589,7 @@ int main(int argc, char **argv)
 		write_man(MAN_BEGIN, MAN_END, make_man_keys);
 		write_man(MAN_TLS_BEGIN, MAN_TLS_END, make_man_tls);
 		write_man(MAN_AUTH_BEGIN, MAN_AUTH_END, make_man_auth);
+		write_man(MAN_SERVICE_BEGIN, MAN_SERVICE_END, make_man_service);
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,13 +24,17 @@ static struct parcel_head good(void)
 	h.stash_len = 1;
 	h.out_len = 6;
 	h.pending_len = 7;
+	h.server_bits = h.client_bits = 12;
+	h.deflate = PARCEL_OUT_CONTEXT | PARCEL_IN_CONTEXT;
+	h.out_window = 4;
+	h.in_window = 3;
 	h.body_len = parcel_body_len(&h);
 	return h;
 }
 
 static void test_parts(void **state)
 {
-	static const char body[] = "chatalicemsgPIsOUTOUTpending";
+	static const char body[] = "chatalicemsgPIsOUTOUTpendingwindwin";
 	struct parcel_head h = good();
 	struct parcel_parts p;
 
@@ -45,6 +49,8 @@ static void test_parts(void **state)
 	assert_memory_equal(p.stash, "s", 1);
 	assert_memory_equal(p.out, "OUTOUT", 6);
 	assert_memory_equal(p.pending, "pending", 7);
+	assert_memory_equal(p.out_window, "wind", 4);
+	assert_memory_equal(p.in_window, "win", 3);
 }
 
 /* Whatever does not add up is refused before a byte of the body is looked at. */
@@ -70,6 +76,41 @@ static void test_check(void **state)
 	h = good(), h.out_len = UINT64_MAX - 5, h.body_len = parcel_body_len(&h);
 	assert_false(parcel_check(&h));
 	h = good(), h.reader.control_len = WS_CONTROL_MAX + 1, h.body_len = parcel_body_len(&h);
+	assert_false(parcel_check(&h));
+}
+
+/* The same of what was agreed on about compression. */
+static void test_check_deflate(void **state)
+{
+	struct parcel_head h;
+
+	(void)state;
+	h = good(), h.server_bits = 7;
+	assert_false(parcel_check(&h));
+	h = good(), h.server_bits = 16;
+	assert_false(parcel_check(&h));
+	h = good(), h.client_bits = 0;
+	assert_false(parcel_check(&h));
+	h = good(), h.client_bits = 16;
+	assert_false(parcel_check(&h));
+	h = good(), h.deflate = PARCEL_OUT_CONTEXT;
+	assert_false(parcel_check(&h));
+	h = good(), h.deflate = PARCEL_IN_CONTEXT;
+	assert_false(parcel_check(&h));
+	h = good(), h.out_window = DEFLATE_WINDOW_MAX + 1, h.body_len = parcel_body_len(&h);
+	assert_false(parcel_check(&h));
+	h = good(), h.in_window = DEFLATE_WINDOW_MAX + 1, h.body_len = parcel_body_len(&h);
+	assert_false(parcel_check(&h));
+	h = good(), h.out_window = h.in_window = 0, h.body_len = parcel_body_len(&h);
+	h.deflate = 0;
+	assert_true(parcel_check(&h));
+	h.reader.deflated = 1;
+	assert_true(parcel_check(&h));
+	h.server_bits = h.client_bits = 0;
+	assert_false(parcel_check(&h));
+	h.reader.deflated = 0;
+	assert_true(parcel_check(&h));
+	h.deflate = PARCEL_OUT_CONTEXT;
 	assert_false(parcel_check(&h));
 }
 
@@ -152,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_check_deflate),
 		cmocka_unit_test(test_wire),
 		cmocka_unit_test(test_strangers),
 	};

@@ -18,6 +18,16 @@ test_frame_SRC = \
 UNIT_TESTS += test_message
 $(B)/test/unit/test_message: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 test_message_SRC = \
+	src/ws/deflate.c \
+	src/ws/frame.c \
+	src/ws/message.c \
+	src/ws/utf8.c
+
+# Refuses memory on demand.
+UNIT_TESTS += test_deflate
+$(B)/test/unit/test_deflate: LDFLAGS_ALL += -Wl,--wrap=realloc
+test_deflate_SRC = \
+	src/ws/deflate.c \
 	src/ws/frame.c \
 	src/ws/message.c \
 	src/ws/utf8.c
@@ -35,6 +45,11 @@ test_identity_SRC = $(HANDSHAKE_SRC)
 test_origin_SRC = $(HANDSHAKE_SRC)
 # Refuses memory on demand.
 $(B)/test/unit/test_handshake: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
+
+UNIT_TESTS += test_deflate_offer
+test_deflate_offer_SRC = \
+	$(HANDSHAKE_SRC) \
+	src/ws/deflate_offer.c
 
 UNIT_TESTS += test_proxy
 test_proxy_SRC = \
@@ -56,11 +71,13 @@ CONFIG_SRC = \
 	src/base/confile.c \
 	src/base/conftext.c \
 	src/base/config.c \
+	src/base/conservice.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
+	src/base/option_service.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c

@@ -58,11 +58,11 @@ export async function s_client(port, args = [], input = '') {
 	return r.out + r.err;
 }
 
-// A broker, a gateway that has TLS on gw.tlsPort, an authority. section: more keys; certs: what issue() gave
-export async function tlsPair(t, { section = {}, certs, config = {}, opts = {} } = {}) {
+// A broker, a gateway that has TLS on gw.tlsPort, an authority. section: more keys; certs: what issue() gave; natsOpts: those of t.nats()
+export async function tlsPair(t, { section = {}, certs, config = {}, opts = {}, natsOpts = {} } = {}) {
 	const pki = await Pki.make(t);
 	const list = certs ? await certs(pki) : [await pki.issue('server')];
-	const nats = await t.nats();
+	const nats = await t.nats(natsOpts);
 	const gw = await t.gateway(nats, { start: false, config, ...opts });
 	gw.config.tls = { [`127.0.0.1:${gw.tlsPort}`]: { certificate: list.map((c) => c.certificate), key: list.map((c) => c.key), ...section } };
 	gw.section = gw.config.tls[`127.0.0.1:${gw.tlsPort}`];

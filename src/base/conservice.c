@@ -1,0 +1,97 @@
+/*
+ * conservice: see conservice.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <wsgate/option.h>
+#include <wsgate/subject.h>
+#include "conservice.h"
+
+void conservice_clear(struct config_service *s)
+{
+	for (size_t i = 0; i < option_service_count; i++)
+		option_clear(s, &option_service_table[i]);
+	free(s->service);
+	memset(s, 0, sizeof(*s));
+}
+
+void conservice_free(struct config *c)
+{
+	for (size_t i = 0; i < c->nservices; i++)
+		conservice_clear(&c->services[i]);
+	free(c->services);
+}
+
+int conservice_done(
+	struct config *c, struct config_service *s, const char *title, char *err, size_t errlen)
+{
+	size_t len = strlen(title);
+	struct config_service *bigger;
+
+	if (len == 0 || len > TOKEN_MAX) {
+		snprintf(err, errlen,
+			"section \"%.140s\": the name of a service has 1 to 128 bytes", title);
+		return -1;
+	}
+	if (c->nservices == CONSERVICE_MAX) {
+		snprintf(err, errlen, "more than 256 sections; remove some");
+		return -1;
+	}
+	s->service = strdup(title);
+	bigger = s->service ? reallocarray(c->services, c->nservices + 1, sizeof(*c->services))
+			    : NULL;
+	if (!bigger) {
+		snprintf(err, errlen, "out of memory");
+		return -1;
+	}
+	c->services = bigger;
+	c->services[c->nservices++] = *s;
+	memset(s, 0, sizeof(*s));
+	return 0;
+}
+
+void conservice_print(const struct config *c, FILE *out)
+{
+	for (size_t i = 0; i < c->nservices; i++) {
+		fputs("service ", out);
+		option_print_string(c->services[i].service, out);
+		fputs(" {\n", out);
+		for (size_t k = 0; k < option_service_count; k++) {
+			fprintf(out, "\t%s = ", strchr(option_service_table[k].key, '.') + 1);
+			option_print(&c->services[i], &option_service_table[k], out);
+			putc('\n', out);
+		}
+		fputs("}\n", out);
+	}
+}
+
+const struct config_service *config_service_of(
+	const struct config *c, const char *service, size_t len)
+{
+	const struct config_service *rest = NULL;
+
+	for (size_t i = 0; i < c->nservices; i++) {
+		const char *name = c->services[i].service;
+
+		if (strcmp(name, "*") == 0)
+			rest = &c->services[i];
+		else if (strlen(name) == len && memcmp(name, service, len) == 0)
+			return &c->services[i];
+	}
+	return rest;
+}
+
+bool config_services_equal(const struct config *a, const struct config *b)
+{
+	if (a->nservices != b->nservices)
+		return false;
+	for (size_t i = 0; i < a->nservices; i++) {
+		if (strcmp(a->services[i].service, b->services[i].service) != 0)
+			return false;
+		for (size_t k = 0; k < option_service_count; k++)
+			if (!option_equal(
+				    &a->services[i], &b->services[i], &option_service_table[k]))
+				return false;
+	}
+	return true;
+}

@@ -1,0 +1,33 @@
+/*
+ * engine: nats.c's sockets on the thread of the event loop, so that a message and the answer to a
+ * request cost no threads to be woken. Without TLS alone: there nats.c waits for a socket that is
+ * full.
+ *
+ * A plug is the place of one connection. nats.c's own threads, and the broker thread, call into it
+ * from wherever they are; it keeps no lock while nats.c is called.
+ */
+#ifndef WSGATE_ENGINE_H
+#define WSGATE_ENGINE_H
+
+#include <event2/event.h>
+#include <nats/nats.h>
+
+#define ENGINE_PLUGS 2
+
+struct engine;
+
+/* received: called on the loop when something was read. NULL: with errno. */
+struct engine *engine_new(struct event_base *base, void (*received)(void *arg), void *arg);
+/* Every connection was closed before. */
+void engine_free(struct engine *e);
+/* Broker thread: a connection that is made with these options is driven here. */
+natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o);
+/* Broker thread: the loop does not, and will not, call nats.c for this connection: it may be
+ * destroyed. */
+void engine_release(struct engine *e, unsigned plug);
+/* Loop: writes what was buffered since. */
+void engine_flush(struct engine *e);
+/* Loop: ends all connections, so that nobody waits any more for an answer on one of them. */
+void engine_close(struct engine *e);
+
+#endif

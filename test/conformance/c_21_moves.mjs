@@ -1,0 +1,93 @@
+// 21: the same cases while the program is replaced: a connection goes to a new worker between any two bytes.
+import fs from 'node:fs';
+import path from 'node:path';
+import { WSGATED } from '../e2e/lib/gateway.mjs';
+import { test, assert, until } from '../e2e/lib/scenario.mjs';
+import { cases as fragmentation } from './c_05_fragmentation.mjs';
+import { cases as utf8 } from './c_06_utf8.mjs';
+import { cases as closing } from './c_07_closing.mjs';
+import { cases as framing } from './c_01_framing.mjs';
+import { cases as opcodes } from './c_04_opcodes.mjs';
+import { cases as pings } from './c_02_pings.mjs';
+import { cases as reserved } from './c_03_reserved_bits.mjs';
+import { echoServer, judge, many, openEcho, verdict } from './lib/suite.mjs';
+import { model } from './lib/model.mjs';
+import { below, conversation, dice } from './lib/random.mjs';
+import { close, encode } from './lib/wire.mjs';
+
+const ROUNDS = 3;
+
+async function replace(gw) {
+	fs.copyFileSync(WSGATED, `${gw.opts.program}.new`);
+	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+}
+
+async function server(t) {
+	const program = path.join(t.dir, 'wsgated');
+	fs.copyFileSync(WSGATED, program);
+	return echoServer(t, {}, { program });
+}
+
+// What comes before the byte that decides is sent in so many parts, with a move behind each; then the rest.
+function inParts(r, c) {
+	const frames = c.kind === 'good' ? [...c.frames, close(1000)] : c.frames;
+	const wire = Buffer.concat(frames.map(encode)), end = model(wire).at - 1;
+	const at = [...Array.from({ length: ROUNDS }, () => below(r, end + 1)).sort((a, b) => a - b), wire.length];
+	return at.map((to, i) => wire.subarray(i ? at[i - 1] : 0, to));
+}
+
+const plainOnes = (c) => Array.isArray(c.frames) && !c.plain && !c.fin && c.frames.every((f) => f.op !== undefined);
+
+await test('21.1 each case, and moves in the middle of it', async (t) => {
+	const gw = await server(t), r = dice(21);
+	const cases = [framing, pings, reserved, opcodes, fragmentation, utf8, closing].flat().filter(plainOnes);
+	const random = Array.from({ length: 200 }, (_, i) => {
+		const frames = conversation(dice(i)), { out, code } = model(Buffer.concat(frames.map(encode)));
+		return { kind: 'ends', id: `random ${i}`, what: '', frames, out, code };
+	});
+	const runs = [...cases, ...random].map((c) => ({ c, parts: inParts(r, c) }));
+	const wrong = await many(runs.map((run) => ({ name: run.c.id, run: async () => (run.peer = await openEcho(gw)) })), 48);
+	for (let i = 0; i < ROUNDS; i++) {
+		await Promise.all(runs.map(({ peer, parts }) => peer.write(parts[i])));
+		await replace(gw);
+	}
+	wrong.push(...await many(runs.map(({ c, peer, parts }) => ({
+		name: `${c.id} ${c.what} (parts of ${parts.map((p) => p.length)})`,
+		run: () => judge(peer, { ...c, pieces: parts.slice(-1) }),
+	})), 100));
+	verdict(wrong, runs.length);
+	const moved = [...gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => m.slice(1).map(Number));
+	assert.deepEqual(moved, Array.from({ length: ROUNDS }, () => [runs.length, 0]), 'all of them moved, each time');
+}, { ms: 180000 });
+
+await test('21.2 cases of sections 2 to 7, again and again while programs follow one another', async (t) => {
+	const gw = await server(t);
+	const cases = [pings, reserved, opcodes, fragmentation, closing].flat().filter(plainOnes);
+	let going = true, runs = 0;
+	const wrong = [];
+	const round = async () => {
+		while (going) {
+			const jobs = cases.flatMap((c) => ['segment', 'bytes'].map((way) => ({
+				name: `${c.id} ${c.what} (${way})`,
+				run: async () => {
+					if (!going) return;
+					const peer = await openEcho(gw);
+					runs++;
+					await judge(peer, c, way).finally(() => peer.destroy());
+				},
+			})));
+			wrong.push(...await many(jobs, 32));
+		}
+	};
+	const all = round();
+	for (let i = 0; i < 4; i++) {
+		const before = runs;
+		await until('some of them', () => runs > before + 100);
+		await replace(gw);
+	}
+	going = false;
+	await all;
+	verdict(wrong, runs);
+}, { ms: 180000 });
