@@ -61,7 +61,9 @@ BROKER_SRC = \
 	src/broker/engine.c \
 	src/broker/errand.c \
 	src/broker/feed.c \
+	src/broker/gates.c \
 	src/broker/headers.c \
+	src/broker/holders.c \
 	src/broker/hookup.c \
 	src/broker/job.c \
 	src/broker/login.c \

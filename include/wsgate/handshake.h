@@ -28,6 +28,7 @@ struct handshake; /* opaque; owned by the connection */
 struct handshake_limits {
 	size_t max_header;  /* bytes of all headers together, with their CR LF: 431 beyond */
 	size_t max_request; /* bytes of the request line, without its CR LF: 414 beyond */
+	bool http10;        /* HTTP/1.0 will do, without Host: health checks of load balancers */
 };
 
 enum handshake_state { HANDSHAKE_MORE, HANDSHAKE_DONE, HANDSHAKE_FAILED };
@@ -47,7 +48,8 @@ enum handshake_state handshake_feed(struct handshake *h, const char *buf, size_t
 const char *handshake_method(const struct handshake *h);
 const char *handshake_path(const struct handshake *h);  /* without the query, not decoded */
 const char *handshake_query(const struct handshake *h); /* "" when there is none */
-/* host[:port] that was asked for: of an absolute request target, else the Host header */
+/* host[:port] that was asked for: of an absolute request target, else the Host header; "": neither
+ * (HTTP/1.0) */
 const char *handshake_authority(const struct handshake *h);
 /* First header of that name (case-insensitive), or NULL. */
 const char *handshake_header(const struct handshake *h, const char *name);

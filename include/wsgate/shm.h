@@ -28,7 +28,7 @@
 
 #define SHM_MAGIC "wsgateSM"
 #ifndef SHM_LAYOUT /* a test builds a program with another one */
-#define SHM_LAYOUT 6
+#define SHM_LAYOUT 7
 #endif
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
@@ -72,6 +72,7 @@ struct shm_bridge {
 	_Atomic uint64_t max_message; /* bytes a client may send: configuration and broker; 0 before
 					 the first contact */
 	_Atomic uint64_t last_seq;    /* highest mark ever given, of this epoch */
+	_Atomic uint64_t gateway;     /* its name among others, kept by successors; 0: none yet */
 	_Atomic uint32_t pid;
 	_Atomic uint64_t started_ms;     /* since 1970 */
 	_Atomic uint64_t beat_ms;        /* CLOCK_MONOTONIC: it lived then */
@@ -143,6 +144,7 @@ void shm_unmap(struct shm *shm);
 struct shm_stream {
 	uint32_t epoch, broker_state;
 	uint64_t created, max_message, last_seq;
+	uint64_t gateway; /* 0: its layout is older than that */
 };
 int shm_read_stream(int fd, struct shm_stream *out);
 /* Reads the header alone, without mapping. 0 or -1 as above. */

@@ -67,7 +67,7 @@ const struct option option_table[] = {
 	  .help = "upper end of workers for reloads" },
 	{ .key = "subject_prefix", .type = OPTION_STRING, .def = "ws", .apply = OPTION_RESTART,
 	  .offset = AT(subject_prefix), .check = value_check_prefix,
-	  .help = "first part of all subjects: ws.send, ws.recv, wslive, wsdead, wsauth" },
+	  .help = "first part of all subjects: ws.send, ws.recv, wslive, wsdead, wsauth, wsgate" },
 	{ .key = "max_message", .type = OPTION_SIZE, .def = "1m", .min = 1, .max = 64 * M,
 	  .apply = OPTION_RESTART, .offset = AT(max_message),
 	  .help = "largest message of a client; never more than the broker's "

@@ -9,6 +9,7 @@
 #include "bridge.h"
 
 #define TICK_MS 200
+#define AWAY_MS 30000
 #define ORPHAN_FLUSH_MS                                                                            \
 	10000 /* without a master: what is in the rings still goes out, for so long */
 
@@ -129,6 +130,11 @@ static void bridge_refused(void *arg, const char *text)
 	event_base_loopbreak(b->base);
 }
 
+static void bridge_fenced(void *arg)
+{
+	dispatch_fence(arg);
+}
+
 static const struct broker_events bridge_events = {
 	.connected = bridge_connected,
 	.lost = bridge_lost,
@@ -137,6 +143,7 @@ static const struct broker_events bridge_events = {
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,
+	.fenced = bridge_fenced,
 	.answered = query_answered,
 };
 
@@ -187,6 +194,8 @@ static void bridge_on_stop(void *arg, const void *body, int fd)
 
 	if (fd >= 0)
 		close(fd);
+	if (stop->restart)
+		broker_moving(((struct bridge *)arg)->broker);
 	bridge_flush(arg, stop->drain_ms);
 }
 
@@ -324,10 +333,25 @@ static void bridge_inherit(struct bridge *b)
 	atomic_store(&sb->created, was.created);
 }
 
+/* Other gateways know this one by a name that its successors keep. */
+static void bridge_name(struct bridge *b)
+{
+	struct shm_stream was = {0};
+	uint64_t name;
+
+	if (atomic_load(&b->shm.bridge->gateway))
+		return;
+	if (b->h->predecessor >= 0 && shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0)
+		was.gateway = 0;
+	memcpy(&name, b->shm.header->id, sizeof(name));
+	atomic_store(&b->shm.bridge->gateway, was.gateway ? was.gateway : name | 1);
+}
+
 static void bridge_adopt(struct bridge *b)
 {
 	struct timespec now;
 
+	bridge_name(b);
 	bridge_inherit(b);
 	past_adopt(b);
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -346,18 +370,32 @@ static void bridge_adopt(struct bridge *b)
 			SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
 }
 
+/* No bridge for so long that other gateways took this one for gone, if there are any. */
+static bool bridge_away(const struct bridge *b)
+{
+	uint64_t beat = stat_get(b->shm.bridge->beat_ms);
+
+	return beat && bridge_clock() > beat + b->c->broker.grace + AWAY_MS;
+}
+
 static int bridge_start(struct bridge *b)
 {
+	bool away;
+
 	b->now_ms = bridge_clock();
 	b->base = event_base_new();
 	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
 		dispatch_start(b) < 0 || publish_start(b) < 0)
 		return -1;
+	away = bridge_away(b);
 	bridge_adopt(b);
 	log_tap(notes_tap, &b->shm.bridge->notes);
-	b->broker = broker_new(b->base, b->c, &bridge_events, b);
+	b->broker =
+		broker_new(b->base, b->c, &bridge_events, b, atomic_load(&b->shm.bridge->gateway));
 	if (!b->broker || slots_start(b) < 0)
 		return -1;
+	if (away)
+		dispatch_fence(b);
 	return chan_send(b->master, PROTO_READY, NULL, 0, -1);
 }
 

@@ -265,6 +265,8 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 /* Ends the connections of a user: how many were told. */
 uint64_t dispatch_kick(
 	struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
+/* All connections may lack messages: they end, and come back. */
+void dispatch_fence(struct bridge *b);
 void dispatch_tick(struct bridge *b);
 /* What the last round of changes means for their users: once, however many connections a user has.
  */

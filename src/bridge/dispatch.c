@@ -1,9 +1,12 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <wsgate/log.h>
 
 #include "bridge.h"
+
+#define FENCE_SECONDS 5 /* over which clients that were cut off are asked to come back */
 
 /* ---- users ---- */
 
@@ -473,18 +476,41 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 	return NULL;
 }
 
-uint64_t dispatch_kick(
-	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+static uint64_t user_kick(struct buser *u, uint16_t code, const char *reason)
 {
-	struct buser *u = user_find(b, id);
+	struct bridge *b = u->b;
 	uint64_t n = 0;
 
-	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next, n++) {
+	for (struct bconn *c = u->conns; c; c = c->next, n++) {
 		struct down_ref ref = {c->generation, c->index, 0};
 
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}
 	return n;
+}
+
+uint64_t dispatch_kick(
+	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+{
+	struct buser *u = user_find(b, id);
+
+	return u ? user_kick(u, code, reason) : 0;
+}
+
+static bool user_fence(void *value, void *arg)
+{
+	char reason[64];
+
+	(void)arg;
+	snprintf(reason, sizeof(reason), "this gateway was cut off; reconnect in %u s",
+		1 + (unsigned)rand() % FENCE_SECONDS);
+	(void)user_kick(value, 1012, reason);
+	return true;
+}
+
+void dispatch_fence(struct bridge *b)
+{
+	table_each(&b->users, user_fence, NULL);
 }
 
 /* ---- the stream is another one ---- */

@@ -155,6 +155,8 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 			e->m.text = text_of(v, n);
 		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
 			e->m.plain |= memcmp(v, "no", 2) == 0;
+		else if (line_value(p, len, WIRE_WORD_HEADER, &v, &n))
+			e->word = true;
 	}
 	return true;
 }
@@ -177,6 +179,7 @@ static void read_by_library(natsMsg *msg, struct wire_event *e)
 		e->m.text = text_of(v, strlen(v));
 	if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
 		e->m.plain = strcmp(v, "no") == 0;
+	e->word = natsMsgHeader_Get(msg, WIRE_WORD_HEADER, &v) == NATS_OK;
 	if (natsMsgHeader_Get(msg, "Status", &v) == NATS_OK && v)
 		e->status = (uint16_t)number(v, strlen(v) < 4 ? strlen(v) : 0);
 }
@@ -185,8 +188,10 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 {
 	if (!read_raw(msg, e) || (e->m.seq == 0 && e->status == 0))
 		read_by_library(msg, e);
-	if (e->m.seq != 0)
+	if (e->m.seq != 0) {
 		e->status = 0;
-	if (e->m.seq != 0 && e->m.stamp_ns == 0)
-		e->m.stamp_ns = arrival();
+		e->word = false; /* anybody may write that on ws.recv */
+		if (e->m.stamp_ns == 0)
+			e->m.stamp_ns = arrival();
+	}
 }

@@ -311,7 +311,7 @@ void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
 {
 	family_ask_stop(c, drain_ms);
 	c->dismissed = true;
-	c->restart = c != &c->family->bridge;
+	c->restart = true; /* the bridge: a successor goes on */
 	c->kill_ms = now + drain_ms + GRACE_MS;
 	family_wake(c->family);
 }

@@ -94,7 +94,8 @@ static bool admin_host_known(const struct conn *c)
 	struct in_addr in;
 	char name[256];
 
-	if (c->local || host[0] == '[') /* an address: that was checked */
+	/* None: HTTP/1.0, which no browser speaks. An address in brackets: that was checked. */
+	if (c->local || host[0] == '\0' || host[0] == '[')
 		return true;
 	if (n == 0 || n >= sizeof(name))
 		return false;

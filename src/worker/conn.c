@@ -69,7 +69,8 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 struct conn *conn_accept(
 	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer)
 {
-	struct handshake_limits limits = {w->c->max_header, w->c->max_header};
+	struct handshake_limits limits = {
+		w->c->max_header, w->c->max_header, .http10 = l && l->admin};
 	struct conn *c = conn_adopt(w, fd, peer);
 	int one = 1;
 

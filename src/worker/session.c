@@ -91,6 +91,8 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		place_confirm(c, c->ping_mark);
 	if (!c->echo && place_given(c) > place_confirmed(c) && !session_ping(c))
 		return false;
+	if (c->state == CONN_OPEN && c->deadline_ms > session_deadline(c))
+		conn_deadline(c, session_deadline(c)); /* pong_timeout above ping_interval */
 	return c->state != CONN_PARTING || session_step(c);
 }
 

@@ -26,6 +26,7 @@ async function traffic({ bus, gw }, clients, service, n) {
 	}));
 	await bus.empty('ws.recv.>');
 	await until('all stored', async () => (await metrics(gw)).wsgate_stored_messages_total === before + n * clients.length);
+	await until('all removed', async () => (await metrics(gw)).wsgate_removed_messages_total === (await metrics(gw)).wsgate_sent_messages_total);
 }
 
 // Counters and what histograms are made of: name → value.

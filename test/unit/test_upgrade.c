@@ -108,7 +108,7 @@ static void freezes(void)
 	for (int i = 0; i < 2; i++) {
 		fakes_expect_after(&workers[i], "unlisten", "retire 1");
 	}
-	fakes_expect(&bridge, "stop 1000");
+	fakes_expect(&bridge, "stop 1000 restart");
 	fakes_order(&bridge, "exit 0");
 	fakes_expect(&bridge, "end");
 }
@@ -305,7 +305,7 @@ static void test_new_one_dies_midway(void **state)
 	for (int i = 0; i < 2; i++) {
 		fakes_expect_after(&workers[i], "unlisten", "retire 1");
 	}
-	fakes_expect_after(&bridge, "up", "stop 1000");
+	fakes_expect_after(&bridge, "up", "stop 1000 restart");
 	fakes_order(&bridge, "exit 0");
 	for (int i = 0; i < 2; i++) {
 		fakes_expect(&workers[i], "heir 1");
