@@ -78,6 +78,7 @@ struct config {
 	uint64_t ping_interval;
 	uint64_t pong_timeout;
 	char *echo_path; /* "" : none */
+	uint64_t drain_delay;
 	uint64_t drain_timeout;
 	enum filter_mode seccomp;
 	enum switch_mode core_dumps;

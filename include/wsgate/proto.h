@@ -63,8 +63,9 @@ struct proto_stale {
 };
 struct proto_stop {
 	uint64_t drain_ms;
-	uint32_t restart, reserved; /* 1: clients are told 1012, come back at once; 0: 1001,
-				       stopping for good. To a bridge: a successor goes on */
+	uint32_t restart;  /* 1: clients are told 1012, come back at once; 0: 1001, stopping for
+			      good. To a bridge: a successor goes on */
+	uint32_t delay_ms; /* before all that: not ready, and everything as ever */
 };
 /*
  * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets

@@ -89,6 +89,10 @@ const struct option option_table[] = {
 	  .check = value_check_echo_path,
 	  .help = "path on which the worker itself echoes, without identity or "
 	          "broker; empty: none" },
+	{ .key = "drain_delay", .type = OPTION_TIME, .def = "0", .max = HOUR,
+	  .offset = AT(drain_delay),
+	  .help = "a graceful stop begins with so much time as ever, but not ready: until load "
+	          "balancers know" },
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
 	  .help = "time over which a graceful stop spreads the closing of connections" },

@@ -205,6 +205,7 @@ void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
 /* Of the worker that is at work on it now: routes of other generations are a dead one's. */
 uint64_t slots_generation(const struct slot *s);
+bool slots_buried(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
 /* All of ours that are in use; list has room for two of each slot. Returns how many. */

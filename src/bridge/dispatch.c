@@ -210,6 +210,8 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 		/* Nothing is stored between its mark and the head. */
 		if (c->pos < u->floor)
 			c->pos = u->floor;
+	} else if (m->seq <= c->pos) {
+		; /* a predecessor gave it, and it was confirmed while we read */
 	} else if (!u->first || m->seq < u->first->m->seq) {
 		if (too_large(u, m))
 			c->pos = m->seq;
@@ -427,7 +429,9 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 
 	if (c->user->ended && v->state == ROUTE_OPEN)
 		ended_release(c->user); /* its marks are in a living route again */
-	if (v->epoch != b->epoch || confirmed <= c->confirmed)
+	/* An equal one may speak of a record that was given again. */
+	if (v->epoch != b->epoch || confirmed < c->confirmed ||
+		(confirmed == c->confirmed && !c->out_n))
 		return;
 	c->confirmed = confirmed;
 	if (c->pos < confirmed)

@@ -53,6 +53,7 @@ struct child {
 	uint64_t start_ms; /* the next start is due then; 0: none wanted */
 	uint64_t backoff_ms;
 	uint64_t stop_drain_ms;
+	uint32_t stop_delay_ms;
 	unsigned failures; /* ends before it was ever ready */
 	int status;        /* of waitpid(), when exited */
 	bool ready, was_ready, exited, waits, killed;

@@ -278,7 +278,7 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 
 static bool family_tell_stop(struct child *c)
 {
-	struct proto_stop stop = {c->stop_drain_ms, c->restart, 0};
+	struct proto_stop stop = {c->stop_drain_ms, c->restart, c->stop_delay_ms};
 
 	if (!c->stop_wanted || !c->chan)
 		return true;
@@ -305,6 +305,7 @@ static void family_ask_stop(struct child *c, uint64_t drain_ms)
 {
 	c->stop_wanted = c->pid != 0;
 	c->stop_drain_ms = drain_ms;
+	c->stop_delay_ms = 0;
 }
 
 void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
@@ -316,10 +317,11 @@ void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
 	family_wake(c->family);
 }
 
-static void family_ask_workers(struct family *f, uint64_t drain_ms)
+static void family_ask_workers(struct family *f, uint64_t delay_ms, uint64_t drain_ms)
 {
 	for (unsigned i = 0; i < f->nslots; i++) {
 		family_ask_stop(&f->workers[i], drain_ms);
+		f->workers[i].stop_delay_ms = (uint32_t)delay_ms;
 		f->workers[i].restart = f->restart;
 	}
 }
@@ -334,21 +336,23 @@ static void family_ask_bridge(struct family *f, uint64_t now)
 	f->killed = false;
 }
 
-void family_stop(struct family *f, uint64_t drain_ms, bool hurry)
+void family_stop(struct family *f, uint64_t delay_ms, uint64_t drain_ms, bool hurry)
 {
 	uint64_t now = family_clock();
 
 	if (f->state == FAMILY_ENDED || (family_stopping(f) && (f->hurry || !hurry)))
 		return;
 	f->hurry = hurry;
-	f->drain_end_ms = now + (hurry ? 0 : drain_ms);
+	if (hurry)
+		delay_ms = drain_ms = 0;
+	f->drain_end_ms = now + delay_ms + drain_ms;
 	for (unsigned i = 0; i <= f->nslots; i++)
 		family_child(f, i)->start_ms = 0;
 	if (f->state == FAMILY_STOPS_BRIDGE) {
 		family_ask_bridge(f, now);
 	} else {
 		f->state = FAMILY_STOPS_WORKERS;
-		family_ask_workers(f, hurry ? 0 : drain_ms);
+		family_ask_workers(f, delay_ms, drain_ms);
 		f->deadline_ms = f->drain_end_ms + (hurry ? HURRY_MS : GRACE_MS);
 		f->killed = false;
 	}
@@ -362,7 +366,7 @@ void family_fail(struct family *f, const char *why)
 		f->status = 2;
 		log_error("all processes end", kv_str("why", f->why));
 	}
-	family_stop(f, 0, true);
+	family_stop(f, 0, 0, true);
 }
 
 /* Those that this state waits for: killed when the time is over. True: none is left, or nothing

@@ -58,7 +58,7 @@ const char *admin_not_ready(const struct worker *w)
 {
 	uint64_t beat = stat_get(w->shm.bridge->beat_ms);
 
-	if (w->draining)
+	if (w->draining || w->leaving)
 		return "not ready: draining";
 	switch (link_broker(w)) {
 	case LINK_BROKER_STARTING:

@@ -305,15 +305,11 @@ static void worker_drain_tick(evutil_socket_t fd, short what, void *arg)
 	worker_check_end(w);
 }
 
-static void worker_on_stop(void *arg, const void *body, int fd)
+static void worker_drain(struct worker *w, const struct proto_stop *stop)
 {
-	struct worker *w = arg;
-	const struct proto_stop *stop = body;
 	struct timeval tick = {0, DRAIN_STEP_US};
 	uint64_t open = 1;
 
-	if (fd >= 0)
-		close(fd);
 	w->now_ms = worker_clock();
 	w->draining = true;
 	w->restarts = stop->restart != 0;
@@ -337,6 +333,37 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		event_base_loopexit(w->base, NULL);
 	else
 		worker_drain_tick(-1, 0, w);
+}
+
+static void worker_left(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	worker_drain(w, &w->stop);
+}
+
+static void worker_on_stop(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+	const struct proto_stop *stop = body;
+	struct timeval delay = {stop->delay_ms / 1000, stop->delay_ms % 1000 * 1000};
+
+	if (fd >= 0)
+		close(fd);
+	if (stop->delay_ms && !w->leaving && !w->draining) {
+		w->stop = *stop;
+		w->leaving = evtimer_new(w->base, worker_left, w);
+		if (w->leaving && evtimer_add(w->leaving, &delay) == 0) {
+			log_info("not ready any more: load balancers have time to know",
+				kv_uint("ms", stop->delay_ms));
+			return;
+		}
+	}
+	if (w->leaving)
+		evtimer_del(w->leaving);
+	worker_drain(w, stop);
 }
 
 /* Without a master nobody would restart us or stop us: the clients come back elsewhere. */
@@ -512,6 +539,8 @@ static void worker_free(struct worker *w)
 		event_free(w->accept_pause);
 	if (w->drain_tick)
 		event_free(w->drain_tick);
+	if (w->leaving)
+		event_free(w->leaving);
 	if (w->beat)
 		event_free(w->beat);
 	chan_free(w->master);

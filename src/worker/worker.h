@@ -248,6 +248,8 @@ struct worker {
 	struct pack pack;
 	uint8_t nonce[4096]; /* random bytes for Pings */
 	size_t nonce_left;
+	struct event *leaving;   /* owned; not NULL: not ready, for drain_delay */
+	struct proto_stop stop;  /* what comes after that */
 	bool draining, restarts; /* restarts: clients are to come back at once */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_step_us; /* between two closes while draining */
