@@ -508,6 +508,7 @@ fail:
 int family_start(struct family *f, unsigned nslots)
 {
 	news_init(&f->news);
+	log_tap(news_tap, f);
 	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
 	f->bridge.start_ms = family_clock();
 	f->timer = event_new(f->base, -1, 0, family_due, f);

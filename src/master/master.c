@@ -515,7 +515,6 @@ static int master_start(struct master *m, const struct config_source *source, in
 		.arg = m,
 		.tls = tls,
 		.background = !m->foreground};
-	log_tap(news_tap, &m->family);
 	if (master_listen_to_operator(m, source) < 0)
 		return -1;
 	if (family_start(&m->family, config_workers(m->config)) < 0)
