@@ -154,6 +154,8 @@ struct config {
 	} stream;
 	struct {
 		char *listen; /* "" : none */
+		struct strlist hosts;
+		enum switch_mode try_out;
 	} admin;
 	size_t ntls;
 	struct config_tls *tls;

@@ -379,6 +379,7 @@ struct bconn *dispatch_open(
 	}
 	c->generation = v->generation;
 	c->index = index;
+	c->opened_s = v->figures.opened_s;
 	c->slot = (uint16_t)s->n;
 	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
 	if (!marked)
@@ -531,7 +532,7 @@ static bool user_reset(void *value, void *arg)
 		c->pos = c->confirmed = 0;
 		c->cursor = NULL;
 		c->synced = true;
-		window_forget(c, UINT64_MAX);
+		window_drop(c);
 	}
 	return true;
 }

@@ -79,6 +79,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		}
 		h->tls = f->tls;
 		h->tickets = f->tickets;
+		h->deeds = f->deeds;
 		h->admin = f->hold_admin ? -1 : l->admin;
 		h->admin_id = listen_id(&l->admin_row, 0);
 		h->bell = f->bells[c->slot][0];
@@ -507,6 +508,7 @@ fail:
 int family_start(struct family *f, unsigned nslots)
 {
 	news_init(&f->news);
+	log_tap(news_tap, f);
 	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
 	f->bridge.start_ms = family_clock();
 	f->timer = event_new(f->base, -1, 0, family_due, f);

@@ -33,7 +33,8 @@ struct family {
 	struct segment *segment;
 	struct vault *keys; /* for workers */
 	struct news news;
-	int tls; /* owned: what its tls sections name (bundle.h); -1: none */
+	struct proto_deeds deeds; /* workers know them; who changes them adds to news.deeds */
+	int tls;                  /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;
 	uint64_t tickets_ms; /* when they were last rotated; 0: never */
 	/* Called in a new child: gives up what only the master may hold, all events of base among
