@@ -77,6 +77,8 @@ $(B)/%.o: %.c
 	@echo "  CC      $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
+$(B)/src/worker/page.o: src/worker/page/index.html
+
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"

@@ -149,7 +149,7 @@ void feed_live(struct broker_queue *q, struct wire_event *e)
 static bool next_get(const struct broker_queue *q, uint64_t *from, bool *sweep)
 {
 	/* A sweep begins when no removal is under way, else it would find what is going anyway. */
-	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_idle(q));
+	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_few(q));
 	*from = *sweep ? q->sweep_pos : q->head + 1;
 	return *sweep || (wanted(q) && (q->high > q->head || q->check || !q->synced));
 }
@@ -279,6 +279,7 @@ static void sweep_done(struct broker_queue *q)
 	q->sweep_pos = 1;
 	if (q->unknown <= q->confirmed)
 		q->unknown = 0;
+	removal_swept(q);
 }
 
 /* Nothing from there on, says a replica that may lag. */

@@ -11,7 +11,8 @@
  *   "bye   ID CREATED MARK"  I do not any more
  *
  * A connection that is the first here begins behind what was confirmed elsewhere, as a further one
- * does: it may be the same client that has moved. Before it is known who else holds a user (gates.c), nothing of it is removed.
+ * does: it may be the same client that has moved. Before it is known who else holds a user
+ * (gates.c), nothing of it is removed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -230,8 +231,8 @@ static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64
 	h->heard = q->b->gates.listened;
 }
 
-static void take(struct broker_queue *q, const char *word, uint64_t gate, uint64_t created,
-	uint64_t mark)
+static void take(
+	struct broker_queue *q, const char *word, uint64_t gate, uint64_t created, uint64_t mark)
 {
 	struct holder *h = find(q, gate);
 	bool hello = strcmp(word, "hello") == 0, here = strcmp(word, "here") == 0;

@@ -299,6 +299,12 @@ bool removal_room(const struct broker_queue *q);
 void removal_take(struct broker_queue *q, uint64_t seq);
 void removal_forget(struct broker_queue *q, bool confirmed_too);
 bool removal_idle(const struct broker_queue *q);
+/* Nothing is under way, and at most the newest one waits: a sweep may begin. */
+bool removal_few(const struct broker_queue *q);
+/* A sweep is done. */
+void removal_swept(struct broker_queue *q);
+/* Nothing older that we know of is stored. */
+bool removal_oldest(const struct broker_queue *q, uint64_t seq);
 void removal_reply(
 	struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */
 void removal_pump(struct broker *b);
@@ -356,6 +362,8 @@ void aside_reply(
 void aside_denied(struct broker *b, const char *subject, size_t len);
 void aside_tick(struct broker *b);
 void aside_drop_all(struct broker *b);
+/* It closes: what waits for older messages is left where it is. */
+void aside_drop_kept(struct broker_queue *q);
 
 /* ---- ask.c ---- */
 struct ask;

@@ -166,6 +166,7 @@ void broker_queue_close(struct broker_queue *q)
 	if (q->closing)
 		return;
 	q->closing = true;
+	aside_drop_kept(q);
 	holders_close(q);
 	recheck_not(q);
 	feed_stop(q);

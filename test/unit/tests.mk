@@ -231,6 +231,10 @@ test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
 test_gates_SRC = $(NATS_RIG_SRC)
 
+UNIT_TESTS += test_headers
+test_headers_SRC = \
+	src/broker/headers.c
+
 UNIT_TESTS += test_nkey
 test_nkey_SRC = \
 	src/broker/nkey.c
@@ -238,6 +242,18 @@ test_nkey_SRC = \
 UNIT_TESTS += test_stats
 test_stats_SRC = \
 	src/ipc/stats.c
+
+UNIT_TESTS += test_hist
+test_hist_SRC = \
+	src/ipc/hist.c \
+	src/ipc/history.c \
+	src/ipc/stats.c
+
+UNIT_TESTS += test_metrics
+test_metrics_SRC = \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	src/worker/metrics.c
 
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \
