@@ -77,6 +77,8 @@ $(B)/%.o: %.c
 	@echo "  CC      $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
+$(B)/src/worker/page.o: src/worker/page/index.html
+
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
@@ -165,6 +167,7 @@ install: all
 	$(call place_once,644,etc/wsgate.conf,$(SYSCONFDIR)/wsgate)
 	$(call place,644,etc/systemd/wsgated.service,$(UNITDIR))
 	$(call place,644,etc/sysusers.d/wsgate.conf,$(SYSUSERSDIR))
+	$(foreach f,$(wildcard etc/examples/*),$(call place,644,$f,$(PREFIX)/share/doc/wsgate/examples) && ) :
 	for p in man/*.[0-9]; do s=$${p##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
 		install -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$s/ || exit 1; done
@@ -174,6 +177,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/wsgated $(DESTDIR)$(PREFIX)/bin/wsgatectl \
 		$(DESTDIR)$(SYSCONFDIR)/init.d/wsgated $(DESTDIR)$(UNITDIR)/wsgated.service \
 		$(DESTDIR)$(SYSUSERSDIR)/wsgate.conf
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/wsgate/examples
 	for p in man/*.[0-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${p##*.}/$${p##*/}; done
 
 deb:

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <wsgate/config.h>
+#include <wsgate/proto.h>
 #include <wsgate/tickets.h>
 #include <wsgate/vault.h>
 
@@ -36,6 +37,7 @@ struct heritage {
 	struct tickets tickets;
 	int admin; /* shared admin listener, or -1 */
 	uint32_t admin_id;
+	struct proto_deeds deeds;
 	int bell; /* chan end to the bridge */
 
 	/* the bridge */

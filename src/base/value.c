@@ -183,6 +183,13 @@ const char *value_check_address_or_none(const char *s)
 	return *s == '\0' ? NULL : value_check_address(s);
 }
 
+const char *value_check_host(const char *s)
+{
+	size_t n = strspn(s, ALNUM "-._");
+
+	return n > 0 && n <= 253 && s[n] == '\0' ? NULL : "must be a host's name, without a port";
+}
+
 const char *value_check_prefix(const char *s)
 {
 	_Static_assert(SUBJECT_PREFIX_MAX == 32, "the text below");

@@ -181,6 +181,7 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	const struct config *config = h->config;
 	int (*entry)(const struct heritage *) = c->row->entry;
 
+	log_tap(NULL, NULL);
 	c->family->forget(c->family->arg);
 	if (!h->secrets && c->family->keys)
 		vault_free(c->family->keys); /* our copy: we need none of it */

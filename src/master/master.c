@@ -72,22 +72,23 @@ static int master_fail(struct master *m, const char *fmt, ...)
 
 static void master_stop(struct master *m, evutil_socket_t sig)
 {
+	const struct config *c = m->family.config;
 	bool again = family_stopping(&m->family) && !m->left;
 	bool hurry = again || sig == SIGQUIT || inherit_under_way(&m->inherit);
 
 	if (m->left) {
 		log_info("asked to stop: what is left ends at once");
-		family_stop(&m->family, 0, true);
+		family_stop(&m->family, 0, 0, true);
 		return;
 	}
 	if (!inherit_under_way(&m->inherit))
-		notify_stopping((hurry ? 0 : m->family.config->drain_timeout) + STOP_MS);
+		notify_stopping((hurry ? 0 : c->drain_delay + c->drain_timeout) + STOP_MS);
 	log_info(again   ? "asked again to stop: at once"
 		 : hurry ? "asked to stop at once"
 			 : "asked to stop",
 		kv_str("signal", sigabbrev_np(sig)));
 	if (!upgrade_stop(&m->upgrade, hurry))
-		family_stop(&m->family, m->family.config->drain_timeout, hurry);
+		family_stop(&m->family, c->drain_delay, c->drain_timeout, hurry);
 }
 
 /* Why the program is not replaced yet; NULL: nothing is against it. */
@@ -276,7 +277,7 @@ static void master_leave(void *arg, pid_t pid)
 	m->pidfile = -1;
 	f->hold_admin = f->restart = true;
 	f->news.listeners++;
-	family_stop(f, f->config->drain_timeout, false);
+	family_stop(f, 0, f->config->drain_timeout, false);
 }
 
 static void master_stays(void *arg)

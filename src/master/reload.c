@@ -168,6 +168,7 @@ static void reload_finish(struct reload *r, bool failed, const char *text)
 	(void)event_del(r->timer);
 	if (r->again)
 		event_active(r->timer, EV_TIMEOUT, 0);
+	news_reloaded(r->family, failed, r->ended_ms, r->text);
 	r->done(r->arg, r->number);
 }
 

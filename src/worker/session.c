@@ -91,6 +91,8 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		place_confirm(c, c->ping_mark);
 	if (!c->echo && place_given(c) > place_confirmed(c) && !session_ping(c))
 		return false;
+	if (c->state == CONN_OPEN && c->deadline_ms > session_deadline(c))
+		conn_deadline(c, session_deadline(c)); /* pong_timeout above ping_interval */
 	return c->state != CONN_PARTING || session_step(c);
 }
 
@@ -253,6 +255,8 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 {
 	bool alive;
 
+	if (c->admin)
+		return true; /* /live is there to be read */
 	c->data_s = (uint32_t)(c->w->now_ms / 1000);
 	meter_message(c);
 	if (c->echo)
@@ -301,7 +305,9 @@ static void session_inflated(struct conn *c, const struct ws_read *m)
 
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 {
-	size_t max = c->echo ? c->w->c->max_message : link_max_message(c->w);
+	size_t max = c->admin  ? WS_CONTROL_MAX
+		     : c->echo ? c->w->c->max_message
+			       : link_max_message(c->w);
 	struct worker *w = c->w;
 	struct ws_inflate space;
 	const struct ws_inflate *inflate;

@@ -275,7 +275,9 @@ static void check_framing(struct handshake *h)
 	const char *host = handshake_next(h, "Host", NULL), *length = NULL;
 	struct authority a;
 
-	if (!host)
+	if (!host && h->limits.http10 && h->parser.http_minor == 0)
+		host = h->data + h->len - 1; /* the end of what was stored last: "" */
+	else if (!host)
 		fail(h, 400, "no Host header");
 	else if (handshake_next(h, "Host", host))
 		fail(h, 400, "more than one Host header");
@@ -351,6 +353,14 @@ static void finish(struct handshake *h)
 		h->state = HANDSHAKE_DONE;
 }
 
+static bool version_spoken(const struct handshake *h)
+{
+	const llhttp_t *p = &h->parser;
+
+	return p->http_major == 1 &&
+	       (p->http_minor == 1 || (p->http_minor == 0 && h->limits.http10));
+}
+
 /* Up to the end of the request line or of the headers. */
 static size_t take_lines(struct handshake *h, const char *buf, size_t len)
 {
@@ -379,7 +389,7 @@ static size_t take_lines(struct handshake *h, const char *buf, size_t len)
 		return n;
 	if (wrong)
 		fail(h, status, wrong);
-	else if (mark == MARK_LINE_END && (h->parser.http_major != 1 || h->parser.http_minor != 1))
+	else if (mark == MARK_LINE_END && !version_spoken(h))
 		fail(h, 505, "only HTTP/1.1 is spoken here");
 	else if (mark == MARK_HEADERS_END)
 		finish(h);

@@ -3,7 +3,7 @@
 import { test, assert, stays, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { tlsPair } from './lib/pki.mjs';
-import { CLIENTS, LineClient, nodeHasWebSocket, stall } from './lib/clients.mjs';
+import { Browser, CLIENTS, LineClient, nodeHasWebSocket, stall } from './lib/clients.mjs';
 import { bytes, message, numbered } from './clients/lines.mjs';
 
 const MEGABYTE = 1 << 20;
@@ -37,8 +37,8 @@ async function binary(c, bus, user, size) {
 }
 
 // By path; all kinds of messages; a close by the client, answered when all before it is stored.
-async function byPath({ t, gw, bus, name, what }) {
-	const c = await LineClient.start(t, name, gw.wsUrl('chat/path/'));
+async function byPath({ gw, bus, open, what }) {
+	const c = await open(gw.wsUrl('chat/path/'));
 	await down(c, bus, 'path', MANY, 20);
 	await up(c, bus, 'path', MANY, 20);
 	await down(c, bus, 'path', 3, MEGABYTE);
@@ -56,16 +56,16 @@ async function byPath({ t, gw, bus, name, what }) {
 }
 
 // By cookies; a close by the operator.
-async function byCookie({ t, gw, bus, name }) {
-	const c = await LineClient.start(t, name, gw.wsUrl(''), { cookie: 'service=chat; user=cookie' });
+async function byCookie({ gw, bus, open }) {
+	const c = await open(gw.wsUrl(''), { cookie: 'service=chat; user=cookie' });
 	await down(c, bus, 'cookie', 5, 100);
 	await up(c, bus, 'cookie', 5, 100);
 	assert.equal((await gw.ctl('close', 'chat', 'cookie', '--code', '4711', '--reason', 'go home')).code, 0);
 	assert.equal(await c.next(), 'closed 4711 go home');
 }
 
-async function byTls({ t, gw, bus, name, ca }) {
-	const c = await LineClient.start(t, name, gw.wssUrl('chat/tls/', 'localhost'), { ca });
+async function byTls({ gw, bus, open, ca }) {
+	const c = await open(gw.wssUrl('chat/tls/', 'localhost'), { ca });
 	await down(c, bus, 'tls', 100, 1000);
 	await up(c, bus, 'tls', 100, 1000);
 	await down(c, bus, 'tls', 1, MEGABYTE);
@@ -75,8 +75,8 @@ async function byTls({ t, gw, bus, name, ca }) {
 }
 
 // The application blocks: is what was delivered confirmed? Afterwards all is there, once.
-async function whileBusy({ t, gw, bus, name, what }) {
-	const c = await LineClient.start(t, name, gw.wsUrl('chat/busy/'));
+async function whileBusy({ t, gw, bus, open, what }) {
+	const c = await open(gw.wsUrl('chat/busy/'));
 	await down(c, bus, 'busy', 1, 10);
 	const s = stall(t);
 	c.tell(`busy ${s.file}`);
@@ -91,8 +91,8 @@ async function whileBusy({ t, gw, bus, name, what }) {
 }
 
 // The application takes nothing: how much is confirmed? Afterwards all is there, once, in order.
-async function whilePaused({ t, gw, bus, name, what }) {
-	const c = await LineClient.start(t, name, gw.wsUrl('chat/pause/'));
+async function whilePaused({ gw, bus, open, what }) {
+	const c = await open(gw.wsUrl('chat/pause/'));
 	await down(c, bus, 'pause', 1, 10);
 	c.tell('pause');
 	assert.equal(await c.next(), 'paused');
@@ -103,20 +103,47 @@ async function whilePaused({ t, gw, bus, name, what }) {
 	for (let i = 1; i < 200; i++) await bus.publish(recv('chat', 'pause'), numbered(i, 10));
 	if (what.pause === 'all') await until('all confirmed', async () => (await left()) === 0);
 	else await stays('some unconfirmed', async () => (await left()) > 100, 700);
-	assert.deepEqual(c.unread(), []);
+	assert.deepEqual(await c.unread(), []);
 	c.tell('resume');
 	assert.equal(await c.next(), 'resumed');
 	assert.deepEqual(await c.take(200), Array.from({ length: 200 }, (_, i) => message('text', Buffer.from(numbered(i, 10)))));
 	await bus.empty(recv('chat', 'pause'));
 }
 
+// What goes compressed, either way, with and without earlier messages in mind.
+async function compressed({ gw, bus, open, what }) {
+	for (const context of what.deflate === 'context' ? ['on'] : ['off', 'on']) {
+		gw.config.compression = { enabled: 'on', threshold: 100, context };
+		gw.writeConfig();
+		assert.equal((await gw.ctl('reload')).code, 0);
+		const sum = async (key) => JSON.parse((await gw.ctl('status', '--json')).out).workers.reduce((n, w) => n + w[key], 0);
+		const before = [await sum('compressed'), await sum('decompressed')];
+		const c = await open(gw.wsUrl('chat/small/'), { deflate: true });
+		await down(c, bus, 'small', 50, 5000);
+		await up(c, bus, 'small', 50, 5000);
+		await down(c, bus, 'small', 1, MEGABYTE);
+		assert.deepEqual([await sum('compressed') - before[0], await sum('decompressed') - before[1]], [51, what.deflate === 'down' ? 0 : 50]);
+		c.tell('close 1000 ');
+		assert.match(await c.next(), /^closed 1000/);
+	}
+}
+
+async function inBrowser(t, gw, { certificate }) {
+	const browser = await Browser.start(t, certificate);
+	gw.config.origin = { allow: [browser.origin] };
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
+	return (url, opts) => browser.open(url, opts);
+}
+
 async function all(t, name, what) {
-	const { gw, bus, pki } = await tlsPair(t, {
+	const { gw, bus, pki, certs } = await tlsPair(t, {
 		natsOpts: { conf: 'max_payload: 2mb' },
 		config: { max_message: '1m', pong_timeout: '60s', ping_interval: '60s', delivery: { window: '4m' } },
 	});
-	const rig = { t, gw, bus, name, what, ca: pki.ca };
-	for (const step of [byPath, byCookie, byTls, whileBusy, ...(what.pause ? [whilePaused] : [])]) {
+	const open = what.browser ? await inBrowser(t, gw, certs[0]) : (url, opts) => LineClient.start(t, name, url, opts);
+	const rig = { t, gw, bus, what, open, ca: pki.ca };
+	for (const step of [byPath, byCookie, byTls, whileBusy, ...(what.pause ? [whilePaused] : []), ...(what.deflate ? [compressed] : [])]) {
 		try {
 			await step(rig);
 		} catch (e) {

@@ -2,6 +2,7 @@
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send, RetentionPolicy } from './lib/nats.mjs';
 import { PyClient } from './lib/pyclient.mjs';
+import { PING, PONG } from './lib/raw.mjs';
 
 const cookies = (service, user) => ({ cookies: { service, user } });
 
@@ -83,4 +84,13 @@ await test('connections have ids of their own', async (t) => {
 	await until('four messages', () => live.length === 4);
 	assert.equal(new Set(live.map((m) => m.headers['Ws-Conn'])).size, 4);
 	assert.equal(new Set(live.map((m) => m.headers['Nats-Msg-Id'])).size, 4);
+});
+
+await test('an idle client is pinged every ping_interval, also when pong_timeout is longer', async (t) => {
+	const { gw, bus } = await t.pair({ ping_interval: '1s', pong_timeout: '60s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/idle/');
+	for (let i = 0; i < 3; i++) await r.send(PONG, (await r.next(PING, 5000)).data);
+	await bus.publish(recv('chat', 'idle'), 'x'); // a delivery Ping counts as well
+	for (let i = 0; i < 3; i++) await r.send(PONG, (await r.next(PING, 5000)).data);
 });

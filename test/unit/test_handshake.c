@@ -70,6 +70,44 @@ static struct handshake *feed(const char *req, size_t len, size_t piece,
 	return h;
 }
 
+/* What asks for a load balancer whether all is well: only where that is let in. */
+static void test_http10(void **state)
+{
+	const char *const requests[] = {"GET /readyz HTTP/1.0\r\n\r\n",
+		"GET /readyz HTTP/1.0\r\nX: y\r\n\r\n", "GET /readyz HTTP/1.0\r\n" HOST "\r\n"};
+	struct handshake_limits lim = limits;
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		const char *req = requests[i / 2];
+		size_t total;
+		struct handshake *h;
+
+		lim.http10 = i % 2;
+		h = feed(req, strlen(req), 1 + i % 3, &lim, &total);
+		if (lim.http10) {
+			assert_int_equal(total, strlen(req));
+			assert_string_equal(handshake_path(h), "/readyz");
+			assert_string_equal(handshake_authority(h), i == 5 ? "example.org" : "");
+			assert_int_equal(handshake_answer(h).status, 0);
+		} else {
+			assert_int_equal(handshake_answer(h).status, 505);
+		}
+		handshake_free(h);
+	}
+	lim.http10 = true;
+	for (size_t i = 0; i < 3; i++) {
+		const char *const bad[] = {"GET /readyz HTTP/1.1\r\n\r\n",
+			"GET /readyz HTTP/1.0\r\nHost: a b\r\n\r\n",
+			"GET /readyz HTTP/1.2\r\n\r\n"};
+		size_t total;
+		struct handshake *h = feed(bad[i], strlen(bad[i]), 7, &lim, &total);
+
+		assert_int_equal(handshake_answer(h).status, i == 2 ? 505 : 400);
+		handshake_free(h);
+	}
+}
+
 /* The order that the header names. */
 static struct http_answer judge(
 	const struct handshake *h, const struct identity_rules *r, struct handshake_identity *id)
@@ -472,6 +510,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_http10),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_unfinished),

@@ -233,14 +233,19 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-UNIT_TESTS += test_broker test_broker_stream
-$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream: LDFLAGS_ALL += -Wl,--wrap=wire_post
+UNIT_TESTS += test_broker test_broker_stream test_gates
+$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream $(B)/test/unit/test_gates: LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
 	test/unit/nats_rig.c \
 	$(BASE_SRC) \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+test_gates_SRC = $(NATS_RIG_SRC)
+
+UNIT_TESTS += test_headers
+test_headers_SRC = \
+	src/broker/headers.c
 
 UNIT_TESTS += test_nkey
 test_nkey_SRC = \
@@ -249,6 +254,18 @@ test_nkey_SRC = \
 UNIT_TESTS += test_stats
 test_stats_SRC = \
 	src/ipc/stats.c
+
+UNIT_TESTS += test_hist
+test_hist_SRC = \
+	src/ipc/hist.c \
+	src/ipc/history.c \
+	src/ipc/stats.c
+
+UNIT_TESTS += test_metrics
+test_metrics_SRC = \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	src/worker/metrics.c
 
 UNIT_TESTS += test_parcel
 test_parcel_SRC = \

@@ -1,22 +1,8 @@
-// What the clients in JavaScript share: lines out, lines in, the messages of the protocol (README).
+// What the clients in JavaScript share: lines out, lines in.
 import fs from 'node:fs';
 import readline from 'node:readline';
 
-const TABLE = Int32Array.from({ length: 256 }, (_, n) => {
-	for (let k = 0; k < 8; k++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
-	return n;
-});
-
-// As zlib has it (Node's own is not in all versions).
-export function crc32(bytes) {
-	let c = -1;
-	for (const b of bytes) c = (c >>> 8) ^ TABLE[(c ^ b) & 255];
-	return (~c >>> 0).toString(16).padStart(8, '0');
-}
-
-export const message = (kind, bytes) => `message ${kind} ${bytes.length} ${crc32(bytes)}`;
-export const numbered = (i, size) => String(i).padEnd(size, '.');
-export const bytes = (size) => Uint8Array.from({ length: size }, (_, k) => k & 255);
+export * from './messages.mjs';
 
 export const say = (line) => fs.writeSync(1, `${line}\n`);
 

@@ -14,10 +14,11 @@ function binary() {
 }
 
 export class Chrome {
-	static async start(t) {
+	// flags: more of the command line
+	static async start(t, flags = []) {
 		const proc = new Proc(binary(), ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
 			'--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-			'--disable-extensions', '--mute-audio', '--remote-debugging-port=0',
+			'--disable-extensions', '--mute-audio', ...flags, '--remote-debugging-port=0',
 			`--user-data-dir=${path.join(t.dir, 'chromium')}`, 'about:blank']);
 		t.atEnd(() => proc.kill());
 		let m;

@@ -59,8 +59,8 @@ export async function s_client(port, args = [], input = '') {
 }
 
 // A broker, a gateway that has TLS on gw.tlsPort, an authority. section: more keys; certs: what issue() gave; natsOpts: those of t.nats()
-export async function tlsPair(t, { section = {}, certs, config = {}, opts = {}, natsOpts = {} } = {}) {
-	const pki = await Pki.make(t);
+export async function tlsPair(t, { section = {}, certs, config = {}, opts = {}, natsOpts = {}, authority = 'ca' } = {}) {
+	const pki = await Pki.make(t, authority);
 	const list = certs ? await certs(pki) : [await pki.issue('server')];
 	const nats = await t.nats(natsOpts);
 	const gw = await t.gateway(nats, { start: false, config, ...opts });
