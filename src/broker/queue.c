@@ -275,6 +275,7 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 		}
 		unknown = q->unknown;
 		q->sweeping = false;
+		removal_swept(q);
 		start(q);
 		/* What was given in this process is remembered: no need to look for it again. */
 		if (marks_valid)
