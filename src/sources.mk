@@ -48,10 +48,12 @@ WS_SRC = \
 	src/ws/identity.c \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c \
+	src/ws/mask.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/proxy.c \
-	src/ws/utf8.c
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
 
 BROKER_SRC = \
 	src/broker/aside.c \

@@ -7,8 +7,8 @@ import { Pki } from './lib/pki.mjs';
 
 async function rig(t, kind) {
 	const nats = await t.nats();
-	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' }, ...(kind === 'haproxy' ? { drain_delay: '3s' } : {}) };
-	const gates = [await t.gateway(nats, { config }), await t.gateway(nats, { config })];
+	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' } };
+	const gates = [await t.gateway(nats, { config: { ...config, drain_delay: kind === 'haproxy' ? '4s' : 0 } }), await t.gateway(nats, { config })];
 	const certificate = await (await Pki.make(t)).issue('server');
 	const front = await Front.start(t, kind, gates, { certificate });
 	return { gates, front };
@@ -47,6 +47,8 @@ for (const kind of ['haproxy', 'nginx']) {
 		assert.deepEqual(codes, Array(mine).fill(1001));
 		const before = passers.came();
 		await until('more passers-by', () => passers.came() > before + 20);
+		one.config.drain_delay = 0;
+		one.writeConfig();
 		await one.start();
 		await until('one that stays at the gateway that is back', async () => {
 			await front.client(`chat/stays-again${passers.came()}`);

@@ -5,14 +5,24 @@ UNIT_TESTS = \
 test_ring_SRC = \
 	src/ipc/ring.c
 
+UTF8_SRC = \
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
+
 UNIT_TESTS += test_utf8
 test_utf8_SRC = \
-	src/ws/utf8.c
+	$(UTF8_SRC)
+
+UNIT_TESTS += test_vector
+test_vector_SRC = \
+	src/ws/mask.c \
+	$(UTF8_SRC)
 
 UNIT_TESTS += test_frame
 test_frame_SRC = \
 	src/ws/frame.c \
-	src/ws/utf8.c
+	src/ws/mask.c \
+	$(UTF8_SRC)
 
 # Refuses memory on demand.
 UNIT_TESTS += test_message
@@ -20,8 +30,9 @@ $(B)/test/unit/test_message: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 test_message_SRC = \
 	src/ws/deflate.c \
 	src/ws/frame.c \
+	src/ws/mask.c \
 	src/ws/message.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 # Refuses memory on demand.
 UNIT_TESTS += test_deflate
@@ -29,8 +40,9 @@ $(B)/test/unit/test_deflate: LDFLAGS_ALL += -Wl,--wrap=realloc
 test_deflate_SRC = \
 	src/ws/deflate.c \
 	src/ws/frame.c \
+	src/ws/mask.c \
 	src/ws/message.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 HANDSHAKE_SRC = \
 	src/ws/answer.c \
@@ -289,7 +301,7 @@ test_credential_SRC = \
 	$(HANDSHAKE_SRC) \
 	src/ws/callout.c \
 	src/ws/credential.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 UNIT_TESTS += test_vault
 test_vault_SRC = \
