@@ -32,6 +32,8 @@ struct broker_message {
 	bool plain;            /* the header Ws-Compress said no */
 	const uint8_t *data;
 	size_t len;
+	uint64_t stamp_ns; /* when the broker stored it, by its clock; else when it came here; since
+			      1970 */
 };
 struct broker_message *broker_message_ref(struct broker_message *m);
 void broker_message_unref(struct broker_message *m);
@@ -88,15 +90,21 @@ struct broker_events {
 	void (*published)(void *arg, struct broker_publish *p, enum broker_result r);
 	/* The answer to broker_ask(): data is borrowed, and there only when it was answered. */
 	void (*answered)(void *arg, void *tag, enum broker_answer a, const char *data, size_t len);
+	/* Other gateways have taken this one for gone, and removed what its connections may not
+	 * have got: they are to end. */
+	void (*fenced)(void *arg);
 	/* Nothing of a closed queue is under way any more: its mark may be forgotten. */
 	void (*closed)(void *owner);
 };
 
 /* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with
- * connected, lost, refused, published. */
-struct broker *broker_new(
-	struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg);
-/* Stops at once. What was under way gets no event any more. */
+ * connected, lost, refused, published, fenced. `gateway` names this one among those that share the
+ * broker, and is its successors', too; 0: any. */
+struct broker *broker_new(struct event_base *base, const struct config *c,
+	const struct broker_events *ev, void *arg, uint64_t gateway);
+/* From now on queues are closed because a successor of the same name goes on with them. */
+void broker_moving(struct broker *b);
+/* Stops, after a last word to the other gateways. What was under way gets no event any more. */
 void broker_free(struct broker *b);
 
 /*
@@ -131,8 +139,8 @@ void broker_queue_want(struct broker_queue *q, bool want);
 void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);
 /* Forgets a reread under way: no event will come for this tag. */
 void broker_queue_forget(struct broker_queue *q, void *tag);
-/* Everything up to seq is done with, whether it was read here or not. Removed promptly, in the
- * background, also after a reconnect. */
+/* Everything up to seq is done with here, whether it was read here or not. Removed in the
+ * background, also after a reconnect, when no other gateway needs it. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
 /* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the
  * queue. Counted, logged. */

@@ -9,6 +9,7 @@
 #include "bridge.h"
 
 #define TICK_MS 200
+#define AWAY_MS 30000
 #define ORPHAN_FLUSH_MS                                                                            \
 	10000 /* without a master: what is in the rings still goes out, for so long */
 
@@ -18,6 +19,14 @@ uint64_t bridge_clock(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t bridge_clock_ns(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 size_t bridge_key(const struct identity *id, char out[KEY_MAX])
@@ -121,6 +130,11 @@ static void bridge_refused(void *arg, const char *text)
 	event_base_loopbreak(b->base);
 }
 
+static void bridge_fenced(void *arg)
+{
+	dispatch_fence(arg);
+}
+
 static const struct broker_events bridge_events = {
 	.connected = bridge_connected,
 	.lost = bridge_lost,
@@ -129,6 +143,7 @@ static const struct broker_events bridge_events = {
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,
+	.fenced = bridge_fenced,
 	.answered = query_answered,
 };
 
@@ -179,6 +194,8 @@ static void bridge_on_stop(void *arg, const void *body, int fd)
 
 	if (fd >= 0)
 		close(fd);
+	if (stop->restart)
+		broker_moving(((struct bridge *)arg)->broker);
 	bridge_flush(arg, stop->drain_ms);
 }
 
@@ -261,6 +278,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	query_tick(b);
 	dispatch_tick(b);
 	bridge_stats(b);
+	past_tick(b);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	bridge_check_flushed(b);
 }
@@ -286,7 +304,8 @@ static int bridge_events_new(struct bridge *b)
 	b->beat = event_new(b->base, -1, EV_PERSIST, bridge_beat, b);
 	b->flush_end = event_new(b->base, -1, 0, bridge_flush_end, b);
 	b->master = chan_new(b->base, b->h->control, "master", master_handlers, bridge_orphaned, b);
-	if (!b->again || !b->tick || !b->beat || !b->flush_end || !b->master)
+	b->pulse = pulse_new(b->base, &b->shm.bridge->process);
+	if (!b->pulse || !b->again || !b->tick || !b->beat || !b->flush_end || !b->master)
 		return -1;
 	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
 }
@@ -314,12 +333,27 @@ static void bridge_inherit(struct bridge *b)
 	atomic_store(&sb->created, was.created);
 }
 
+/* Other gateways know this one by a name that its successors keep. */
+static void bridge_name(struct bridge *b)
+{
+	struct shm_stream was = {0};
+	uint64_t name;
+
+	if (atomic_load(&b->shm.bridge->gateway))
+		return;
+	if (b->h->predecessor >= 0 && shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0)
+		was.gateway = 0;
+	memcpy(&name, b->shm.header->id, sizeof(name));
+	atomic_store(&b->shm.bridge->gateway, was.gateway ? was.gateway : name | 1);
+}
+
 static void bridge_adopt(struct bridge *b)
 {
 	struct timespec now;
 
+	bridge_name(b);
 	bridge_inherit(b);
-
+	past_adopt(b);
 	clock_gettime(CLOCK_REALTIME, &now);
 	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());
 	atomic_store(&b->shm.bridge->started_ms, (uint64_t)now.tv_sec * 1000);
@@ -336,17 +370,32 @@ static void bridge_adopt(struct bridge *b)
 			SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
 }
 
+/* No bridge for so long that other gateways took this one for gone, if there are any. */
+static bool bridge_away(const struct bridge *b)
+{
+	uint64_t beat = stat_get(b->shm.bridge->beat_ms);
+
+	return beat && bridge_clock() > beat + b->c->broker.grace + AWAY_MS;
+}
+
 static int bridge_start(struct bridge *b)
 {
+	bool away;
+
 	b->now_ms = bridge_clock();
 	b->base = event_base_new();
 	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
 		dispatch_start(b) < 0 || publish_start(b) < 0)
 		return -1;
+	away = bridge_away(b);
 	bridge_adopt(b);
-	b->broker = broker_new(b->base, b->c, &bridge_events, b);
+	log_tap(notes_tap, &b->shm.bridge->notes);
+	b->broker =
+		broker_new(b->base, b->c, &bridge_events, b, atomic_load(&b->shm.bridge->gateway));
 	if (!b->broker || slots_start(b) < 0)
 		return -1;
+	if (away)
+		dispatch_fence(b);
 	return chan_send(b->master, PROTO_READY, NULL, 0, -1);
 }
 
@@ -358,6 +407,9 @@ static void bridge_free(struct bridge *b)
 	publish_stop(b);
 	query_stop(b);
 	chan_free(b->master);
+	pulse_free(b->pulse);
+	past_stop(b);
+	log_tap(NULL, NULL);
 	event_free(b->again);
 	event_free(b->tick);
 	event_free(b->beat);

@@ -1,9 +1,12 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <wsgate/log.h>
 
 #include "bridge.h"
+
+#define FENCE_SECONDS 5 /* over which clients that were cut off are asked to come back */
 
 /* ---- users ---- */
 
@@ -208,6 +211,8 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 		/* Nothing is stored between its mark and the head. */
 		if (c->pos < u->floor)
 			c->pos = u->floor;
+	} else if (m->seq <= c->pos) {
+		; /* a predecessor gave it, and it was confirmed while we read */
 	} else if (!u->first || m->seq < u->first->m->seq) {
 		if (too_large(u, m))
 			c->pos = m->seq;
@@ -375,6 +380,7 @@ struct bconn *dispatch_open(
 	}
 	c->generation = v->generation;
 	c->index = index;
+	c->opened_s = v->figures.opened_s;
 	c->slot = (uint16_t)s->n;
 	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
 	if (!marked)
@@ -424,7 +430,9 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 
 	if (c->user->ended && v->state == ROUTE_OPEN)
 		ended_release(c->user); /* its marks are in a living route again */
-	if (v->epoch != b->epoch || confirmed <= c->confirmed)
+	/* An equal one may speak of a record that was given again. */
+	if (v->epoch != b->epoch || confirmed < c->confirmed ||
+		(confirmed == c->confirmed && !(c->out && c->out->n)))
 		return;
 	c->confirmed = confirmed;
 	if (c->pos < confirmed)
@@ -473,18 +481,41 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 	return NULL;
 }
 
-uint64_t dispatch_kick(
-	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+static uint64_t user_kick(struct buser *u, uint16_t code, const char *reason)
 {
-	struct buser *u = user_find(b, id);
+	struct bridge *b = u->b;
 	uint64_t n = 0;
 
-	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next, n++) {
+	for (struct bconn *c = u->conns; c; c = c->next, n++) {
 		struct down_ref ref = {c->generation, c->index, 0};
 
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}
 	return n;
+}
+
+uint64_t dispatch_kick(
+	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
+{
+	struct buser *u = user_find(b, id);
+
+	return u ? user_kick(u, code, reason) : 0;
+}
+
+static bool user_fence(void *value, void *arg)
+{
+	char reason[64];
+
+	(void)arg;
+	snprintf(reason, sizeof(reason), "this gateway was cut off; reconnect in %u s",
+		1 + (unsigned)rand() % FENCE_SECONDS);
+	(void)user_kick(value, 1012, reason);
+	return true;
+}
+
+void dispatch_fence(struct bridge *b)
+{
+	table_each(&b->users, user_fence, NULL);
 }
 
 /* ---- the stream is another one ---- */
@@ -502,7 +533,7 @@ static bool user_reset(void *value, void *arg)
 		c->pos = c->confirmed = 0;
 		c->cursor = NULL;
 		c->synced = true;
-		window_forget(c, UINT64_MAX);
+		window_drop(c);
 	}
 	return true;
 }

@@ -2,6 +2,8 @@
 
 #include "bridge.h"
 
+#define NS UINT64_C(1000000000)
+
 bool window_open(const struct bconn *c, size_t len)
 {
 	const struct config *cf = c->user->b->c;
@@ -38,6 +40,8 @@ void window_given(struct bconn *c, const struct broker_message *m)
 	struct given *g = &w->v[(w->first + w->n++) % w->cap];
 
 	g->seq = m->seq;
+	/* What lay there before says how long its user was away. */
+	g->stamp_ns = m->stamp_ns / NS >= c->opened_s ? m->stamp_ns : 0;
 	g->len = m->len;
 	w->bytes += m->len;
 	c->pos = m->seq;
@@ -46,17 +50,27 @@ void window_given(struct bconn *c, const struct broker_message *m)
 		stat_set(b->shm.bridge->last_seq, m->seq);
 }
 
+void window_drop(struct bconn *c)
+{
+	free(c->out);
+	c->out = NULL;
+}
+
 void window_forget(struct bconn *c, uint64_t upto)
 {
+	struct hist *h = &c->user->b->shm.bridge->stats.confirm;
 	struct window *w = c->out;
+	uint64_t now = w ? bridge_clock_ns(CLOCK_REALTIME) : 0;
 
 	while (w && w->n && w->v[w->first].seq <= upto) {
-		w->bytes -= w->v[w->first].len;
+		const struct given *g = &w->v[w->first];
+
+		if (g->stamp_ns)
+			hist_add(h, hist_elapsed(g->stamp_ns, now), 1);
+		w->bytes -= g->len;
 		w->first = (w->first + 1) % w->cap;
 		w->n--;
 	}
-	if (w && !w->n) {
-		free(w);
-		c->out = NULL;
-	}
+	if (w && !w->n)
+		window_drop(c);
 }

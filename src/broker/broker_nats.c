@@ -87,6 +87,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		answer(b, r, kind, NULL);
 	queue_tick(b);
 	feed_tick(b);
+	gates_tick(b);
 	removal_pump(b);
 	aside_tick(b);
 	watch_tick(b);
@@ -141,6 +142,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 	b->removal_pause = 0;
 	if (!marks_valid)
 		aside_drop_all(b);
+	gates_begin(b); /* before anything is said about a queue */
 	queue_resume_all(b, marks_valid);
 	aside_tick(b);
 }
@@ -220,13 +222,18 @@ static void on_event(void *arg, struct wire_event *e)
 	switch ((enum wire_kind)e->kind) {
 	case WIRE_LIVE:
 		q = queue_of(b, e->key);
-		if (q)
+		if (q && e->word)
+			holders_hear(q, e);
+		else if (q)
 			feed_live(q, e);
 		else
 			broker_message_unref(&e->m);
 		return;
 	case WIRE_REPLY:
 		reply(b, e);
+		return;
+	case WIRE_BEAT:
+		gates_hear(b, e);
 		return;
 	case WIRE_UP:
 		session_begins(b, e);
@@ -277,12 +284,13 @@ static void broker_destroy(struct broker *b)
 			free(r);
 	npublish_free_all(b);
 	request_free(&b->requests);
+	gates_free(b);
 	settings_free(&b->settings);
 	free(b);
 }
 
-struct broker *broker_new(
-	struct event_base *base, const struct config *c, const struct broker_events *ev, void *arg)
+struct broker *broker_new(struct event_base *base, const struct config *c,
+	const struct broker_events *ev, void *arg, uint64_t gateway)
 {
 	struct broker *b = calloc(1, sizeof(*b));
 	int saved;
@@ -301,6 +309,8 @@ struct broker *broker_new(
 	TAILQ_INIT(&b->publishing);
 	TAILQ_INIT(&b->published);
 	TAILQ_INIT(&b->asides);
+	if (!gates_init(b, gateway))
+		goto fail;
 	errno = ENOMEM;
 	if (settings_copy(&b->settings, c) < 0)
 		goto fail;
@@ -326,6 +336,7 @@ int broker_reconfigure(struct broker *b, const struct config *c)
 
 	if (settings_copy(&mine, c) < 0)
 		return -1;
+	b->settings.grace = mine.grace;
 	if (settings_equal(&mine, &b->settings)) {
 		settings_free(&mine);
 		return 0;
@@ -344,9 +355,15 @@ void broker_free(struct broker *b)
 {
 	if (!b)
 		return;
+	gates_farewell(b);
 	wire_stop(b->wire);
 	b->state = BROKER_DOWN;
 	broker_destroy(b);
+}
+
+void broker_moving(struct broker *b)
+{
+	b->gates.moving = true;
 }
 
 void broker_stats(const struct broker *b, struct broker_stats *out)

@@ -10,6 +10,7 @@
 
 #define RETRY_MIN_MS 100
 #define RETRY_SPREAD_MS 200
+#define LAST_WORDS_MS 200
 #define MEASURE_SECONDS 5
 
 /* Late callbacks of nats.c find the carrier here, or find it gone. */
@@ -122,7 +123,13 @@ static void run_session(struct carrier *k)
 		}
 		pthread_mutex_lock(&desk.mu);
 	}
+	/* The last words of a broker that stops. */
+	list = k->quit && !k->lost ? k->first : NULL;
+	if (list)
+		k->first = k->last = NULL;
 	pthread_mutex_unlock(&desk.mu);
+	if (list && errand_run(k, list))
+		(void)natsConnection_FlushTimeout(k->nc[MAIN], LAST_WORDS_MS);
 }
 
 static bool must_quit(const struct carrier *k)

@@ -40,7 +40,7 @@ struct carrier {
 	struct engine *engine;
 	/* Broker thread's own, and the loop's while a direct session is up. */
 	natsConnection *nc[NCONN];
-	natsSubscription *replies[WIRE_REPLIES], *advisories;
+	natsSubscription *replies[WIRE_REPLIES], *advisories, *beats;
 	bool direct;
 	struct sub *subs;
 	size_t nsubs;

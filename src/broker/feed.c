@@ -174,7 +174,7 @@ void feed_rescan(struct broker_queue *q)
 	q->b->stats.rescans++;
 	q->check = true;
 	/* A killed server brings acknowledged deletes back. */
-	if (q->confirmed > 0 && !q->sweeping) {
+	if (q->confirmed > 0 && !q->sweeping && holders_ours(q)) {
 		q->sweep = true;
 		q->sweep_pos = 1;
 	}

@@ -74,6 +74,14 @@ void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 	post_message(WIRE_LIVE, msg, (uint64_t)(uintptr_t)closure);
 }
 
+static void on_beat(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+{
+	(void)nc;
+	(void)sub;
+	(void)closure;
+	post_message(WIRE_BEAT, msg, 0);
+}
+
 static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
 	(void)nc;
@@ -123,6 +131,10 @@ static natsStatus make_options(struct carrier *k, natsOptions *o, const char *na
 		s = natsOptions_SetAllowReconnect(o, false);
 	if (s == NATS_OK)
 		s = natsOptions_UseGlobalMessageDelivery(o, true);
+	/* What gateways say to each other is not for the one that says it. Trap: the order of
+	 * beats and words (gates.c) needs a delivery pool of one thread, nats.c's default. */
+	if (s == NATS_OK)
+		s = natsOptions_SetNoEcho(o, true);
 	if (s == NATS_OK)
 		s = natsOptions_SetErrorHandler(o, on_error, NULL);
 	if (s == NATS_OK)
@@ -175,6 +187,14 @@ static natsStatus subscribe_advisories(struct carrier *k)
 
 	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.*.%s", k->settings.stream);
 	return natsConnection_Subscribe(&k->advisories, k->nc[MAIN], subject, on_advisory, NULL);
+}
+
+static natsStatus subscribe_beats(struct carrier *k)
+{
+	char subject[SUBJECT_PREFIX_MAX + 16];
+
+	snprintf(subject, sizeof(subject), "%sgate.beat", k->settings.prefix);
+	return natsConnection_Subscribe(&k->beats, k->nc[MAIN], subject, on_beat, NULL);
 }
 
 static void learn_servers(struct carrier *k)
@@ -297,6 +317,8 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 		s = connect_one(k, REMOVAL, attempt);
 	if (s == NATS_OK)
 		s = subscribe_advisories(k);
+	if (s == NATS_OK)
+		s = subscribe_beats(k);
 	for (int r = 0; r < WIRE_REPLIES && s == NATS_OK; r++)
 		s = subscribe_replies(k, (enum wire_replies)r);
 	for (int i = 0; i < NCONN && s == NATS_OK; i++)
@@ -321,6 +343,8 @@ void hookup_close(struct carrier *k)
 	k->nsubs = 0;
 	natsSubscription_Destroy(k->advisories);
 	k->advisories = NULL;
+	natsSubscription_Destroy(k->beats);
+	k->beats = NULL;
 	for (int r = 0; r < WIRE_REPLIES; r++) {
 		natsSubscription_Destroy(k->replies[r]);
 		k->replies[r] = NULL;

@@ -102,14 +102,31 @@ struct seqs {
 	uint64_t v[];
 };
 
+/* Another gateway that holds the same user. */
+struct holder {
+	uint64_t gate, mark;
+	uint64_t created; /* of the stream that the mark is of */
+	uint64_t heard;   /* by the listening clock */
+};
+struct holders {
+	uint32_t n, cap;
+	struct holder v[];
+};
+
 struct broker_queue {
 	struct broker *b;
 	void *owner;
 	struct job job;
 	TAILQ_ENTRY(broker_queue) recheck;  /* opened a moment ago */
 	TAILQ_ENTRY(broker_queue) removals; /* has something to remove */
+	TAILQ_ENTRY(broker_queue) unclear;  /* others may hold it, too: nothing is removed */
+	TAILQ_ENTRY(broker_queue) shared;   /* others hold it, too */
+	struct holders *others;             /* owned; NULL: none */
+	uint64_t barrier;                   /* the beat whose echo says who holds it */
+	uint64_t told_ms;                   /* when the others last heard our mark */
 	uint64_t recheck_due;
-	uint64_t confirmed; /* done with up to here */
+	uint64_t mark;      /* done with here up to here, */
+	uint64_t confirmed; /* and everywhere up to here */
 	uint64_t head;      /* given up to here */
 	uint64_t high;      /* seen up to here: above head, there is something to read */
 	uint64_t sweep_pos; /* nothing is stored below, as far as this sweep went */
@@ -129,8 +146,9 @@ struct broker_queue {
 	bool sweeping : 1; /* and that has begun */
 	bool closing : 1;
 	bool subscribed : 1;
-	bool on_recheck : 1, on_removals : 1, on_closed : 1;
-	char name[]; /* "service.user", encoded */
+	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
+	bool tell : 1; /* our mark is news for the others */
+	char name[];   /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -151,6 +169,30 @@ struct watch {
 	uint64_t next_ms, named_ms;
 	bool names; /* the request asked for subjects */
 	bool again; /* asked to look while a look was under way */
+};
+
+/* Another gateway. One that has gone is remembered, so that hearsay does not bring it back. */
+struct gate {
+	uint64_t id, incarnation;
+	uint64_t heard;        /* its last beat */
+	uint64_t echoed;       /* our last beat that it has heard */
+	uint64_t until;        /* by the listening clock: then it is taken for gone */
+	uint64_t lease;        /* ms */
+	uint32_t losses;       /* how often it was, */
+	uint32_t losses_of_us; /* and we by it */
+	bool gone, knows_us;
+};
+
+struct gates {
+	uint64_t self, incarnation;
+	uint64_t beat;     /* the last one sent */
+	uint64_t listened; /* ms in which others would have been heard; grows only then */
+	uint64_t ticked_ms, beat_ms, hold;
+	struct gate *v; /* owned */
+	uint32_t n, living;
+	bool greet;  /* all queues, before the next beat */
+	bool moving; /* a successor goes on: nothing is given up */
+	struct queue_list unclear, shared;
 };
 
 struct event;
@@ -181,6 +223,8 @@ struct broker {
 	struct queue_list removals;
 	uint32_t removing;
 	uint64_t removal_pause; /* until */
+	/* gates.c, holders.c */
+	struct gates gates;
 	/* npublish.c, aside.c */
 	struct pub_list published; /* their results wait for the loop */
 	struct pub_list publishing;
@@ -207,6 +251,7 @@ struct broker_queue *queue_of(const struct broker *b, uint64_t key); /* of a sub
 void queue_subscribe(struct broker_queue *q);
 /* For log lines: service and user. Of the loop's thread; valid until the next call. */
 const struct log_field *queue_who(const struct broker_queue *q);
+void queue_unsubscribe(struct broker_queue *q);
 /* After broker_resume(): subscribes all, reads all. */
 void queue_resume_all(struct broker *b, bool marks_valid);
 void queue_session_lost(struct broker *b);
@@ -243,6 +288,8 @@ struct removal;
 /* Remembers what was given. */
 void removal_remember(struct broker_queue *q, uint64_t seq);
 void removal_confirm(struct broker_queue *q, uint64_t seq);
+/* The same, but another gateway removes it. */
+void removal_pass(struct broker_queue *q, uint64_t seq);
 /* One that is to go. */
 void removal_doom(struct broker_queue *q, uint64_t seq);
 /* Whether a sweep may go on; else removal calls feed_kick() when there is. */
@@ -256,6 +303,35 @@ void removal_reply(
 void removal_pump(struct broker *b);
 /* Nobody is there to remove anything: a while later. */
 void removal_pause(struct broker *b);
+
+/* ---- gates.c: who else is there ---- */
+bool gates_init(struct broker *b, uint64_t self);
+void gates_free(struct broker *b);
+void gates_begin(struct broker *b); /* a session */
+void gates_tick(struct broker *b);
+void gates_hear(struct broker *b, struct wire_event *e); /* a beat; takes e */
+/* Whose word that is; NULL: it is ours, or there are too many. */
+struct gate *gates_meet(struct broker *b, uint64_t id);
+/* Who was said up to that beat of ours is known to all. */
+uint64_t gates_cleared(const struct broker *b);
+/* For good: nothing is held here any more. */
+void gates_farewell(struct broker *b);
+/* Publishes text on a subject as this gateway's word. */
+bool gates_say(struct broker *b, const char *subject, const char *text);
+
+/* ---- holders.c: who else holds a user ---- */
+void holders_start(struct broker_queue *q);
+void holders_hear(struct broker_queue *q, struct wire_event *e); /* takes e */
+void holders_confirm(struct broker_queue *q, uint64_t seq);
+void holders_close(struct broker_queue *q);
+void holders_free(struct broker_queue *q);
+/* Closed, and what was confirmed here cannot be removed yet. */
+bool holders_wait(const struct broker_queue *q);
+/* Whether removals are this gateway's. */
+bool holders_ours(const struct broker_queue *q);
+void holders_greet(struct broker_queue *q);
+void holders_drop_gate(struct broker *b, uint64_t id);
+void holders_tick(struct broker *b);
 
 /* ---- npublish.c ---- */
 void npublish_reply(

@@ -51,14 +51,14 @@ void queue_subscribe(struct broker_queue *q)
 {
 	char subject[SUBJECT_MAX];
 
-	if (q->b->state != BROKER_LIVE || q->closing || q->subscribed)
+	if (q->b->state != BROKER_LIVE || (q->closing && !holders_wait(q)) || q->subscribed)
 		return;
 	q->tag = ++last_tag;
 	snprintf(subject, sizeof(subject), "%slive.%s", q->b->settings.prefix, q->name);
 	q->subscribed = wire_subscribe(q->b->wire, queue_key(q), subject);
 }
 
-static void queue_unsubscribe(struct broker_queue *q)
+void queue_unsubscribe(struct broker_queue *q)
 {
 	if (q->subscribed && q->b->state == BROKER_LIVE)
 		(void)wire_unsubscribe(q->b->wire, queue_key(q));
@@ -93,6 +93,7 @@ static void start(struct broker_queue *q)
 	if (q->head > q->confirmed)
 		q->unknown = q->head;
 	queue_subscribe(q);
+	holders_start(q);
 	feed_rescan(q);
 	if (q->b->state == BROKER_LIVE)
 		recheck_later(q);
@@ -133,7 +134,8 @@ struct broker_queue *broker_queue_open(
 	strcpy(q->name, subject + skip);
 	q->b = b;
 	q->owner = owner;
-	q->confirmed = confirmed;
+	/* What was confirmed here is removed when it is known who else holds the user. */
+	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
 	q->want = true;
 	q->sweep_pos = 1;
@@ -156,7 +158,7 @@ void broker_queue_want(struct broker_queue *q, bool want)
 
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq)
 {
-	removal_confirm(q, seq);
+	holders_confirm(q, seq);
 }
 
 void broker_queue_close(struct broker_queue *q)
@@ -164,7 +166,7 @@ void broker_queue_close(struct broker_queue *q)
 	if (q->closing)
 		return;
 	q->closing = true;
-	queue_unsubscribe(q);
+	holders_close(q);
 	recheck_not(q);
 	feed_stop(q);
 	reread_drop_all(q);
@@ -181,7 +183,7 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 	if (q->on_closed)
 		TAILQ_REMOVE(&q->b->closed, q, removals);
 	q->on_closed = false;
-	q->head = head > q->confirmed ? head : q->confirmed;
+	q->head = head > q->mark ? head : q->mark;
 	q->want = true;
 	start(q);
 }
@@ -190,7 +192,7 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 void queue_settle(struct broker_queue *q)
 {
 	if (!q->closing || q->on_closed || q->sweep || q->asides > 0 || q->job.state != JOB_IDLE ||
-		!removal_idle(q))
+		!removal_idle(q) || holders_wait(q))
 		return;
 	q->on_closed = true;
 	TAILQ_INSERT_TAIL(&q->b->closed, q, removals);
@@ -202,6 +204,8 @@ static void queue_free(struct broker_queue *q)
 	struct broker *b = q->b;
 
 	feed_drop_hoard(q);
+	queue_unsubscribe(q);
+	holders_free(q);
 	b->slots[q->index] = (struct queue_slot){NULL, b->free_slot};
 	b->free_slot = q->index;
 	b->nqueues--;
@@ -231,6 +235,7 @@ void queue_free_all(struct broker *b)
 			continue;
 		reread_drop_all(q);
 		feed_drop_hoard(q);
+		holders_free(q);
 		free(q->seqs);
 		free(q);
 	}
@@ -244,7 +249,7 @@ void queue_free_all(struct broker *b)
 static void marks_to_zero(struct broker_queue *q)
 {
 	removal_forget(q, true);
-	q->confirmed = q->head = 0;
+	q->mark = q->confirmed = q->head = 0;
 	q->unknown = 0;
 	q->sweep = q->sweeping = false;
 	q->sweep_pos = 1;
@@ -262,6 +267,8 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 		if (!marks_valid)
 			marks_to_zero(q);
 		if (q->closing) {
+			queue_subscribe(q);
+			holders_start(q);
 			feed_kick(q);
 			queue_settle(q);
 			continue;
@@ -321,6 +328,7 @@ static void walk(struct broker *b)
 		if (!q || q->closing)
 			continue;
 		queue_subscribe(q); /* there was no memory for it, then */
+		holders_greet(q);   /* a word may be lost */
 		feed_rescan(q);
 		n--;
 	}

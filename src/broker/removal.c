@@ -72,11 +72,6 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 
 	if (seq <= q->confirmed)
 		return;
-	if (seq > q->head) { /* given by a predecessor, read by nobody here: a sweep finds it */
-		q->head = q->unknown = seq;
-		if (q->high < seq)
-			q->high = seq;
-	}
 	/* Among those that are confirmed now there are some that we do not know. */
 	if (q->unknown > q->confirmed && !q->sweep) {
 		q->sweep = true;
@@ -93,6 +88,25 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 	}
 	removal_pump(q->b);
 	feed_kick(q);
+}
+
+void removal_pass(struct broker_queue *q, uint64_t seq)
+{
+	struct seqs *s = q->seqs;
+	uint32_t upto = s ? s->doomed : 0;
+
+	if (seq <= q->confirmed)
+		return;
+	q->confirmed = seq;
+	if (q->unknown <= seq)
+		q->unknown = 0;
+	while (s && upto < s->n && s->v[upto] <= seq)
+		upto++;
+	if (s && upto > s->doomed) {
+		memmove(s->v + s->doomed, s->v + upto, (s->n - upto) * sizeof(s->v[0]));
+		s->n -= upto - s->doomed;
+	}
+	shrink(q);
 }
 
 bool removal_room(const struct broker_queue *q)

@@ -67,6 +67,7 @@ int settings_copy(struct settings *s, const struct config *c)
 		.max_per_user = c->stream.max_messages_per_user,
 		.duplicate_window = c->stream.duplicate_window,
 		.replicas = c->stream.replicas,
+		.grace = c->broker.grace,
 	};
 	if (login_copy(&s->login, c) < 0 || !s->stream || !s->prefix || !s->url ||
 		split(s, c->broker.url) < 0) {

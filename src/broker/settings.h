@@ -19,6 +19,7 @@ struct settings {
 	struct login login;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
 	uint32_t replicas;
+	uint64_t grace; /* not the stream's nor the connection's: a change of it brings no check */
 };
 
 /* 0, or -1 with errno; then there is nothing to free. */

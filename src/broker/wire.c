@@ -140,14 +140,15 @@ void wire_post(struct wire_event *e)
 
 	pthread_mutex_lock(&hub.mu);
 	w = hub.wire;
-	if (!w || (e->kind == WIRE_LIVE && w->live_bytes > 2 * (size_t)LIVE_BUDGET)) {
+	/* A gateway's word does not come again: it is never dropped. */
+	if (!w || (e->kind == WIRE_LIVE && !e->word && w->live_bytes > 2 * (size_t)LIVE_BUDGET)) {
 		if (w)
 			w->overflow = true;
 		pthread_mutex_unlock(&hub.mu);
 		wire_event_free(e);
 		return;
 	}
-	if (e->kind == WIRE_LIVE)
+	if (e->kind == WIRE_LIVE && !e->word)
 		drop = charge(w, e);
 	e->next = NULL;
 	if (!w->first)
@@ -434,6 +435,7 @@ fail:
 void wire_stop(struct wire *w)
 {
 	hub_leave();
+	send_out(w);
 	carrier_stop(w->carrier);
 	wire_free(w);
 	spent_free();

@@ -26,6 +26,7 @@ enum wire_kind {
 	WIRE_REPLY,    /* key: the token; m, last, status */
 	WIRE_OVERFLOW, /* live copies were lost without a trace */
 	WIRE_CHANGED,  /* the stream was made or deleted */
+	WIRE_BEAT,     /* of another gateway: m, word */
 	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
 	WIRE_NOBODY,   /* key: of which requests one at least found nobody to answer it */
 };
@@ -52,9 +53,13 @@ struct wire_event {
 	uint32_t refs;
 	uint16_t status; /* of a reply without a message: 404, 503, …; 0: none */
 	uint8_t kind;
+	bool word; /* not out of the stream: another gateway's */
 	char text[];
 };
 
+/* Marks what gateways say to each other. A service cannot forge it on ws.recv: what is stored there
+ * gets Nats-Sequence. */
+#define WIRE_WORD_HEADER "Ws-Gateway"
 /* What a request asks for, and where its reply goes. */
 enum wire_replies { WIRE_OTHERS, WIRE_GETS, WIRE_PUBLISHES, WIRE_DELETES, WIRE_REPLIES };
 #define WIRE_LETTERS "mgpr" /* the last token but one of a reply subject */

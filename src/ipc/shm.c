@@ -15,12 +15,14 @@
 #define PAGE 4096u
 
 /* See shm_read_stream(): other versions of the program read these. */
-#define STREAM_SIZE 40
+#define STREAM_SIZE 48
+#define GATEWAY_LAYOUT 6 /* the first one that has a gateway's name */
 _Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
 		       offsetof(struct shm_bridge, broker_state) == 4 &&
 		       offsetof(struct shm_bridge, created) == 8 &&
 		       offsetof(struct shm_bridge, max_message) == 24 &&
-		       offsetof(struct shm_bridge, last_seq) == 32,
+		       offsetof(struct shm_bridge, last_seq) == 32 &&
+		       offsetof(struct shm_bridge, gateway) == 40,
 	"stable over layouts");
 
 /* Offsets within a slot; all page-aligned. */
@@ -187,7 +189,8 @@ int shm_read_stream(int fd, struct shm_stream *out)
 		.broker_state = stat_get(b.broker_state),
 		.created = stat_get(b.created),
 		.max_message = stat_get(b.max_message),
-		.last_seq = stat_get(b.last_seq)};
+		.last_seq = stat_get(b.last_seq),
+		.gateway = h.layout >= GATEWAY_LAYOUT ? stat_get(b.gateway) : 0};
 	return 0;
 }
 

@@ -10,10 +10,13 @@ import { encode } from './lib/wire.mjs';
 
 const first = Number(process.env.SEED ?? 1), N = Number(process.env.N ?? 400);
 
-async function drawn(seed) {
+// The limits of echoServer(), and of a user: max_message's default, and never more than the broker's largest payload less 1 KiB.
+const MAX = { plain: 16 << 20, TLS: 16 << 20, user: (1 << 20) - 1024 };
+
+async function drawn(seed, max) {
 	const r = dice(seed), frames = conversation(r), whole = r() < 0.5;
 	const wire = whole ? Buffer.concat(frames.map(encode)) : damage(r, frames);
-	const { out, code } = model(wire);
+	const { out, code } = model(wire, { max });
 	if (whole) {
 		const ws = await oracle(wire, cut(r, wire));
 		assert.deepEqual([ws.code, ws.out], [code, out], `seed ${seed}: npm ws and the model agree`);
@@ -23,6 +26,6 @@ async function drawn(seed) {
 
 for (const [k, transport] of ['plain', 'TLS', 'user'].entries()) {
 	const cases = [];
-	for (let i = 0; i < (transport === 'plain' ? N : N / 2); i++) cases.push(await drawn(first + k * N + i));
+	for (let i = 0; i < (transport === 'plain' ? N : N / 2); i++) cases.push(await drawn(first + k * N + i, MAX[transport]));
 	await section(import.meta, `20 random conversations from seed ${first}`, cases, { transports: [transport], ms: 60000 + N * 60 });
 }

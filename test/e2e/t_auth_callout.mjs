@@ -164,11 +164,11 @@ await test('with the permissions that the page lists', async (t) => {
 		conf: `authorization { users = [
 			{ user: "all", password: "secret" },
 			{ user: "auth", password: "secret", permissions: { subscribe: ["wsauth.>"], publish: ["_INBOX.>"] } },
-			{ user: "gate", password: "secret", permissions: { publish: [ "ws.send.>", "wsdead.>", "wsauth.>",
+			{ user: "gate", password: "secret", permissions: { publish: [ "ws.send.>", "wsdead.>", "wsauth.>", "wslive.>", "wsgate.beat",
 				"$JS.API.STREAM.INFO.websockets", "$JS.API.STREAM.CREATE.websockets", "$JS.API.STREAM.UPDATE.websockets",
 				"$JS.API.STREAM.MSG.DELETE.websockets", "$JS.API.DIRECT.GET.websockets",
 				"$JS.API.CONSUMER.LIST.websockets", "$JS.API.STREAM.NAMES" ],
-				subscribe: [ "wslive.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.*.websockets" ] } }
+				subscribe: [ "wslive.>", "wsgate.beat", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.*.websockets" ] } }
 		] }`,
 	});
 	const [bus, all] = [await nats.connect({ user: 'auth', pass: 'secret' }), await nats.connect({ user: 'all', pass: 'secret' })];

@@ -241,7 +241,7 @@ function permissions() {
 
 await test('the permissions of wsgate(7) are enough, and none is left out', async (t) => {
 	const p = permissions(), list = (l) => `[ ${l.map((s) => `"${s}"`).join(', ')} ]`;
-	assert.ok(p.publish.length > 5 && p.subscribe.length === 3, JSON.stringify(p));
+	assert.ok(p.publish.length > 5 && p.subscribe.length === 4, JSON.stringify(p));
 	assert.deepEqual(p.more, ['ws.recv.>', 'ws.send.>']);
 	const conf = `authorization { users = [ { user: all, password: pw },
 		{ user: ctl, password: pw, permissions: { publish: ${list([...p.publish, 'ws.recv.>'])}, subscribe: ${list([...p.subscribe, 'ws.send.>'])} } },

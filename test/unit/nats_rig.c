@@ -175,6 +175,11 @@ static void on_closed(void *owner)
 	((struct rig_queue *)owner)->closed = true;
 }
 
+static void on_fenced(void *arg)
+{
+	((struct rig *)arg)->fenced++;
+}
+
 static void on_answered(void *arg, void *tag, enum broker_answer a, const char *data, size_t len)
 {
 	struct rig *r = arg;
@@ -193,6 +198,7 @@ static const struct broker_events events = {
 	.reread = on_reread,
 	.published = on_published,
 	.closed = on_closed,
+	.fenced = on_fenced,
 	.answered = on_answered,
 };
 
@@ -228,7 +234,7 @@ struct rig *rig_new(const char *extra)
 
 void rig_start(struct rig *r)
 {
-	r->broker = broker_new(r->base, &r->config, &events, r);
+	r->broker = broker_new(r->base, &r->config, &events, r, 0);
 	assert_non_null(r->broker);
 }
 

@@ -42,7 +42,7 @@ struct rig {
 	struct event_base *base;
 	struct broker *broker;
 	natsConnection *nc; /* a service's */
-	int connects, losts, refusals;
+	int connects, losts, refusals, fenced;
 	uint64_t created, last;
 	size_t max_payload;
 	bool marks_valid; /* the answer to the next `connected` */

@@ -321,11 +321,11 @@ static void least_permissions(void **state)
 	struct rig *r = rig_up(
 		"authorization { users = [ { user: admin, password: pw },\n"
 		"{ user: gw, password: pw, permissions: { publish: [ \"ws.send.>\", \"wsdead.>\", "
-		"\"wsauth.>\",\n"
+		"\"wsauth.>\", \"wslive.>\", \"wsgate.beat\",\n"
 		"\"$JS.API.STREAM.INFO.websockets\", \"$JS.API.STREAM.CREATE.websockets\",\n"
 		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
 		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.CONSUMER.LIST.websockets\" ],\n"
-		"subscribe: [ \"wslive.>\", \"_INBOX.>\",\n"
+		"subscribe: [ \"wslive.>\", \"wsgate.beat\", \"_INBOX.>\",\n"
 		"\"$JS.EVENT.ADVISORY.STREAM.*.websockets\" ] } } ] }\n"
 		"no_auth_user: gw\n");
 	struct rig_queue *q;

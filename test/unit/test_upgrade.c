@@ -108,7 +108,7 @@ static void freezes(void)
 	for (int i = 0; i < 2; i++) {
 		fakes_expect_after(&workers[i], "unlisten", "retire 1");
 	}
-	fakes_expect(&bridge, "stop 1000");
+	fakes_expect(&bridge, "stop 1000 restart");
 	fakes_order(&bridge, "exit 0");
 	fakes_expect(&bridge, "end");
 }
@@ -162,7 +162,7 @@ static void test_takes_over(void **state)
 	fakes_log("serves: the old program is replaced");
 	heir = pid_in_file();
 	assert_int_not_equal(heir, fakes_master);
-	assert_int_equal(segments(), 2);
+	assert_in_range(segments(), 1, 2); /* the old one removes its own when it ends */
 	fakes_order(&next_bridge, "stale 0");
 	fakes_log("removed an older segment");
 	assert_int_equal(segments(), 1);
@@ -305,7 +305,7 @@ static void test_new_one_dies_midway(void **state)
 	for (int i = 0; i < 2; i++) {
 		fakes_expect_after(&workers[i], "unlisten", "retire 1");
 	}
-	fakes_expect_after(&bridge, "up", "stop 1000");
+	fakes_expect_after(&bridge, "up", "stop 1000 restart");
 	fakes_order(&bridge, "exit 0");
 	for (int i = 0; i < 2; i++) {
 		fakes_expect(&workers[i], "heir 1");

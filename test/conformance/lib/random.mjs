@@ -72,12 +72,14 @@ export function damage(r, frames) {
 	return wire;
 }
 
+const PIECES = 400; // at most: a client that fails is not listened to for ever
+
 // Pieces that come together again as the same bytes: tiny ones, large ones, all in one.
 export function cut(r, b) {
 	const out = [], most = pick(r, [1, 2, 5, 20, 100, 1000, 70000, Infinity]);
 	for (let at = 0; at < b.length;) {
 		let n = 1 + Math.floor(r() * Math.min(most, b.length));
-		if (most < 20 && b.length > 2000) n *= 50;
+		n = Math.max(n, Math.ceil(b.length / PIECES));
 		out.push(b.subarray(at, at + n));
 		at += n;
 	}

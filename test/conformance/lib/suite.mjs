@@ -6,7 +6,8 @@
 //
 // out: [[opcode, payload], …]. opts (last argument): ways (instead of all), fin (the client ends its side right behind its last
 // byte), plain (not through TLS as well). frames may be a function, for what is large. Instead of frames: pieces, as they are written;
-// and the code 0: nothing of it asks for a Close.
+// and the code 0: nothing of it asks for a Close. offer: of permessage-deflate; frames(terms) gets what was agreed on, or null; `out` is
+// what the answers mean, and `packed` how many of them must come compressed at least. declined: the offer must not be taken.
 //
 // Each case runs in these ways:
 //   frames     each frame in a write of its own          bytes    byte by byte (chop() says how, of what is large)
@@ -19,6 +20,7 @@ import { test, assert } from '../../e2e/lib/scenario.mjs';
 import { tlsPair, Pki } from '../../e2e/lib/pki.mjs';
 import { until } from '../../e2e/lib/proc.mjs';
 import { Peer } from './peer.mjs';
+import { Inflater, agreed } from './deflate.mjs';
 import { model, Utf8 } from './model.mjs';
 import { BINARY, CLOSE, PING, TEXT, chop, chopTo, close, encode, frame } from './wire.mjs';
 
@@ -40,13 +42,13 @@ const show = (frames) => frames.map(([op, data]) => `${name[op] ?? op}(${data.le
 
 function waysOf(c) {
 	const marks = Array.isArray(c.frames) && c.frames.some((f) => f.op === undefined);
-	return (c.ways ?? WAYS).filter((w) => w !== 'early' || (c.kind === 'bad' && !marks));
+	return (c.ways ?? WAYS).filter((w) => w !== 'early' || (c.kind === 'bad' && !marks && !c.offer));
 }
 
 // The case as pieces to write, and what to wait for between them.
-function* script(c, way) {
+function* script(c, way, terms) {
 	if (c.pieces) return yield* c.pieces;
-	const frames = typeof c.frames === 'function' ? c.frames() : c.frames;
+	const frames = typeof c.frames === 'function' ? c.frames(terms) : c.frames;
 	let segment = [];
 	for (const f of c.kind === 'good' ? [...frames, close(1000)] : frames) {
 		if (f.op === undefined) {
@@ -71,9 +73,9 @@ function early(c, wire) {
 	return wire.subarray(0, m.at);
 }
 
-async function play(peer, c, way) {
+async function play(peer, c, way, terms) {
 	let n = 0;
-	for (const piece of script(c, way)) {
+	for (const piece of script(c, way, terms)) {
 		if (piece.failed) {
 			await peer.until('the Close at once', () => peer.close);
 		} else if (piece.answered) {
@@ -101,22 +103,35 @@ function same(got, want, what) {
 	for (const [i, [, data]] of want.entries()) assert.ok(got[i][1].equals(data), `${what}: number ${i} is another`);
 }
 
+// Frames of the server as messages.
+function unpack(c, frames, terms, least) {
+	const inflater = terms && new Inflater(terms, c.strict);
+	const got = frames.map((f) => {
+		assert.ok(f.fin && (f.rsv === 0 || (terms && f.op < CLOSE && f.rsv === 4)), 'reserved bits, or fragments');
+		return [f.op, f.rsv ? inflater.message(f.data) : f.data];
+	});
+	const packed = frames.filter((f) => f.rsv).length;
+	assert.ok(packed >= least, `${packed} answers came compressed`);
+	return got;
+}
+
 // kept: for a user behind the broker: gives what its service got, once it is as many
 export async function judge(peer, c, way, kept) {
 	const out = kept ? c.out.filter(([op]) => op >= CLOSE) : c.out;
-	await play(peer, c, way);
+	const terms = agreed(c.offer ?? '', peer.answer.headers['sec-websocket-extensions']);
+	assert.equal(!terms, !c.offer || c.declined === true, `the answer to the offer: ${peer.answer.headers['sec-websocket-extensions']}`);
+	await play(peer, c, way, terms);
 	if (!c.code) await peer.until('all answers', () => peer.frames.length >= out.length, { ms: c.ms });
 	if (c.fin || !c.code) peer.socket.end();
 	if (!c.code) {
 		await peer.gone();
-		same(peer.frames.map((f) => [f.op, f.data]), out, 'the answers, and no Close');
+		same(unpack(c, peer.frames, terms, 0), out, 'the answers, and no Close');
 		return;
 	}
 	await peer.until('the Close', () => peer.close, { ms: c.ms });
 	await peer.until('the end of the server\'s side', () => peer.ended);
-	const got = peer.frames.slice(0, -1).map((f) => [f.op, f.data]);
-	same(got, out, 'the answers');
-	assert.ok(peer.frames.every((f) => f.rsv === 0 && f.fin), 'reserved bits, or fragments');
+	same(unpack(c, peer.frames.slice(0, -1), terms, (!kept && c.packed) || 0), out, 'the answers');
+	assert.ok(peer.frames.at(-1).rsv === 0, 'reserved bits in the Close');
 	assert.equal(peer.close.code, c.code, 'the code of the Close');
 	const reason = new Utf8();
 	assert.ok(reason.feed(peer.close.reason) < 0 && !reason.inside, 'the reason is UTF-8');
@@ -164,20 +179,20 @@ export async function echoServer(t, config = {}, opts = {}) {
 export const openEcho = (gw, secure, headers) => Peer.open({ port: secure ? gw.tlsPort : gw.port, secure }, '/echo', headers);
 
 // Opens connections for cases: { open() -> peer, kept, done() }. To a user: each connection is one of its own, and a service listens.
-async function target(t, transport, config) {
+async function target(t, transport, config, compression = {}) {
 	if (transport !== 'user') {
-		const gw = await echoServer(t, config);
-		return { open: async () => ({ peer: await openEcho(gw, transport === 'TLS') }), done: () => {} };
+		const gw = await echoServer(t, { ...config, compression });
+		return { open: async (headers) => ({ peer: await openEcho(gw, transport === 'TLS', headers) }), done: () => {} };
 	}
-	const { gw, bus } = await t.pair({ log: { level: 'info' } });
+	const { gw, bus } = await t.pair({ log: { level: 'info' }, compression });
 	const users = new Map();
 	bus.nc.subscribe('ws.send.conf.*', { callback: (_, m) => users.get(m.subject).push([{ text: TEXT, binary: BINARY }[m.headers.get('Ws-Type')], Buffer.from(m.data)]) });
 	await bus.nc.flush();
 	return {
-		open: async () => {
+		open: async (headers) => {
 			const user = `u${users.size}`, got = [];
 			users.set(`ws.send.conf.${user}`, got);
-			const peer = await Peer.open({ port: gw.port }, `/ws/conf/${user}/`);
+			const peer = await Peer.open({ port: gw.port }, `/ws/conf/${user}/`, headers);
 			return { peer, got, kept: async (n) => (await until(`${n} messages to the service`, () => got.length >= n), got) };
 		},
 		done: () => bus.nc.flush(),
@@ -185,19 +200,20 @@ async function target(t, transport, config) {
 }
 
 // A section on the echo path, plain and through TLS, and to users behind the broker: one test each. opts: parallel (connections
-// at a time), config (of the echo), ms, transports. A file that is imported for its cases runs none.
-export async function section(meta, title, cases, { parallel = 48, config = {}, ms = 120000, transports = ['plain', 'TLS', 'user'] } = {}) {
+// at a time), config (of the echo), compression (of the gateway), ms,
+// transports. A file that is imported for its cases runs none.
+export async function section(meta, title, cases, { parallel = 48, config = {}, compression, ms = 120000, transports = ['plain', 'TLS', 'user'] } = {}) {
 	if (!isMain(meta)) return;
 	assert.equal(new Set(cases.map((c) => c.id)).size, cases.length, 'a number twice');
 	for (const transport of transports) {
 		const mine = cases.filter((c) => transport === 'plain' || !c.plain);
 		const runs = mine.flatMap((c) => waysOf(c).map((way) => ({ c, way }))).filter(({ way }) => transport !== 'user' || way !== 'frames');
 		await test(`${title}, ${transport}: ${mine.length} cases, ${runs.length} runs`, async (t) => {
-			const to = await target(t, transport, config), ends = [];
+			const to = await target(t, transport, config, compression), ends = [];
 			const jobs = runs.map(({ c, way }) => ({
 				name: `${c.id} ${c.what} (${way})`,
 				run: async () => {
-					const { peer, got, kept } = await to.open();
+					const { peer, got, kept } = await to.open(c.offer ? { 'Sec-WebSocket-Extensions': c.offer } : {});
 					try {
 						await judge(peer, c, way, kept);
 						ends.push(() => got && assert.equal(got.length, c.out.filter(([op]) => op < CLOSE).length, `${c.id}: messages that came later`));

@@ -1,0 +1,351 @@
+/*
+ * gates: which other gateways live, and how much of what this one said they have heard.
+ *
+ * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE LEAVES" and a line "ID
+ * INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and how often it
+ * was taken for gone. One connection carries beats and what is said about users (holders.c), and
+ * NATS keeps its order: who echoes a beat has heard, and answered, what was said before it. A beat
+ * that is missing in between, or a new session, means that words may be lost, too: then all users
+ * are said again before the next echo.
+ *
+ * A gateway that is not heard for its lease is taken for gone, and what was kept for its
+ * connections is removed. When it comes back it learns so, and they end (`fenced`).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "parts.h"
+
+#define BEAT_MS 1000
+#define BEAT_MIN_MS 100
+#define HOLD_MS 1000  /* of a session: by then the others have answered the first beat */
+#define LATE_MS 2000  /* a beat's way, and a bit */
+#define STEP_MS 250   /* a longer pause of this process does not count as listening */
+#define GATES_MAX 256 /* remembered */
+#define LINE_MAX 64
+
+static uint64_t lease(const struct broker *b)
+{
+	uint64_t more = b->settings.grace;
+
+	if (more < 2000)
+		more = 2000;
+	if (more > 30000)
+		more = 30000;
+	return b->settings.grace + more;
+}
+
+/* For log lines; valid until the next call. */
+static const char *name(uint64_t id)
+{
+	static char text[20];
+
+	snprintf(text, sizeof(text), "%016" PRIx64, id);
+	return text;
+}
+
+bool gates_init(struct broker *b, uint64_t self)
+{
+	struct gates *g = &b->gates;
+
+	TAILQ_INIT(&g->unclear);
+	TAILQ_INIT(&g->shared);
+	if (getrandom(&g->incarnation, sizeof(g->incarnation), 0) != sizeof(g->incarnation) ||
+		(!self && getrandom(&self, sizeof(self), 0) != sizeof(self)))
+		return false;
+	g->self = self;
+	return true;
+}
+
+void gates_free(struct broker *b)
+{
+	free(b->gates.v);
+	b->gates.v = NULL;
+	b->gates.n = b->gates.living = 0;
+}
+
+/* ---- the table ---- */
+
+static struct gate *find(const struct gates *g, uint64_t id)
+{
+	for (uint32_t i = 0; i < g->n; i++)
+		if (g->v[i].id == id)
+			return &g->v[i];
+	return NULL;
+}
+
+/* A place for one more: that of the one that is gone for longest. */
+static struct gate *place(struct gates *g)
+{
+	struct gate *v, *oldest = NULL;
+
+	if (g->n < GATES_MAX) {
+		v = realloc(g->v, (g->n + 1) * sizeof(*v));
+		if (!v)
+			return NULL;
+		g->v = v;
+		return &g->v[g->n++];
+	}
+	for (uint32_t i = 0; i < g->n; i++)
+		if (g->v[i].gone && (!oldest || g->v[i].until < oldest->until))
+			oldest = &g->v[i];
+	return oldest;
+}
+
+struct gate *gates_meet(struct broker *b, uint64_t id)
+{
+	struct gates *g = &b->gates;
+	struct gate *p = find(g, id);
+	struct broker_queue *q;
+
+	if (id == g->self)
+		return NULL;
+	if (p && !p->gone) {
+		p->until = g->listened + p->lease + LATE_MS;
+		return p;
+	}
+	if (!p) {
+		p = place(g);
+		if (!p) {
+			log_some_warnings(1, "too many gateways: one is not known");
+			return NULL;
+		}
+		*p = (struct gate){.id = id, .lease = lease(b)};
+	}
+	p->gone = false;
+	p->echoed = 0;
+	p->until = g->listened + p->lease + LATE_MS;
+	g->living++;
+	g->beat_ms = b->now_ms; /* it learns of us */
+	broker_hurry(b);
+	log_info("another gateway is there", kv_str("gateway", name(id)),
+		kv_uint("others", g->living));
+	/* Those that were opened before its first beat came, and unknown to it. */
+	TAILQ_FOREACH(q, &b->recheck, recheck)
+	{
+		holders_greet(q);
+	}
+	return p;
+}
+
+static void lose(struct broker *b, struct gate *p, const char *why)
+{
+	p->gone = true;
+	b->gates.living--;
+	log_info(why, kv_str("gateway", name(p->id)), kv_uint("others", b->gates.living));
+	holders_drop_gate(b, p->id);
+}
+
+static void silent(struct broker *b, struct gate *p)
+{
+	p->losses++;
+	lose(b, p, "another gateway is not heard any more");
+}
+
+uint64_t gates_cleared(const struct broker *b)
+{
+	const struct gates *g = &b->gates;
+	uint64_t upto = UINT64_MAX;
+
+	if (g->listened < g->hold)
+		return 0;
+	for (uint32_t i = 0; i < g->n && g->living > 0; i++)
+		if (!g->v[i].gone && g->v[i].echoed < upto)
+			upto = g->v[i].echoed;
+	return upto;
+}
+
+/* ---- saying ---- */
+
+bool gates_say(struct broker *b, const char *subject, const char *text)
+{
+	char id[20];
+	natsMsg *m = NULL;
+	natsStatus s;
+
+	if (b->state != BROKER_LIVE)
+		return false;
+	snprintf(id, sizeof(id), "%016" PRIx64, b->gates.self);
+	s = natsMsg_Create(&m, subject, NULL, text, (int)strlen(text));
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, WIRE_WORD_HEADER, id);
+	if (s == NATS_OK)
+		return wire_publish(b->wire, 0, m);
+	natsMsg_Destroy(m);
+	return false;
+}
+
+static void greet_all(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++)
+		if (b->slots[i].q)
+			holders_greet(b->slots[i].q);
+}
+
+static void beat(struct broker *b, bool leaves)
+{
+	struct gates *g = &b->gates;
+	size_t size = (g->living + 2) * (size_t)LINE_MAX + 64, at;
+	char *text = malloc(size), subject[SUBJECT_MAX];
+
+	if (!text)
+		return;
+	if (g->greet) {
+		g->greet = false;
+		greet_all(b);
+	}
+	at = (size_t)snprintf(text, size,
+		"1 %016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu64 " %d\n", g->self,
+		g->incarnation, g->beat + 1, lease(b), leaves);
+	for (uint32_t i = 0; i < g->n && at + LINE_MAX < size; i++)
+		if (!g->v[i].gone)
+			at += (size_t)snprintf(text + at, size - at,
+				"%016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu32 "\n",
+				g->v[i].id, g->v[i].incarnation, g->v[i].heard, g->v[i].losses);
+	snprintf(subject, sizeof(subject), "%sgate.beat", b->settings.prefix);
+	if (gates_say(b, subject, text)) {
+		g->beat++;
+		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);
+	} else {
+		g->beat_ms = b->now_ms + BEAT_MIN_MS;
+	}
+	free(text);
+}
+
+/* ---- hearing ---- */
+
+struct line {
+	uint64_t id, incarnation, beat;
+	uint32_t losses;
+};
+
+/* What it kept for our connections may be removed. */
+static void fence(struct broker *b, const struct gate *p)
+{
+	log_warn("another gateway took this one for gone: its connections end, for they may lack "
+		 "messages",
+		kv_str("gateway", name(p->id)));
+	b->gates.greet = true;
+	b->ev->fenced(b->arg);
+}
+
+/* A line about somebody. */
+static void hear_line(struct broker *b, struct gate *p, const struct line *l)
+{
+	struct gates *g = &b->gates;
+
+	if (l->id != g->self) {
+		/* Whom it knows, it may have answered for; but the dead are not to come back. */
+		if (!find(g, l->id))
+			(void)gates_meet(b, l->id);
+		return;
+	}
+	if (l->incarnation != g->incarnation)
+		return;
+	if (p->knows_us && l->losses > p->losses_of_us)
+		fence(b, p);
+	p->knows_us = true;
+	p->losses_of_us = l->losses;
+	if (l->beat > p->echoed && l->beat <= g->beat)
+		p->echoed = l->beat;
+}
+
+static bool next_line(const char **text, struct line *l)
+{
+	int len = 0;
+
+	if (sscanf(*text, "%16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %9" SCNu32 "\n%n", &l->id,
+		    &l->incarnation, &l->beat, &l->losses, &len) < 4)
+		return false;
+	*text += len;
+	return len > 0;
+}
+
+static void hear_text(struct broker *b, const char *text)
+{
+	uint64_t id, inc, n, ms;
+	struct gate *p;
+	struct line l;
+	int leaves = 0, len = 0;
+
+	if (sscanf(text, "1 %16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %19" SCNu64 " %d\n%n", &id,
+		    &inc, &n, &ms, &leaves, &len) < 5)
+		return;
+	p = gates_meet(b, id);
+	if (!p)
+		return;
+	p->lease = ms < 86400000 * UINT64_C(2) ? ms : 86400000 * UINT64_C(2);
+	p->until = b->gates.listened + p->lease + LATE_MS;
+	if (p->incarnation != inc) {
+		p->incarnation = inc;
+		p->echoed = p->heard = 0;
+		p->knows_us = false;
+	}
+	if (p->heard && n != p->heard + 1)
+		b->gates.greet = true;
+	p->heard = n;
+	text += len;
+	while (len > 0 && p && next_line(&text, &l)) {
+		hear_line(b, p, &l);
+		p = find(&b->gates, id); /* the table may have moved */
+	}
+	if (leaves && p)
+		lose(b, p, "another gateway has left");
+}
+
+void gates_hear(struct broker *b, struct wire_event *e)
+{
+	char *text = e->word && e->m.len < GATES_MAX * LINE_MAX
+			     ? strndup((const char *)e->m.data, e->m.len)
+			     : NULL;
+
+	if (text && b->state == BROKER_LIVE)
+		hear_text(b, text);
+	free(text);
+	broker_message_unref(&e->m);
+}
+
+/* ---- time ---- */
+
+void gates_begin(struct broker *b)
+{
+	struct gates *g = &b->gates;
+
+	g->ticked_ms = b->now_ms;
+	g->hold = g->listened + HOLD_MS;
+	g->greet = false; /* every queue is said anew */
+	for (uint32_t i = 0; i < g->n; i++) {
+		g->v[i].heard = 0;
+		g->v[i].until = g->listened + g->v[i].lease + LATE_MS;
+	}
+	beat(b, false);
+}
+
+void gates_tick(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t passed = b->now_ms - g->ticked_ms;
+
+	if (b->state != BROKER_LIVE)
+		return;
+	g->ticked_ms = b->now_ms;
+	g->listened += passed < STEP_MS ? passed : STEP_MS;
+	for (uint32_t i = 0; i < g->n; i++)
+		if (!g->v[i].gone && g->v[i].until <= g->listened)
+			silent(b, &g->v[i]);
+	if (b->now_ms >= g->beat_ms)
+		beat(b, false);
+	holders_tick(b);
+}
+
+void gates_farewell(struct broker *b)
+{
+	if (b->state != BROKER_LIVE || b->gates.moving)
+		return;
+	for (uint32_t i = 0; i < b->nslots; i++)
+		if (b->slots[i].q && !b->slots[i].q->closing)
+			return; /* its connections go on, with a successor */
+	beat(b, true);
+}

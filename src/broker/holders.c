@@ -1,0 +1,344 @@
+/*
+ * holders: who else holds a user. The gateways that do tell each other, on the subject that they
+ * are subscribed to for the user anyway, up to where their connections have confirmed; what all
+ * have is removed, by the one whose name is the least.
+ *
+ *   "hello ID CREATED MARK"  I hold this user; who does, too?
+ *   "here  ID CREATED MARK"  I do; also when the mark has moved, and now and then
+ *   "ask   ID CREATED MARK"  I do not any more, but have still to remove; who does?
+ *   "bye   ID CREATED MARK"  I do not any more
+ *
+ * Before it is known who else holds a user (gates.c), nothing of it is removed.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parts.h"
+
+/* A mark that moves is told with the next tick; one that does not, so often. */
+#define REMIND_MS 30000
+#define FORGET_MS 90000 /* one who did not remind us */
+#define HOLDERS_MAX 256
+#define WORD_MAX 96
+
+static void say(struct broker_queue *q, const char *word)
+{
+	struct broker *b = q->b;
+	char subject[SUBJECT_MAX], text[WORD_MAX];
+
+	snprintf(subject, sizeof(subject), "%slive.%s", b->settings.prefix, q->name);
+	snprintf(text, sizeof(text), "%s %016" PRIx64 " %" PRIu64 " %" PRIu64, word, b->gates.self,
+		b->created, q->mark);
+	(void)gates_say(b, subject, text); /* no memory: the walk says it again */
+}
+
+static void said(struct broker_queue *q)
+{
+	q->tell = false;
+	q->told_ms = q->b->now_ms;
+	if (!q->on_shared)
+		return;
+	/* In the order in which they were told. */
+	TAILQ_REMOVE(&q->b->gates.shared, q, shared);
+	TAILQ_INSERT_TAIL(&q->b->gates.shared, q, shared);
+}
+
+/* Before those that are only reminded. */
+static void tell(struct broker_queue *q)
+{
+	if (!q->on_shared || q->tell)
+		return;
+	q->tell = true;
+	TAILQ_REMOVE(&q->b->gates.shared, q, shared);
+	TAILQ_INSERT_HEAD(&q->b->gates.shared, q, shared);
+}
+
+static void unclear(struct broker_queue *q)
+{
+	struct gates *g = &q->b->gates;
+
+	if (q->on_unclear)
+		TAILQ_REMOVE(&g->unclear, q, unclear);
+	q->barrier = g->beat + 1;
+	q->on_unclear = true;
+	TAILQ_INSERT_TAIL(&g->unclear, q, unclear);
+}
+
+void holders_greet(struct broker_queue *q)
+{
+	if (q->b->gates.living == 0 || q->b->state != BROKER_LIVE)
+		return;
+	if (!q->closing)
+		say(q, "hello");
+	else if (holders_wait(q))
+		say(q, "ask");
+	said(q);
+}
+
+/* ---- what follows from it ---- */
+
+bool holders_ours(const struct broker_queue *q)
+{
+	for (uint32_t i = 0; q->others && i < q->others->n; i++)
+		if (q->others->v[i].gate < q->b->gates.self)
+			return false;
+	return true;
+}
+
+static uint64_t least(const struct broker_queue *q)
+{
+	uint64_t upto = q->mark;
+
+	for (uint32_t i = 0; q->others && i < q->others->n; i++) {
+		const struct holder *h = &q->others->v[i];
+		uint64_t mark = h->created == q->b->created ? h->mark : 0;
+
+		if (mark < upto)
+			upto = mark;
+	}
+	return upto;
+}
+
+static void apply(struct broker_queue *q)
+{
+	uint64_t upto;
+
+	if (q->on_unclear)
+		return;
+	upto = least(q);
+	if (upto <= q->confirmed)
+		return;
+	if (holders_ours(q))
+		removal_confirm(q, upto);
+	else
+		removal_pass(q, upto);
+}
+
+static void share(struct broker_queue *q, bool yes)
+{
+	struct queue_list *list = &q->b->gates.shared;
+
+	if (yes == q->on_shared)
+		return;
+	q->on_shared = yes;
+	if (yes)
+		TAILQ_INSERT_TAIL(list, q, shared);
+	else
+		TAILQ_REMOVE(list, q, shared);
+}
+
+/* ---- the others ---- */
+
+static struct holder *find(const struct broker_queue *q, uint64_t gate)
+{
+	for (uint32_t i = 0; q->others && i < q->others->n; i++)
+		if (q->others->v[i].gate == gate)
+			return &q->others->v[i];
+	return NULL;
+}
+
+static struct holder *add(struct broker_queue *q, uint64_t gate)
+{
+	struct holders *o = q->others;
+	uint32_t cap = o ? o->cap * 2 : 2;
+
+	if (o && o->n >= HOLDERS_MAX)
+		return NULL;
+	if (!o || o->n == o->cap) {
+		o = realloc(o, sizeof(*o) + cap * sizeof(o->v[0]));
+		if (!o)
+			return NULL;
+		if (!q->others)
+			o->n = 0;
+		o->cap = cap;
+		q->others = o;
+	}
+	o->v[o->n] = (struct holder){.gate = gate};
+	if (!q->closing)
+		share(q, true);
+	return &o->v[o->n++];
+}
+
+static void drop(struct broker_queue *q, struct holder *h)
+{
+	bool ours = holders_ours(q);
+
+	*h = q->others->v[--q->others->n];
+	if (q->others->n == 0) {
+		free(q->others);
+		q->others = NULL;
+		share(q, false);
+	}
+	/* What it had still to remove is ours. */
+	if (!ours && holders_ours(q) && q->confirmed > 0 && !q->closing) {
+		q->sweep = true;
+		q->sweeping = false;
+		q->sweep_pos = 1;
+	}
+	apply(q);
+	feed_kick(q);
+}
+
+void holders_drop_gate(struct broker *b, uint64_t id)
+{
+	/* Those that close are on no list, and are few. */
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct broker_queue *q = b->slots[i].q;
+		struct holder *h = q ? find(q, id) : NULL;
+
+		if (h)
+			drop(q, h);
+	}
+}
+
+static void take(
+	struct broker_queue *q, const char *word, uint64_t gate, uint64_t created, uint64_t mark)
+{
+	struct holder *h = find(q, gate);
+
+	if (strcmp(word, "bye") == 0) {
+		if (h)
+			drop(q, h);
+		return;
+	}
+	if (strcmp(word, "ask") != 0) {
+		if (!h)
+			h = add(q, gate);
+		if (!h) {
+			/* It might lose messages: what it holds, nobody removes. */
+			log_some_errors(1,
+				"no memory for another gateway's mark: nothing of this "
+				"user is removed for a while",
+				kv_more(queue_who(q)));
+			unclear(q);
+			q->b->gates.greet = true;
+			return;
+		}
+		h->mark = mark;
+		h->created = created;
+		h->heard = q->b->gates.listened;
+		apply(q);
+	}
+	if (strcmp(word, "here") != 0 && !q->closing) {
+		say(q, "here");
+		said(q);
+	}
+}
+
+void holders_hear(struct broker_queue *q, struct wire_event *e)
+{
+	char text[WORD_MAX] = "", word[8];
+	uint64_t id, created, mark;
+
+	if (e->m.len < sizeof(text))
+		memcpy(text, e->m.data, e->m.len);
+	broker_message_unref(&e->m);
+	if (sscanf(text, "%7s %16" SCNx64 " %20" SCNu64 " %20" SCNu64, word, &id, &created,
+		    &mark) == 4 &&
+		gates_meet(q->b, id))
+		take(q, word, id, created, mark);
+	queue_settle(q);
+}
+
+/* ---- a queue's life ---- */
+
+static void clear(struct broker_queue *q)
+{
+	if (q->on_unclear)
+		TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
+	q->on_unclear = false;
+	apply(q);
+}
+
+void holders_start(struct broker_queue *q)
+{
+	struct gates *g = &q->b->gates;
+
+	if (q->b->state == BROKER_LIVE && g->living == 0 && gates_cleared(q->b) > 0) {
+		clear(q); /* alone: the usual case */
+		return;
+	}
+	unclear(q);
+	holders_greet(q);
+}
+
+void holders_confirm(struct broker_queue *q, uint64_t seq)
+{
+	if (seq <= q->mark)
+		return;
+	if (seq > q->head) { /* given by a predecessor, read by nobody here: a sweep finds it */
+		q->head = q->unknown = seq;
+		if (q->high < seq)
+			q->high = seq;
+	}
+	q->mark = seq;
+	tell(q);
+	apply(q);
+}
+
+bool holders_wait(const struct broker_queue *q)
+{
+	return q->on_unclear && q->mark > q->confirmed && !q->b->gates.moving;
+}
+
+void holders_close(struct broker_queue *q)
+{
+	share(q, false);
+	if (holders_wait(q)) {
+		/* Its seqs are forgotten; the answers are still heard. */
+		if (q->unknown < q->mark)
+			q->unknown = q->mark;
+	} else {
+		queue_unsubscribe(q);
+	}
+	if (q->b->gates.living > 0 && !q->b->gates.moving)
+		say(q, "bye");
+}
+
+void holders_free(struct broker_queue *q)
+{
+	if (q->on_unclear)
+		TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
+	q->on_unclear = false;
+	share(q, false);
+	free(q->others);
+	q->others = NULL;
+}
+
+static void forget_silent(struct broker_queue *q)
+{
+	uint64_t now = q->b->gates.listened;
+
+	for (uint32_t i = 0; q->others && i < q->others->n;) {
+		if (q->others->v[i].heard + FORGET_MS < now) {
+			drop(q, &q->others->v[i]);
+			i = 0;
+		} else {
+			i++;
+		}
+	}
+}
+
+void holders_tick(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t cleared = gates_cleared(b);
+	struct broker_queue *q;
+
+	while ((q = TAILQ_FIRST(&g->unclear)) && q->barrier <= cleared) {
+		clear(q);
+		if (q->closing)
+			queue_unsubscribe(q);
+		feed_kick(q);
+		queue_settle(q);
+	}
+	while ((q = TAILQ_FIRST(&g->shared)) && (q->tell || q->told_ms + REMIND_MS <= b->now_ms)) {
+		if (!q->tell)
+			forget_silent(q);
+		if (q->on_shared) {
+			say(q, "here");
+			said(q);
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// A user on several gateways at once: they tell each other, and nobody loses what another one has confirmed.
+import { test, assert, until, stays } from './lib/scenario.mjs';
+import { recv } from './lib/nats.mjs';
+import { numbers } from './lib/client.mjs';
+import { PING, PONG } from './lib/raw.mjs';
+
+const ALICE = recv('chat', 'alice');
+
+// n gateways that know each other. grace: how long one waits for its broker; it is taken for gone three seconds later.
+async function several(t, n, config = {}) {
+	const nats = await t.nats(), bus = await nats.connect(), gates = [];
+	for (let i = 0; i < n; i++) gates.push(await t.gateway(nats, { config: { workers: 1, ...config } }));
+	await until('each to know all others', () => gates.every((g) => (g.log().match(/another gateway is there/g) ?? []).length >= n - 1));
+	return { nats, bus, gates };
+}
+
+await test('tabs of one user on three gateways all get everything, and nothing is left', async (t) => {
+	const { bus, gates } = await several(t, 3);
+	const tabs = [];
+	for (const g of gates) tabs.push(await t.client(g, 'chat/alice'));
+	await bus.publishAll(600, (i) => [ALICE, String(i)]);
+	for (const c of tabs) assert.deepEqual((await c.take(600)).map((m) => m.text), numbers(600));
+	await bus.empty(ALICE);
+	for (const c of tabs) assert.equal(c.got.length, 600, 'no doubles');
+	await tabs[0].close();
+	await bus.publishAll(100, (i) => [ALICE, String(600 + i)]);
+	for (const c of tabs.slice(1)) assert.deepEqual((await c.take(100)).map((m) => m.text), numbers(100, 600));
+	await bus.empty(ALICE);
+});
+
+await test('a slower device on another gateway loses nothing', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { pong_timeout: '60s', delivery: { user_buffer: '16k', window: '16k' } });
+	const slow = await t.client(b, 'chat/alice'), quick = await t.client(a, 'chat/alice');
+	const N = 2000, text = (i) => `${i} ${'.'.repeat(1000)}`;
+	slow.ws.pause();
+	await bus.publishAll(N, (i) => [ALICE, text(i)]);
+	await quick.take(N);
+	assert.ok(await bus.count(ALICE) > N / 2, 'it waits for the other one');
+	slow.ws.resume();
+	assert.deepEqual((await slow.take(N)).map((m) => m.text), Array.from({ length: N }, (_, i) => text(i)));
+	await bus.empty(ALICE);
+	assert.equal(slow.got.length, N);
+});
+
+await test('the death of a bridge, and a program that is replaced, give nothing up', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { pong_timeout: '60s', ping_interval: '60s' });
+	const quick = await t.client(a, 'chat/alice'), r = await t.raw(b);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(ALICE, '0');
+	assert.equal((await quick.next()).text, '0');
+	const ping = await r.next(PING);
+	await b.murder('bridge');
+	await b.ready();
+	await stays('stored', async () => (await bus.count(ALICE)) === 1, 2500);
+	b.signal('SIGUSR2');
+	await b.replaced();
+	await stays('stored', async () => (await bus.count(ALICE)) === 1, 2500);
+	await r.send(PONG, ping.data);
+	await bus.empty(ALICE);
+	assert.equal(quick.got.length, 1);
+});
+
+await test('a gateway that is killed holds messages up only until it is missed', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '1s' } });
+	const quick = await t.client(a, 'chat/alice'), r = await t.raw(b);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(ALICE, '0');
+	await quick.next();
+	await r.next(PING);
+	await b.massacre();
+	const from = performance.now();
+	await bus.empty(ALICE);
+	assert.ok(performance.now() - from > 1000, `after ${performance.now() - from} ms`);
+	await until('the log to say so', () => /another gateway is not heard any more/.test(a.log()));
+	await b.start();
+	const back = await t.client(b, 'chat/alice');
+	await bus.publish(ALICE, '1');
+	assert.equal((await back.next()).text, '1');
+	assert.equal((await quick.next()).text, '1');
+	await bus.empty(ALICE);
+});
+
+await test('a gateway that stops in good order is not waited for', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '60s' } });
+	b.signal('SIGTERM');
+	await b.exited();
+	await until('its farewell', () => /another gateway has left/.test(a.log()));
+	const c = await t.client(a, 'chat/alice');
+	await bus.publish(ALICE, '0');
+	await c.next();
+	await bus.empty(ALICE, 5000);
+});
+
+function everybody(gate, sig) {
+	const pids = [gate.master, ...gate.children().map((c) => c.pid)];
+	for (const pid of sig === 'SIGSTOP' ? pids : pids.reverse()) process.kill(pid, sig);
+}
+
+await test('cut off for a moment: nothing is removed, nobody notices', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2);
+	const here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');
+	await bus.publishAll(10, (i) => [ALICE, String(i)]);
+	await Promise.all([here.take(10), there.take(10)]);
+	await bus.empty(ALICE);
+	everybody(b, 'SIGSTOP');
+	await bus.publishAll(10, (i) => [ALICE, String(10 + i)]);
+	await here.take(10);
+	await stays('stored', async () => (await bus.count(ALICE)) === 10, 2000);
+	everybody(b, 'SIGCONT');
+	assert.deepEqual((await there.take(10)).map((m) => m.text), numbers(10, 10));
+	await bus.empty(ALICE);
+	assert.equal(there.got.length, 20);
+});
+
+await test('cut off for too long: what was kept goes, and who may lack some is told to come back', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '1s' } });
+	const here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');
+	everybody(b, 'SIGSTOP');
+	await bus.publishAll(10, (i) => [ALICE, String(i)]);
+	await here.take(10);
+	await bus.empty(ALICE);
+	everybody(b, 'SIGCONT');
+	const end = await there.ended();
+	assert.ok(there.got.length === 10 || [1006, 1012].includes(end.code), `${end.code} ${end.reason}, ${there.got.length}`);
+	assert.match(b.log(), /took this one for gone/);
+	const back = await t.client(b, 'chat/alice');
+	await bus.publish(ALICE, '10');
+	assert.equal((await back.next()).text, '10');
+	assert.equal((await here.next()).text, '10');
+	await bus.empty(ALICE);
+});
