@@ -23,11 +23,17 @@ BASE_SRC = \
 IPC_SRC = \
 	src/ipc/chan.c \
 	src/ipc/crowd.c \
+	src/ipc/figures.c \
+	src/ipc/hist.c \
+	src/ipc/history.c \
+	src/ipc/notes.c \
+	src/ipc/pulse.c \
 	src/ipc/record.c \
 	src/ipc/rights.c \
 	src/ipc/ring.c \
 	src/ipc/route.c \
 	src/ipc/shm.c \
+	src/ipc/snapshot.c \
 	src/ipc/stats.c
 
 WS_SRC = \
@@ -42,10 +48,12 @@ WS_SRC = \
 	src/ws/identity.c \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c \
+	src/ws/mask.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/proxy.c \
-	src/ws/utf8.c
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
 
 BROKER_SRC = \
 	src/broker/aside.c \
@@ -96,6 +104,7 @@ WSGATED_SRC = \
 	src/bridge/dispatch.c \
 	src/bridge/ended.c \
 	src/bridge/orders.c \
+	src/bridge/past.c \
 	src/bridge/publish.c \
 	src/bridge/query.c \
 	src/bridge/quota.c \
@@ -116,6 +125,7 @@ WSGATED_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
@@ -133,9 +143,12 @@ WSGATED_SRC = \
 	src/worker/heir.c \
 	src/worker/life.c \
 	src/worker/link.c \
+	src/worker/live.c \
 	src/worker/meter.c \
+	src/worker/metrics.c \
 	src/worker/move.c \
 	src/worker/pack.c \
+	src/worker/page.c \
 	src/worker/parcel.c \
 	src/worker/peer.c \
 	src/worker/place.c \
@@ -154,7 +167,6 @@ WSGATECTL_SRC = \
 	src/ctl/json.c \
 	src/ctl/order.c \
 	src/ctl/sessions.c \
-	src/ctl/snapshot.c \
 	src/ctl/status.c \
 	src/ctl/top.c \
 	src/ctl/view.c \

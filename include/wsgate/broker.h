@@ -32,6 +32,8 @@ struct broker_message {
 	bool plain;            /* the header Ws-Compress said no */
 	const uint8_t *data;
 	size_t len;
+	uint64_t stamp_ns; /* when the broker stored it, by its clock; else when it came here; since
+			      1970 */
 };
 struct broker_message *broker_message_ref(struct broker_message *m);
 void broker_message_unref(struct broker_message *m);

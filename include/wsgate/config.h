@@ -78,6 +78,7 @@ struct config {
 	uint64_t ping_interval;
 	uint64_t pong_timeout;
 	char *echo_path; /* "" : none */
+	uint64_t drain_delay;
 	uint64_t drain_timeout;
 	enum filter_mode seccomp;
 	enum switch_mode core_dumps;
@@ -153,6 +154,9 @@ struct config {
 	} stream;
 	struct {
 		char *listen; /* "" : none */
+		char *socket; /* path; "" : none */
+		struct strlist hosts;
+		enum switch_mode try_out;
 	} admin;
 	size_t ntls;
 	struct config_tls *tls;

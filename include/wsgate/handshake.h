@@ -48,7 +48,8 @@ enum handshake_state handshake_feed(struct handshake *h, const char *buf, size_t
 const char *handshake_method(const struct handshake *h);
 const char *handshake_path(const struct handshake *h);  /* without the query, not decoded */
 const char *handshake_query(const struct handshake *h); /* "" when there is none */
-/* host[:port] that was asked for: of an absolute request target, else the Host header */
+/* host[:port] that was asked for: of an absolute request target, else the Host header; "": neither
+ * (HTTP/1.0) */
 const char *handshake_authority(const struct handshake *h);
 /* First header of that name (case-insensitive), or NULL. */
 const char *handshake_header(const struct handshake *h, const char *name);
@@ -126,6 +127,12 @@ void handshake_extend(struct handshake *h, const char *extension);
 /* The 101 answer. protocol NULL: none. Returns its length, 0 when it does not fit (512 bytes do,
  * plus the protocol). */
 size_t handshake_accept(const struct handshake *h, const char *protocol, char *out, size_t outlen);
+/*
+ * The head of an answer with a body of that type and length, and "Connection: close". Returns its
+ * length, 0: does not fit (1024 do, plus the headers).
+ */
+size_t handshake_head(unsigned status, const char *type, const char *headers, size_t length,
+	char *out, size_t outlen);
 /* Any other answer with its headers, "Connection: close", Date, Content-Length, text/plain.
  * retry_after 0: none. Returns its length, 0: does not fit (1024 do). */
 size_t handshake_refuse(

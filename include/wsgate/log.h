@@ -8,6 +8,7 @@
 #ifndef WSGATE_LOG_H
 #define WSGATE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -114,6 +115,11 @@ void log_echo(int on);
 /* The process' name on each line from here on, "worker 0". Copied. */
 void log_set_process(const char *name);
 int log_wants(enum log_level level);
+/*
+ * Whoever wants to know of warnings and errors: fn is called with each line, as text, without time,
+ * level and process, by the thread that logs, and may log nothing itself. NULL: nobody.
+ */
+void log_tap(void (*fn)(void *arg, bool error, const char *text, size_t len), void *arg);
 /* fields ends with LOG_FIELD_END. A line that cannot be written is dropped and counted. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <wsgate/tickets.h>
 
-#define PROTO_VERSION 1
+#define PROTO_VERSION 2
 
 enum proto_type {
 	/* child → master */
@@ -43,6 +43,7 @@ enum proto_type {
 	PROTO_TICKETS, /* worker: struct tickets: keys of TLS sessions */
 	PROTO_VAULT, /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows
 		      */
+	PROTO_DEEDS, /* worker: struct proto_deeds: anew, whenever something of it changes */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40, /* no body: look at your rings */
 	PROTO_MAX
@@ -62,8 +63,9 @@ struct proto_stale {
 };
 struct proto_stop {
 	uint64_t drain_ms;
-	uint32_t restart, reserved; /* 1: clients are told 1012, come back at once; 0: 1001,
-				       stopping for good. To a bridge: a successor goes on */
+	uint32_t restart;  /* 1: clients are told 1012, come back at once; 0: 1001, stopping for
+			      good. To a bridge: a successor goes on */
+	uint32_t delay_ms; /* before all that: not ready, and everything as ever */
 };
 /*
  * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets
@@ -129,7 +131,27 @@ struct proto_closed {
 	uint64_t id;
 	uint64_t connections;
 };
+/* What the master has done, which shared memory does not say: it touches none. */
+#define PROTO_NOTE_MAX 232
+struct proto_note {     /* a warning or an error in the log */
+	uint64_t at_ms; /* since 1970; 0: none */
+	uint32_t error, reserved;
+	char text[PROTO_NOTE_MAX]; /* terminated */
+};
+#define PROTO_NOTES 6
+enum proto_outcome { PROTO_RELOAD_NONE, PROTO_RELOAD_GOOD, PROTO_RELOAD_FAILED };
+struct proto_deeds {
+	uint64_t reloads_good, reloads_failed;
+	uint64_t reload_ms; /* when the last one ended, since 1970 */
+	uint32_t outcome;   /* enum proto_outcome, of the last one */
+	uint32_t noted;     /* notes so far; the next one goes to that number modulo PROTO_NOTES */
+	char reload[PROTO_FAULT_MAX];
+	struct proto_note notes[PROTO_NOTES];
+};
 #define PROTO_BODY_MAX 2048
+_Static_assert(sizeof(struct proto_note) == 248 && sizeof(struct proto_deeds) == 1760 &&
+		       sizeof(struct proto_deeds) <= PROTO_BODY_MAX,
+	"layout");
 _Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 &&
 		       sizeof(struct proto_stop) == 16 && sizeof(struct proto_applied) == 256 &&
 		       sizeof(struct proto_listen) == 280 && sizeof(struct proto_close) == 400,

@@ -63,6 +63,7 @@ struct down_ref {
 };
 struct down_message {
 	uint64_t seq;
+	uint64_t stamp_ns; /* when the broker stored it; since 1970 */
 	uint32_t epoch;
 	uint32_t len;   /* payload bytes */
 	uint32_t nrefs; /* connections of this worker that get it, 1 … DOWN_REFS_MAX */
@@ -81,7 +82,7 @@ struct down_notice { /* all but MESSAGE */
 	uint16_t reason_len;
 	/* then: reason */
 };
-_Static_assert(sizeof(struct down_ref) == 16 && sizeof(struct down_message) == 24 &&
+_Static_assert(sizeof(struct down_ref) == 16 && sizeof(struct down_message) == 32 &&
 		       sizeof(struct down_notice) == 32,
 	"layout");
 

@@ -20,13 +20,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <wsgate/crowd.h>
+#include <wsgate/history.h>
+#include <wsgate/notes.h>
 #include <wsgate/ring.h>
 #include <wsgate/route.h>
 #include <wsgate/stats.h>
 
 #define SHM_MAGIC "wsgateSM"
 #ifndef SHM_LAYOUT /* a test builds a program with another one */
-#define SHM_LAYOUT 6
+#define SHM_LAYOUT 7
 #endif
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 
@@ -52,6 +54,13 @@ struct shm_header {
 #define SHM_SERVER_MAX 256
 enum shm_broker_state { SHM_BROKER_NEVER, SHM_BROKER_CONNECTED, SHM_BROKER_LOST };
 
+/* What the workers of replaced programs counted, so that sums go on. Gauges mean nothing here. */
+struct shm_before {
+	_Atomic uint32_t taken; /* 1: stats of the bridge go on from those of its predecessor */
+	struct worker_stats stats;
+	struct stats_service services[STATS_SERVICES + 1];
+};
+
 struct shm_bridge {
 	/* The incarnation of the stream: epoch goes up before created changes, so a bridge killed
 	 * between the two raises it once more. */
@@ -71,6 +80,10 @@ struct shm_bridge {
 	char server[SHM_SERVER_MAX];     /* URL without credentials, terminated; "": none yet */
 	struct bell bell;
 	alignas(64) struct bridge_stats stats;
+	struct process_stats process;
+	struct notes notes;
+	struct history history;
+	struct shm_before before;
 };
 
 #define SHM_RETIRING 2
@@ -87,11 +100,14 @@ struct shm_slot {
 		down_wanted; /* the bridge's: it waits for room in the down ring */
 	_Atomic uint32_t behind[STATS_SERVICES + 1]; /* the bridge's: connections that are behind,
 							by row of services */
+	_Atomic uint64_t down_peak; /* the bridge's: most bytes that ever waited for the worker */
 	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to
 				    those before it, was taken over */
 	struct ring_words up[SHM_UP_RINGS], down;
 	struct changes_words changes;
 	alignas(64) struct worker_stats stats;
+	struct process_stats process;
+	struct notes notes;
 	struct stats_samples samples;
 	struct stats_service services[STATS_SERVICES + 1];
 };

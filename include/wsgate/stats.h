@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <wsgate/hist.h>
 #include <wsgate/subject.h>
 
 enum stats_kind { STATS_COUNTER, STATS_GAUGE };
@@ -81,6 +82,8 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 	X(errors, COUNTER, ONE, "protocol_errors",                                                 \
 		"Connections ended because of a fault of the client")                              \
 	X(connections, GAUGE, ONE, "connections", "Open connections")                              \
+	X(up_peak, GAUGE, BYTES, "up_ring_peak_bytes",                                             \
+		"Most bytes that ever waited for the bridge at a time")                            \
 	X(unconfirmed, GAUGE, ONE, "unconfirmed_messages",                                         \
 		"Messages sent on open connections and not confirmed yet")
 
@@ -147,6 +150,32 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 	X(unconfirmed, GAUGE, ONE, "service_unconfirmed_messages",                                 \
 		"Messages from the service sent and not confirmed yet")
 
+/* Any process', of itself. */
+#define STATS_PROCESS(X)                                                                           \
+	X(cpu_us, COUNTER, MICROSECONDS, "process_cpu_seconds", "Processor time used")             \
+	X(lag_us, GAUGE, MICROSECONDS, "process_event_loop_lag_seconds",                           \
+		"Longest time that an event had to wait for its turn, in the last 15 to 30 "       \
+		"seconds")                                                                         \
+	X(resident, GAUGE, BYTES, "process_resident_memory_bytes",                                 \
+		"Memory in use, with its part of what is shared")                                  \
+	X(private, GAUGE, BYTES, "process_private_memory_bytes", "Memory that nobody else has")    \
+	X(files, GAUGE, ONE, "process_open_files", "Open file descriptors")                        \
+	X(max_files, GAUGE, ONE, "process_max_files", "Limit of open file descriptors")
+
+/* How long things take. X(field, metric, help) */
+#define STATS_WORKER_HISTS(X)                                                                      \
+	X(handshake, "handshake_duration_seconds",                                                 \
+		"From the first byte of a client to its 101 answer")                               \
+	X(delivery, "delivery_latency_seconds",                                                    \
+		"From the broker's time stamp to the write to a client that was connected then")
+#define STATS_BRIDGE_HISTS(X)                                                                      \
+	X(confirm, "confirmation_latency_seconds",                                                 \
+		"From the broker's time stamp to the proof of receipt of a client that was "       \
+		"connected then")                                                                  \
+	X(publish, "publish_latency_seconds",                                                      \
+		"From a client's message to the broker's word that it is stored")
+#define STATS_HIST_FIELD(field, metric, help) struct hist field;
+
 #define STATS_FIELD(field, kind, unit, metric, help) _Atomic uint64_t field;
 #define STATS_VALUE(field, kind, unit, metric, help) uint64_t field;
 
@@ -164,9 +193,14 @@ struct worker_stats {
 	STATS_WORKER(STATS_FIELD)
 	_Atomic uint64_t refused[STATS_STATUSES];
 	_Atomic uint64_t closed[STATS_SIDES][STATS_CODES];
+	STATS_WORKER_HISTS(STATS_HIST_FIELD)
 };
 struct bridge_stats {
 	STATS_BRIDGE(STATS_FIELD)
+	STATS_BRIDGE_HISTS(STATS_HIST_FIELD)
+};
+struct process_stats {
+	STATS_PROCESS(STATS_FIELD)
 };
 
 /* ---- a worker's services ---- */
@@ -205,6 +239,8 @@ void stats_services_start(struct stats_service *rows);
 unsigned stats_service_hold(
 	struct stats_service *rows, uint32_t *held, const char *name, size_t len);
 void stats_service_drop(uint32_t *held, unsigned index);
+/* Name and sums of a row become those of another one, which nobody else writes. */
+void stats_service_copy(struct stats_service *to, const struct stats_service *from);
 
 /* ---- samples, for rates without waiting ---- */
 
@@ -241,9 +277,20 @@ struct stats_desc {
 #define STATS_WORKER_N (0 STATS_WORKER(STATS_ROW))
 #define STATS_BRIDGE_N (0 STATS_BRIDGE(STATS_ROW))
 #define STATS_SERVICE_N (0 STATS_SERVICE(STATS_ROW))
+#define STATS_PROCESS_N (0 STATS_PROCESS(STATS_ROW))
 extern const struct stats_desc stats_worker[STATS_WORKER_N], stats_bridge[STATS_BRIDGE_N],
-	stats_service[STATS_SERVICE_N];
-/* The value of a row of stats_worker or stats_bridge; of stats_service, in a view. */
+	stats_service[STATS_SERVICE_N], stats_process[STATS_PROCESS_N];
+/* All histograms; those of workers are sums over them. */
+struct stats_hist_desc {
+	const char *field, *metric, *help;
+	bool of_bridge;
+	size_t offset; /* in struct worker_stats or struct bridge_stats */
+};
+#define STATS_HIST_ROW(field, metric, help) +1
+#define STATS_HISTS (0 STATS_WORKER_HISTS(STATS_HIST_ROW) STATS_BRIDGE_HISTS(STATS_HIST_ROW))
+extern const struct stats_hist_desc stats_hists[STATS_HISTS];
+/* The value of a row of stats_worker, stats_bridge or stats_process; of stats_service, in a view.
+ */
 uint64_t stats_value(const void *base, const struct stats_desc *d);
 uint64_t stats_sum(const _Atomic uint64_t *v, unsigned n);
 uint64_t stats_view_value(const struct stats_service_view *v, const struct stats_desc *d);
@@ -252,6 +299,11 @@ uint64_t stats_view_value(const struct stats_service_view *v, const struct stats
  * twice. */
 #define stat_get(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
 #define stat_set(counter, n) atomic_store_explicit(&(counter), (uint64_t)(n), memory_order_relaxed)
+#define stat_max(gauge, n)                                                                         \
+	do {                                                                                       \
+		if (stat_get(gauge) < (uint64_t)(n))                                               \
+			stat_set(gauge, n);                                                        \
+	} while (0)
 #define stat_add(counter, n)                                                                       \
 	atomic_store_explicit(&(counter), stat_get(counter) + (uint64_t)(n), memory_order_relaxed)
 /* Gauges; never below 0. */

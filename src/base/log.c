@@ -36,6 +36,8 @@ static _Atomic int min_level = LOG_LEVEL_INFO;
 static _Atomic int line_format = LOG_FORMAT_TEXT;
 static _Atomic int echo_errors;
 static _Atomic uint64_t lost;
+static void (*_Atomic tap)(void *arg, bool error, const char *text, size_t len);
+static void *tap_arg;    /* set before */
 static int file_fd = -1; /* once made it is kept: dup3 puts the next file onto it */
 static char file_path[PATH_MAX];
 static char process[32];
@@ -300,6 +302,26 @@ static void emit(enum log_level level, const char *msg, const struct log_field *
 	}
 }
 
+void log_tap(void (*fn)(void *arg, bool error, const char *text, size_t len), void *arg)
+{
+	tap_arg = arg;
+	atomic_store(&tap, fn);
+}
+
+static void tell(enum log_level level, const char *msg, const struct log_field *fields)
+{
+	void (*fn)(void *, bool, const char *, size_t) = atomic_load(&tap);
+	char buf[LINE_MAX_BYTES];
+	struct line l = {buf, 0, sizeof(buf) - TAIL_BYTES, false};
+	size_t skip = strlen(process_name()) + strlen(": ");
+
+	if (!fn || level > LOG_LEVEL_WARN)
+		return;
+	make_line(&l, level, msg, fields, false, false);
+	if (l.len > skip)
+		fn(tap_arg, level == LOG_LEVEL_ERROR, buf + skip, l.len - skip - 1);
+}
+
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
 	int saved = errno;
@@ -313,6 +335,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 			atomic_fetch_add(&lost, before - 1);
 	}
 	emit(level, msg, fields);
+	tell(level, msg, fields);
 	errno = saved;
 }
 

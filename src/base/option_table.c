@@ -89,6 +89,10 @@ const struct option option_table[] = {
 	  .check = value_check_echo_path,
 	  .help = "path on which the worker itself echoes, without identity or "
 	          "broker; empty: none" },
+	{ .key = "drain_delay", .type = OPTION_TIME, .def = "0", .max = HOUR,
+	  .offset = AT(drain_delay),
+	  .help = "a graceful stop begins with so much time as ever, but not ready: until load "
+	          "balancers know" },
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
 	  .help = "time over which a graceful stop spreads the closing of connections" },
@@ -303,6 +307,15 @@ const struct option option_table[] = {
 	{ .key = "admin.listen", .type = OPTION_STRING, .def = "127.0.0.1:8001",
 	  .offset = AT(admin.listen), .check = value_check_address_or_none,
 	  .help = "address of /livez, /readyz, /metrics, /status.json; empty: none" },
+	{ .key = "admin.socket", .type = OPTION_STRING, .def = "",
+	  .offset = AT(admin.socket), .check = value_check_socket_or_none,
+	  .help = "Unix socket with the same, for root and the group of the service; empty: none" },
+	{ .key = "admin.hosts", .type = OPTION_LIST, .def = "", .max = 64,
+	  .offset = AT(admin.hosts), .check = value_check_host,
+	  .help = "names by which it may be asked; addresses and localhost always may" },
+	{ .key = "admin.try_out", .type = OPTION_ENUM, .def = "off", .words = switch_words,
+	  .offset = AT(admin.try_out),
+	  .help = "on: its page has a client to try things out with" },
 };
 const size_t option_count = COUNT(option_table);
 

@@ -183,6 +183,22 @@ const char *value_check_address_or_none(const char *s)
 	return *s == '\0' ? NULL : value_check_address(s);
 }
 
+const char *value_check_socket_or_none(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n == 0 || (*s == '/' && s[n - 1] != '/' && n <= 256)
+		       ? NULL
+		       : "must be a path from / on, of at most 256 bytes";
+}
+
+const char *value_check_host(const char *s)
+{
+	size_t n = strspn(s, ALNUM "-._");
+
+	return n > 0 && n <= 253 && s[n] == '\0' ? NULL : "must be a host's name, without a port";
+}
+
 const char *value_check_prefix(const char *s)
 {
 	_Static_assert(SUBJECT_PREFIX_MAX == 32, "the text below");

@@ -21,6 +21,14 @@ uint64_t bridge_clock(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t bridge_clock_ns(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 size_t bridge_key(const struct identity *id, char out[KEY_MAX])
 {
 	out[0] = (char)id->service_len;
@@ -270,6 +278,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	query_tick(b);
 	dispatch_tick(b);
 	bridge_stats(b);
+	past_tick(b);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	bridge_check_flushed(b);
 }
@@ -295,7 +304,8 @@ static int bridge_events_new(struct bridge *b)
 	b->beat = event_new(b->base, -1, EV_PERSIST, bridge_beat, b);
 	b->flush_end = event_new(b->base, -1, 0, bridge_flush_end, b);
 	b->master = chan_new(b->base, b->h->control, "master", master_handlers, bridge_orphaned, b);
-	if (!b->again || !b->tick || !b->beat || !b->flush_end || !b->master)
+	b->pulse = pulse_new(b->base, &b->shm.bridge->process);
+	if (!b->pulse || !b->again || !b->tick || !b->beat || !b->flush_end || !b->master)
 		return -1;
 	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
 }
@@ -343,6 +353,7 @@ static void bridge_adopt(struct bridge *b)
 
 	bridge_name(b);
 	bridge_inherit(b);
+	past_adopt(b);
 	clock_gettime(CLOCK_REALTIME, &now);
 	atomic_store(&b->shm.bridge->pid, (uint32_t)getpid());
 	atomic_store(&b->shm.bridge->started_ms, (uint64_t)now.tv_sec * 1000);
@@ -378,6 +389,7 @@ static int bridge_start(struct bridge *b)
 		return -1;
 	away = bridge_away(b);
 	bridge_adopt(b);
+	log_tap(notes_tap, &b->shm.bridge->notes);
 	b->broker =
 		broker_new(b->base, b->c, &bridge_events, b, atomic_load(&b->shm.bridge->gateway));
 	if (!b->broker || slots_start(b) < 0)
@@ -395,6 +407,9 @@ static void bridge_free(struct bridge *b)
 	publish_stop(b);
 	query_stop(b);
 	chan_free(b->master);
+	pulse_free(b->pulse);
+	past_stop(b);
+	log_tap(NULL, NULL);
 	event_free(b->again);
 	event_free(b->tick);
 	event_free(b->beat);

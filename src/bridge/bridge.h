@@ -9,6 +9,7 @@
  * to be closed dispatch.c  service → client: users and their connections quota.c     how many
  * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
  * was confirmed on connections that have ended bconn.c     giving messages to one connection
+ *   past.c      samples of the last quarter of an hour; what replaced programs had counted
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -20,11 +21,13 @@
 #define WSGATE_BRIDGE_H
 
 #include <event2/event.h>
+#include <time.h>
 
 #include <wsgate/broker.h>
 #include <wsgate/chan.h>
 #include <wsgate/config.h>
 #include <wsgate/heritage.h>
+#include <wsgate/pulse.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 #include <wsgate/table.h>
@@ -35,6 +38,7 @@ struct buser;
 /* A message that is given and not confirmed. */
 struct given {
 	uint64_t seq;
+	uint64_t stamp_ns; /* when the broker stored it; 0: before the connection was there */
 	size_t len;
 };
 
@@ -58,6 +62,7 @@ struct bconn {
 	uint64_t pos; /* given up to here */
 	uint64_t confirmed;
 	uint32_t index;
+	uint32_t opened_s; /* since 1970 */
 	uint16_t slot;
 	bool synced; /* gets what is in the buffer; else it is behind and reads from its own mark */
 	bool rereading; /* a read from its mark is under way */
@@ -156,7 +161,8 @@ struct bridge {
 	unsigned nslots; /* those above are not used yet */
 	struct stale stales[HERITAGE_STALE_MAX];
 	struct event *again, *tick, *beat, *flush_end;
-	uint32_t epoch; /* of the stream as it is now; 0: not known */
+	struct pulse *pulse; /* owned */
+	uint32_t epoch;      /* of the stream as it is now; 0: not known */
 	size_t max_message;
 	struct broker_stats counted; /* of the broker's counts: what shared memory has */
 	bool connected, stopping, more;
@@ -164,6 +170,11 @@ struct bridge {
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
 	uint64_t now_ms;
+	/* past.c */
+	uint64_t sample_due_ms; /* since 1970 */
+	bool sampled;
+	struct hist_view sampled_hists[STATS_HISTS];
+	struct shm before; /* of the program that was replaced, while it is looked at */
 
 	/* dispatch.c */
 	struct table users;
@@ -185,6 +196,7 @@ struct bridge {
 /* service length, service, user: no two users have the same one. Returns its length. */
 size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
 uint64_t bridge_clock(void);
+uint64_t bridge_clock_ns(clockid_t id);
 void bridge_check_flushed(struct bridge *b);
 
 /* slots.c */
@@ -193,6 +205,7 @@ void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
 /* Of the worker that is at work on it now: routes of other generations are a dead one's. */
 uint64_t slots_generation(const struct slot *s);
+bool slots_buried(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
 /* All of ours that are in use; list has room for two of each slot. Returns how many. */
@@ -290,6 +303,12 @@ bool window_open(const struct bconn *c, size_t len);
 bool window_reserve(struct bconn *c); /* room to note one more; false: no memory */
 void window_given(struct bconn *c, const struct broker_message *m);
 void window_forget(struct bconn *c, uint64_t upto);
+void window_drop(struct bconn *c); /* all of it, and nobody has confirmed it */
+
+/* past.c */
+void past_adopt(struct bridge *b); /* before anything is counted */
+void past_tick(struct bridge *b);
+void past_stop(struct bridge *b);
 
 /* bconn.c: giving messages to one connection */
 uint8_t bconn_text(const struct bridge *b, const struct broker_message *m); /* enum down_text */

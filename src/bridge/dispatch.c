@@ -210,6 +210,8 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 		/* Nothing is stored between its mark and the head. */
 		if (c->pos < u->floor)
 			c->pos = u->floor;
+	} else if (m->seq <= c->pos) {
+		; /* a predecessor gave it, and it was confirmed while we read */
 	} else if (!u->first || m->seq < u->first->m->seq) {
 		if (too_large(u, m))
 			c->pos = m->seq;
@@ -377,6 +379,7 @@ struct bconn *dispatch_open(
 	}
 	c->generation = v->generation;
 	c->index = index;
+	c->opened_s = v->figures.opened_s;
 	c->slot = (uint16_t)s->n;
 	c->service = v->service_row <= STATS_OTHER ? v->service_row : STATS_OTHER;
 	if (!marked)
@@ -426,7 +429,9 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 
 	if (c->user->ended && v->state == ROUTE_OPEN)
 		ended_release(c->user); /* its marks are in a living route again */
-	if (v->epoch != b->epoch || confirmed <= c->confirmed)
+	/* An equal one may speak of a record that was given again. */
+	if (v->epoch != b->epoch || confirmed < c->confirmed ||
+		(confirmed == c->confirmed && !c->out_n))
 		return;
 	c->confirmed = confirmed;
 	if (c->pos < confirmed)
@@ -527,7 +532,7 @@ static bool user_reset(void *value, void *arg)
 		c->pos = c->confirmed = 0;
 		c->cursor = NULL;
 		c->synced = true;
-		window_forget(c, UINT64_MAX);
+		window_drop(c);
 	}
 	return true;
 }

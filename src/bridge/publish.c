@@ -282,6 +282,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 {
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
+	hist_add(&st->publish, hist_elapsed(p->stamp, bridge_clock_ns(CLOCK_MONOTONIC)), 1);
 	stat_add(st->stored, 1);
 	stat_add(st->stored_bytes, p->p.len);
 	p->user->full_since_ms = 0;

@@ -39,6 +39,17 @@ static void *slot_reserve(struct slot *s, uint16_t type, size_t size)
 	return ring_reserve(&s->down, type, size);
 }
 
+static void slot_commit(struct slot *s)
+{
+	ring_commit(&s->down);
+	/* The reader's word is another processor's: it is looked at no more often than that. */
+	if (s->down.pos - s->down.tail > stat_get(s->words->down_peak)) {
+		ring_refresh(&s->down);
+		stat_max(s->words->down_peak, s->down.pos - s->down.tail);
+	}
+	slot_ring(s);
+}
+
 bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text,
 	const struct down_ref *refs, uint32_t nrefs)
 {
@@ -53,6 +64,7 @@ bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t 
 		return false;
 	memset(d, 0, sizeof(*d));
 	d->seq = m->seq;
+	d->stamp_ns = m->stamp_ns;
 	d->epoch = epoch;
 	d->len = (uint32_t)m->len;
 	d->nrefs = nrefs;
@@ -62,8 +74,7 @@ bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t 
 	memcpy(p, refs, nrefs * sizeof(*refs));
 	if (m->len)
 		memcpy(p + nrefs * sizeof(*refs), m->data, m->len);
-	ring_commit(&s->down);
-	slot_ring(s);
+	slot_commit(s);
 	return true;
 }
 
@@ -81,8 +92,7 @@ bool slots_put_answer(struct slot *s, uint64_t generation, uint64_t stamp, enum 
 	d->reason_len = (uint16_t)len;
 	if (len)
 		memcpy(d + 1, data, len);
-	ring_commit(&s->down);
-	slot_ring(s);
+	slot_commit(s);
 	return true;
 }
 
@@ -94,8 +104,7 @@ static bool slot_put_notice(struct slot *s, const struct notice *no)
 		return false;
 	*d = no->n;
 	memcpy(d + 1, no->reason, no->n.reason_len);
-	ring_commit(&s->down);
-	slot_ring(s);
+	slot_commit(s);
 	return true;
 }
 
@@ -214,6 +223,13 @@ uint64_t slots_generation(const struct slot *s)
 	return atomic_load_explicit(&s->words->generation, memory_order_acquire);
 }
 
+/* Its worker is dead, and a bridge has taken over what was confirmed there. The slot's generation
+ * does not show it before the worker's successor begins. */
+bool slots_buried(const struct slot *s, uint64_t generation)
+{
+	return generation >> 32 <= stat_get(s->words->buried);
+}
+
 static void slot_change(struct slot *s, uint32_t index)
 {
 	struct bridge *b = s->b;
@@ -227,7 +243,7 @@ static void slot_change(struct slot *s, uint32_t index)
 		dispatch_end(b, c); /* its worker is dead; the place is a successor's now */
 		c = NULL;
 	}
-	if (v.generation >> 32 != slots_generation(s)) {
+	if (v.generation >> 32 != slots_generation(s) || slots_buried(s, v.generation)) {
 		if (c)
 			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {

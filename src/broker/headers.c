@@ -3,8 +3,10 @@
  * LAST value of each Nats-* header counts, the others may be forged. A status may be forged too,
  * but an answer that has a status of the server's has no Nats-Sequence.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "headers.h"
 
 static uint64_t number(const char *p, size_t n)
@@ -30,6 +32,56 @@ static enum broker_text text_of(const char *p, size_t n)
 	if (n == 6 && memcmp(p, "binary", 6) == 0)
 		return BROKER_TEXT_BINARY;
 	return BROKER_TEXT_UNMARKED;
+}
+
+/* No timegm(): it takes a lock, and reads the time zone. */
+uint64_t headers_stamp(const char *text, size_t len)
+{
+	static const unsigned days[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+	unsigned y, mo, d, h, mi, s;
+	uint64_t ns = 0, day;
+	char copy[40], *v = copy;
+	int at = 0;
+
+	if (len >= sizeof(copy))
+		return 0;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	if (sscanf(v, "%4u-%2u-%2uT%2u:%2u:%2u%n", &y, &mo, &d, &h, &mi, &s, &at) != 6 ||
+		y < 1970 || mo < 1 || mo > 12 || d < 1)
+		return 0;
+	v += at;
+	if (*v == '.')
+		for (uint64_t unit = 100000000; *++v >= '0' && *v <= '9'; unit /= 10)
+			ns += (uint64_t)(*v - '0') * unit;
+	if (*v != 'Z')
+		return 0;
+	/* Leap days before this year, and this year's. */
+	day = (uint64_t)(y - 1970) * 365 + (y - 1) / 4 - (y - 1) / 100 + (y - 1) / 400 - 477;
+	day += days[mo - 1] + d - 1;
+	day += mo > 2 && (y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+	return (((day * 24 + h) * 60 + mi) * 60 + s) * UINT64_C(1000000000) + ns;
+}
+
+static uint64_t arrival(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* The last one: a publisher's own come first. */
+static uint64_t last_stamp(natsMsg *msg)
+{
+	const char **values = NULL;
+	uint64_t t = 0;
+	int n = 0;
+
+	if (natsMsgHeader_Values(msg, "Nats-Time-Stamp", &values, &n) == NATS_OK && n > 0)
+		t = headers_stamp(values[n - 1], strlen(values[n - 1]));
+	free(values);
+	return t;
 }
 
 static natsStatus last_number(natsMsg *msg, const char *key, uint64_t *out)
@@ -97,6 +149,8 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 			e->m.seq = number(v, n);
 		else if (line_value(p, len, "Nats-Last-Sequence", &v, &n))
 			e->last = number(v, n);
+		else if (line_value(p, len, "Nats-Time-Stamp", &v, &n))
+			e->m.stamp_ns = headers_stamp(v, n);
 		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
 			e->m.text = text_of(v, n);
 		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
@@ -120,6 +174,7 @@ static void read_by_library(natsMsg *msg, struct wire_event *e)
 		e->m.seq = 0;
 	if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
 		e->last = 0;
+	e->m.stamp_ns = last_stamp(msg);
 	if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
 		e->m.text = text_of(v, strlen(v));
 	if (natsMsgHeader_Get(msg, "Ws-Compress", &v) == NATS_OK && v)
@@ -136,5 +191,7 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 	if (e->m.seq != 0) {
 		e->status = 0;
 		e->word = false; /* anybody may write that on ws.recv */
+		if (e->m.stamp_ns == 0)
+			e->m.stamp_ns = arrival();
 	}
 }

@@ -4,9 +4,17 @@
 #ifndef WSGATE_HEADERS_H
 #define WSGATE_HEADERS_H
 
+#include <stdint.h>
+
 #include "wire.h"
 
 /* Fills in m.seq, m.text, last and status. On a nats.c thread, once for each message. */
 void headers_read(natsMsg *msg, struct wire_event *e);
+
+/*
+ * "2026-11-28T10:59:34.518016806Z", as direct gets have it, and live copies of younger servers
+ * (2.9 sends none with those): nanoseconds since 1970. 0: none that can be read.
+ */
+uint64_t headers_stamp(const char *text, size_t len);
 
 #endif

@@ -20,9 +20,9 @@ static void answer(struct check *k, const char *what, bool good, const char *tex
 	}
 	json_t *o = json_object();
 
-	json_flag(o, "good", good);
-	json_text(o, "text", text);
-	json_add(k->out, what, o);
+	figures_flag(o, "good", good);
+	figures_text(o, "text", text);
+	figures_add(k->out, what, o);
 }
 
 static void check_processes(struct check *k, const struct snapshot *s)
@@ -35,7 +35,7 @@ static void check_processes(struct check *k, const struct snapshot *s)
 		bad += s->workers[i].life == SNAPSHOT_DEAD || s->workers[i].life == SNAPSHOT_HANGS;
 	}
 	snprintf(text, sizeof(text), "%zu workers, %zu of them not well; bridge %s", n, bad,
-		json_life(s->bridge));
+		figures_life(s->bridge));
 	answer(k, "processes", s->runs && !bad && n && s->bridge == SNAPSHOT_RUNS, text);
 }
 
@@ -45,7 +45,7 @@ static void check_daemon(struct check *k, const struct config *c)
 	const char *why;
 	char text[384];
 
-	if (snapshot_take(&s, c) < 0) {
+	if (view_take(&s, c) < 0) {
 		answer(k, "wsgated", false, "no figures: see above");
 		return;
 	}
@@ -62,7 +62,7 @@ static void check_daemon(struct check *k, const struct config *c)
 		/* The bridge connects for good only when the stream is as it should be. */
 		answer(k, "broker", strcmp(snapshot_broker(&s), "connected") == 0, text);
 	}
-	snapshot_free(&s);
+	view_drop(&s);
 }
 
 int check_show(const struct config *c, const char *file, bool json)

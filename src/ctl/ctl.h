@@ -10,12 +10,16 @@
 
 #include <wsgate/config.h>
 #include <wsgate/shm.h>
+#include <wsgate/snapshot.h>
 #include <wsgate/subject.h>
 
 enum ctl_exit { CTL_OK = 0, CTL_CONFIG = 1, CTL_FAILED = 2 };
 
 /* Maps the segment of the running daemon. 0, or -1 after a line on standard error. */
 int view_open(struct shm *shm, const struct config *c);
+/* All figures of it. 0, or -1 after a line on standard error. view_drop() unmaps, too. */
+int view_take(struct snapshot *s, const struct config *c);
+void view_drop(struct snapshot *s);
 /* The master of the segment lives: it holds the lock of its pidfile. */
 bool view_master_runs(const struct config *c, const struct shm *shm);
 

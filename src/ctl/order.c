@@ -144,16 +144,16 @@ json_t *order_status_json(const struct config *c)
 	json_t *o = json_object();
 
 	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0) {
-		json_text(o, "outcome", "unknown");
-		json_text(o, "text", strerror(errno));
+		figures_text(o, "outcome", "unknown");
+		figures_text(o, "text", strerror(errno));
 		return o;
 	}
-	json_text(o, "outcome",
+	figures_text(o, "outcome",
 		a.result == CONTROL_NEVER ? "none"
 		: a.result == CONTROL_OK  ? "good"
 					  : "failed");
-	json_text(o, "text", a.result == CONTROL_NEVER ? "" : a.text);
-	json_number(o, "at_ms", a.at_ms);
+	figures_text(o, "text", a.result == CONTROL_NEVER ? "" : a.text);
+	figures_number(o, "at_ms", a.at_ms);
 	return o;
 }
 

@@ -40,19 +40,19 @@ static int print_json(const struct session *s)
 	const struct route_figures *f = &s->v->figures;
 	json_t *o = json_object();
 
-	json_text(o, "service", s->service);
-	json_text(o, "user", s->user);
-	json_text(o, "addr", s->addr);
-	json_number(o, "age_seconds", s->age_s);
-	json_number(o, "messages_in", f->messages_in);
-	json_number(o, "bytes_in", f->bytes_in);
-	json_number(o, "messages_out", f->messages_out);
-	json_number(o, "bytes_out", f->bytes_out);
-	json_number(o, "unconfirmed", f->messages_out - f->messages_confirmed);
-	json_flag(o, "behind", s->behind);
-	json_number(o, "worker", s->worker);
-	json_text(o, "conn", s->conn);
-	json_text(o, "state", state_text(s->v->state));
+	figures_text(o, "service", s->service);
+	figures_text(o, "user", s->user);
+	figures_text(o, "addr", s->addr);
+	figures_number(o, "age_seconds", s->age_s);
+	figures_number(o, "messages_in", f->messages_in);
+	figures_number(o, "bytes_in", f->bytes_in);
+	figures_number(o, "messages_out", f->messages_out);
+	figures_number(o, "bytes_out", f->bytes_out);
+	figures_number(o, "unconfirmed", f->messages_out - f->messages_confirmed);
+	figures_flag(o, "behind", s->behind);
+	figures_number(o, "worker", s->worker);
+	figures_text(o, "conn", s->conn);
+	figures_text(o, "state", state_text(s->v->state));
 	return json_line(o);
 }
 

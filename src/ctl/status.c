@@ -7,7 +7,6 @@
 #include "ctl.h"
 #include "format.h"
 #include "json.h"
-#include "snapshot.h"
 
 static void print_rates(const char *what, const struct stats_rates *r)
 {
@@ -89,42 +88,17 @@ static void print_status(const struct config *c, const struct snapshot *s)
 		print_worker(&s->workers[i]);
 }
 
-static json_t *status_json(const struct config *c, const struct snapshot *s)
-{
-	const struct shm_bridge *b = s->shm.bridge;
-	json_t *out = json_object(), *broker = json_object(),
-	       *bridge = json_counters(&b->stats, stats_bridge, STATS_BRIDGE_N);
-
-	json_text(out, "version", s->shm.header->version);
-	json_number(out, "pid", s->shm.header->master_pid);
-	json_flag(out, "running", s->runs);
-	json_number(out, "uptime_seconds", s->age_s);
-	json_add(out, "reload", order_status_json(c));
-	json_text(broker, "state", snapshot_broker(s));
-	json_number(broker, "since_seconds", s->broker_since_s);
-	json_text(broker, "server", s->server);
-	json_add(out, "broker", broker);
-	json_number(bridge, "pid", atomic_load(&b->pid));
-	json_text(bridge, "state", json_life(s->bridge));
-	json_number(bridge, "uptime_seconds", s->bridge_age_s);
-	json_add(out, "bridge", bridge);
-	json_add(out, "total", json_traffic(&s->total, &s->rates));
-	json_add(out, "workers", json_workers(s));
-	json_add(out, "services", json_services(s));
-	return out;
-}
-
 int status_show(const struct config *c, bool json)
 {
 	struct snapshot s;
 	int r = CTL_OK;
 
-	if (snapshot_take(&s, c) < 0)
+	if (view_take(&s, c) < 0)
 		return CTL_FAILED;
 	if (json)
-		r = json_line(status_json(c, &s));
+		r = json_line(figures_status(&s, order_status_json(c)));
 	else
 		print_status(c, &s);
-	snapshot_free(&s);
+	view_drop(&s);
 	return r == CTL_OK && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
 }

@@ -124,6 +124,12 @@ static size_t worker_rows(const struct snapshot *s, struct top_row *list)
 	return n;
 }
 
+static struct snapshot_traffic service_traffic(const struct snapshot_service *v)
+{
+	return (struct snapshot_traffic){v->v.n.messages_in, v->v.n.bytes_in, v->v.n.messages_out,
+		v->v.n.bytes_out, v->v.n.unconfirmed, v->behind, v->v.n.connections};
+}
+
 static size_t service_rows(
 	const struct snapshot *s, const struct snapshot *before, struct top_row *list)
 {
@@ -131,16 +137,15 @@ static size_t service_rows(
 
 	for (size_t i = 0; i < s->nservices; i++) {
 		const struct snapshot_service *v = &s->services[i];
-		struct snapshot_traffic none = {0, 0, 0, 0, 0, 0, 0};
-		const struct snapshot_traffic *was = &none;
+		struct snapshot_traffic was = {0, 0, 0, 0, 0, 0, 0};
 
 		for (size_t k = 0; k < before->nservices; k++)
 			if (strcmp(before->services[k].name, v->name) == 0)
-				was = &before->services[k].n;
+				was = service_traffic(&before->services[k]);
 		snprintf(list[i].name, sizeof(list[i].name), "%s",
 			v->name[0] ? v->name : "(others)");
-		list[i].n = v->n;
-		list[i].r = rates_between(&v->n, was, seconds > 0 ? seconds : 1);
+		list[i].n = service_traffic(v);
+		list[i].r = rates_between(&list[i].n, &was, seconds > 0 ? seconds : 1);
 		list[i].state = "";
 	}
 	return s->nservices;
@@ -194,12 +199,12 @@ static int draw_json(const struct snapshot *s)
 {
 	json_t *o = json_object();
 
-	json_number(o, "time", (uint64_t)time(NULL));
-	json_flag(o, "running", s->runs);
-	json_text(o, "broker", snapshot_broker(s));
-	json_add(o, "total", json_traffic(&s->total, &s->rates));
-	json_add(o, "workers", json_workers(s));
-	json_add(o, "services", json_services(s));
+	figures_number(o, "time", (uint64_t)time(NULL));
+	figures_flag(o, "running", s->runs);
+	figures_text(o, "broker", snapshot_broker(s));
+	figures_add(o, "total", figures_traffic(&s->total, &s->rates));
+	figures_add(o, "workers", figures_workers(s));
+	figures_add(o, "services", figures_services(s));
 	return json_line(o) == CTL_OK && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
 }
 
@@ -222,22 +227,22 @@ static int top_loop(const struct config *c, const struct top_options *o, struct 
 	struct snapshot before, s;
 	int r = CTL_OK;
 
-	if (snapshot_take(&before, c) < 0)
+	if (view_take(&before, c) < 0)
 		return CTL_FAILED;
 	for (unsigned long i = 0; r == CTL_OK && !stopped && (!o->count || i < o->count); i++) {
 		(void)poll(NULL, 0, (int)o->interval_ms);
 		if (stopped)
 			break;
-		if (snapshot_take(&s, c) < 0) {
+		if (view_take(&s, c) < 0) {
 			r = CTL_FAILED;
 			break;
 		}
 		top_size(t);
 		r = o->json ? draw_json(&s) : draw(t, &s, &before);
-		snapshot_free(&before);
+		view_drop(&before);
 		before = s;
 	}
-	snapshot_free(&before);
+	view_drop(&before);
 	return r;
 }
 

@@ -32,3 +32,24 @@ bool view_master_runs(const struct config *c, const struct shm *shm)
 
 	return master && (uint32_t)master == shm->header->master_pid;
 }
+
+int view_take(struct snapshot *s, const struct config *c)
+{
+	struct shm shm;
+
+	if (view_open(&shm, c) < 0)
+		return -1;
+	if (snapshot_take(s, &shm) < 0) {
+		fprintf(stderr, "wsgatectl: out of memory\n");
+		shm_unmap(&shm);
+		return -1;
+	}
+	s->runs = view_master_runs(c, &shm);
+	return 0;
+}
+
+void view_drop(struct snapshot *s)
+{
+	snapshot_free(s);
+	shm_unmap(&s->shm);
+}

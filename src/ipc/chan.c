@@ -74,6 +74,8 @@ const char *proto_name(unsigned type)
 		return "RESUME";
 	case PROTO_TLS:
 		return "TLS";
+	case PROTO_DEEDS:
+		return "DEEDS";
 	case PROTO_TICKETS:
 		return "TICKETS";
 	case PROTO_VAULT:

@@ -10,10 +10,18 @@ const uint16_t stats_codes[STATS_CODES] = {1000, 1001, 1002, 1003, 1005, 1006, 1
 #define DESC(type, f, k, u, m, h) {#f, m, h, STATS_##k, STATS_##u, offsetof(type, f)},
 #define WORKER_DESC(f, k, u, m, h) DESC(struct worker_stats, f, k, u, m, h)
 #define BRIDGE_DESC(f, k, u, m, h) DESC(struct bridge_stats, f, k, u, m, h)
-#define SERVICE_DESC(f, k, u, m, h) DESC(struct stats_service_view, n.f, k, u, m, h)
+#define SERVICE_DESC(f, k, u, m, h)                                                                \
+	{#f, m, h, STATS_##k, STATS_##u, offsetof(struct stats_service_view, n.f)},
 const struct stats_desc stats_worker[STATS_WORKER_N] = {STATS_WORKER(WORKER_DESC)};
 const struct stats_desc stats_bridge[STATS_BRIDGE_N] = {STATS_BRIDGE(BRIDGE_DESC)};
 const struct stats_desc stats_service[STATS_SERVICE_N] = {STATS_SERVICE(SERVICE_DESC)};
+#define PROCESS_DESC(f, k, u, m, h) DESC(struct process_stats, f, k, u, m, h)
+const struct stats_desc stats_process[STATS_PROCESS_N] = {STATS_PROCESS(PROCESS_DESC)};
+
+#define WORKER_HIST(f, m, h) {#f, m, h, false, offsetof(struct worker_stats, f)},
+#define BRIDGE_HIST(f, m, h) {#f, m, h, true, offsetof(struct bridge_stats, f)},
+const struct stats_hist_desc stats_hists[STATS_HISTS] = {
+	STATS_WORKER_HISTS(WORKER_HIST) STATS_BRIDGE_HISTS(BRIDGE_HIST)};
 
 static unsigned index_in(const uint16_t *list, unsigned n, unsigned v)
 {
@@ -162,6 +170,17 @@ void stats_service_drop(uint32_t *held, unsigned index)
 {
 	if (held[index])
 		held[index]--;
+}
+
+void stats_service_copy(struct stats_service *to, const struct stats_service *from)
+{
+	service_change(to);
+#define COPY(f, k, u, m, h) stat_set(to->n.f, stat_get(from->n.f));
+	STATS_SERVICE(COPY)
+#undef COPY
+	memcpy(to->name, from->name, from->len);
+	to->len = from->len;
+	service_changed(to);
 }
 
 /* ---- samples ---- */

@@ -53,6 +53,7 @@ struct child {
 	uint64_t start_ms; /* the next start is due then; 0: none wanted */
 	uint64_t backoff_ms;
 	uint64_t stop_drain_ms;
+	uint32_t stop_delay_ms;
 	unsigned failures; /* ends before it was ever ready */
 	int status;        /* of waitpid(), when exited */
 	bool ready, was_ready, exited, waits, killed;
@@ -61,7 +62,7 @@ struct child {
 	bool dismissed;   /* asked to end, and the others go on */
 	/* see news.h: what it was told, or born with */
 	uint64_t config_told, config_applied; /* serials */
-	uint64_t log_told, tickets_told;
+	uint64_t log_told, tickets_told, deeds_told;
 	struct child_listen *listens; /* owned */
 	size_t nlistens, listens_room;
 	uint64_t listens_told; /* serial */

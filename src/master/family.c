@@ -66,7 +66,9 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	h->segment = f->segment->fd;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
-	h->admin = h->bell = h->predecessor = h->tls = -1;
+	h->bell = h->predecessor = h->tls = -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		h->admin[i] = -1;
 	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
@@ -79,8 +81,12 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		}
 		h->tls = f->tls;
 		h->tickets = f->tickets;
-		h->admin = f->hold_admin ? -1 : l->admin;
-		h->admin_id = listen_id(&l->admin_row, 0);
+		h->deeds = f->deeds;
+		_Static_assert(HERITAGE_ADMINS == LISTEN_ADMINS, "one each");
+		for (int i = 0; i < LISTEN_ADMINS; i++) {
+			h->admin[i] = f->hold_admin ? -1 : l->admins[i].fd;
+			h->admin_id[i] = listen_id(&l->admins[i].row, 0);
+		}
 		h->bell = f->bells[c->slot][0];
 		return;
 	}
@@ -277,7 +283,7 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 
 static bool family_tell_stop(struct child *c)
 {
-	struct proto_stop stop = {c->stop_drain_ms, c->restart, 0};
+	struct proto_stop stop = {c->stop_drain_ms, c->restart, c->stop_delay_ms};
 
 	if (!c->stop_wanted || !c->chan)
 		return true;
@@ -304,6 +310,7 @@ static void family_ask_stop(struct child *c, uint64_t drain_ms)
 {
 	c->stop_wanted = c->pid != 0;
 	c->stop_drain_ms = drain_ms;
+	c->stop_delay_ms = 0;
 }
 
 void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
@@ -315,10 +322,11 @@ void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
 	family_wake(c->family);
 }
 
-static void family_ask_workers(struct family *f, uint64_t drain_ms)
+static void family_ask_workers(struct family *f, uint64_t delay_ms, uint64_t drain_ms)
 {
 	for (unsigned i = 0; i < f->nslots; i++) {
 		family_ask_stop(&f->workers[i], drain_ms);
+		f->workers[i].stop_delay_ms = (uint32_t)delay_ms;
 		f->workers[i].restart = f->restart;
 	}
 }
@@ -333,21 +341,23 @@ static void family_ask_bridge(struct family *f, uint64_t now)
 	f->killed = false;
 }
 
-void family_stop(struct family *f, uint64_t drain_ms, bool hurry)
+void family_stop(struct family *f, uint64_t delay_ms, uint64_t drain_ms, bool hurry)
 {
 	uint64_t now = family_clock();
 
 	if (f->state == FAMILY_ENDED || (family_stopping(f) && (f->hurry || !hurry)))
 		return;
 	f->hurry = hurry;
-	f->drain_end_ms = now + (hurry ? 0 : drain_ms);
+	if (hurry)
+		delay_ms = drain_ms = 0;
+	f->drain_end_ms = now + delay_ms + drain_ms;
 	for (unsigned i = 0; i <= f->nslots; i++)
 		family_child(f, i)->start_ms = 0;
 	if (f->state == FAMILY_STOPS_BRIDGE) {
 		family_ask_bridge(f, now);
 	} else {
 		f->state = FAMILY_STOPS_WORKERS;
-		family_ask_workers(f, hurry ? 0 : drain_ms);
+		family_ask_workers(f, delay_ms, drain_ms);
 		f->deadline_ms = f->drain_end_ms + (hurry ? HURRY_MS : GRACE_MS);
 		f->killed = false;
 	}
@@ -361,7 +371,7 @@ void family_fail(struct family *f, const char *why)
 		f->status = 2;
 		log_error("all processes end", kv_str("why", f->why));
 	}
-	family_stop(f, 0, true);
+	family_stop(f, 0, 0, true);
 }
 
 /* Those that this state waits for: killed when the time is over. True: none is left, or nothing
@@ -503,6 +513,7 @@ fail:
 int family_start(struct family *f, unsigned nslots)
 {
 	news_init(&f->news);
+	log_tap(news_tap, f);
 	child_init(&f->bridge, f, CHILD_BRIDGE, 0);
 	f->bridge.start_ms = family_clock();
 	f->timer = event_new(f->base, -1, 0, family_due, f);

@@ -33,7 +33,8 @@ struct family {
 	struct segment *segment;
 	struct vault *keys; /* for workers */
 	struct news news;
-	int tls; /* owned: what its tls sections name (bundle.h); -1: none */
+	struct proto_deeds deeds; /* workers know them; who changes them adds to news.deeds */
+	int tls;                  /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;
 	uint64_t tickets_ms; /* when they were last rotated; 0: never */
 	/* Called in a new child: gives up what only the master may hold, all events of base among
@@ -86,11 +87,11 @@ uint64_t family_clock(void);
 /* Does all that is due, soon. */
 void family_wake(struct family *f);
 /*
- * Workers first, then the bridge, which has at least two seconds to store what is in the rings.
- * hurry: nobody gets more than a moment, and what is in the rings stays in the segment; also after
- * a first call.
+ * After delay_ms, in which all goes on but /readyz says no: workers first, then the bridge, which
+ * has at least two seconds to store what is in the rings. hurry: nobody gets more than a moment,
+ * and what is in the rings stays in the segment; also after a first call.
  */
-void family_stop(struct family *f, uint64_t drain_ms, bool hurry);
+void family_stop(struct family *f, uint64_t delay_ms, uint64_t drain_ms, bool hurry);
 /* The same in a hurry, and `why` is the reason for exit status 2. */
 void family_fail(struct family *f, const char *why);
 /* After SIGCHLD. */

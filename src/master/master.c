@@ -72,22 +72,23 @@ static int master_fail(struct master *m, const char *fmt, ...)
 
 static void master_stop(struct master *m, evutil_socket_t sig)
 {
+	const struct config *c = m->family.config;
 	bool again = family_stopping(&m->family) && !m->left;
 	bool hurry = again || sig == SIGQUIT || inherit_under_way(&m->inherit);
 
 	if (m->left) {
 		log_info("asked to stop: what is left ends at once");
-		family_stop(&m->family, 0, true);
+		family_stop(&m->family, 0, 0, true);
 		return;
 	}
 	if (!inherit_under_way(&m->inherit))
-		notify_stopping((hurry ? 0 : m->family.config->drain_timeout) + STOP_MS);
+		notify_stopping((hurry ? 0 : c->drain_delay + c->drain_timeout) + STOP_MS);
 	log_info(again   ? "asked again to stop: at once"
 		 : hurry ? "asked to stop at once"
 			 : "asked to stop",
 		kv_str("signal", sigabbrev_np(sig)));
 	if (!upgrade_stop(&m->upgrade, hurry))
-		family_stop(&m->family, m->family.config->drain_timeout, hurry);
+		family_stop(&m->family, c->drain_delay, c->drain_timeout, hurry);
 }
 
 /* Why the program is not replaced yet; NULL: nothing is against it. */
@@ -255,9 +256,7 @@ static void master_reloaded(void *arg, uint64_t number)
 
 static void master_ended(void *arg)
 {
-	struct master *m = arg;
-
-	event_base_loopbreak(m->base);
+	event_base_loopbreak(((struct master *)arg)->base);
 }
 
 /* ---- from one program to the next ---- */
@@ -271,19 +270,17 @@ static void master_leave(void *arg, pid_t pid)
 	m->left = m->segment.left = true;
 	notify_ready(pid); /* while it is we whom init listens to */
 	control_leave(&m->control);
-	listen_close(&m->listeners);
+	listen_leave(&m->listeners);
 	close(m->pidfile);
 	m->pidfile = -1;
 	f->hold_admin = f->restart = true;
 	f->news.listeners++;
-	family_stop(f, f->config->drain_timeout, false);
+	family_stop(f, 0, f->config->drain_timeout, false);
 }
 
 static void master_stays(void *arg)
 {
-	struct master *m = arg;
-
-	m->reload.blocked = NULL;
+	((struct master *)arg)->reload.blocked = NULL;
 }
 
 /* The new one: all is ours now. */
@@ -308,6 +305,7 @@ static int master_serve(void *arg)
 		family_fail(f, err);
 		return -1;
 	}
+	listen_own(&m->listeners);
 	f->hold_clients = f->hold_admin = false;
 	f->news.listeners++;
 	family_wake(f);
@@ -389,6 +387,7 @@ static int master_open(struct master *m)
 	unsigned nslots = config_workers(c);
 	char err[1024];
 
+	listen_group(m->gid);
 	if (nslots > HERITAGE_SLOT_MAX)
 		return master_fail(
 			m, "workers: %u are too many; at most %d", nslots, HERITAGE_SLOT_MAX);
@@ -560,7 +559,8 @@ static void master_init(struct master *m, const struct config *c, bool foregroun
 	memset(m, 0, sizeof(*m));
 	m->config = c;
 	m->foreground = foreground;
-	m->pidfile = m->segment.dir = m->segment.fd = m->listeners.admin = -1;
+	m->pidfile = m->segment.dir = m->segment.fd = -1;
+	listen_init(&m->listeners);
 	m->segment.predecessor = m->reload.tls = m->family.tls = -1;
 	m->control.fd = m->control.dir = -1;
 	for (size_t i = 0; i < CONTROL_CALLERS; i++)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
+#include <wsgate/notes.h>
 
 #include "family.h"
 
@@ -155,6 +156,7 @@ void news_born(const struct family *f, struct child *c)
 	c->config_told = c->config_applied = f->news.serial;
 	c->log_told = f->news.log;
 	c->tickets_told = f->news.tickets;
+	c->deeds_told = f->news.deeds;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -162,8 +164,9 @@ void news_born(const struct family *f, struct child *c)
 		return;
 	for (size_t i = 0; i < l->n && !f->hold_clients; i++)
 		(void)!note(c, listen_id(&l->rows[i], c->slot), false);
-	if (l->admin >= 0 && !f->hold_admin)
-		(void)!note(c, listen_id(&l->admin_row, 0), true);
+	for (int i = 0; i < LISTEN_ADMINS && !f->hold_admin; i++)
+		if (l->admins[i].fd >= 0)
+			(void)!note(c, listen_id(&l->admins[i].row, 0), true);
 }
 
 /* 1: it has it, or will not need it; 0: it takes no more now. */
@@ -213,14 +216,20 @@ static bool news_listen_all(struct family *f, struct child *c)
 			if (!news_listen(
 				    c, listen_id(&l->rows[i], k), &l->rows[i], false, l->fds[i][k]))
 				return false;
-	return l->admin < 0 || !has_admin(f, c) ||
-	       news_listen(c, listen_id(&l->admin_row, 0), &l->admin_row, true, l->admin);
+	for (int i = 0; i < LISTEN_ADMINS && has_admin(f, c); i++) {
+		const struct listen_admin *a = &l->admins[i];
+
+		if (a->fd >= 0 && !news_listen(c, listen_id(&a->row, 0), &a->row, true, a->fd))
+			return false;
+	}
+	return true;
 }
 
 static bool is_open(const struct listen_set *l, const struct child_listen *cl)
 {
-	if (cl->admin)
-		return l->admin >= 0 && cl->id == listen_id(&l->admin_row, 0);
+	for (int i = 0; i < LISTEN_ADMINS && cl->admin; i++)
+		if (l->admins[i].fd >= 0 && cl->id == listen_id(&l->admins[i].row, 0))
+			return true;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->rows[i].id == listen_row_of(cl->id))
 			return true;
@@ -307,11 +316,43 @@ static bool news_tickets(const struct family *f, struct child *c)
 	return true;
 }
 
+static bool news_deeds(const struct family *f, struct child *c)
+{
+	if (c->deeds_told < f->news.deeds &&
+		!news_send(c, PROTO_DEEDS, &f->deeds, sizeof(f->deeds), -1))
+		return false;
+	c->deeds_told = f->news.deeds;
+	return true;
+}
+
+void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text)
+{
+	struct proto_deeds *d = &f->deeds;
+
+	d->reloads_good += !failed;
+	d->reloads_failed += failed;
+	d->reload_ms = at_ms;
+	d->outcome = failed ? PROTO_RELOAD_FAILED : PROTO_RELOAD_GOOD;
+	snprintf(d->reload, sizeof(d->reload), "%s", text);
+	f->news.deeds++;
+	family_wake(f);
+}
+
+void news_tap(void *arg, bool error, const char *text, size_t len)
+{
+	struct family *f = arg;
+
+	notes_make(&f->deeds.notes[f->deeds.noted++ % PROTO_NOTES], error, text, len);
+	f->news.deeds++;
+	if (f->timer)
+		family_wake(f);
+}
+
 static bool news_tell_worker(struct family *f, struct child *c)
 {
 	struct proto_config body = {f->news.serial};
 
-	if (!news_tickets(f, c) || !news_listeners(f, c))
+	if (!news_tickets(f, c) || !news_deeds(f, c) || !news_listeners(f, c))
 		return false;
 	if (f->tls < 0 || c->config_told >= f->news.serial || f->news.text < 0)
 		return true;

@@ -9,6 +9,7 @@
 #define WSGATE_MASTER_NEWS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <wsgate/config.h>
 #include <wsgate/proto.h>
@@ -24,6 +25,7 @@ struct news {
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
 	uint64_t tickets;   /* how often there was a new key of TLS tickets */
+	uint64_t deeds;     /* how often family.deeds have changed */
 	uint64_t listeners; /* how often it has changed who has which */
 };
 
@@ -35,6 +37,10 @@ int news_write(const struct config *c, enum config_reader reader);
 void news_config(struct family *f, int text, int secret, int keys);
 /* The log of the master, as it is now, is to be everybody's. */
 void news_log(struct family *f, enum proto_log_target target);
+/* A reload has ended: workers say so to whoever asks. */
+void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text);
+/* The callee of log_tap() in the master: f is the family. */
+void news_tap(void *f, bool error, const char *text, size_t len);
 
 void news_born(const struct family *f, struct child *c);
 /* Sends what the child lacks. False: it takes no more now. */

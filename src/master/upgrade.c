@@ -141,6 +141,7 @@ void upgrade_ended(struct upgrade *u, pid_t pid, int status)
 
 static void settle(struct upgrade *u)
 {
+	const struct config *c = u->family->config;
 	bool stop = u->stop_asked;
 
 	u->stop_asked = false;
@@ -149,7 +150,7 @@ static void settle(struct upgrade *u)
 	program_words_end(u);
 	u->over(u->arg);
 	if (stop)
-		family_stop(u->family, u->family->config->drain_timeout, false);
+		family_stop(u->family, c->drain_delay, c->drain_timeout, false);
 }
 
 /* All of the new one are dead. Its bridge may have read our rings: its lock says until when. */

@@ -198,7 +198,7 @@ static struct conn *arrive_build(
 		close(fd);
 		return NULL;
 	}
-	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, false, &h->peer)
+	c = h->kind == PARCEL_FRESH ? conn_accept(w, fd, NULL, &h->peer)
 				    : conn_adopt(w, fd, &h->peer);
 	if (c && !peer_adopted(c)) {
 		conn_free(c);

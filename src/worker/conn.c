@@ -66,15 +66,18 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 	return c;
 }
 
-struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer)
+struct conn *conn_accept(
+	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer)
 {
-	struct handshake_limits limits = {w->c->max_header, w->c->max_header, .http10 = admin};
+	struct handshake_limits limits = {
+		w->c->max_header, w->c->max_header, .http10 = l && l->admin};
 	struct conn *c = conn_adopt(w, fd, peer);
 	int one = 1;
 
 	if (!c)
 		return NULL;
-	c->admin = admin;
+	c->admin = l && l->admin;
+	c->local = l && l->local;
 	c->hs = handshake_new(&limits);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {
@@ -93,6 +96,8 @@ void conn_free(struct conn *c)
 	struct worker *w = c->w;
 
 	link_unwait(c);
+	if (c->admin)
+		live_forget(c);
 	meter_free(c);
 	peer_leave(c);
 	move_forget(c);
@@ -405,6 +410,13 @@ bool conn_resume(struct conn *c)
 	return true;
 }
 
+void conn_fed(struct conn *c)
+{
+	if (!c->fed)
+		c->begun_us = worker_clock_us(CLOCK_MONOTONIC);
+	c->fed = 1;
+}
+
 static void conn_ended_by_peer(struct conn *c)
 {
 	bool ending = c->state == CONN_LINGER || c->state == CONN_REFUSED;
@@ -465,7 +477,7 @@ static void conn_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->heard_ms = w->now_ms;
-	c->fed = 1;
+	conn_fed(c);
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING) {
 		conn_discarded(c);
 		return;

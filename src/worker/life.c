@@ -27,7 +27,7 @@ static uint64_t life_idle_due(const struct conn *c)
 {
 	uint64_t idle = c->w->c->limits.idle_timeout;
 
-	return idle ? (c->data_s + UINT64_C(1)) * 1000 + idle : UINT64_MAX;
+	return idle && !c->admin ? (c->data_s + UINT64_C(1)) * 1000 + idle : UINT64_MAX;
 }
 
 /* 80 to 100 % of the age, by the connection's random name: those who came together do not go

@@ -12,7 +12,8 @@
 #include "worker.h"
 
 #define BATCH_RECORDS 1024 /* a wakeup; clients have their turn in between */
-#define FLUSH_IOVS 64      /* two for each frame, one for the Ping */
+#define NS UINT64_C(1000000000)
+#define FLUSH_IOVS 64 /* two for each frame, one for the Ping */
 
 static void link_ring_bridge(struct worker *w)
 {
@@ -118,6 +119,7 @@ static enum link_put link_put(
 		memcpy(p + id.service_len + id.user_len, data, len);
 	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + len;
 	ring_commit(&w->up);
+	stat_max(w->slot->stats.up_peak, w->up.pos - w->up.tail);
 	link_ring_bridge(w);
 	return LINK_PUT;
 }
@@ -296,6 +298,17 @@ static bool link_write_conn(struct worker *w, struct conn *c)
 	return true;
 }
 
+/* How long they were on their way. One look at the clock for all of them. */
+static void link_time_batch(struct worker *w)
+{
+	struct hist *h = &w->slot->stats.delivery;
+	uint64_t now = worker_clock_us(CLOCK_REALTIME) * 1000;
+
+	for (uint16_t i = 0; i < w->nsegs; i++)
+		if (w->segs[i].stamp_ns)
+			hist_add(h, hist_elapsed(w->segs[i].stamp_ns, now), 1);
+}
+
 /* Writes what was put together; only then may the ring's bytes go. */
 static void link_write_batch(struct worker *w)
 {
@@ -308,6 +321,8 @@ static void link_write_batch(struct worker *w)
 			(w->c->delivery.confirm == CONFIRM_WRITE && c->out.len == c->out.off))
 			place_confirm(c, place_given(c));
 	}
+	if (w->nsegs)
+		link_time_batch(w);
 	w->nsegs = 0;
 	pack_written(w);
 }
@@ -356,6 +371,8 @@ static void link_message_to(
 	compressed = !v->m->plain && pack_message(c, &p);
 	g = &w->segs[w->nsegs];
 	*g = (struct seg){.conn = c, .data = p.data, .len = p.len, .next = NO_SEG};
+	/* What lay there before says how long its user was away. */
+	g->stamp_ns = v->m->stamp_ns / NS >= r->opened_s ? v->m->stamp_ns : 0;
 	g->head_len = (uint8_t)ws_frame_header(g->head, opcode, true, compressed, p.len);
 	if (c->last_seg == NO_SEG || c->first_seg == NO_SEG)
 		c->first_seg = w->nsegs;

@@ -255,6 +255,8 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 {
 	bool alive;
 
+	if (c->admin)
+		return true; /* /live is there to be read */
 	c->data_s = (uint32_t)(c->w->now_ms / 1000);
 	meter_message(c);
 	if (c->echo)
@@ -303,7 +305,9 @@ static void session_inflated(struct conn *c, const struct ws_read *m)
 
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 {
-	size_t max = c->echo ? c->w->c->max_message : link_max_message(c->w);
+	size_t max = c->admin  ? WS_CONTROL_MAX
+		     : c->echo ? c->w->c->max_message
+			       : link_max_message(c->w);
 	struct worker *w = c->w;
 	struct ws_inflate space;
 	const struct ws_inflate *inflate;

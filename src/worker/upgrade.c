@@ -63,6 +63,10 @@ static bool upgrade_accept(struct conn *c)
 	handshake_free(c->hs);
 	c->hs = NULL;
 	c->counted = 1;
+	if (c->begun_us)
+		hist_add(&c->w->slot->stats.handshake,
+			worker_clock_us(CLOCK_MONOTONIC) - c->begun_us, 1);
+	c->ping_mark = 0;
 	life_begin(c);
 	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);

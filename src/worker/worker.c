@@ -29,6 +29,14 @@ uint64_t worker_clock(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t worker_clock_us(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* Of all workers: each writes its own count. */
 size_t worker_family_connections(const struct worker *w)
 {
@@ -124,7 +132,7 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		worker_peer(&ss, &peer);
 		if (!l->admin)
 			stat_add(w->slot->stats.accepted, 1);
-		c = conn_accept(w, fd, l->admin, &peer);
+		c = conn_accept(w, fd, l, &peer);
 		if (c && l->tls && !tls_begin(c, sections_find(w, l->tls))) {
 			conn_gone(c, "no memory for TLS");
 			c = NULL;
@@ -156,6 +164,14 @@ void worker_listen(struct worker *w, bool on)
 	}
 }
 
+static bool worker_is_local(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_UNIX;
+}
+
 /* One whose section is not here yet waits for it. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls)
 {
@@ -164,6 +180,7 @@ int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const
 	if (l) {
 		*l = (struct listener){
 			.w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin};
+		l->local = admin && worker_is_local(fd);
 		l->tls = tls ? strdup(tls) : NULL;
 		l->ev = event_new(w->base, fd, EV_READ | EV_PERSIST, worker_acceptable, l);
 		if (l->ev && (!tls || l->tls) &&
@@ -288,15 +305,11 @@ static void worker_drain_tick(evutil_socket_t fd, short what, void *arg)
 	worker_check_end(w);
 }
 
-static void worker_on_stop(void *arg, const void *body, int fd)
+static void worker_drain(struct worker *w, const struct proto_stop *stop)
 {
-	struct worker *w = arg;
-	const struct proto_stop *stop = body;
 	struct timeval tick = {0, DRAIN_STEP_US};
 	uint64_t open = 1;
 
-	if (fd >= 0)
-		close(fd);
 	w->now_ms = worker_clock();
 	w->draining = true;
 	w->restarts = stop->restart != 0;
@@ -320,6 +333,37 @@ static void worker_on_stop(void *arg, const void *body, int fd)
 		event_base_loopexit(w->base, NULL);
 	else
 		worker_drain_tick(-1, 0, w);
+}
+
+static void worker_left(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	worker_drain(w, &w->stop);
+}
+
+static void worker_on_stop(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+	const struct proto_stop *stop = body;
+	struct timeval delay = {stop->delay_ms / 1000, stop->delay_ms % 1000 * 1000};
+
+	if (fd >= 0)
+		close(fd);
+	if (stop->delay_ms && !w->leaving && !w->draining) {
+		w->stop = *stop;
+		w->leaving = evtimer_new(w->base, worker_left, w);
+		if (w->leaving && evtimer_add(w->leaving, &delay) == 0) {
+			log_info("not ready any more: load balancers have time to know",
+				kv_uint("ms", stop->delay_ms));
+			return;
+		}
+	}
+	if (w->leaving)
+		evtimer_del(w->leaving);
+	worker_drain(w, stop);
 }
 
 /* Without a master nobody would restart us or stop us: the clients come back elsewhere. */
@@ -353,8 +397,18 @@ static void worker_bell_gone(void *arg)
 	_exit(1);
 }
 
+static void worker_on_deeds(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	if (fd >= 0)
+		close(fd);
+	memcpy(&w->deeds, body, sizeof(w->deeds));
+}
+
 static const struct chan_handler master_handlers[] = {
 	{PROTO_STOP, sizeof(struct proto_stop), worker_on_stop},
+	{PROTO_DEEDS, sizeof(struct proto_deeds), worker_on_deeds},
 	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
 	{PROTO_TLS, sizeof(struct proto_config), sections_on_tls},
 	{PROTO_TICKETS, sizeof(struct tickets), sections_on_tickets},
@@ -416,6 +470,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	tally_beat(w);
 	worker_shed(w);
 	auth_beat(w);
+	live_beat(w);
 	if (w->draining)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
@@ -445,19 +500,24 @@ static int worker_start(struct worker *w)
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
+	log_tap(notes_tap, &w->slot->notes);
+	w->deeds = w->h->deeds;
+	w->pulse = pulse_new(w->base, &w->slot->process);
 	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
 	w->master = chan_new(w->base, w->h->control, "master", master_handlers, worker_orphaned, w);
 	w->bell = chan_new(w->base, w->h->bell, "bridge", bell_handlers, worker_bell_gone, w);
-	if (!w->accept_pause || !w->beat || !w->master || !w->bell ||
+	if (!w->pulse || !w->accept_pause || !w->beat || !w->master || !w->bell ||
 		event_add(w->beat, &second) < 0 || sections_start(w) < 0)
 		return -1;
 	for (size_t i = 0; i < w->h->nlisten; i++)
 		if (worker_add_listener(
 			    w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
-		return -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		if (w->h->admin[i] >= 0 &&
+			worker_add_listener(w, w->h->admin[i], w->h->admin_id[i], true, NULL) < 0)
+			return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 
@@ -475,10 +535,14 @@ static void worker_free(struct worker *w)
 	if (w->secrets >= 0)
 		close(w->secrets);
 	config_free(w->own);
+	pulse_free(w->pulse);
+	log_tap(NULL, NULL);
 	if (w->accept_pause)
 		event_free(w->accept_pause);
 	if (w->drain_tick)
 		event_free(w->drain_tick);
+	if (w->leaving)
+		event_free(w->leaving);
 	if (w->beat)
 		event_free(w->beat);
 	chan_free(w->master);

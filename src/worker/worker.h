@@ -14,7 +14,8 @@
  *   meter.c    how fast a client may send    life.c  how long it may stay
  *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
  *   wheel.c    one timer for all deadlines
- *   admin.c    /livez and /readyz
+ *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
+ *   page.c     the page for people
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
  *   arrive.c   gets those of others
  *   reconf.c   a new configuration, other listeners, another log: while all goes on
@@ -34,6 +35,7 @@
 #include <wsgate/message.h>
 #include <wsgate/network.h>
 #include <wsgate/proxy.h>
+#include <wsgate/pulse.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 
@@ -43,6 +45,7 @@ struct tlsctx;
 #define NO_ROUTE UINT32_MAX
 #define NO_SEG UINT16_MAX
 #define NETWORKS_MAX 256
+#define LIVE_MAX 32 /* a worker */
 #define READ_SIZE (64 * 1024)
 #define SEGS_MAX 512 /* frames put together before they are written */
 
@@ -100,8 +103,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct outbuf out;
 	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
-	uint64_t ping_mark;  /* what the Pong under way will confirm */
-	uint8_t ping_id[8];  /* random: a Pong that was not asked for confirms nothing */
+	union {
+		uint64_t begun_us;  /* before it is open: when its first byte came; 0: not here */
+		uint64_t ping_mark; /* what the Pong under way will confirm */
+	};
+	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
 	uint64_t expires_ms;  /* of what proved who it is; 0: never */
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
@@ -138,6 +144,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint32_t born_s, data_s;    /* CLOCK_MONOTONIC: opened; the last message either way */
 	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter;        /* owned; NULL: never limited */
+	bool local : 1;             /* admin: came by a Unix socket */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
 	struct ssl_st *ssl;    /* owned; NULL: without TLS */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
@@ -154,6 +161,7 @@ struct seg {
 	struct conn *conn;
 	const uint8_t *data;
 	size_t len;
+	uint64_t stamp_ns; /* when the broker stored it; 0: before the connection was there */
 	uint16_t next;
 	uint8_t head_len;
 	uint8_t head[WS_HEADER_MAX];
@@ -178,7 +186,8 @@ struct listener { /* owned by the worker's list */
 	int fd;
 	uint32_t id; /* the master's name for it */
 	bool admin;
-	char *tls; /* owned: the title of its tls section; NULL: without TLS */
+	bool local; /* a Unix socket */
+	char *tls;  /* owned: the title of its tls section; NULL: without TLS */
 };
 
 struct worker {
@@ -191,6 +200,8 @@ struct worker {
 	struct move *move;        /* owned; NULL: nothing is given away */
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
+	struct pulse *pulse;                /* owned */
+	struct proto_deeds deeds;           /* of the master, as it said last */
 	struct listener *listeners;         /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
@@ -207,8 +218,11 @@ struct worker {
 	struct conn *conns;     /* all of them */
 	struct conn *wait_first, *wait_last;
 	struct conn *asking_first, *asking_last;
-	struct auth *auth; /* owned */
-	int secrets;       /* owned: those of the next PROTO_CONFIG; -1: none */
+	struct auth *auth;           /* owned */
+	struct conn *live[LIVE_MAX]; /* connections on /live */
+	size_t nlive;
+	uint64_t live_sample_ms; /* the last one that they were sent */
+	int secrets;             /* owned: those of the next PROTO_CONFIG; -1: none */
 	size_t nconns;
 	uint64_t now_ms;   /* monotonic, as of this wakeup */
 	uint8_t *read_buf; /* READ_SIZE, shared by all connections */
@@ -234,6 +248,8 @@ struct worker {
 	struct pack pack;
 	uint8_t nonce[4096]; /* random bytes for Pings */
 	size_t nonce_left;
+	struct event *leaving;   /* owned; not NULL: not ready, for drain_delay */
+	struct proto_stop stop;  /* what comes after that */
 	bool draining, restarts; /* restarts: clients are to come back at once */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_step_us; /* between two closes while draining */
@@ -241,6 +257,7 @@ struct worker {
 
 /* worker.c */
 uint64_t worker_clock(void);
+uint64_t worker_clock_us(clockid_t id);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
@@ -255,8 +272,9 @@ int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
 
 /* conn.c */
-/* Takes fd, also when it fails: NULL, logged. */
-struct conn *conn_accept(struct worker *w, int fd, bool admin, const struct route_peer *peer);
+/* Takes fd, also when it fails: NULL, logged. l NULL: it came to another worker, for clients. */
+struct conn *conn_accept(
+	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer);
 /* One without a request, and with all events at rest: it came from another worker. As
  * conn_accept(). */
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
@@ -282,6 +300,7 @@ bool conn_gone(struct conn *c, const char *why); /* false */
 void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
+void conn_fed(struct conn *c); /* something was read */
 uint64_t conn_unsent(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
 bool conn_progress(struct conn *c);
@@ -473,5 +492,26 @@ void arrive_free(struct worker *w);
 
 /* admin.c: false: c is gone */
 bool admin_request(struct conn *c);
+#define ADMIN_SILENCE_MS 5000                        /* of the bridge, until it is said */
+const char *admin_not_ready(const struct worker *w); /* NULL: it is ready */
+struct admin_answer {
+	unsigned status;
+	const char *type, *headers; /* more of them, each ending with CRLF */
+	const char *body;
+	size_t len;
+};
+bool admin_answer(struct conn *c, const struct admin_answer *a);
+
+/* metrics.c: of the whole family, in the text format of Prometheus. The caller's; NULL: no memory.
+ */
+char *metrics_text(const struct worker *w, size_t *len);
+
+/* live.c */
+/* /status.json. The caller's; NULL: no memory. */
+char *live_status(const struct worker *w, size_t *len);
+/* The upgrade on /live. False: c is gone. */
+bool live_open(struct conn *c);
+void live_forget(const struct conn *c);
+void live_beat(struct worker *w); /* each second */
 
 #endif

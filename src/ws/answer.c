@@ -125,6 +125,7 @@ static const char *phrase(unsigned status)
 		{405, "Method Not Allowed"},
 		{408, "Request Timeout"},
 		{414, "URI Too Long"},
+		{421, "Misdirected Request"},
 		{426, "Upgrade Required"},
 		{429, "Too Many Requests"},
 		{431, "Request Header Fields Too Large"},
@@ -157,23 +158,39 @@ static void http_date(char out[64])
 	strftime(out, 64, form, &t);
 }
 
-size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen)
+size_t handshake_head(unsigned status, const char *type, const char *headers, size_t length,
+	char *out, size_t outlen)
 {
-	char date[64], retry[40] = "";
+	char date[64];
 
 	http_date(date);
-	if (retry_after)
-		snprintf(retry, sizeof(retry), "Retry-After: %u\r\n", retry_after);
 	return printed(snprintf(out, outlen,
 			       "HTTP/1.1 %u %s\r\n"
 			       "Date: %s\r\n"
-			       "%s%s"
+			       "%s"
 			       "Connection: close\r\n"
-			       "Content-Type: text/plain; charset=utf-8\r\n"
+			       "Content-Type: %s\r\n"
 			       "Content-Length: %zu\r\n"
-			       "\r\n"
-			       "%s\n",
-			       a->status, phrase(a->status), date, a->headers, retry,
-			       strlen(a->text) + 1, a->text),
+			       "\r\n",
+			       status, phrase(status), date, headers, type, length),
 		outlen);
+}
+
+size_t handshake_refuse(const struct http_answer *a, unsigned retry_after, char *out, size_t outlen)
+{
+	char headers[512], retry[40] = "";
+	size_t len = strlen(a->text), n;
+	int h;
+
+	if (retry_after)
+		snprintf(retry, sizeof(retry), "Retry-After: %u\r\n", retry_after);
+	h = snprintf(headers, sizeof(headers), "%s%s", a->headers, retry);
+	if (h < 0 || (size_t)h >= sizeof(headers))
+		return 0;
+	n = handshake_head(a->status, "text/plain; charset=utf-8", headers, len + 1, out, outlen);
+	if (!n || n + len + 2 > outlen)
+		return 0;
+	memcpy(out + n, a->text, len);
+	memcpy(out + n + len, "\n", 2);
+	return n + len + 1;
 }

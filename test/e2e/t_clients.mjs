@@ -110,6 +110,24 @@ async function whilePaused({ gw, bus, open, what }) {
 	await bus.empty(recv('chat', 'pause'));
 }
 
+// What goes compressed, either way, with and without earlier messages in mind.
+async function compressed({ gw, bus, open, what }) {
+	for (const context of what.deflate === 'context' ? ['on'] : ['off', 'on']) {
+		gw.config.compression = { enabled: 'on', threshold: 100, context };
+		gw.writeConfig();
+		assert.equal((await gw.ctl('reload')).code, 0);
+		const sum = async (key) => JSON.parse((await gw.ctl('status', '--json')).out).workers.reduce((n, w) => n + w[key], 0);
+		const before = [await sum('compressed'), await sum('decompressed')];
+		const c = await open(gw.wsUrl('chat/small/'), { deflate: true });
+		await down(c, bus, 'small', 50, 5000);
+		await up(c, bus, 'small', 50, 5000);
+		await down(c, bus, 'small', 1, MEGABYTE);
+		assert.deepEqual([await sum('compressed') - before[0], await sum('decompressed') - before[1]], [51, what.deflate === 'down' ? 0 : 50]);
+		c.tell('close 1000 ');
+		assert.match(await c.next(), /^closed 1000/);
+	}
+}
+
 async function inBrowser(t, gw, { certificate }) {
 	const browser = await Browser.start(t, certificate);
 	gw.config.origin = { allow: [browser.origin] };
@@ -125,7 +143,7 @@ async function all(t, name, what) {
 	});
 	const open = what.browser ? await inBrowser(t, gw, certs[0]) : (url, opts) => LineClient.start(t, name, url, opts);
 	const rig = { t, gw, bus, what, open, ca: pki.ca };
-	for (const step of [byPath, byCookie, byTls, whileBusy, ...(what.pause ? [whilePaused] : [])]) {
+	for (const step of [byPath, byCookie, byTls, whileBusy, ...(what.pause ? [whilePaused] : []), ...(what.deflate ? [compressed] : [])]) {
 		try {
 			await step(rig);
 		} catch (e) {

@@ -168,3 +168,29 @@ await test('a second TERM ends at once', async (t) => {
 	assert.ok(performance.now() - start < 3000 * SLOW);
 	assert.match(gw.log(), /asked again to stop: at once/);
 });
+
+await test('drain_delay: not ready at once, as ever for so long, then the drain; a second TERM ends it', async (t) => {
+	const { gw, bus, nats } = await t.pair({ drain_delay: '3s' });
+	const c = await t.client(gw, 'chat/alice');
+	await draining(gw);
+	const begun = performance.now();
+	const late = await t.client(gw, 'chat/bob');
+	for (const [who, user] of [[c, 'alice'], [late, 'bob']]) {
+		await bus.publish(recv('chat', user), 'as ever');
+		assert.equal((await who.next()).text, 'as ever');
+		await who.send('as ever');
+		await bus.storedAll(send('chat', user), 1);
+	}
+	assert.equal((await gw.ctl('reload')).code, 2);
+	assert.equal(c.closed ?? late.closed, null);
+	for (const who of [c, late]) assert.equal((await who.ended()).code, 1001);
+	assert.ok(performance.now() - begun > 2500, 'before its time');
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+
+	const other = await t.gateway(nats, { config: { drain_delay: '1h' } });
+	const d = await t.client(other, 'chat/dora');
+	await draining(other);
+	await stays('the connection', () => !d.closed, 300);
+	other.signal('SIGTERM');
+	assert.deepEqual(await other.exited(), { code: 0, signal: null });
+});

@@ -54,6 +54,11 @@ class Service {
 		return this.gw.status('/livez').then((s) => s === 200);
 	}
 
+	// Clients are let in: start returns before the first contact with the broker.
+	ready() {
+		return until('/readyz 200', async () => (await this.gw.status('/readyz')) === 200);
+	}
+
 	// Whatever became of the test.
 	kill() {
 		if (!fs.existsSync(this.pidfile)) return;
@@ -144,7 +149,7 @@ if (root) {
 	await test('stop waits longer than drain_timeout, with clients', async (t) => {
 		const s = await installed(t, { drain_timeout: '3s', pong_timeout: '60s' });
 		await s.init('start', 0);
-		await until('ready', async () => (await s.gw.status('/readyz')) === 200);
+		await s.ready();
 		await s.gw.nats.connect().then((bus) => bus.publish('ws.recv.chat.alice', 'x'));
 		const r = await t.raw(s.gw); // answers no Ping: the drain takes its time
 		await r.open('/ws/chat/alice/');
@@ -198,6 +203,7 @@ if (root) {
 			fs.renameSync(`${program}.new`, program);
 		};
 		await s.init('start', 0);
+		await s.ready();
 		const c = await t.client(s.gw, 'chat/alice');
 		for (let round = 0; round < 2; round++) {
 			const pid = s.pid();

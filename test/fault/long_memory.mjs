@@ -86,7 +86,7 @@ for (const [title, permille] of [['worker 0', 30], ['worker 0', 1000], ['bridge'
 		const lives = numbers(20).map((i) => new Life(p, `u${i}`));
 		lives.forEach((l) => l.run());
 		await until('a flow', () => lives.every((l) => l.got.size + l.taken > 20 || l.taken > 20));
-		for (let i = 0; i < 4; i++) {
+		for (let i = 0; i < 4 || (i < 40 && !/no memory/.test(p.gw.log())); i++) { // few allocations on a busy machine
 			p.fail(title, permille);
 			await sleep(400); // a shortage as such
 			p.fail(null, 0);

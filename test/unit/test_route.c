@@ -248,7 +248,7 @@ static void test_records(void **state)
 		struct down_message m;
 		struct down_ref refs[2];
 		char data[8];
-	} down = {{9, 1, 5, 2, 0, 1, {0}}, {{1, 2, 0}, {3, 4, 0}}, "hello"};
+	} down = {{9, 8, 1, 5, 2, 0, 1, {0}}, {{1, 2, 0}, {3, 4, 0}}, "hello"};
 	struct down_view d;
 	size_t size = sizeof(up.r) + 8;
 

@@ -162,7 +162,7 @@ static void test_takes_over(void **state)
 	fakes_log("serves: the old program is replaced");
 	heir = pid_in_file();
 	assert_int_not_equal(heir, fakes_master);
-	assert_int_equal(segments(), 2);
+	assert_in_range(segments(), 1, 2); /* the old one removes its own when it ends */
 	fakes_order(&next_bridge, "stale 0");
 	fakes_log("removed an older segment");
 	assert_int_equal(segments(), 1);

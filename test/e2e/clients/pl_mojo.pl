@@ -21,7 +21,10 @@ sub busy {
 	say_line('idle');
 }
 
-$ua->websocket($url => { $opt{cookie} ? (Cookie => $opt{cookie}) : () } => sub {
+$ua->websocket($url => {
+	$opt{cookie} ? (Cookie => $opt{cookie}) : (),
+	exists $opt{deflate} ? ('Sec-WebSocket-Extensions' => 'permessage-deflate') : (),
+} => sub {
 	my ($ua, $tx) = @_;
 	unless ($tx->is_websocket) {
 		say_line($tx->res->code ? 'refused ' . $tx->res->code : 'error ' . $tx->error->{message});

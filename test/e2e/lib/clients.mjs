@@ -59,18 +59,20 @@ export class Browser {
 //   busy:  the application blocks what the library calls it on: true when the Ping is answered all the same
 //   pause: the application takes nothing, its loop runs on: "all" is confirmed, "some" (read ahead, up to a limit), "none";
 //          undefined where a library has no way to do that
+// deflate: permessage-deflate is "both" ways, or the client compresses nothing itself ("down"), or it does not hear of
+//          client_no_context_takeover, and so works only where the gateway keeps a context ("context")
 // shows: what of a connection's life the library shows to the application
 // The table in wsgate(7) says the same.
 export const CLIENTS = {
-	'npm ws': { cmd: node('npm_ws.mjs'), busy: false, pause: 'none' },
-	'node WebSocket': { cmd: node('node_ws.mjs', '--no-warnings', '--experimental-websocket'), busy: false, shows: { pong: false } },
-	Chromium: { browser: true, busy: true, shows: { pong: false } },
-	'python3-websockets': { cmd: python('py_websockets.py'), busy: false, pause: 'some' },
-	'python3-aiohttp': { cmd: python('py_aiohttp.py'), busy: false, pause: 'none', shows: { pong: false } },
-	'python3-autobahn': { cmd: python('py_autobahn.py'), busy: false, pause: 'all' },
+	'npm ws': { cmd: node('npm_ws.mjs'), deflate: 'both', busy: false, pause: 'none' },
+	'node WebSocket': { cmd: node('node_ws.mjs', '--no-warnings', '--experimental-websocket'), deflate: 'down', busy: false, shows: { pong: false } },
+	Chromium: { browser: true, deflate: 'both', busy: true, shows: { pong: false } },
+	'python3-websockets': { cmd: python('py_websockets.py'), deflate: 'both', busy: false, pause: 'some' },
+	'python3-aiohttp': { cmd: python('py_aiohttp.py'), deflate: 'both', busy: false, pause: 'none', shows: { pong: false } },
+	'python3-autobahn': { cmd: python('py_autobahn.py'), deflate: 'both', busy: false, pause: 'all' },
 	'python3-websocket': { cmd: python('py_websocket_client.py'), busy: false, pause: 'none' },
-	'Mojo::UserAgent': { cmd: ['perl', own('pl_mojo.pl')], busy: false },
-	libwebsockets: { cmd: built('lws'), busy: false, pause: 'none' },
+	'Mojo::UserAgent': { cmd: ['perl', own('pl_mojo.pl')], deflate: 'context', busy: false },
+	libwebsockets: { cmd: built('lws'), deflate: 'both', busy: false, pause: 'none' },
 	wslay: { cmd: built('wslay'), busy: false, pause: 'none' },
 };
 

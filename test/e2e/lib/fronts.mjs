@@ -89,7 +89,7 @@ ${rest}`;
 const kinds = {
 	nginx(f, gw, { certificate, instead }) {
 		const site = f.file('site.conf', sample('nginx.conf', {
-			'server 127.0.0.1:8000;': [gw].flat().map((g) => `server 127.0.0.1:${g.port};`).join('\n\t'),
+			'server 127.0.0.1:8000;': [gw].flat().map((g) => `server 127.0.0.1:${g.port} fail_timeout=1s;`).join('\n\t'),
 			'listen 80;': `listen 127.0.0.1:${f.port};`,
 			'listen 443 ssl;': `listen 127.0.0.1:${f.tlsPort} ssl;`,
 			'/etc/ssl/certs/ws.example.org.pem': certificate.certificate,

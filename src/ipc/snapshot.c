@@ -1,12 +1,10 @@
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "ctl.h"
-#include "snapshot.h"
+#include <wsgate/snapshot.h>
 
 #define SILENT_MS 3000 /* workers and bridge write something each second */
 
@@ -30,9 +28,13 @@ const char *snapshot_life_text(enum snapshot_life life)
 	return texts[life];
 }
 
+/* No signal is sent for it: a worker may send none. */
 static bool process_lives(uint32_t pid)
 {
-	return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%u", pid);
+	return access(path, F_OK) == 0;
 }
 
 static enum snapshot_life life_of(uint32_t pid, uint64_t heard_ms, uint64_t now_ms)
@@ -61,7 +63,11 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->retiring = atomic_load(&w->draining) == SHM_RETIRING;
 	out->draining = atomic_load(&w->draining) && !out->retiring;
 	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
+	out->slot_words = w;
 	out->stats = &w->stats;
+	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+		out->up_bytes += ring_used(&w->up[i]);
+	out->down_bytes = ring_used(&w->down);
 	out->n.messages_in = stat_get(w->stats.messages_in);
 	out->n.bytes_in = stat_get(w->stats.bytes_in);
 	out->n.messages_out = stat_get(w->stats.messages_out);
@@ -87,8 +93,33 @@ static void add_traffic(struct snapshot_traffic *to, const struct snapshot_traff
 	to->connections += n->connections;
 }
 
+static const void *hist_at(const void *base, size_t offset)
+{
+	return (const char *)base + offset;
+}
+
+static void take_hists(struct snapshot *s)
+{
+	for (unsigned i = 0; i < STATS_HISTS; i++) {
+		const struct stats_hist_desc *d = &stats_hists[i];
+
+		if (d->of_bridge) {
+			hist_sum(&s->hists[i], hist_at(&s->shm.bridge->stats, d->offset));
+			continue;
+		}
+		hist_sum(&s->hists[i], hist_at(&s->shm.bridge->before.stats, d->offset));
+		for (size_t k = 0; k < s->nworkers; k++)
+			hist_sum(&s->hists[i], hist_at(s->workers[k].stats, d->offset));
+	}
+}
+
 static void take_sums(struct snapshot *s)
 {
+	const struct worker_stats *b = &s->shm.bridge->before.stats;
+	const struct snapshot_traffic before = {stat_get(b->messages_in), stat_get(b->bytes_in),
+		stat_get(b->messages_out), stat_get(b->bytes_out), 0, 0, 0};
+
+	add_traffic(&s->total, &before);
 	for (size_t i = 0; i < s->nworkers; i++) {
 		const struct stats_rates *r = &s->workers[i].rates;
 
@@ -98,6 +129,34 @@ static void take_sums(struct snapshot *s)
 		s->rates.messages_out += r->messages_out;
 		s->rates.bytes_out += r->bytes_out;
 	}
+	take_hists(s);
+}
+
+uint64_t snapshot_sum(const struct snapshot *s, const struct stats_desc *d)
+{
+	uint64_t n = stats_value(&s->shm.bridge->before.stats, d);
+
+	for (size_t i = 0; i < s->nworkers; i++)
+		n += stats_value(s->workers[i].stats, d);
+	return n;
+}
+
+uint64_t snapshot_refused(const struct snapshot *s, unsigned status_index)
+{
+	uint64_t n = stat_get(s->shm.bridge->before.stats.refused[status_index]);
+
+	for (size_t i = 0; i < s->nworkers; i++)
+		n += stat_get(s->workers[i].stats->refused[status_index]);
+	return n;
+}
+
+uint64_t snapshot_closed(const struct snapshot *s, enum stats_side side, unsigned code_index)
+{
+	uint64_t n = stat_get(s->shm.bridge->before.stats.closed[side][code_index]);
+
+	for (size_t i = 0; i < s->nworkers; i++)
+		n += stat_get(s->workers[i].stats->closed[side][code_index]);
+	return n;
 }
 
 /* ---- services ---- */
@@ -111,26 +170,26 @@ static struct snapshot_service *service_named(struct snapshot *s, const char *na
 	return &s->services[s->nservices++];
 }
 
-static void take_service(struct snapshot *s, const struct snapshot_worker *w, unsigned row)
+/* gauges: its connections are still there. */
+static struct snapshot_service *take_row(
+	struct snapshot *s, const struct stats_service *rows, unsigned row, bool gauges)
 {
-	const struct shm_slot *slot = shm_slot(&s->shm, w->slot);
+	struct snapshot_service *to;
 	struct stats_service_view v;
-	struct snapshot_traffic n;
 	char name[TOKEN_ENCODED_MAX + 1] = "";
 
-	if (!stats_service_read(slot->services, row, &v))
-		return;
-	if (v.len && token_encode(v.name, v.len, name, sizeof(name)) < 0)
-		return;
-	n = (struct snapshot_traffic){
-		v.n.messages_in, v.n.bytes_in, v.n.messages_out, v.n.bytes_out, 0, 0, 0};
-	if (w->life <= SNAPSHOT_HANGS) {
-		n.unconfirmed = v.n.unconfirmed;
-		n.connections = v.n.connections;
-		n.behind = atomic_load(&slot->behind[row]);
-	}
-	if (v.len || n.messages_in || n.messages_out || n.connections)
-		add_traffic(&service_named(s, name)->n, &n);
+	if (!stats_service_read(rows, row, &v) ||
+		(v.len && token_encode(v.name, v.len, name, sizeof(name)) < 0))
+		return NULL;
+	if (!gauges)
+		v.n.connections = v.n.unconfirmed = 0;
+	if (!v.len && !v.n.opened && !v.n.connections && !v.n.messages_in && !v.n.messages_out)
+		return NULL;
+	to = service_named(s, name);
+#define ADD(f, k, u, m, h) to->v.n.f += v.n.f;
+	STATS_SERVICE(ADD)
+#undef ADD
+	return to;
 }
 
 static int by_name(const void *a, const void *b)
@@ -144,12 +203,20 @@ static int by_name(const void *a, const void *b)
 
 static int take_services(struct snapshot *s)
 {
-	s->services = calloc(s->nworkers * (STATS_SERVICES + 1) + 1, sizeof(*s->services));
+	s->services = calloc((s->nworkers + 1) * (STATS_SERVICES + 1), sizeof(*s->services));
 	if (!s->services)
 		return -1;
-	for (size_t i = 0; i < s->nworkers; i++)
-		for (unsigned row = 0; row <= STATS_OTHER; row++)
-			take_service(s, &s->workers[i], row);
+	for (unsigned row = 0; row <= STATS_OTHER; row++) {
+		(void)take_row(s, s->shm.bridge->before.services, row, false);
+		for (size_t i = 0; i < s->nworkers; i++) {
+			const struct shm_slot *slot = s->workers[i].slot_words;
+			bool lives = s->workers[i].life <= SNAPSHOT_HANGS;
+			struct snapshot_service *to = take_row(s, slot->services, row, lives);
+
+			if (to && lives)
+				to->behind += atomic_load(&slot->behind[row]);
+		}
+	}
 	qsort(s->services, s->nservices, sizeof(*s->services), by_name);
 	return 0;
 }
@@ -173,27 +240,31 @@ static void take_bridge(struct snapshot *s, uint64_t real_ms)
 	s->server[sizeof(s->server) - 1] = '\0';
 }
 
-int snapshot_take(struct snapshot *s, const struct config *c)
+int snapshot_take_sums(struct snapshot *s, const struct shm *shm)
 {
-	uint64_t real_ms = clock_ms(CLOCK_REALTIME);
-	unsigned max;
+	unsigned max = shm->header->sizes.max_workers;
 
 	memset(s, 0, sizeof(*s));
-	if (view_open(&s->shm, c) < 0)
-		return -1;
+	s->shm = *shm;
+	s->real_ms = clock_ms(CLOCK_REALTIME);
 	s->at_ms = clock_ms(CLOCK_MONOTONIC);
-	s->runs = view_master_runs(c, &s->shm);
-	s->age_s = seconds_since(s->shm.header->created_ms, real_ms);
-	max = s->shm.header->sizes.max_workers;
+	s->runs = true;
+	s->age_s = seconds_since(s->shm.header->created_ms, s->real_ms);
 	s->workers = calloc(max + 1u, sizeof(*s->workers));
-	for (unsigned i = 0; s->workers && i < max && shm_slot_used(&s->shm, i); i++)
+	if (!s->workers)
+		return -1;
+	for (unsigned i = 0; i < max && shm_slot_used(&s->shm, i); i++)
 		if (stat_get(shm_slot(&s->shm, i)->generation)) /* else nobody worked there yet */
-			take_worker(s, i, real_ms);
+			take_worker(s, i, s->real_ms);
 	take_sums(s);
-	take_bridge(s, real_ms);
-	if (s->workers && take_services(s) == 0)
+	take_bridge(s, s->real_ms);
+	return 0;
+}
+
+int snapshot_take(struct snapshot *s, const struct shm *shm)
+{
+	if (snapshot_take_sums(s, shm) == 0 && take_services(s) == 0)
 		return 0;
-	fprintf(stderr, "wsgatectl: out of memory\n");
 	snapshot_free(s);
 	return -1;
 }
@@ -204,7 +275,6 @@ void snapshot_free(struct snapshot *s)
 	free(s->services);
 	s->workers = NULL;
 	s->services = NULL;
-	shm_unmap(&s->shm);
 }
 
 const char *snapshot_broker(const struct snapshot *s)

@@ -1,0 +1,67 @@
+/*
+ * page: see page.h. The assembler reads the file; the Makefile knows that.
+ */
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "page.h"
+
+__asm__(".pushsection .rodata\n"
+	".global page_begin\n"
+	".global page_end\n"
+	"page_begin: .incbin \"src/worker/page/index.html\"\n"
+	"page_end: .byte 0\n"
+	".popsection\n");
+
+#define HASH_MAX 80 /* base64 of 32 bytes, and its quotes */
+
+/* " 'sha256-…'" of what stands between two tags; "" : there is none. */
+static bool page_hash(const char *open, const char *close, char out[HASH_MAX])
+{
+	const char *from = strstr(page_begin, open), *to = from ? strstr(from, close) : NULL;
+	unsigned char digest[EVP_MAX_MD_SIZE], text[48];
+	unsigned n;
+
+	out[0] = '\0';
+	if (!to)
+		return true;
+	from += strlen(open);
+	if (!EVP_Digest(from, (size_t)(to - from), digest, &n, EVP_sha256(), NULL) || n != 32)
+		return false;
+	EVP_EncodeBlock(text, digest, (int)n);
+	snprintf(out, HASH_MAX, " 'sha256-%s'", (char *)text);
+	return true;
+}
+
+/* " ws://HOST:8000", HOST as we were asked, which was checked. */
+static bool page_client(const struct conn *c, const char *scheme, const char *listener, char *out)
+{
+	const char *host = handshake_authority(c->hs), *port = strrchr(listener, ':');
+	const char *end = host[0] == '[' ? strchr(host, ']') + 1 : strchr(host, ':');
+	size_t at = strlen(out), left = PAGE_HEADERS_MAX / 2 - at;
+	int n = end ? (int)(end - host) : (int)strlen(host);
+
+	return c->local || !port ||
+	       snprintf(out + at, left, " %s://%.*s%s", scheme, n, host, port) < (int)left;
+}
+
+bool page_headers(const struct conn *c, char out[PAGE_HEADERS_MAX])
+{
+	const struct config *cf = c->w->c;
+	char script[HASH_MAX], style[HASH_MAX], clients[PAGE_HEADERS_MAX / 2] = "";
+	bool good = page_hash("<script>", "</script>", script) &&
+		    page_hash("<style>", "</style>", style);
+
+	for (size_t i = 0; cf->admin.try_out == SWITCH_ON && i < cf->listen.n; i++)
+		good = good && page_client(c, "ws", cf->listen.v[i], clients);
+	for (size_t i = 0; cf->admin.try_out == SWITCH_ON && i < cf->ntls; i++)
+		good = good && page_client(c, "wss", cf->tls[i].listen, clients);
+	return good && snprintf(out, PAGE_HEADERS_MAX,
+			       "Content-Security-Policy: default-src 'none'; script-src%s; "
+			       "style-src%s; img-src data:; connect-src 'self'%s; "
+			       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+			       "X-Frame-Options: DENY\r\n",
+			       script[0] ? script : " 'none'", style[0] ? style : " 'none'",
+			       clients) < PAGE_HEADERS_MAX;
+}
