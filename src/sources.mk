@@ -125,6 +125,7 @@ WSGATED_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
@@ -154,6 +155,7 @@ WSGATED_SRC = \
 	src/worker/reconf.c \
 	src/worker/sections.c \
 	src/worker/session.c \
+	src/worker/sight.c \
 	src/worker/tally.c \
 	src/worker/tls.c \
 	src/worker/upgrade.c \

@@ -125,7 +125,7 @@ struct broker_queue *broker_queue_open(
 		errno = EINVAL;
 		return NULL;
 	}
-	q = calloc(1, sizeof(*q) + (size_t)len + 1 - skip);
+	q = calloc(1, offsetof(struct broker_queue, name) + (size_t)len + 1 - skip);
 	if (!q || ((b->nslots == 0 || b->free_slot == NO_SLOT) && !slots_grow(b))) {
 		free(q);
 		errno = ENOMEM;

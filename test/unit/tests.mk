@@ -152,7 +152,8 @@ $(B)/test/unit/test_listen: LDFLAGS_ALL += -Wl,--wrap=socket
 test_listen_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
-	src/master/listen.c
+	src/master/listen.c \
+	src/master/local.c
 
 UNIT_TESTS += test_notify
 test_notify_SRC = \
@@ -211,6 +212,7 @@ MASTER_RIG_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
