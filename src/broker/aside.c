@@ -3,9 +3,8 @@
  * may keep it, and then out of its queue. With "stored", or "nobody listens there", or no answer
  * and no stream there that owes one (plain subscribers give none), it is removed. What cannot be
  * told after some tries stays in the stream (until max_age, or until the next connection's queue
- * tries again). Nothing waits for it. It is removed when what is older has gone: see the trap in
- * removal.c, by which older ones could be lost. Where payload and headers together are more than
- * the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ * tries again). Nothing waits for it. Where payload and headers together are more than the server
+ * takes, the payload is left out and Ws-Dropped says how many bytes it had.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +19,11 @@ struct aside {
 	struct request request; /* first */
 	TAILQ_ENTRY(aside) link;
 	struct broker_queue *q;
-	struct broker_message *m; /* a reference; NULL: kept */
-	uint64_t seq;
-	uint64_t due; /* the next try; 0: one is under way */
+	struct broker_message *m; /* a reference */
+	uint64_t due;             /* the next try; 0: one is under way */
 	unsigned tries;
 	bool bare;   /* without payload */
 	bool asking; /* whether a stream keeps that subject */
-	bool kept;   /* done, but for its removal: it waits for what is older */
 	char reason[REASON_MAX];
 };
 
@@ -36,37 +33,22 @@ static void aside_free(struct aside *a)
 
 	request_end(b, &a->request);
 	TAILQ_REMOVE(&b->asides, a, link);
-	if (!a->kept)
-		a->q->asides--;
-	if (a->m)
-		broker_message_unref(a->m);
+	a->q->asides--;
+	broker_message_unref(a->m);
 	free(a);
-}
-
-static bool may_go(const struct aside *a)
-{
-	return a->seq <= a->q->confirmed || removal_oldest(a->q, a->seq);
 }
 
 static void finish(struct aside *a, bool done, const char *why)
 {
 	struct broker_queue *q = a->q;
-	uint64_t seq = a->seq;
+	uint64_t seq = a->m->seq;
 
 	if (!done)
 		log_some_errors(5, "a message could not be set aside: it stays in the stream",
 			kv_uint("seq", seq), kv_str("why", why), kv_more(queue_who(q)));
-	if (done && may_go(a)) {
-		aside_free(a);
-		removal_doom(q, seq);
-	} else if (done && !q->closing) {
-		a->kept = true;
-		q->asides--;
-		broker_message_unref(a->m);
-		a->m = NULL;
-	} else {
-		aside_free(a);
-	}
+	aside_free(a);
+	if (done)
+		removal_aside(q, seq);
 	removal_pump(q->b);
 	feed_kick(q);
 	queue_settle(q);
@@ -184,7 +166,6 @@ void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 		return; /* it stays in the stream */
 	a->q = q;
 	a->m = broker_message_ref(m);
-	a->seq = m->seq;
 	for (size_t i = 0; reason[i] && i + 1 < sizeof(a->reason); i++)
 		a->reason[i] = reason[i] >= ' ' && reason[i] <= '~' ? reason[i] : '?';
 	q->asides++;
@@ -238,7 +219,7 @@ void aside_denied(struct broker *b, const char *subject, size_t len)
 	TAILQ_FOREACH(a, &b->asides, link)
 	{
 		format_subject(a, ours);
-		if (!a->kept && strlen(ours) == len && memcmp(ours, subject, len) == 0) {
+		if (strlen(ours) == len && memcmp(ours, subject, len) == 0) {
 			finish(a, false, "no permission to publish there");
 			return;
 		}
@@ -253,26 +234,8 @@ void aside_tick(struct broker *b)
 		return;
 	for (a = TAILQ_FIRST(&b->asides); a; a = next) {
 		next = TAILQ_NEXT(a, link);
-		if (a->kept && may_go(a)) {
-			struct broker_queue *q = a->q;
-
-			removal_doom(q, a->seq);
-			aside_free(a);
-			removal_pump(b);
-		} else if (a->due != 0 && a->due <= b->now_ms) {
+		if (a->due != 0 && a->due <= b->now_ms)
 			send(a);
-		}
-	}
-}
-
-void aside_drop_kept(struct broker_queue *q)
-{
-	struct aside *a, *next;
-
-	for (a = TAILQ_FIRST(&q->b->asides); a; a = next) {
-		next = TAILQ_NEXT(a, link);
-		if (a->q == q && a->kept)
-			aside_free(a);
 	}
 }
 

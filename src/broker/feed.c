@@ -149,7 +149,7 @@ void feed_live(struct broker_queue *q, struct wire_event *e)
 static bool next_get(const struct broker_queue *q, uint64_t *from, bool *sweep)
 {
 	/* A sweep begins when no removal is under way, else it would find what is going anyway. */
-	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_few(q));
+	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_idle(q));
 	*from = *sweep ? q->sweep_pos : q->head + 1;
 	return *sweep || (wanted(q) && (q->high > q->head || q->check || !q->synced));
 }
@@ -308,6 +308,7 @@ static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
 	if (sweep && seq <= q->confirmed) {
 		q->sweep_pos = seq + 1;
 		removal_doom(q, seq);
+		removal_pump(q->b);
 	} else if (sweep) {
 		if (seq > q->head)
 			q->unknown = 0;

@@ -496,7 +496,7 @@ static int worker_start(struct worker *w)
 	}
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
-	if (!w->base || !w->read_buf || link_start(w) < 0 ||
+	if (!w->base || !w->read_buf || link_start(w) < 0 || sight_start(w) < 0 ||
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
@@ -514,8 +514,10 @@ static int worker_start(struct worker *w)
 		if (worker_add_listener(
 			    w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
-		return -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		if (w->h->admin[i] >= 0 &&
+			worker_add_listener(w, w->h->admin[i], w->h->admin_id[i], true, NULL) < 0)
+			return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 
@@ -545,6 +547,7 @@ static void worker_free(struct worker *w)
 		event_free(w->beat);
 	chan_free(w->master);
 	chan_free(w->bell);
+	sight_stop(w);
 	wheel_stop(&w->wheel);
 	wheel_stop(&w->holds);
 	pack_stop(w);
