@@ -9,7 +9,9 @@
  * are said again before the next echo.
  *
  * A gateway that is not heard for its lease is taken for gone, and what was kept for its
- * connections is removed. When it comes back it learns so, and they end (`fenced`).
+ * connections is removed. When it comes back it learns so, and they end (`fenced`). Only time in
+ * which the stream answers counts, for only then something could be removed: who is cut off with
+ * its server, or sees no leader, takes nobody for gone.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,6 +28,7 @@
 #define URGENT 2u
 #define HOLD_MS 1000  /* of a session: by then the others have answered the first beat */
 #define LATE_MS 2000  /* a beat's way, and a bit */
+#define PROBE_MS 2500 /* an older answer of the stream says nothing of now */
 #define STEP_MS 250   /* a longer pause of this process does not count as listening */
 #define GATES_MAX 256 /* remembered */
 #define LINE_MAX 64
@@ -153,7 +156,7 @@ uint64_t gates_cleared(const struct broker *b)
 	const struct gates *g = &b->gates;
 	uint64_t upto = UINT64_MAX;
 
-	if (g->listened < g->hold)
+	if (g->awake < g->hold)
 		return 0;
 	for (uint32_t i = 0; i < g->n && g->living > 0; i++)
 		if (!g->v[i].gone && g->v[i].echoed < upto)
@@ -332,13 +335,38 @@ void gates_begin(struct broker *b)
 	struct gates *g = &b->gates;
 
 	g->ticked_ms = b->now_ms;
-	g->hold = g->listened + HOLD_MS;
-	g->greet = false; /* every queue is said anew */
+	g->hold = g->awake + HOLD_MS;
+	g->answered_ms = b->now_ms; /* it was checked a moment ago */
+	g->greet = false;           /* every queue is said anew */
 	for (uint32_t i = 0; i < g->n; i++) {
 		g->v[i].heard = 0;
 		g->v[i].until = g->listened + g->v[i].lease + LATE_MS;
 	}
 	beat(b, 0);
+}
+
+static void probe(struct broker *b)
+{
+	char subject[300];
+	uint64_t token;
+
+	if (b->gates.living == 0 || b->gates.probe.kind != REQUEST_NONE)
+		return;
+	token = request_start(b, &b->gates.probe, REQUEST_PROBE);
+	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
+	if (token != 0)
+		(void)wire_request(b->wire, token, subject, "");
+}
+
+void gates_probed(struct broker *b, struct wire_event *e)
+{
+	json_t *doc = e ? broker_doc(e) : NULL;
+
+	if (json_object_get(doc, "config"))
+		b->gates.answered_ms = b->now_ms;
+	json_decref(doc);
+	if (e)
+		broker_message_unref(&e->m);
 }
 
 void gates_tick(struct broker *b)
@@ -349,12 +377,18 @@ void gates_tick(struct broker *b)
 	if (b->state != BROKER_LIVE)
 		return;
 	g->ticked_ms = b->now_ms;
-	g->listened += passed < STEP_MS ? passed : STEP_MS;
+	if (passed > STEP_MS)
+		passed = STEP_MS;
+	g->awake += passed;
+	if (b->now_ms - g->answered_ms < PROBE_MS)
+		g->listened += passed;
 	for (uint32_t i = 0; i < g->n; i++)
 		if (!g->v[i].gone && g->v[i].until <= g->listened)
 			silent(b, &g->v[i]);
-	if (b->now_ms >= g->beat_ms)
+	if (b->now_ms >= g->beat_ms) {
 		beat(b, 0);
+		probe(b);
+	}
 	holders_tick(b);
 }
 

@@ -24,6 +24,7 @@ enum request_kind {
 	REQUEST_ASIDE,
 	REQUEST_INFO,
 	REQUEST_ASK,
+	REQUEST_PROBE,
 	REQUEST_KINDS
 };
 
@@ -188,7 +189,10 @@ struct gate {
 struct gates {
 	uint64_t self, incarnation;
 	uint64_t beat;     /* the last one sent */
-	uint64_t listened; /* ms in which others would have been heard; grows only then */
+	uint64_t awake;    /* ms in which this process ran, */
+	uint64_t listened; /* and those of them in which the stream answered */
+	struct request probe;
+	uint64_t answered_ms;
 	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	struct gate *v; /* owned */
 	uint32_t n, living;
@@ -315,7 +319,8 @@ bool gates_init(struct broker *b, uint64_t self);
 void gates_free(struct broker *b);
 void gates_begin(struct broker *b); /* a session */
 void gates_tick(struct broker *b);
-void gates_hear(struct broker *b, struct wire_event *e); /* a beat; takes e */
+void gates_hear(struct broker *b, struct wire_event *e);   /* a beat; takes e */
+void gates_probed(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* Whose word that is; NULL: it is ours, or there are too many. */
 struct gate *gates_meet(struct broker *b, uint64_t id);
 /* Who was said up to that beat of ours is known to all. */

@@ -328,6 +328,26 @@ static void silent(void **state)
 	rig_without_ears(r);
 }
 
+/* As long as the stream does not answer, nobody is taken for gone: nothing could be removed. */
+static void silent_with_the_stream(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+
+	(void)state;
+	beat(r, LAST, 1, 0, 0);
+	hear_until(r, ears.heard == 1);
+	kill(r->server.pid, SIGSTOP);
+	rig_quiet(r, LEASE + 5000);
+	kill(r->server.pid, SIGCONT);
+	beat(r, LAST, 2, 0, 0);
+	hear_until(r, ears.heard == 2);
+	assert_int_equal(ears.losses, 0);
+	assert_false(rig_logged("not heard any more"));
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* Who was taken for gone learns it, once. */
 static void fenced(void **state)
 {
@@ -451,6 +471,7 @@ int main(void)
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
 		cmocka_unit_test_teardown(silent, rig_teardown),
+		cmocka_unit_test_teardown(silent_with_the_stream, rig_teardown),
 		cmocka_unit_test_teardown(fenced, rig_teardown),
 		cmocka_unit_test_teardown(lost_words_are_said_again, rig_teardown),
 		cmocka_unit_test_teardown(forged, rig_teardown),

@@ -38,17 +38,19 @@ function checkConn(records, u, c) {
 }
 
 // On a connection in the order of sending; behind a message that was taken before the connection opened.
+// Not behind what another gateway has taken: one that is cut off stores it later.
 function checkOrder(records, u) {
 	const last = new Map();
-	let settled = -1, floor = -1; // highest sequence of what was taken, up to `settled`
+	let settled = -1;
+	const floors = new Map(); // by gateway: the highest sequence of what it has taken, up to `settled`
 	for (let k = 0; k < u.next; k++) {
 		const seq = u.seq[k], c = u.sentBy[k];
 		if (seq === undefined) continue;
 		if (!last.has(c.id)) {
 			for (let j = settled + 1; j <= c.settledAtOpen; j++)
-				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken && u.seq[j] > floor) floor = u.seq[j];
+				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken) floors.set(u.sentBy[j].gate, Math.max(u.seq[j], floors.get(u.sentBy[j].gate) ?? -1));
 			settled = Math.max(settled, c.settledAtOpen);
-			last.set(c.id, floor);
+			last.set(c.id, floors.get(c.gate) ?? -1);
 		}
 		if (seq < last.get(c.id)) records.blame(`${u.name}: ${k} is stored as ${seq}, behind ${last.get(c.id)}`);
 		else last.set(c.id, seq);
