@@ -48,10 +48,12 @@ WS_SRC = \
 	src/ws/identity.c \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c \
+	src/ws/mask.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/proxy.c \
-	src/ws/utf8.c
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
 
 BROKER_SRC = \
 	src/broker/aside.c \
@@ -123,6 +125,7 @@ WSGATED_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \

@@ -154,6 +154,7 @@ struct config {
 	} stream;
 	struct {
 		char *listen; /* "" : none */
+		char *socket; /* path; "" : none */
 		struct strlist hosts;
 		enum switch_mode try_out;
 	} admin;

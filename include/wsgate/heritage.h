@@ -14,6 +14,7 @@
 #include <wsgate/vault.h>
 
 #define HERITAGE_LISTEN_MAX 32
+#define HERITAGE_ADMINS 2 /* by TCP, and a Unix socket */
 #define HERITAGE_STALE_MAX 16
 #define HERITAGE_SLOT_MAX 256 /* a slot fits into a byte of a connection's id */
 
@@ -35,8 +36,8 @@ struct heritage {
 							without TLS */
 	int tls; /* the bundle for config (bundle.h); -1: none */
 	struct tickets tickets;
-	int admin; /* shared admin listener, or -1 */
-	uint32_t admin_id;
+	int admin[HERITAGE_ADMINS]; /* shared admin listeners, or -1 */
+	uint32_t admin_id[HERITAGE_ADMINS];
 	struct proto_deeds deeds;
 	int bell; /* chan end to the bridge */
 

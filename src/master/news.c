@@ -164,8 +164,9 @@ void news_born(const struct family *f, struct child *c)
 		return;
 	for (size_t i = 0; i < l->n && !f->hold_clients; i++)
 		(void)!note(c, listen_id(&l->rows[i], c->slot), false);
-	if (l->admin >= 0 && !f->hold_admin)
-		(void)!note(c, listen_id(&l->admin_row, 0), true);
+	for (int i = 0; i < LISTEN_ADMINS && !f->hold_admin; i++)
+		if (l->admins[i].fd >= 0)
+			(void)!note(c, listen_id(&l->admins[i].row, 0), true);
 }
 
 /* 1: it has it, or will not need it; 0: it takes no more now. */
@@ -215,14 +216,20 @@ static bool news_listen_all(struct family *f, struct child *c)
 			if (!news_listen(
 				    c, listen_id(&l->rows[i], k), &l->rows[i], false, l->fds[i][k]))
 				return false;
-	return l->admin < 0 || !has_admin(f, c) ||
-	       news_listen(c, listen_id(&l->admin_row, 0), &l->admin_row, true, l->admin);
+	for (int i = 0; i < LISTEN_ADMINS && has_admin(f, c); i++) {
+		const struct listen_admin *a = &l->admins[i];
+
+		if (a->fd >= 0 && !news_listen(c, listen_id(&a->row, 0), &a->row, true, a->fd))
+			return false;
+	}
+	return true;
 }
 
 static bool is_open(const struct listen_set *l, const struct child_listen *cl)
 {
-	if (cl->admin)
-		return l->admin >= 0 && cl->id == listen_id(&l->admin_row, 0);
+	for (int i = 0; i < LISTEN_ADMINS && cl->admin; i++)
+		if (l->admins[i].fd >= 0 && cl->id == listen_id(&l->admins[i].row, 0))
+			return true;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->rows[i].id == listen_row_of(cl->id))
 			return true;

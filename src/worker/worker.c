@@ -514,8 +514,10 @@ static int worker_start(struct worker *w)
 		if (worker_add_listener(
 			    w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
-		return -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		if (w->h->admin[i] >= 0 &&
+			worker_add_listener(w, w->h->admin[i], w->h->admin_id[i], true, NULL) < 0)
+			return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 

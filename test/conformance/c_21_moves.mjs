@@ -27,7 +27,7 @@ async function replace(gw) {
 async function server(t) {
 	const program = path.join(t.dir, 'wsgated');
 	fs.copyFileSync(WSGATED, program);
-	return echoServer(t, {}, { program });
+	return echoServer(t, { drain_timeout: '20s' }, { program }); // who is slow to end is not cut off
 }
 
 // What comes before the byte that decides is sent in so many parts, with a move behind each; then the rest.

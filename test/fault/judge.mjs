@@ -43,8 +43,7 @@ async function settle(t, gw, bus, records, service, clients) {
 	// After a restart of the broker and of the bridge the slow walk over all queues (a minute) may have to find some.
 	const emptied = now();
 	await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
-		const { state } = await (await bus.jsm()).streams.info(STREAM, { subjects_filter: 'ws.recv.>' });
-		const left = Object.keys(state.subjects ?? {});
+		const left = await bus.left('ws.recv.>');
 		const last = await bus.stored(left[0] ?? 'none');
 		const user = left[0]?.split('.').at(-1);
 		records.blame(`${e.message}: ${left.length} users`);

@@ -66,7 +66,7 @@ static bool inherited(const struct puppet *p, int fd)
 {
 	const struct heritage *h = p->h;
 	bool known = fd <= STDERR_FILENO || fd == p->test || fd == h->control || fd == h->segment ||
-		     fd == h->admin || fd == h->bell;
+		     fd == h->admin[0] || fd == h->admin[1] || fd == h->bell;
 
 	for (unsigned i = 0; i < p->nheirs; i++)
 		known = known || fd == p->heirs[i];

@@ -67,6 +67,7 @@ export class Peer {
 	// Resolves when the bytes are the kernel's, or the connection is dead.
 	write(bytes) {
 		if (this.socket.destroyed) return Promise.resolve();
+		this.wrote = performance.now();
 		return new Promise((done) => this.socket.write(bytes, () => done()));
 	}
 
