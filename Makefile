@@ -5,6 +5,7 @@
 #   make check        install what tests need, build, run all tests: unit, end to end, conformance, faults in short
 #   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
 #   make check-clients  clients that are large to install: Java, Go, libsoup
+#   make check-cluster  three brokers, three gateways and HAProxy in namespaces, under faults (root; some five minutes)
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
 #   make conformance  RFC 6455 to the letter, section by section (T=utf8: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
@@ -186,6 +187,11 @@ deb:
 	$(Q)scripts/deps build deb
 	$(Q)VERSION=$(VERSION) scripts/deb
 
+check-cluster:
+	$(Q)scripts/deps build cluster
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(B) scripts/test cluster $(T)
+
 check-deb: deb
 	$(Q)scripts/deps run
 	$(Q)VERSION=$(VERSION) scripts/check-deb
@@ -196,6 +202,6 @@ clean:
 help:
 	@sed -n 's/^#//p;/^VERSION/q' Makefile
 
-.PHONY: all deps check run unit unit-build e2e conformance fuzz bench format lint install uninstall deb check-deb clean help
+.PHONY: all deps check run unit unit-build e2e conformance fuzz bench format lint install uninstall deb check-deb check-cluster clean help
 
 -include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

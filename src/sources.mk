@@ -103,6 +103,7 @@ WSGATED_SRC = \
 	src/bridge/buffer.c \
 	src/bridge/dispatch.c \
 	src/bridge/ended.c \
+	src/bridge/fence.c \
 	src/bridge/orders.c \
 	src/bridge/past.c \
 	src/bridge/publish.c \

@@ -93,6 +93,8 @@ struct broker_events {
 	/* Other gateways have taken this one for gone, and removed what its connections may not
 	 * have got: they are to end. */
 	void (*fenced)(void *arg);
+	/* The same for the connections of one queue, which came while this gateway was cut off. */
+	void (*lacks)(void *owner);
 	/* Nothing of a closed queue is under way any more: its mark may be forgotten. */
 	void (*closed)(void *owner);
 };

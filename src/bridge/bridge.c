@@ -130,11 +130,6 @@ static void bridge_refused(void *arg, const char *text)
 	event_base_loopbreak(b->base);
 }
 
-static void bridge_fenced(void *arg)
-{
-	dispatch_fence(arg);
-}
-
 static const struct broker_events bridge_events = {
 	.connected = bridge_connected,
 	.lost = bridge_lost,
@@ -143,7 +138,8 @@ static const struct broker_events bridge_events = {
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,
-	.fenced = bridge_fenced,
+	.fenced = fence_all,
+	.lacks = fence_user,
 	.answered = query_answered,
 };
 
@@ -395,7 +391,7 @@ static int bridge_start(struct bridge *b)
 	if (!b->broker || slots_start(b) < 0)
 		return -1;
 	if (away)
-		dispatch_fence(b);
+		fence_all(b);
 	return chan_send(b->master, PROTO_READY, NULL, 0, -1);
 }
 

@@ -10,6 +10,7 @@
  * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
  * was confirmed on connections that have ended bconn.c     giving messages to one connection
  *   past.c      samples of the last quarter of an hour; what replaced programs had counted
+ *   fence.c     connections that may lack messages
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -270,10 +271,9 @@ void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
 /* By the name that it has in every worker. NULL: it is not here. */
 struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */
+uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason);
 uint64_t dispatch_kick(
 	struct bridge *b, const struct identity *id, uint16_t code, const char *reason);
-/* All connections may lack messages: they end, and come back. */
-void dispatch_fence(struct bridge *b);
 void dispatch_tick(struct bridge *b);
 /* What the last round of changes means for their users: once, however many connections a user has.
  */
@@ -282,6 +282,10 @@ void dispatch_message(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
+
+/* fence.c: connections end, and are asked to come back */
+void fence_user(void *owner); /* those of a struct buser */
+void fence_all(void *bridge);
 
 /* quota.c: false: it was told that there are too many */
 bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v);

@@ -1,12 +1,9 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <wsgate/log.h>
 
 #include "bridge.h"
-
-#define FENCE_SECONDS 5 /* over which clients that were cut off are asked to come back */
 
 /* ---- users ---- */
 
@@ -481,7 +478,7 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 	return NULL;
 }
 
-static uint64_t user_kick(struct buser *u, uint16_t code, const char *reason)
+uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 {
 	struct bridge *b = u->b;
 	uint64_t n = 0;
@@ -499,23 +496,7 @@ uint64_t dispatch_kick(
 {
 	struct buser *u = user_find(b, id);
 
-	return u ? user_kick(u, code, reason) : 0;
-}
-
-static bool user_fence(void *value, void *arg)
-{
-	char reason[64];
-
-	(void)arg;
-	snprintf(reason, sizeof(reason), "this gateway was cut off; reconnect in %u s",
-		1 + (unsigned)rand() % FENCE_SECONDS);
-	(void)user_kick(value, 1012, reason);
-	return true;
-}
-
-void dispatch_fence(struct bridge *b)
-{
-	table_each(&b->users, user_fence, NULL);
+	return u ? dispatch_kick_user(u, code, reason) : 0;
 }
 
 /* ---- the stream is another one ---- */

@@ -125,6 +125,7 @@ struct broker_queue {
 	TAILQ_ENTRY(broker_queue) shared;   /* others hold it, too */
 	struct holders *others;             /* owned; NULL: none */
 	uint64_t barrier;                   /* the beat whose echo says who holds it */
+	uint64_t opened_ms;                 /* 0: for others, long ago */
 	uint64_t told_ms;                   /* when the others last heard our mark */
 	uint64_t recheck_due;
 	uint64_t mark;      /* done with here up to here, */
@@ -150,6 +151,7 @@ struct broker_queue {
 	bool subscribed : 1;
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
 	bool fresh : 1; /* opened, and nothing was given yet */
+	bool blind : 1; /* others did not know of it yet, since it was opened */
 	bool tell : 1;  /* our mark is news for the others */
 	char name[];    /* "service.user", encoded */
 };

@@ -113,6 +113,13 @@ const struct log_field *queue_who(const struct broker_queue *q)
 	return f;
 }
 
+/* 0: while there was no session, so that other gateways could not hear of it. What is there when
+ * this process begins was known by our name. */
+static uint64_t opened(const struct broker *b)
+{
+	return b->ever && b->state != BROKER_LIVE ? 0 : b->now_ms;
+}
+
 struct broker_queue *broker_queue_open(
 	struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner)
 {
@@ -138,6 +145,9 @@ struct broker_queue *broker_queue_open(
 	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
 	q->want = q->fresh = true;
+	/* One that a predecessor served is known to the others by our name. */
+	q->blind = q->head == 0;
+	q->opened_ms = opened(b);
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
 	b->free_slot = b->slots[q->index].next_free;
@@ -184,7 +194,8 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 		TAILQ_REMOVE(&q->b->closed, q, removals);
 	q->on_closed = false;
 	q->head = head > q->mark ? head : q->mark;
-	q->want = true;
+	q->want = q->blind = true;
+	q->opened_ms = opened(q->b);
 	start(q);
 }
 
@@ -295,6 +306,8 @@ void queue_session_lost(struct broker *b)
 			continue;
 		q->subscribed = false;
 		q->tag = ++last_tag;
+		if (q->blind)
+			q->opened_ms = 0;
 		feed_stop(q);
 		reread_session_lost(q);
 	}

@@ -66,15 +66,16 @@ async function settle(t, gates, bus, records, service, clients) {
 	}, patience).catch((e) => records.blame(`${e.message}: ${info?.num_pending} pending, ${info?.num_ack_pending} unacknowledged`));
 }
 
+// options.site: brokers and gateways that are there, behind a load balancer; options.script: faults in an order of its own.
 export async function judge(t, options) {
 	const o = { ...DEFAULTS, ...options };
-	const nats = await t.nats();
+	const nats = o.site ?? await t.nats();
 	const config = { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config };
-	const gates = [];
-	for (let i = 0; i < o.gates; i++) gates.push(await t.gateway(nats, { config }));
+	const gates = o.site?.gates ?? [];
+	for (let i = gates.length; i < o.gates; i++) gates.push(await t.gateway(nats, { config }));
 	const records = new Records();
 	const traffic = new Random(o.seed + 1000003);
-	const clients = new Clients(records, gates, traffic, { rate: o.rate, name: NAME, life: o.life });
+	const clients = new Clients(records, o.site ? [o.site.lb] : gates, traffic, { rate: o.rate, name: NAME, life: o.life });
 	const service = new Service(records, nats, traffic, { rate: o.rate, name: NAME });
 	const faults = new Faults(records, gates, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
 	const lag = records.watchLag();
@@ -84,7 +85,8 @@ export async function judge(t, options) {
 	await service.start();
 	const from = now();
 	const quiet = progress(o, records, faults, from);
-	await faults.run((f) => (o.kills ? f.kills >= o.kills : o.faults ? f.total >= o.faults : now() - from > o.seconds * 1000));
+	if (o.script) await o.script(records);
+	else await faults.run((f) => (o.kills ? f.kills >= o.kills : o.faults ? f.total >= o.faults : now() - from > o.seconds * 1000));
 	const bus = await nats.connect();
 	try {
 		await settle(t, gates, bus, records, service, clients);

@@ -180,6 +180,11 @@ static void on_fenced(void *arg)
 	((struct rig *)arg)->fenced++;
 }
 
+static void on_lacks(void *owner)
+{
+	((struct rig_queue *)owner)->lacks++;
+}
+
 static void on_answered(void *arg, void *tag, enum broker_answer a, const char *data, size_t len)
 {
 	struct rig *r = arg;
@@ -199,6 +204,7 @@ static const struct broker_events events = {
 	.published = on_published,
 	.closed = on_closed,
 	.fenced = on_fenced,
+	.lacks = on_lacks,
 	.answered = on_answered,
 };
 

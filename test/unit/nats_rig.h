@@ -31,7 +31,7 @@ struct rig_queue {
 	bool aside;     /* sets everything aside */
 	bool confirm;   /* confirms everything at once */
 	bool closed;
-	int rereads, reread_failed;
+	int rereads, reread_failed, lacks;
 	uint64_t reread_seq; /* 0: none */
 	void *reread_tag;
 };

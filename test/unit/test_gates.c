@@ -283,6 +283,43 @@ static void moved_here(void **state)
 	rig_without_ears(r);
 }
 
+/* Who came while the others could not hear of it lacks what they removed meanwhile. */
+static void came_while_cut_off(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q, *known;
+
+	(void)state;
+	beat(r, LAST, 1, 0, 0);
+	hear_until(r, ears.heard == 1);
+	known = rig_open(r, "bob", 0, 0);
+	echo_next(r, LAST, 2);
+	rig_quiet(r, 200);
+	q = rig_open(r, "ann", 0, 0);
+	rig_quiet(r, 1200); /* nobody has echoed */
+	word(r, "here", LAST, 0);
+	rig_quiet(r, 50);
+	assert_int_equal(q->lacks, 0);
+	word(r, "here", LAST, 1000);
+	rig_until(r, q->lacks == 1);
+	/* Nobody says anything, but it was long. */
+	rig_close(q);
+	q = rig_open(r, "eve", 0, 0);
+	for (int i = 0; i < 7; i++) {
+		rig_quiet(r, 500);
+		beat(r, LAST, 3 + (uint64_t)i, 0, 0);
+	}
+	assert_int_equal(q->lacks, 0);
+	echo_next(r, LAST, 10);
+	rig_until(r, q->lacks == 1);
+	say(r, "wslive.svc.bob", "here fffffffffffffffe 1 1000");
+	rig_quiet(r, 50);
+	assert_int_equal(known->lacks, 0);
+	rig_close(q);
+	rig_close(known);
+	rig_without_ears(r);
+}
+
 /* A mark of another stream says nothing of this one. */
 static void mark_of_another_stream(void **state)
 {
@@ -469,6 +506,7 @@ int main(void)
 		cmocka_unit_test_teardown(waits_for_the_echo, rig_teardown),
 		cmocka_unit_test_teardown(least_mark, rig_teardown),
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
+		cmocka_unit_test_teardown(came_while_cut_off, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
 		cmocka_unit_test_teardown(silent, rig_teardown),
 		cmocka_unit_test_teardown(silent_with_the_stream, rig_teardown),

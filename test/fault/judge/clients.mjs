@@ -32,7 +32,7 @@ class Tab {
 
 	opened() {
 		const cl = this.clients, ws = this.ws;
-		const c = this.conn = new ConnRecord(this.user, this.at);
+		const c = this.conn = new ConnRecord(this.user, cl.gateways[this.at].many ? undefined : this.at);
 		this.user.conns.push(c);
 		cl.records.count.opened++;
 		this.fails = 0;

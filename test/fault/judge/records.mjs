@@ -7,10 +7,10 @@ const ALL_OF_ONE = ['kill-bridge', 'stop-bridge', 'kill-all', 'kill-master', 'st
 
 // One connection, as its client sees it.
 export class ConnRecord {
-	constructor(user, gate = 0) {
+	constructor(user, gate) {
 		this.id = connections++;
 		this.user = user;
-		this.gate = gate; // which gateway
+		this.gate = gate; // which gateway; undefined: nobody knows, there is a load balancer
 		this.openAt = now();
 		this.begunAtOpen = user.begun; // messages to the user that had begun to be published
 		this.settledAtOpen = user.settled;
@@ -109,7 +109,7 @@ export class Records {
 		if (c.endAt - c.pongedAt < slack) return true;
 		for (let i = this.faults.length - 1; i >= 0; i--) {
 			const f = this.faults[i];
-			if (f.at > c.endAt || f.gate !== c.gate || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
+			if (f.at > c.endAt || (c.gate !== undefined && f.gate !== c.gate) || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
 			if (f.kind === 'kill-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
 			return f.at - c.pongedAt < slack;
 		}
@@ -203,7 +203,7 @@ export class Records {
 			this.faultIn(['broker-pause'], before.pongedAt - 12000, now()))
 			why = 'the bridge was killed while the broker was away';
 		// Another gateway does not wait for what this one has still to remove, nor for its answer.
-		if (!why && before.gate !== c.gate && (before.endAt > c.openAt - 5000 || this.faultIn(ALL_OF_ONE, before.openAt, now(), undefined, before.gate)))
+		if (!why && (c.gate === undefined || before.gate !== c.gate) && (before.endAt > c.openAt - 5000 || this.faultIn(ALL_OF_ONE, before.openAt, now(), undefined, before.gate)))
 			why = 'it came to another gateway before it was removed';
 		if (!why) {
 			why = 'NOT ALLOWED';

@@ -50,7 +50,7 @@ function checkOrder(records, u) {
 			for (let j = settled + 1; j <= c.settledAtOpen; j++)
 				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken) floors.set(u.sentBy[j].gate, Math.max(u.seq[j], floors.get(u.sentBy[j].gate) ?? -1));
 			settled = Math.max(settled, c.settledAtOpen);
-			last.set(c.id, floors.get(c.gate) ?? -1);
+			last.set(c.id, c.gate === undefined ? -1 : floors.get(c.gate) ?? -1);
 		}
 		if (seq < last.get(c.id)) records.blame(`${u.name}: ${k} is stored as ${seq}, behind ${last.get(c.id)}`);
 		else last.set(c.id, seq);
@@ -66,7 +66,10 @@ function checkEnds(records, u, c, grace) {
 	if (records.faultIn(CUTS_ALL, from, to, undefined, c.gate)) return 0;
 	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`, c.gate)) return 0;
 	// It stood still for longer than its lease: who is left may lack messages, and is told to come back.
-	if (c.code === 1012 && /was cut off/.test(c.reason) && records.faultIn(['stop-all', 'cut-gate'], c.endAt - 20000, to, undefined, c.gate)) return 0;
+	if (c.code === 1012 && /was cut off/.test(c.reason) && records.faultIn(['stop-all', 'cut-gate', 'upgrade', 'broker-kill', 'broker-stop', 'broker-pause'], c.endAt - 20000, to, undefined, c.gate)) return 0;
+	// Gateways that end are told apart by what they say; who is cut off sends its clients away, some each second.
+	if (records.faultIn(['roll'], from, to) && [1001, 1006].includes(c.code)) return 0;
+	if (records.faultIn(['cut-gate'], c.endAt - 2 * grace, to) && (REFUSED.includes(c.code) || c.code === 1006 || c.closeAt)) return 0;
 	if (records.faultIn(['stop-all'], c.endAt - 6000, to, undefined, c.gate)) return 0; // no Pong in time
 	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
 	// A close that could not be stored within the grace ends without a Close, as the contract says.
