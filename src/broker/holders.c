@@ -23,10 +23,7 @@
 /* A mark that moves is told with the next tick; one that does not, so often. */
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who did not remind us */
-/* A word is not on its way for so long. After the longer time it does not take a mark of another
- * one's to see that something may be missing: that one may have left meanwhile. */
-#define BLIND_MS 1000
-#define LONG_BLIND_MS 3000
+#define BLIND_MS 1000   /* a word is not on its way for so long */
 #define HOLDERS_MAX 256
 #define WORD_MAX 96
 
@@ -94,11 +91,6 @@ static void lacks(struct broker_queue *q)
 		"for they may lack messages",
 		kv_more(queue_who(q)));
 	q->b->ev->lacks(q->owner);
-}
-
-static bool is_blind(const struct broker_queue *q, uint64_t ms)
-{
-	return q->blind && !q->closing && q->b->now_ms - q->opened_ms > ms;
 }
 
 /* ---- what follows from it ---- */
@@ -262,7 +254,9 @@ static void take(
 		hold(q, gate, created, mark);
 	else if (h)
 		drop(q, h);
-	if (is_blind(q, BLIND_MS) && created == q->b->created && mark > q->head)
+	/* It held the user before, and did not hear of us when we began. */
+	if (here && !h && q->blind && !q->closing && created == q->b->created && mark > q->head &&
+		q->b->now_ms - q->opened_ms > BLIND_MS)
 		lacks(q);
 	if (here || strcmp(word, "gone") == 0)
 		begin_behind(q, created, mark);
@@ -299,7 +293,8 @@ static void clear(struct broker_queue *q)
 	if (q->on_unclear)
 		TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
 	q->on_unclear = false;
-	if (is_blind(q, LONG_BLIND_MS) && q->b->gates.n > 0)
+	/* The session ended before the others heard of it, or there was none. */
+	if (q->blind && q->opened_ms == 0 && !q->closing && q->b->gates.n > 0)
 		lacks(q);
 	q->blind = false;
 	apply(q);

@@ -156,14 +156,13 @@ export class Site {
 	}
 
 	// Where the stream's leader is.
-	async leader() {
-		const nc = await this.client();
-		try {
-			const info = await (await nc.jetstreamManager({ timeout: 5000 })).streams.info('websockets');
-			return this.servers.find((s) => s.name === info.cluster?.leader);
-		} finally {
-			await nc.close();
-		}
+	leader() {
+		return until('a leader', async () => {
+			const nc = await this.client({ reconnect: false }).catch(() => null);
+			const info = nc && await nc.jetstreamManager({ timeout: 2000 }).then((m) => m.streams.info('websockets')).catch(() => null);
+			await nc?.close();
+			return this.servers.find((s) => s.name === info?.cluster?.leader);
+		}, 60000);
 	}
 
 	// All three replicas are there and have everything.
