@@ -8,6 +8,7 @@
 #include <wsgate/log.h>
 
 #include "pack.h"
+#include "follow.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -64,13 +65,19 @@ enum link_broker link_broker(const struct worker *w)
 
 /* ---- up: client → service ---- */
 
+static uint8_t link_trace_len(const struct conn *c, uint16_t type)
+{
+	return c->trace && type == UP_MESSAGE ? sizeof(*c->trace) : 0;
+}
+
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
 	size_t size;
 
 	*id = place_identity(c);
-	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
+	size = sizeof(struct up_record) + id->service_len + id->user_len + link_trace_len(c, type) +
+	       payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
 	 * always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
@@ -83,7 +90,8 @@ bool link_fits(const struct conn *c, size_t len)
 {
 	struct identity id = place_identity(c);
 
-	return sizeof(struct up_record) + id.service_len + id.user_len + len <=
+	return sizeof(struct up_record) + id.service_len + id.user_len +
+		       link_trace_len(c, UP_MESSAGE) + len <=
 	       ring_max_record(c->w->up.size);
 }
 
@@ -115,9 +123,15 @@ static enum link_put link_put(
 	p = (char *)(r + 1);
 	memcpy(p, id.service, id.service_len);
 	memcpy(p + id.service_len, id.user, id.user_len);
+	p += id.service_len + id.user_len;
+	r->trace_len = link_trace_len(c, type);
+	if (r->trace_len)
+		follow_context(c, p);
 	if (len)
-		memcpy(p + id.service_len + id.user_len, data, len);
-	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + len;
+		memcpy(p + r->trace_len, data, len);
+	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + r->trace_len + len;
+	if (type == UP_MESSAGE && trace_wants(&id))
+		follow_up(c, r, w->up.pos);
 	ring_commit(&w->up);
 	stat_max(w->slot->stats.up_peak, w->up.pos - w->up.tail);
 	link_ring_bridge(w);
@@ -381,6 +395,8 @@ static void link_message_to(
 	c->last_seg = w->nsegs++;
 	route_set_given(&w->routes, c->route, v->m->seq);
 	c->data_s = (uint32_t)(w->now_ms / 1000);
+	if (follow_wants(c))
+		follow_down(c, v->m);
 	tally_out(c, v->m->len);
 }
 
