@@ -158,6 +158,7 @@ WSGATED_SRC = \
 	src/worker/reconf.c \
 	src/worker/sections.c \
 	src/worker/session.c \
+	src/worker/sight.c \
 	src/worker/tally.c \
 	src/worker/tls.c \
 	src/worker/upgrade.c \

@@ -50,7 +50,7 @@ static void finish(struct aside *a, bool done, const char *why)
 			kv_uint("seq", seq), kv_str("why", why), kv_more(queue_who(q)));
 	aside_free(a);
 	if (done)
-		removal_doom(q, seq);
+		removal_aside(q, seq);
 	removal_pump(q->b);
 	feed_kick(q);
 	queue_settle(q);

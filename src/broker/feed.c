@@ -277,6 +277,7 @@ static void sweep_done(struct broker_queue *q)
 	q->sweep_pos = 1;
 	if (q->unknown <= q->confirmed)
 		q->unknown = 0;
+	removal_swept(q);
 }
 
 /* Nothing from there on, says a replica that may lag. */
@@ -305,6 +306,7 @@ static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
 	if (sweep && seq <= q->confirmed) {
 		q->sweep_pos = seq + 1;
 		removal_doom(q, seq);
+		removal_pump(q->b);
 	} else if (sweep) {
 		if (seq > q->head)
 			q->unknown = 0;

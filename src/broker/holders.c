@@ -175,6 +175,7 @@ static void drop(struct broker_queue *q, struct holder *h)
 		q->sweep = true;
 		q->sweeping = false;
 		q->sweep_pos = 1;
+		removal_swept(q);
 	}
 	apply(q);
 	feed_kick(q);

@@ -96,7 +96,8 @@ struct get {
 };
 
 /* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits
- * for its confirmation. */
+ * for its confirmation, or (SEQ_ASIDE) for that of those below. */
+#define SEQ_ASIDE (UINT64_C(1) << 63)
 struct seqs {
 	uint32_t n, doomed, cap;
 	uint64_t v[];
@@ -290,8 +291,12 @@ void removal_remember(struct broker_queue *q, uint64_t seq);
 void removal_confirm(struct broker_queue *q, uint64_t seq);
 /* The same, but another gateway removes it. */
 void removal_pass(struct broker_queue *q, uint64_t seq);
+/* Copied elsewhere: to go as soon as nothing below waits for its confirmation. */
+void removal_aside(struct broker_queue *q, uint64_t seq);
 /* One that is to go. */
 void removal_doom(struct broker_queue *q, uint64_t seq);
+/* A sweep is over: what it found goes now. */
+void removal_swept(struct broker_queue *q);
 /* Whether a sweep may go on; else removal calls feed_kick() when there is. */
 bool removal_room(const struct broker_queue *q);
 /* Takes one out of those that wait for their confirmation. */

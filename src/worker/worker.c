@@ -498,7 +498,7 @@ static int worker_start(struct worker *w)
 	}
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
-	if (!w->base || !w->read_buf || link_start(w) < 0 ||
+	if (!w->base || !w->read_buf || link_start(w) < 0 || sight_start(w) < 0 ||
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
@@ -550,6 +550,7 @@ static void worker_free(struct worker *w)
 		event_free(w->beat);
 	chan_free(w->master);
 	chan_free(w->bell);
+	sight_stop(w);
 	wheel_stop(&w->wheel);
 	wheel_stop(&w->holds);
 	pack_stop(w);

@@ -2,6 +2,7 @@
  * worker: one process that owns its connections alone. It never talks to the broker.
  *
  *   worker.c   start, stop, control channel, accepting
+ *   sight.c    which sockets are watched, and for what
  *   conn.c     a connection's life: bytes in, bytes out, its end
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
@@ -25,7 +26,7 @@
 #define WSGATE_WORKER_H
 
 #include <event2/event.h>
-#include <event2/event_struct.h>
+#include <sys/epoll.h>
 
 #include <wsgate/chan.h>
 #include <wsgate/config.h>
@@ -87,7 +88,17 @@ struct wheel {
  * empty. */
 struct outbuf {
 	uint8_t *buf;
-	size_t off, len, cap;
+	uint32_t off, len, cap;
+};
+
+/* sight.c: the sockets that are watched. */
+#define SIGHT_EVENTS 256
+struct sight {
+	struct epoll_event events[SIGHT_EVENTS]; /* of this turn; from at on still to come */
+	int at, n;
+	int epoll;
+	struct event *ready, *soon;          /* owned */
+	struct conn *soon_first, *soon_last; /* to be read although no event tells */
 };
 
 struct conn { /* owned by the worker's list; made and freed in conn.c */
@@ -96,8 +107,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct conn *wait_prev,
 		*wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
-	struct event read_ev;
-	struct event *write_ev; /* owned; NULL while nothing waits */
+	struct conn *soon_next; /* in w->sight */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
 	struct ws_reader reader;
 	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
@@ -110,7 +120,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		uint64_t ping_mark; /* what the Pong under way will confirm */
 	};
 	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
-	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
+	uint64_t ping_ms, heard_ms, state_ms;
 	uint64_t expires_ms;  /* of what proved who it is; 0: never */
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
 	uint64_t flush_stamp; /* of the UP_FLUSH or the UP_ASK that is not answered */
@@ -124,9 +134,9 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
-	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1,
-		flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1,
-		counted : 1;
+	bool admin : 1, echo : 1, reading : 1, writing : 1, soon : 1, ping_out : 1, waiting : 1,
+		share_full : 1, flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1,
+		write_shut : 1, counted : 1;
 	bool packs : 1,         /* permessage-deflate was agreed on, */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
@@ -214,6 +224,7 @@ struct worker {
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
+	struct sight sight;
 	struct wheel wheel, holds;             /* holds: clients that are over their rate */
 	struct network networks[NETWORKS_MAX]; /* proxy.networks */
 	size_t nnetworks;
@@ -274,7 +285,18 @@ void worker_check_end(struct worker *w);
 int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
 
+/* sight.c: false: it cannot be watched. reading and writing say what a connection is watched for.
+ */
+int sight_start(struct worker *w);
+void sight_stop(struct worker *w);
+bool sight_read(struct conn *c, bool on) __attribute__((warn_unused_result));
+bool sight_write(struct conn *c, bool on) __attribute__((warn_unused_result));
+void sight_soon(struct conn *c); /* reads it in this turn of the loop, if it is read then */
+void sight_drop(struct conn *c); /* its socket is closed next */
+
 /* conn.c */
+void conn_readable(struct conn *c); /* c may be gone after these two */
+void conn_writable(struct conn *c);
 /* Takes fd, also when it fails: NULL, logged. l NULL: it came to another worker, for clients. */
 struct conn *conn_accept(
 	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer);

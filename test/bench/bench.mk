@@ -11,7 +11,8 @@ BENCH_YARD_SRC = \
 	test/bench/yard.c \
 	test/bench/yard_link.c \
 	test/bench/yard_live.c \
-	test/bench/yard_pub.c
+	test/bench/yard_pub.c \
+	test/bench/yard_wait.c
 
 $(B)/test/bench/load: $(BENCH_LOAD_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"

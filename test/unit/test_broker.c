@@ -324,6 +324,39 @@ static void set_aside(void **state)
 	rig_free(r);
 }
 
+/*
+ * One that is set aside while others wait for their confirmation below: it goes behind them. A
+ * server that has deleted the newest, and then the oldest, does not find the one between.
+ */
+static void set_aside_above(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	struct broker_stats s;
+	uint64_t first;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 2);
+	rig_until(r, q->n == 2);
+	q->aside = true;
+	rig_send(r, "ann", "2", NULL);
+	rig_until(r, q->n == 3 && (broker_stats(r->broker, &s), s.set_aside == 1));
+	broker_queue_confirm(q->q, first = q->seq[0]);
+	rig_until(r, rig_stored(r) == 2);
+	rig_quiet(r, 100);
+	assert_int_equal(rig_stored(r), 2);
+	rig_close(q);
+	q = rig_open(r, "ann", first, first);
+	rig_until(r, q->n == 1);
+	check_texts(q, 1, 1);
+	q->aside = true;
+	rig_until(r, q->n == 2);
+	broker_queue_confirm(q->q, q->seq[0]);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	rig_free(r);
+}
+
 /* A publisher's own Nats-* headers come first; the server's come last and count. */
 static void forged_headers(void **state)
 {
@@ -474,6 +507,7 @@ int main(void)
 		cmocka_unit_test_teardown(successor, rig_teardown),
 		cmocka_unit_test_teardown(stream_made_again, rig_teardown),
 		cmocka_unit_test_teardown(set_aside, rig_teardown),
+		cmocka_unit_test_teardown(set_aside_above, rig_teardown),
 		cmocka_unit_test_teardown(forged_headers, rig_teardown),
 		cmocka_unit_test_teardown(broken_headers, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
