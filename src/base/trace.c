@@ -37,9 +37,8 @@ bool trace_parse(const char *text, size_t len, struct trace_context *out)
 	       unhex(text, &version, 1) && version != 0xff &&
 	       (len == TRACE_TEXT - 1 || (version > 0 && text[55] == '-')) &&
 	       unhex(text + 3, out->trace, sizeof(out->trace)) &&
-	       unhex(text + 36, out->span, sizeof(out->span)) &&
-	       unhex(text + 53, &out->flags, 1) && any(out->trace, sizeof(out->trace)) &&
-	       any(out->span, sizeof(out->span));
+	       unhex(text + 36, out->span, sizeof(out->span)) && unhex(text + 53, &out->flags, 1) &&
+	       any(out->trace, sizeof(out->trace)) && any(out->span, sizeof(out->span));
 }
 
 static char *put(char *to, const uint8_t *p, size_t n)

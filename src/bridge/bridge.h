@@ -312,7 +312,12 @@ void window_given(struct bconn *c, const struct broker_message *m);
 void window_forget(struct bconn *c, uint64_t upto);
 void window_drop(struct bconn *c); /* all of it, and nobody has confirmed it */
 
-/* track.c: only when trace_on */
+/* track.c */
+#define track(call)                                                                                \
+	do {                                                                                       \
+		if (__builtin_expect(trace_on, 0))                                                 \
+			call;                                                                      \
+	} while (0)
 void track_up(const char *state, const struct broker_publish *p, uint64_t stamp_ns);
 void track_message(const struct buser *u, const struct broker_message *m);
 void track_given(const struct bconn *c, const struct broker_message *m);

@@ -230,8 +230,7 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 		return;
 	}
 	stat_add(b->shm.bridge->stats.refused, 1);
-	if (__builtin_expect(trace_on, 0))
-		publish_track(p, "refused");
+	track(publish_track(p, "refused"));
 	log_some_warnings(20, "a client's message was refused", kv_str("reason", reason),
 		kv_uint("bytes", p->p.len), kv_more(publish_who(p)));
 	/* What it sent behind it would be stored with a hole before it, also when it has ended. */
@@ -265,8 +264,7 @@ static void publish_next(struct pub_user *u)
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}
-	if (__builtin_expect(trace_on, 0))
-		publish_track(p, "sent to the broker");
+	track(publish_track(p, "sent to the broker"));
 	u->in_flight = true;
 	u->b->publishing++;
 	broker_publish(u->b->broker, &p->p);
@@ -293,8 +291,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 {
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
-	if (__builtin_expect(trace_on, 0))
-		publish_track(p, duplicate ? "it was stored before" : "stored");
+	track(publish_track(p, duplicate ? "it was stored before" : "stored"));
 	hist_add(&st->publish, hist_elapsed(p->stamp, bridge_clock_ns(CLOCK_MONOTONIC)), 1);
 	stat_add(st->stored, 1);
 	stat_add(st->stored_bytes, p->p.len);
@@ -397,8 +394,7 @@ static void publish_trace(struct pub *p, const struct up_view *v)
 		trace_format(&t, p->trace);
 		p->p.trace = p->trace;
 	}
-	if (__builtin_expect(trace_on, 0))
-		publish_track(p, "read from the ring");
+	track(publish_track(p, "read from the ring"));
 }
 
 static bool publish_take(

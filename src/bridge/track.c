@@ -45,8 +45,8 @@ void track_message(const struct buser *u, const struct broker_message *m)
 		trace_say("followed: a message for the client comes from the broker",
 			(const struct log_field[]){kv_uint("seq", m->seq), kv_uint("bytes", m->len),
 				kv_uint("age_us", age_us(m->stamp_ns)),
-				kv_mem("trace", m->trace, m->trace_len),
-				kv_more(track_who(&who)), kv_end});
+				kv_mem("trace", m->trace, m->trace_len), kv_more(track_who(&who)),
+				kv_end});
 }
 
 void track_given(const struct bconn *c, const struct broker_message *m)

@@ -62,8 +62,9 @@ void follow_up(const struct conn *c, const struct up_record *r, uint64_t end)
 	char text[TRACE_TEXT] = "";
 
 	if (r->trace_len)
-		trace_format((const struct trace_context *)(const void *)((const char *)(r + 1) +
-				     r->service_len + r->user_len),
+		trace_format(
+			(const struct trace_context *)(const void *)((const char *)(r + 1) +
+								     r->service_len + r->user_len),
 			text);
 	trace_say("followed: a message of the client goes into the ring",
 		(const struct log_field[]){kv_uint("pos", end), kv_uint("bytes", r->len),
@@ -80,6 +81,5 @@ void follow_down(const struct conn *c, const struct down_message *m)
 void follow_confirmed(const struct conn *c, uint64_t seq)
 {
 	trace_say("followed: the client has proved to have all up to there",
-		(const struct log_field[]){
-			kv_uint("seq", seq), kv_more(conn_who(c)), kv_end});
+		(const struct log_field[]){kv_uint("seq", seq), kv_more(conn_who(c)), kv_end});
 }

@@ -8,10 +8,16 @@
 
 #include "worker.h"
 
-void follow_begin(struct conn *c); /* of a request that was let in */
+void follow_begin(struct conn *c);                                /* of a request that was let in */
 void follow_adopt(struct conn *c, const struct trace_context *t); /* of another worker; 0: none */
 /* Of the next message: writes sizeof(struct trace_context) bytes. c has a trace. */
 void follow_context(struct conn *c, void *to);
+
+/* What it takes of a record. */
+static inline uint8_t follow_trace_len(const struct conn *c, uint16_t type)
+{
+	return c->trace && type == UP_MESSAGE ? sizeof(*c->trace) : 0;
+}
 
 /* Only when trace_wants(). */
 void follow_up(const struct conn *c, const struct up_record *r, uint64_t end);

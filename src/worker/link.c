@@ -7,8 +7,8 @@
 
 #include <wsgate/log.h>
 
-#include "pack.h"
 #include "follow.h"
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -65,19 +65,14 @@ enum link_broker link_broker(const struct worker *w)
 
 /* ---- up: client → service ---- */
 
-static uint8_t link_trace_len(const struct conn *c, uint16_t type)
-{
-	return c->trace && type == UP_MESSAGE ? sizeof(*c->trace) : 0;
-}
-
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
 	size_t size;
 
 	*id = place_identity(c);
-	size = sizeof(struct up_record) + id->service_len + id->user_len + link_trace_len(c, type) +
-	       payload;
+	size = sizeof(struct up_record) + id->service_len + id->user_len +
+	       follow_trace_len(c, type) + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
 	 * always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
@@ -91,7 +86,7 @@ bool link_fits(const struct conn *c, size_t len)
 	struct identity id = place_identity(c);
 
 	return sizeof(struct up_record) + id.service_len + id.user_len +
-		       link_trace_len(c, UP_MESSAGE) + len <=
+		       follow_trace_len(c, UP_MESSAGE) + len <=
 	       ring_max_record(c->w->up.size);
 }
 
@@ -124,7 +119,7 @@ static enum link_put link_put(
 	memcpy(p, id.service, id.service_len);
 	memcpy(p + id.service_len, id.user, id.user_len);
 	p += id.service_len + id.user_len;
-	r->trace_len = link_trace_len(c, type);
+	r->trace_len = follow_trace_len(c, type);
 	if (r->trace_len)
 		follow_context(c, p);
 	if (len)
@@ -312,17 +307,6 @@ static bool link_write_conn(struct worker *w, struct conn *c)
 	return true;
 }
 
-/* How long they were on their way. One look at the clock for all of them. */
-static void link_time_batch(struct worker *w)
-{
-	struct hist *h = &w->slot->stats.delivery;
-	uint64_t now = worker_clock_us(CLOCK_REALTIME) * 1000;
-
-	for (uint16_t i = 0; i < w->nsegs; i++)
-		if (w->segs[i].stamp_ns)
-			hist_add(h, hist_elapsed(w->segs[i].stamp_ns, now), 1);
-}
-
 /* Writes what was put together; only then may the ring's bytes go. */
 static void link_write_batch(struct worker *w)
 {
@@ -336,7 +320,7 @@ static void link_write_batch(struct worker *w)
 			place_confirm(c, place_given(c));
 	}
 	if (w->nsegs)
-		link_time_batch(w);
+		tally_delivered(w);
 	w->nsegs = 0;
 	pack_written(w);
 }

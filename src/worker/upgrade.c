@@ -4,8 +4,8 @@
 #include <wsgate/credential.h>
 #include <wsgate/log.h>
 
-#include "pack.h"
 #include "follow.h"
+#include "pack.h"
 #include "tally.h"
 #include "worker.h"
 
