@@ -33,6 +33,7 @@ export class Peer {
 		this.error = null;
 		this.closed = false;
 		this.waiting = new Set();
+		this.heard = null; // (frame): whoever wants to answer at once
 		socket.on('data', (d) => this.take(d));
 		socket.on('end', () => this.note(() => (this.ended = true)));
 		socket.on('error', (e) => this.note(() => (this.error ??= e)));
@@ -123,6 +124,7 @@ export class Peer {
 		if (f.got === f.data.length) {
 			this.frame = null;
 			this.frames.push(f);
+			this.heard?.(f);
 		}
 		return at + n;
 	}

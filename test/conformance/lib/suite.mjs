@@ -6,7 +6,7 @@
 //
 // out: [[opcode, payload], …]. opts (last argument): ways (instead of all), fin (the client ends its side right behind its last
 // byte), plain (only there: not through TLS as well, and to no user). frames may be a function, for what is large. Instead of frames: pieces, as they are written;
-// and the code 0: nothing of it asks for a Close. offer: of permessage-deflate; frames(terms) gets what was agreed on, or null; `out` is
+// and the code 0: nothing of it asks for a Close. cut: makes pieces of the bytes of frames, in any other way. offer: of permessage-deflate; frames(terms) gets what was agreed on, or null; `out` is
 // what the answers mean, and `packed` how many of them must come compressed at least. declined: the offer must not be taken.
 //
 // Each case runs in these ways:
@@ -63,7 +63,8 @@ function* script(c, way, terms) {
 		else if (way === 'frames') yield b;
 		else segment.push(b);
 	}
-	if (segment.length) yield way === 'early' ? early(c, Buffer.concat(segment)) : Buffer.concat(segment);
+	if (c.cut) yield* c.cut(Buffer.concat(segment));
+	else if (segment.length) yield way === 'early' ? early(c, Buffer.concat(segment)) : Buffer.concat(segment);
 }
 
 function early(c, wire) {
