@@ -391,6 +391,7 @@ int reload_init(struct reload *r)
 		return -1;
 	}
 	r->family->keys = &r->keys;
+	r->family->file = r->source->file;
 	r->retired.admin = r->next.admin = r->tls = -1;
 	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
 	if (r->timer)
