@@ -4,10 +4,12 @@
 #   make run          install what is missing, build, run with a local nats-server, print what to try
 #   make check        install what tests need, build, run all tests: unit, end to end, conformance, faults in short
 #   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
+#   make check-clients  clients that are large to install: Java, Go, libsoup
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
 #   make conformance  RFC 6455 to the letter, section by section (T=utf8: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
-#   make bench        benchmarks against a bare nats.c program
+#   make bench        benchmarks against bare programs (ROWS=idle,echo-64 SCALE=0.1 RUNS=3)
+#   make bench-codec  frames alone, against wslay and npm ws
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables
 #   make deb          a Debian package in build/deb/    make check-deb  tries it with dpkg, on this machine

@@ -18,6 +18,7 @@ BASE_SRC = \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/tickets.c \
+	src/base/trace.c \
 	src/base/value.c
 
 IPC_SRC = \
@@ -48,10 +49,12 @@ WS_SRC = \
 	src/ws/identity.c \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c \
+	src/ws/mask.c \
 	src/ws/message.c \
 	src/ws/origin.c \
 	src/ws/proxy.c \
-	src/ws/utf8.c
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
 
 BROKER_SRC = \
 	src/broker/aside.c \
@@ -109,6 +112,7 @@ WSGATED_SRC = \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
+	src/bridge/track.c \
 	src/bridge/window.c \
 	src/master/bequest.c \
 	src/master/brief.c \
@@ -123,6 +127,7 @@ WSGATED_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
@@ -137,6 +142,7 @@ WSGATED_SRC = \
 	src/worker/auth.c \
 	src/worker/callout_cache.c \
 	src/worker/conn.c \
+	src/worker/follow.c \
 	src/worker/heir.c \
 	src/worker/life.c \
 	src/worker/link.c \
@@ -152,6 +158,7 @@ WSGATED_SRC = \
 	src/worker/reconf.c \
 	src/worker/sections.c \
 	src/worker/session.c \
+	src/worker/sight.c \
 	src/worker/tally.c \
 	src/worker/tls.c \
 	src/worker/upgrade.c \

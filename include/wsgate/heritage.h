@@ -14,6 +14,7 @@
 #include <wsgate/vault.h>
 
 #define HERITAGE_LISTEN_MAX 32
+#define HERITAGE_ADMINS 2 /* by TCP, and a Unix socket */
 #define HERITAGE_STALE_MAX 16
 #define HERITAGE_SLOT_MAX 256 /* a slot fits into a byte of a connection's id */
 
@@ -21,8 +22,9 @@ struct heritage {
 	const struct config *config; /* as of the birth; valid as long as the process */
 	pid_t master;                /* getppid() other than this: the master is gone */
 	int control;                 /* chan end to the master */
-	int segment;     /* descriptor of the shared-memory file (own open file description) */
-	unsigned nslots; /* slots in use: 0 … nslots-1 */
+	int segment; /* descriptor of the shared-memory file (own open file description) */
+	struct trace_order trace; /* whose messages are followed */
+	unsigned nslots;          /* slots in use: 0 … nslots-1 */
 
 	/* a worker */
 	const struct vault *secrets; /* as config */
@@ -36,8 +38,8 @@ struct heritage {
 							without TLS */
 	int tls; /* the bundle for config (bundle.h); -1: none */
 	struct tickets tickets;
-	int admin; /* shared admin listener, or -1 */
-	uint32_t admin_id;
+	int admin[HERITAGE_ADMINS]; /* shared admin listeners, or -1 */
+	uint32_t admin_id[HERITAGE_ADMINS];
 	struct proto_deeds deeds;
 	int bell; /* chan end to the bridge */
 

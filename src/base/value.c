@@ -183,6 +183,15 @@ const char *value_check_address_or_none(const char *s)
 	return *s == '\0' ? NULL : value_check_address(s);
 }
 
+const char *value_check_socket_or_none(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n == 0 || (*s == '/' && s[n - 1] != '/' && n <= 256)
+		       ? NULL
+		       : "must be a path from / on, of at most 256 bytes";
+}
+
 const char *value_check_host(const char *s)
 {
 	size_t n = strspn(s, ALNUM "-._");

@@ -21,6 +21,7 @@ const char *value_print_time(uint64_t ms, char *buf);
 const char *value_check_filled(const char *s);
 const char *value_check_address(const char *s);
 const char *value_check_address_or_none(const char *s);
+const char *value_check_socket_or_none(const char *s);
 const char *value_check_host(const char *s);
 const char *value_check_prefix(const char *s);
 const char *value_check_stream(const char *s);

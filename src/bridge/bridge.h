@@ -10,6 +10,7 @@
  * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
  * was confirmed on connections that have ended bconn.c     giving messages to one connection
  *   past.c      samples of the last quarter of an hour; what replaced programs had counted
+ *   track.c     the user who is followed in the log
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -42,6 +43,13 @@ struct given {
 	size_t len;
 };
 
+/* What a connection was given and did not confirm: a ring. */
+struct window {
+	uint32_t first, n, cap;
+	size_t bytes;
+	struct given v[];
+};
+
 /* A buffered message of a user. */
 struct bnode {
 	struct bnode *next;
@@ -54,24 +62,23 @@ struct bconn {
 	struct bconn *next, *prev;  /* of the same user */
 	struct bconn *blocked_next; /* of the same slot: waits for room in the down ring */
 	struct bnode *cursor;       /* next buffered message to give; NULL: none */
-	struct given *out; /* owned ring of what is in the window; NULL while it is empty */
-	uint32_t out_first, out_n, out_cap;
-	size_t out_bytes;
-	size_t need; /* of the message that found the window too small */
+	struct window *out;         /* owned; NULL while it is empty */
 	uint64_t generation;
 	uint64_t pos; /* given up to here */
 	uint64_t confirmed;
+	uint32_t need; /* of the message that found the window too small */
 	uint32_t index;
 	uint32_t opened_s; /* since 1970 */
 	uint16_t slot;
-	bool synced; /* gets what is in the buffer; else it is behind and reads from its own mark */
-	bool rereading; /* a read from its mark is under way */
-	bool retry;     /* that read failed: again with the next tick */
-	bool blocked;
-	bool poisoned;   /* a message of it was refused: what came after is not stored */
-	bool going;      /* superseded, or moved: it does not count any more */
-	bool behind;     /* as shared memory has it: see bconn_note() */
-	uint8_t service; /* row of its worker's services */
+	uint8_t service;    /* row of its worker's services */
+	bool synced : 1;    /* gets what is in the buffer; else it is behind and reads from its own
+			       mark */
+	bool rereading : 1; /* a read from its mark is under way */
+	bool retry : 1;     /* that read failed: again with the next tick */
+	bool blocked : 1;
+	bool poisoned : 1; /* a message of it was refused: what came after is not stored */
+	bool going : 1;    /* superseded, or moved: it does not count any more */
+	bool behind : 1;   /* as shared memory has it: see bconn_note() */
 };
 
 /*
@@ -85,12 +92,12 @@ struct buser {
 		*q; /* NULL only while a new bridge reads the sections, or without memory */
 	struct bconn *conns;
 	struct bnode *first, *last;
-	size_t bytes;   /* buffered */
 	uint64_t mark;  /* confirmed by all connections */
 	uint64_t floor; /* nothing above it and at most head is missing in the buffer */
 	uint64_t head;  /* last message that came from the broker */
 	struct buser *dirty_next;
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
+	uint32_t bytes;      /* buffered */
 	bool wanted, closing, dirty;
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
@@ -304,6 +311,17 @@ bool window_reserve(struct bconn *c); /* room to note one more; false: no memory
 void window_given(struct bconn *c, const struct broker_message *m);
 void window_forget(struct bconn *c, uint64_t upto);
 void window_drop(struct bconn *c); /* all of it, and nobody has confirmed it */
+
+/* track.c */
+#define track(call)                                                                                \
+	do {                                                                                       \
+		if (__builtin_expect(trace_on, 0))                                                 \
+			call;                                                                      \
+	} while (0)
+void track_up(const char *state, const struct broker_publish *p, uint64_t stamp_ns);
+void track_message(const struct buser *u, const struct broker_message *m);
+void track_given(const struct bconn *c, const struct broker_message *m);
+void track_confirmed(const struct buser *u, uint64_t seq);
 
 /* past.c */
 void past_adopt(struct bridge *b); /* before anything is counted */

@@ -13,7 +13,7 @@ void buffer_drop_first(struct buser *u)
 	if (!u->first)
 		u->last = NULL;
 	u->floor = n->m->seq;
-	u->bytes -= n->m->len;
+	u->bytes -= (uint32_t)n->m->len;
 	u->b->buffered -= n->m->len;
 	broker_message_unref(n->m);
 	free(n);
@@ -104,7 +104,7 @@ bool buffer_add(struct buser *u, struct broker_message *m)
 	else
 		u->first = n;
 	u->last = n;
-	u->bytes += m->len;
+	u->bytes += (uint32_t)m->len;
 	u->b->buffered += m->len;
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		bconn_sync(c);

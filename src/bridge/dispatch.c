@@ -26,7 +26,8 @@ static struct buser *user_find(struct bridge *b, const struct identity *id)
 
 static struct buser *user_new(struct bridge *b, const struct identity *id)
 {
-	struct buser *u = calloc(1, sizeof(*u) + 1 + id->service_len + id->user_len);
+	struct buser *u =
+		calloc(1, offsetof(struct buser, names) + 1 + id->service_len + id->user_len);
 
 	if (!u)
 		return NULL;
@@ -84,6 +85,7 @@ static void user_confirm(struct buser *u)
 	u->mark = least;
 	if (u->head < least)
 		u->head = least;
+	track(track_confirmed(u, least));
 	if (u->q)
 		broker_queue_confirm(u->q, least);
 }
@@ -181,6 +183,7 @@ void dispatch_message(void *owner, struct broker_message *m)
 	if (m->seq <= u->head)
 		return;
 	u->head = m->seq;
+	track(track_message(u, m));
 	if (!too_large(u, m) && !buffer_add(u, m)) {
 		log_some_errors(
 			5, "no memory for a message: it is read again later", kv_more(user_who(u)));
@@ -216,7 +219,7 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 		if (too_large(u, m))
 			c->pos = m->seq;
 		else if (!window_open(c, m->len))
-			c->need = m->len;
+			c->need = (uint32_t)m->len;
 		else if (!bconn_give(c, m))
 			return; /* blocked: read again when there is room */
 		else
@@ -431,7 +434,7 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 		ended_release(c->user); /* its marks are in a living route again */
 	/* An equal one may speak of a record that was given again. */
 	if (v->epoch != b->epoch || confirmed < c->confirmed ||
-		(confirmed == c->confirmed && !c->out_n))
+		(confirmed == c->confirmed && !(c->out && c->out->n)))
 		return;
 	c->confirmed = confirmed;
 	if (c->pos < confirmed)

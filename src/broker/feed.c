@@ -119,6 +119,7 @@ static bool follows(const struct broker_queue *q, const struct wire_event *e)
 void feed_live(struct broker_queue *q, struct wire_event *e)
 {
 	q->b->stats.live++;
+	q->fresh = false;
 	if (q->closing || e->m.seq == 0) {
 		broker_message_unref(&e->m);
 		return;
@@ -237,6 +238,7 @@ static bool start_get(struct broker *b, struct job *j)
 	g->sweep = sweep;
 	if (sweep)
 		q->sweeping = true;
+	q->fresh = false;
 	if (r)
 		r->get = g;
 	job_move(b, j, JOB_FLYING);
@@ -277,6 +279,7 @@ static void sweep_done(struct broker_queue *q)
 	q->sweep_pos = 1;
 	if (q->unknown <= q->confirmed)
 		q->unknown = 0;
+	removal_swept(q);
 }
 
 /* Nothing from there on, says a replica that may lag. */
@@ -305,6 +308,7 @@ static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
 	if (sweep && seq <= q->confirmed) {
 		q->sweep_pos = seq + 1;
 		removal_doom(q, seq);
+		removal_pump(q->b);
 	} else if (sweep) {
 		if (seq > q->head)
 			q->unknown = 0;

@@ -24,6 +24,7 @@ enum request_kind {
 	REQUEST_ASIDE,
 	REQUEST_INFO,
 	REQUEST_ASK,
+	REQUEST_PROBE,
 	REQUEST_KINDS
 };
 
@@ -96,7 +97,8 @@ struct get {
 };
 
 /* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits
- * for its confirmation. */
+ * for its confirmation, or (SEQ_ASIDE) for that of those below. */
+#define SEQ_ASIDE (UINT64_C(1) << 63)
 struct seqs {
 	uint32_t n, doomed, cap;
 	uint64_t v[];
@@ -147,8 +149,9 @@ struct broker_queue {
 	bool closing : 1;
 	bool subscribed : 1;
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
-	bool tell : 1; /* our mark is news for the others */
-	char name[];   /* "service.user", encoded */
+	bool fresh : 1; /* opened, and nothing was given yet */
+	bool tell : 1;  /* our mark is news for the others */
+	char name[];    /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -186,8 +189,11 @@ struct gate {
 struct gates {
 	uint64_t self, incarnation;
 	uint64_t beat;     /* the last one sent */
-	uint64_t listened; /* ms in which others would have been heard; grows only then */
-	uint64_t ticked_ms, beat_ms, hold;
+	uint64_t awake;    /* ms in which this process ran, */
+	uint64_t listened; /* and those of them in which the stream answered */
+	struct request probe;
+	uint64_t answered_ms;
+	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	struct gate *v; /* owned */
 	uint32_t n, living;
 	bool greet;  /* all queues, before the next beat */
@@ -290,8 +296,12 @@ void removal_remember(struct broker_queue *q, uint64_t seq);
 void removal_confirm(struct broker_queue *q, uint64_t seq);
 /* The same, but another gateway removes it. */
 void removal_pass(struct broker_queue *q, uint64_t seq);
+/* Copied elsewhere: to go as soon as nothing below waits for its confirmation. */
+void removal_aside(struct broker_queue *q, uint64_t seq);
 /* One that is to go. */
 void removal_doom(struct broker_queue *q, uint64_t seq);
+/* A sweep is over: what it found goes now. */
+void removal_swept(struct broker_queue *q);
 /* Whether a sweep may go on; else removal calls feed_kick() when there is. */
 bool removal_room(const struct broker_queue *q);
 /* Takes one out of those that wait for their confirmation. */
@@ -309,11 +319,14 @@ bool gates_init(struct broker *b, uint64_t self);
 void gates_free(struct broker *b);
 void gates_begin(struct broker *b); /* a session */
 void gates_tick(struct broker *b);
-void gates_hear(struct broker *b, struct wire_event *e); /* a beat; takes e */
+void gates_hear(struct broker *b, struct wire_event *e);   /* a beat; takes e */
+void gates_probed(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* Whose word that is; NULL: it is ours, or there are too many. */
 struct gate *gates_meet(struct broker *b, uint64_t id);
 /* Who was said up to that beat of ours is known to all. */
 uint64_t gates_cleared(const struct broker *b);
+/* Somebody waits for the next beat. */
+void gates_hurry(struct broker *b);
 /* For good: nothing is held here any more. */
 void gates_farewell(struct broker *b);
 /* Publishes text on a subject as this gateway's word. */

@@ -125,7 +125,7 @@ struct broker_queue *broker_queue_open(
 		errno = EINVAL;
 		return NULL;
 	}
-	q = calloc(1, sizeof(*q) + (size_t)len + 1 - skip);
+	q = calloc(1, offsetof(struct broker_queue, name) + (size_t)len + 1 - skip);
 	if (!q || ((b->nslots == 0 || b->free_slot == NO_SLOT) && !slots_grow(b))) {
 		free(q);
 		errno = ENOMEM;
@@ -137,7 +137,7 @@ struct broker_queue *broker_queue_open(
 	/* What was confirmed here is removed when it is known who else holds the user. */
 	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
-	q->want = true;
+	q->want = q->fresh = true;
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
 	b->free_slot = b->slots[q->index].next_free;
@@ -275,6 +275,7 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 		}
 		unknown = q->unknown;
 		q->sweeping = false;
+		removal_swept(q);
 		start(q);
 		/* What was given in this process is remembered: no need to look for it again. */
 		if (marks_valid)

@@ -57,10 +57,12 @@ int bequest(const struct upgrade *u, size_t n, struct will *w)
 		return l->fds[n / l->nslots][n % l->nslots];
 	}
 	n -= l->n * l->nslots;
-	if (n == 0 && l->admin >= 0) {
+	for (unsigned i = 0; i < LISTEN_ADMINS; i++) {
+		if (l->admins[i].fd < 0 || n-- > 0)
+			continue;
 		w->type = WILL_ADMIN;
-		describe(&l->admin_row, 0, 0, w);
-		return l->admin;
+		describe(&l->admins[i].row, i, 0, w);
+		return l->admins[i].fd;
 	}
 	w->type = WILL_COMPLETE;
 	return -1;

@@ -97,7 +97,7 @@ static void close_between(int first, int last)
 
 static void child_close_others(const struct heritage *h)
 {
-	static int keep[HERITAGE_LISTEN_MAX + HERITAGE_SLOT_MAX + HERITAGE_STALE_MAX + 9];
+	static int keep[HERITAGE_LISTEN_MAX + HERITAGE_SLOT_MAX + HERITAGE_STALE_MAX + 10];
 	size_t n = 0;
 	int next = 0;
 
@@ -106,7 +106,8 @@ static void child_close_others(const struct heritage *h)
 	keep[n++] = log_fd();
 	keep[n++] = h->control;
 	keep[n++] = h->segment;
-	keep[n++] = h->admin;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		keep[n++] = h->admin[i];
 	keep[n++] = h->bell;
 	keep[n++] = h->tls;
 	for (size_t i = 0; i < h->nlisten; i++)

@@ -64,9 +64,12 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	memset(h, 0, sizeof(*h));
 	h->config = f->config;
 	h->segment = f->segment->fd;
+	h->trace = f->trace;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
-	h->admin = h->bell = h->predecessor = h->tls = -1;
+	h->bell = h->predecessor = h->tls = -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		h->admin[i] = -1;
 	for (unsigned i = 0; i < HERITAGE_SLOT_MAX; i++)
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
@@ -81,8 +84,11 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		h->tls = f->tls;
 		h->tickets = f->tickets;
 		h->deeds = f->deeds;
-		h->admin = f->hold_admin ? -1 : l->admin;
-		h->admin_id = listen_id(&l->admin_row, 0);
+		_Static_assert(HERITAGE_ADMINS == LISTEN_ADMINS, "one each");
+		for (int i = 0; i < LISTEN_ADMINS; i++) {
+			h->admin[i] = f->hold_admin ? -1 : l->admins[i].fd;
+			h->admin_id[i] = listen_id(&l->admins[i].row, 0);
+		}
 		h->bell = f->bells[c->slot][0];
 		return;
 	}

@@ -26,7 +26,8 @@ static void close_end(int *fd)
 void inherit_init(struct inherit *in)
 {
 	memset(in, 0, sizeof(*in));
-	in->fd = in->pidfile = in->dir = in->control = in->set.admin = -1;
+	in->fd = in->pidfile = in->dir = in->control = -1;
+	listen_init(&in->set);
 }
 
 bool inherit_under_way(const struct inherit *in)
@@ -111,7 +112,9 @@ static int take_one(struct inherit *in, const struct will *w, int *fd)
 			return -1;
 		return take(&l->fds[wl->row][wl->slot], fd);
 	case WILL_ADMIN:
-		return take_row(&l->admin_row, wl) < 0 ? -1 : take(&l->admin, fd);
+		if (wl->row >= LISTEN_ADMINS || take_row(&l->admins[wl->row].row, wl) < 0)
+			return -1;
+		return take(&l->admins[wl->row].fd, fd);
 	case WILL_COMPLETE:
 		return complete(in) ? 1 : -1;
 	}
@@ -307,6 +310,7 @@ void inherit_look(struct inherit *in)
 	/* What it may not have stored, because it was killed, only another program can read. */
 	if (inherit_foreign(in))
 		segment_forget_predecessor(f->segment);
+	listen_own(&in->set);
 	listen_close_but(&in->set, f->listeners);
 }
 

@@ -15,6 +15,7 @@
 #include <wsgate/log.h>
 
 #include "listen.h"
+#include "local.h"
 
 #define LISTEN_BACKLOG 4096
 #define LISTEN_RETRY_MS 100
@@ -34,6 +35,7 @@ struct listen_error {
 };
 
 static uint32_t last_id;
+static gid_t group = (gid_t)-1;
 
 __attribute__((format(printf, 2, 3))) static int complain(
 	const struct listen_error *e, const char *fmt, ...)
@@ -362,19 +364,27 @@ static int listen_text(
 	return r;
 }
 
-/* One socket, shared by all workers: one that hangs does not hide it. */
+/* ---- for the operator: one socket, shared by all workers: one that hangs does not hide it ---- */
+
+static bool admin_share(struct listen_set *l, enum listen_admin_kind kind, const char *text,
+	const struct listen_set *now)
+{
+	if (!now || now->admins[kind].fd < 0 || strcmp(now->admins[kind].row.text, text) != 0)
+		return false;
+	l->admins[kind] = now->admins[kind];
+	return true;
+}
+
 static int listen_admin(
 	struct listen_set *l, const char *text, unsigned patience_ms, const struct listen_error *e)
 {
-	struct listen_row *r = &l->admin_row;
+	struct listen_admin *to = &l->admins[LISTEN_ADMIN];
+	struct listen_row *r = &to->row;
 	struct addrinfo *list;
 	struct address a = {.len = 0};
 
-	if (e->now && e->now->admin >= 0 && strcmp(e->now->admin_row.text, text) == 0) {
-		l->admin = e->now->admin;
-		*r = e->now->admin_row;
+	if (admin_share(l, LISTEN_ADMIN, text, e->now))
 		return 0;
-	}
 	list = listen_resolve(e, text);
 	if (!list)
 		return -1;
@@ -382,19 +392,69 @@ static int listen_admin(
 	memcpy(&a.ss, list->ai_addr, list->ai_addrlen);
 	freeaddrinfo(list);
 	row_set(r, text, &a);
-	if (e->now && e->now->admin >= 0 && strcmp(e->now->admin_row.name, r->name) == 0) {
-		l->admin = e->now->admin;
-		r->id = e->now->admin_row.id;
+	if (e->now && e->now->admins[LISTEN_ADMIN].fd >= 0 &&
+		strcmp(e->now->admins[LISTEN_ADMIN].row.name, r->name) == 0) {
+		to->fd = e->now->admins[LISTEN_ADMIN].fd;
+		r->id = e->now->admins[LISTEN_ADMIN].row.id;
 		return 0;
 	}
 	r->id = ++last_id;
-	l->admin = listen_probe(&a, patience_ms);
-	if (l->admin < 0)
+	to->fd = listen_probe(&a, patience_ms);
+	if (to->fd < 0)
 		return complain_address(e, r->name, errno);
 	row_set(r, text, &a);
-	if (listen(l->admin, LISTEN_BACKLOG) < 0)
+	if (listen(to->fd, LISTEN_BACKLOG) < 0)
 		return complain_address(e, r->name, errno);
 	return 0;
+}
+
+static int listen_local(struct listen_set *l, const char *path, const struct listen_error *e)
+{
+	struct listen_admin *to = &l->admins[LISTEN_LOCAL];
+
+	if (admin_share(l, LISTEN_LOCAL, path, e->now))
+		return 0;
+	to->fd = local_open(path, group);
+	if (to->fd < 0 && errno == EADDRINUSE)
+		return complain(e,
+			"%s: another program listens on %s; stop that one, or name another path",
+			e->key, path);
+	if (to->fd < 0)
+		return complain(e, "%s: cannot listen on %s: %s; name a path that can be made",
+			e->key, path,
+			errno == EEXIST ? "it is there, and no socket" : strerror(errno));
+	snprintf(to->row.text, sizeof(to->row.text), "%s", path);
+	snprintf(to->row.name, sizeof(to->row.name), "%s", path);
+	to->row.id = ++last_id;
+	to->linked = true;
+	if (listen(to->fd, LISTEN_BACKLOG) < 0)
+		return complain_address(e, to->row.name, errno);
+	return 0;
+}
+
+static void admin_close(struct listen_admin *a)
+{
+	if (a->linked)
+		local_unlink(a->row.text);
+	a->linked = false;
+	close_all(&a->fd, 1);
+}
+
+void listen_init(struct listen_set *l)
+{
+	memset(l, 0, sizeof(*l));
+	for (int i = 0; i < LISTEN_ADMINS; i++)
+		l->admins[i].fd = -1;
+}
+
+void listen_group(gid_t gid)
+{
+	group = gid;
+}
+
+void listen_own(struct listen_set *l)
+{
+	l->admins[LISTEN_LOCAL].linked = l->admins[LISTEN_LOCAL].fd >= 0;
 }
 
 /* Last of all: from here on clients may come. */
@@ -410,12 +470,12 @@ static int listen_all(struct listen_set *l, const struct listen_error *e)
 static int listen_make(struct listen_set *l, const struct listen_set *now, const struct config *c,
 	unsigned nslots, unsigned patience_ms, char *err, size_t errlen)
 {
-	static const struct listen_set none = {.admin = -1};
+	static struct listen_set none;
 	struct listen_error e = {err, errlen, "listen", false, now};
 
-	memset(l, 0, sizeof(*l));
+	listen_init(&none);
+	listen_init(l);
 	l->nslots = nslots;
-	l->admin = -1;
 	for (size_t i = 0; i < c->listen.n; i++)
 		if (listen_text(l, c->listen.v[i], patience_ms, &e) < 0)
 			goto fail;
@@ -432,6 +492,9 @@ static int listen_make(struct listen_set *l, const struct listen_set *now, const
 	}
 	e.key = "admin.listen";
 	if (c->admin.listen[0] != '\0' && listen_admin(l, c->admin.listen, patience_ms, &e) < 0)
+		goto fail;
+	e.key = "admin.socket";
+	if (c->admin.socket[0] != '\0' && listen_local(l, c->admin.socket, &e) < 0)
 		goto fail;
 	e.key = "listen";
 	if (listen_all(l, &e) < 0)
@@ -466,9 +529,11 @@ void listen_close_but(struct listen_set *l, const struct listen_set *other)
 			if (!is_shared(other, l, i, k))
 				close_all(&l->fds[i][k], 1);
 	l->n = 0;
-	if (l->admin != other->admin)
-		close_all(&l->admin, 1);
-	l->admin = -1;
+	for (int i = 0; i < LISTEN_ADMINS; i++) {
+		if (l->admins[i].fd != other->admins[i].fd)
+			admin_close(&l->admins[i]);
+		l->admins[i].fd = -1;
+	}
 }
 
 void listen_close(struct listen_set *l)
@@ -476,7 +541,14 @@ void listen_close(struct listen_set *l)
 	for (size_t i = 0; i < l->n; i++)
 		close_all(l->fds[i], l->nslots);
 	l->n = 0;
-	close_all(&l->admin, 1);
+	for (int i = 0; i < LISTEN_ADMINS; i++)
+		admin_close(&l->admins[i]);
+}
+
+void listen_leave(struct listen_set *l)
+{
+	l->admins[LISTEN_LOCAL].linked = false;
+	listen_close(l);
 }
 
 void listen_say(const struct listen_set *l)
@@ -484,6 +556,7 @@ void listen_say(const struct listen_set *l)
 	for (size_t i = 0; i < l->n; i++)
 		log_info(l->rows[i].tls ? "listens for clients with TLS" : "listens for clients",
 			kv_str("addr", l->rows[i].name));
-	if (l->admin >= 0)
-		log_info("listens for the operator", kv_str("addr", l->admin_row.name));
+	for (int i = 0; i < LISTEN_ADMINS; i++)
+		if (l->admins[i].fd >= 0)
+			log_info("listens for the operator", kv_str("addr", l->admins[i].row.name));
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <wsgate/config.h>
 #include <wsgate/heritage.h>
 
@@ -25,18 +26,29 @@ struct listen_row {
 /* The name of one socket of it, for a child. */
 #define listen_id(row, slot) ((row)->id * HERITAGE_SLOT_MAX + (slot))
 #define listen_row_of(id) ((id) / HERITAGE_SLOT_MAX)
+enum listen_admin_kind { LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_ADMINS }; /* by TCP, a Unix socket */
 struct listen_set {
 	unsigned nslots;
 	size_t n; /* addresses */
 	struct listen_row rows[HERITAGE_LISTEN_MAX];
 	int fds[HERITAGE_LISTEN_MAX][HERITAGE_SLOT_MAX]; /* owned; by address and slot */
-	int admin;                                       /* owned; -1: none */
-	struct listen_row admin_row;                     /* name "": none */
+	struct listen_admin {
+		int fd;                /* owned; -1: none */
+		struct listen_row row; /* name "": none */
+		bool linked;           /* LOCAL: its name goes with it */
+	} admins[LISTEN_ADMINS];
 };
+
+/* An empty one. */
+void listen_init(struct listen_set *l);
+/* Whose group may connect to the Unix socket; before anything is opened. */
+void listen_group(gid_t gid);
+/* Of what another master opened: the Unix socket's name is ours from here on. */
+void listen_own(struct listen_set *l);
 
 /*
  * Opens one SO_REUSEPORT socket per slot and address of config->listen and config->tls, and the
- * admin listener.
+ * admin listeners.
  * A port that another program has is tried for patience_ms: orphans of a dead master may still be
  * leaving. 0; or -1 and one line in err, and nothing is left open. nslots is at most
  * HERITAGE_SLOT_MAX.
@@ -55,6 +67,8 @@ void listen_inherit(struct listen_row *r);
 /* Closes what l has and other has not; l is empty then. */
 void listen_close_but(struct listen_set *l, const struct listen_set *other);
 void listen_close(struct listen_set *l);
+/* The same, but another master goes on with them. */
+void listen_leave(struct listen_set *l);
 void listen_say(const struct listen_set *l);
 
 #endif

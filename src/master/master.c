@@ -256,9 +256,7 @@ static void master_reloaded(void *arg, uint64_t number)
 
 static void master_ended(void *arg)
 {
-	struct master *m = arg;
-
-	event_base_loopbreak(m->base);
+	event_base_loopbreak(((struct master *)arg)->base);
 }
 
 /* ---- from one program to the next ---- */
@@ -272,7 +270,7 @@ static void master_leave(void *arg, pid_t pid)
 	m->left = m->segment.left = true;
 	notify_ready(pid); /* while it is we whom init listens to */
 	control_leave(&m->control);
-	listen_close(&m->listeners);
+	listen_leave(&m->listeners);
 	close(m->pidfile);
 	m->pidfile = -1;
 	f->hold_admin = f->restart = true;
@@ -282,9 +280,7 @@ static void master_leave(void *arg, pid_t pid)
 
 static void master_stays(void *arg)
 {
-	struct master *m = arg;
-
-	m->reload.blocked = NULL;
+	((struct master *)arg)->reload.blocked = NULL;
 }
 
 /* The new one: all is ours now. */
@@ -309,6 +305,7 @@ static int master_serve(void *arg)
 		family_fail(f, err);
 		return -1;
 	}
+	listen_own(&m->listeners);
 	f->hold_clients = f->hold_admin = false;
 	f->news.listeners++;
 	family_wake(f);
@@ -390,6 +387,7 @@ static int master_open(struct master *m)
 	unsigned nslots = config_workers(c);
 	char err[1024];
 
+	listen_group(m->gid);
 	if (nslots > HERITAGE_SLOT_MAX)
 		return master_fail(
 			m, "workers: %u are too many; at most %d", nslots, HERITAGE_SLOT_MAX);
@@ -561,7 +559,8 @@ static void master_init(struct master *m, const struct config *c, bool foregroun
 	memset(m, 0, sizeof(*m));
 	m->config = c;
 	m->foreground = foreground;
-	m->pidfile = m->segment.dir = m->segment.fd = m->listeners.admin = -1;
+	m->pidfile = m->segment.dir = m->segment.fd = -1;
+	listen_init(&m->listeners);
 	m->segment.predecessor = m->reload.tls = m->family.tls = -1;
 	m->control.fd = m->control.dir = -1;
 	for (size_t i = 0; i < CONTROL_CALLERS; i++)

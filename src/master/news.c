@@ -157,6 +157,7 @@ void news_born(const struct family *f, struct child *c)
 	c->log_told = f->news.log;
 	c->tickets_told = f->news.tickets;
 	c->deeds_told = f->news.deeds;
+	c->trace_told = f->news.trace;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -164,8 +165,9 @@ void news_born(const struct family *f, struct child *c)
 		return;
 	for (size_t i = 0; i < l->n && !f->hold_clients; i++)
 		(void)!note(c, listen_id(&l->rows[i], c->slot), false);
-	if (l->admin >= 0 && !f->hold_admin)
-		(void)!note(c, listen_id(&l->admin_row, 0), true);
+	for (int i = 0; i < LISTEN_ADMINS && !f->hold_admin; i++)
+		if (l->admins[i].fd >= 0)
+			(void)!note(c, listen_id(&l->admins[i].row, 0), true);
 }
 
 /* 1: it has it, or will not need it; 0: it takes no more now. */
@@ -215,14 +217,20 @@ static bool news_listen_all(struct family *f, struct child *c)
 			if (!news_listen(
 				    c, listen_id(&l->rows[i], k), &l->rows[i], false, l->fds[i][k]))
 				return false;
-	return l->admin < 0 || !has_admin(f, c) ||
-	       news_listen(c, listen_id(&l->admin_row, 0), &l->admin_row, true, l->admin);
+	for (int i = 0; i < LISTEN_ADMINS && has_admin(f, c); i++) {
+		const struct listen_admin *a = &l->admins[i];
+
+		if (a->fd >= 0 && !news_listen(c, listen_id(&a->row, 0), &a->row, true, a->fd))
+			return false;
+	}
+	return true;
 }
 
 static bool is_open(const struct listen_set *l, const struct child_listen *cl)
 {
-	if (cl->admin)
-		return l->admin >= 0 && cl->id == listen_id(&l->admin_row, 0);
+	for (int i = 0; i < LISTEN_ADMINS && cl->admin; i++)
+		if (l->admins[i].fd >= 0 && cl->id == listen_id(&l->admins[i].row, 0))
+			return true;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->rows[i].id == listen_row_of(cl->id))
 			return true;
@@ -318,6 +326,23 @@ static bool news_deeds(const struct family *f, struct child *c)
 	return true;
 }
 
+void news_trace(struct family *f, const struct trace_order *who, unsigned seconds)
+{
+	f->trace = *who;
+	f->trace.until_ms = seconds ? family_clock() + UINT64_C(1000) * seconds : 0;
+	f->news.trace++;
+	family_wake(f);
+}
+
+static bool news_trace_tell(const struct family *f, struct child *c)
+{
+	if (c->trace_told < f->news.trace &&
+		!news_send(c, PROTO_TRACE, &f->trace, sizeof(f->trace), -1))
+		return false;
+	c->trace_told = f->news.trace;
+	return true;
+}
+
 void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text)
 {
 	struct proto_deeds *d = &f->deeds;
@@ -358,7 +383,8 @@ bool news_tell(struct family *f, struct child *c)
 
 	if (!c->chan || !c->pid)
 		return true;
-	if (!news_log_tell(f, c) || (c != &f->bridge && !news_tell_worker(f, c)))
+	if (!news_log_tell(f, c) || !news_trace_tell(f, c) ||
+		(c != &f->bridge && !news_tell_worker(f, c)))
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;

@@ -234,8 +234,12 @@ static void reload_say_listeners(
 		if (!found)
 			log_info(what, kv_str("addr", some->rows[i].name));
 	}
-	if (some->admin >= 0 && (others->admin < 0 || some->admin_row.id != others->admin_row.id))
-		log_info(what, kv_str("addr", some->admin_row.name), kv_str("for", "the operator"));
+	for (int i = 0; i < LISTEN_ADMINS; i++) {
+		const struct listen_admin *a = &some->admins[i], *b = &others->admins[i];
+
+		if (a->fd >= 0 && (b->fd < 0 || a->row.id != b->row.id))
+			log_info(what, kv_str("addr", a->row.name), kv_str("for", "the operator"));
+	}
 }
 
 /* From here on nothing fails. */
@@ -392,7 +396,9 @@ int reload_init(struct reload *r)
 	}
 	r->family->keys = &r->keys;
 	r->family->file = r->source->file;
-	r->retired.admin = r->next.admin = r->tls = -1;
+	listen_init(&r->retired);
+	listen_init(&r->next);
+	r->tls = -1;
 	r->timer = event_new(r->family->base, -1, 0, reload_on_timer, r);
 	if (r->timer)
 		return 0;

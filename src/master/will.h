@@ -52,7 +52,7 @@ struct will_hello {
 	char segment[SEGMENT_NAME_MAX];
 	char pidfile[WILL_PATH_MAX], runtime_dir[WILL_PATH_MAX];
 };
-struct will_listener { /* also WILL_ADMIN */
+struct will_listener { /* also WILL_ADMIN: row: enum listen_admin_kind */
 	uint32_t row, slot;
 	uint32_t len, tls; /* tls: 1: text is the title of a tls section */
 	char text[LISTEN_TEXT_MAX], name[64];

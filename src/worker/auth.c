@@ -380,7 +380,7 @@ static bool auth_callout(
 	if (!asked)
 		return upgrade_unavailable(c, "the gateway is busy", auth_who(who));
 	auth_wait(c);
-	if (due < c->deadline_ms)
+	if (due < c->timer.at_ms)
 		conn_deadline(c, due);
 	return true;
 }

@@ -13,12 +13,10 @@
 #include "tally.h"
 #include "worker.h"
 
+#define OUT_MAX (UINT32_C(1) << 31)
 #define LINGER_MS 2000           /* for the peer's end, from its last byte on */
 #define LINGER_MAX_MS 30000      /* however much it goes on sending */
 #define CONTROL_QUEUED_MAX 8192u /* unsent Pongs and echoes of a client that does not read */
-
-static void conn_readable(evutil_socket_t fd, short what, void *arg);
-static void conn_writable(evutil_socket_t fd, short what, void *arg);
 
 /* A worker has one thread. */
 const struct log_field *conn_who(const struct conn *c)
@@ -56,7 +54,6 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer)
 	c->route = NO_ROUTE;
 	c->first_seg = c->last_seg = NO_SEG;
 	c->heard_ms = w->now_ms;
-	event_assign(&c->read_ev, w->base, fd, EV_READ | EV_PERSIST, conn_readable, c);
 	c->next = w->conns;
 	if (c->next)
 		c->next->prev = c;
@@ -80,12 +77,11 @@ struct conn *conn_accept(
 	c->local = l && l->local;
 	c->hs = handshake_new(&limits);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (!c->hs || event_add(&c->read_ev, NULL) < 0) {
+	if (!c->hs || !sight_read(c, true)) {
 		log_some_errors(5, "cannot watch a connection", kv_errno(errno));
 		conn_free(c);
 		return NULL;
 	}
-	c->reading = 1;
 	conn_set_state(c, CONN_REQUEST);
 	conn_deadline(c, w->now_ms + w->c->handshake_timeout);
 	return c;
@@ -110,9 +106,7 @@ void conn_free(struct conn *c)
 	if (c->route != NO_ROUTE)
 		place_end(c);
 	wheel_del(&w->wheel, &c->timer);
-	event_del(&c->read_ev);
-	if (c->write_ev)
-		event_free(c->write_ev);
+	sight_drop(c);
 	if (c->ssl)
 		tls_free(c);
 	pack_free_conn(c);
@@ -121,6 +115,7 @@ void conn_free(struct conn *c)
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	free(c->pending);
+	free(c->trace);
 	free(c->out.buf);
 	free(c->close_reason);
 	if (c->prev)
@@ -150,7 +145,6 @@ void conn_deadline(struct conn *c, uint64_t at_ms)
 {
 	if (c->state == CONN_OPEN && c->expires_ms && at_ms > c->expires_ms)
 		at_ms = c->expires_ms;
-	c->deadline_ms = at_ms;
 	wheel_set(&c->w->wheel, &c->timer, at_ms, c->w->now_ms);
 }
 
@@ -188,24 +182,22 @@ static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
 
 		while (cap < o->len + len)
 			cap *= 2;
+		if (cap > OUT_MAX)
+			return false;
 		buf = realloc(o->buf, cap);
 		if (!buf)
 			return false;
 		o->buf = buf;
-		o->cap = cap;
+		o->cap = (uint32_t)cap;
 	}
 	memcpy(o->buf + o->len, data, len);
-	o->len += len;
+	o->len += (uint32_t)len;
 	return true;
 }
 
 static bool conn_want_write(struct conn *c)
 {
-	if (c->write_waits)
-		return true; /* until something was read: see tls.c */
-	if (!c->write_ev)
-		c->write_ev = event_new(c->w->base, c->fd, EV_WRITE, conn_writable, c);
-	return c->write_ev && event_add(c->write_ev, NULL) == 0;
+	return sight_write(c, !c->write_waits); /* until something was read: see tls.c */
 }
 
 bool conn_gone(struct conn *c, const char *why)
@@ -270,27 +262,22 @@ static void conn_written(struct conn *c)
 	free(c->out.buf);
 	memset(&c->out, 0, sizeof(c->out));
 	c->control_queued = 0;
-	event_free(c->write_ev);
-	c->write_ev = NULL;
+	(void)!sight_write(c, false);
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED)
 		conn_shut(c, c->state);
 	else
 		session_drained(c);
 }
 
-static void conn_writable(evutil_socket_t fd, short what, void *arg)
+void conn_writable(struct conn *c)
 {
-	struct conn *c = arg;
 	struct outbuf *o = &c->out;
 
-	(void)fd;
-	(void)what;
-	c->w->now_ms = worker_clock();
 	if (c->read_waits) {
 		c->read_waits = 0;
 		c->read_more = 1;
 		if (c->reading)
-			event_active(&c->read_ev, EV_READ, 0);
+			sight_soon(c);
 	}
 	while (o->len > o->off) {
 		struct iovec rest = {o->buf + o->off, o->len - o->off};
@@ -302,7 +289,7 @@ static void conn_writable(evutil_socket_t fd, short what, void *arg)
 			conn_gone(c, "write failed");
 			return;
 		}
-		o->off += (size_t)n;
+		o->off += (uint32_t)n;
 	}
 	if (o->len == o->off)
 		conn_written(c);
@@ -326,16 +313,13 @@ void conn_shut(struct conn *c, enum conn_state state)
 		shutdown(c->fd, SHUT_WR);
 		c->write_shut = 1;
 	}
-	if (!c->reading && event_add(&c->read_ev, NULL) == 0)
-		c->reading = 1; /* to see the peer's end */
+	(void)!sight_read(c, true); /* to see the peer's end */
 	conn_deadline(c, c->w->now_ms + LINGER_MS);
 }
 
 void conn_read_off(struct conn *c)
 {
-	if (c->reading)
-		event_del(&c->read_ev);
-	c->reading = 0;
+	(void)!sight_read(c, false);
 }
 
 /* Bytes that could not be parsed yet wait here; at most one read's worth. */
@@ -401,11 +385,10 @@ bool conn_resume(struct conn *c)
 	if (!alive)
 		return false;
 	if (conn_takes(c) && !c->reading) {
-		if (event_add(&c->read_ev, NULL) < 0)
+		if (!sight_read(c, true))
 			return conn_gone(c, "cannot watch for reading");
-		c->reading = 1;
 		if (c->read_more)
-			event_active(&c->read_ev, EV_READ, 0);
+			sight_soon(c);
 	}
 	return true;
 }
@@ -441,20 +424,17 @@ static void conn_discarded(struct conn *c)
 		conn_deadline(c, soon < last ? soon : last);
 }
 
-static void conn_readable(evutil_socket_t fd, short what, void *arg)
+void conn_readable(struct conn *c)
 {
-	struct conn *c = arg;
 	struct worker *w = c->w;
 	ssize_t n;
 
-	(void)what;
-	w->now_ms = worker_clock();
 	if (c->proxy) {
 		peer_readable(c);
 		return;
 	}
 	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE)
-		   : recv(fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+		   : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -505,9 +485,7 @@ void conn_leave(struct conn *c)
 	conn_read_off(c);
 	link_unwait(c);
 	meter_release(c);
-	if (c->write_ev)
-		event_free(c->write_ev);
-	c->write_ev = NULL;
+	(void)!sight_write(c, false);
 	wheel_del(&c->w->wheel, &c->timer);
 	c->came_from = c->state;
 	conn_set_state(c, CONN_LEAVING);

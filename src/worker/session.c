@@ -68,7 +68,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	memcpy(out + n, c->ping_id, sizeof(c->ping_id));
 	memcpy(out + n + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark));
 	due = w->now_ms + w->c->pong_timeout;
-	if (due < c->deadline_ms)
+	if (due < c->timer.at_ms)
 		conn_deadline(c, due);
 	return n + PING_LEN;
 }
@@ -91,7 +91,7 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		place_confirm(c, c->ping_mark);
 	if (!c->echo && place_given(c) > place_confirmed(c) && !session_ping(c))
 		return false;
-	if (c->state == CONN_OPEN && c->deadline_ms > session_deadline(c))
+	if (c->state == CONN_OPEN && c->timer.at_ms > session_deadline(c))
 		conn_deadline(c, session_deadline(c)); /* pong_timeout above ping_interval */
 	return c->state != CONN_PARTING || session_step(c);
 }

@@ -92,7 +92,7 @@ ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 		       (r < 0 && errno != EAGAIN && !SSL_is_init_finished(c->ssl)) ||
 		       (SSL_get_shutdown(c->ssl) & SSL_RECEIVED_SHUTDOWN);
 	if (c->read_more && c->reading)
-		event_active(&c->read_ev, EV_READ, 0);
+		sight_soon(c);
 	return (ssize_t)got;
 }
 

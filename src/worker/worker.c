@@ -408,6 +408,7 @@ static void worker_on_deeds(void *arg, const void *body, int fd)
 
 static const struct chan_handler master_handlers[] = {
 	{PROTO_STOP, sizeof(struct proto_stop), worker_on_stop},
+	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
 	{PROTO_DEEDS, sizeof(struct proto_deeds), worker_on_deeds},
 	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
 	{PROTO_TLS, sizeof(struct proto_config), sections_on_tls},
@@ -471,6 +472,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	worker_shed(w);
 	auth_beat(w);
 	live_beat(w);
+	trace_tick(w->now_ms);
 	if (w->draining)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
@@ -496,12 +498,13 @@ static int worker_start(struct worker *w)
 	}
 	w->read_buf = malloc(READ_SIZE);
 	w->base = event_base_new();
-	if (!w->base || !w->read_buf || link_start(w) < 0 ||
+	if (!w->base || !w->read_buf || link_start(w) < 0 || sight_start(w) < 0 ||
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
 		return -1;
 	log_tap(notes_tap, &w->slot->notes);
 	w->deeds = w->h->deeds;
+	trace_follow(&w->h->trace);
 	w->pulse = pulse_new(w->base, &w->slot->process);
 	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);
@@ -514,8 +517,10 @@ static int worker_start(struct worker *w)
 		if (worker_add_listener(
 			    w, w->h->listen[i], w->h->listen_id[i], false, w->h->listen_tls[i]) < 0)
 			return -1;
-	if (w->h->admin >= 0 && worker_add_listener(w, w->h->admin, w->h->admin_id, true, NULL) < 0)
-		return -1;
+	for (int i = 0; i < HERITAGE_ADMINS; i++)
+		if (w->h->admin[i] >= 0 &&
+			worker_add_listener(w, w->h->admin[i], w->h->admin_id[i], true, NULL) < 0)
+			return -1;
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 
@@ -545,6 +550,7 @@ static void worker_free(struct worker *w)
 		event_free(w->beat);
 	chan_free(w->master);
 	chan_free(w->bell);
+	sight_stop(w);
 	wheel_stop(&w->wheel);
 	wheel_stop(&w->holds);
 	pack_stop(w);

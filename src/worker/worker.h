@@ -2,6 +2,7 @@
  * worker: one process that owns its connections alone. It never talks to the broker.
  *
  *   worker.c   start, stop, control channel, accepting
+ *   sight.c    which sockets are watched, and for what
  *   conn.c     a connection's life: bytes in, bytes out, its end
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
@@ -13,6 +14,7 @@
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
  *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
+ *   follow.c   trace contexts, and the user who is followed in the log
  *   wheel.c    one timer for all deadlines
  *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
  *   page.c     the page for people
@@ -24,7 +26,7 @@
 #define WSGATE_WORKER_H
 
 #include <event2/event.h>
-#include <event2/event_struct.h>
+#include <sys/epoll.h>
 
 #include <wsgate/chan.h>
 #include <wsgate/config.h>
@@ -38,6 +40,7 @@
 #include <wsgate/pulse.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
+#include <wsgate/trace.h>
 
 struct ssl_st;
 struct tlsctx;
@@ -85,7 +88,17 @@ struct wheel {
  * empty. */
 struct outbuf {
 	uint8_t *buf;
-	size_t off, len, cap;
+	uint32_t off, len, cap;
+};
+
+/* sight.c: the sockets that are watched. */
+#define SIGHT_EVENTS 256
+struct sight {
+	struct epoll_event events[SIGHT_EVENTS]; /* of this turn; from at on still to come */
+	int at, n;
+	int epoll;
+	struct event *ready, *soon;          /* owned */
+	struct conn *soon_first, *soon_last; /* to be read although no event tells */
 };
 
 struct conn { /* owned by the worker's list; made and freed in conn.c */
@@ -94,8 +107,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct conn *wait_prev,
 		*wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
-	struct event read_ev;
-	struct event *write_ev; /* owned; NULL while nothing waits */
+	struct conn *soon_next; /* in w->sight */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
 	struct ws_reader reader;
 	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
@@ -108,7 +120,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		uint64_t ping_mark; /* what the Pong under way will confirm */
 	};
 	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
-	uint64_t ping_ms, heard_ms, state_ms, deadline_ms;
+	uint64_t ping_ms, heard_ms, state_ms;
 	uint64_t expires_ms;  /* of what proved who it is; 0: never */
 	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
 	uint64_t flush_stamp; /* of the UP_FLUSH or the UP_ASK that is not answered */
@@ -122,29 +134,30 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
-	bool admin : 1, echo : 1, reading : 1, ping_out : 1, waiting : 1, share_full : 1,
-		flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1, write_shut : 1,
-		counted : 1;
+	bool admin : 1, echo : 1, reading : 1, writing : 1, soon : 1, ping_out : 1, waiting : 1,
+		share_full : 1, flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1,
+		write_shut : 1, counted : 1;
 	bool packs : 1,         /* permessage-deflate was agreed on, */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	uint8_t pack_bits : 3;      /* with a window for what we send of 8 + so many bits */
-	bool fed : 1,               /* something was read */
-		frozen : 1,         /* not read: it is to move */
-		came_back : 1,      /* it was offered, and nobody took it */
-		stays : 1,          /* twice: it cannot */
-		missed : 1,         /* LEAVING: a message for it was left out */
-		kicked : 1,         /* LEAVING: it is to be closed, with close_code */
-		kick_told : 1;      /* its heir knows */
-	bool pending_text : 1;      /* of the message that waits */
-	bool by_client : 1;         /* its end began on the other side */
-	bool crowded : 1,           /* its address is counted */
-		held : 1;           /* not read: over its rate */
-	uint32_t born_s, data_s;    /* CLOCK_MONOTONIC: opened; the last message either way */
-	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
-	struct meter *meter;        /* owned; NULL: never limited */
-	bool local : 1;             /* admin: came by a Unix socket */
+	uint8_t pack_bits : 3;       /* with a window for what we send of 8 + so many bits */
+	bool fed : 1,                /* something was read */
+		frozen : 1,          /* not read: it is to move */
+		came_back : 1,       /* it was offered, and nobody took it */
+		stays : 1,           /* twice: it cannot */
+		missed : 1,          /* LEAVING: a message for it was left out */
+		kicked : 1,          /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1;       /* its heir knows */
+	bool pending_text : 1;       /* of the message that waits */
+	bool by_client : 1;          /* its end began on the other side */
+	bool crowded : 1,            /* its address is counted */
+		held : 1;            /* not read: over its rate */
+	uint32_t born_s, data_s;     /* CLOCK_MONOTONIC: opened; the last message either way */
+	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
+	struct meter *meter;         /* owned; NULL: never limited */
+	struct trace_context *trace; /* owned; NULL: its messages have none */
+	bool local : 1;              /* admin: came by a Unix socket */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
 	struct ssl_st *ssl;    /* owned; NULL: without TLS */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
@@ -211,6 +224,7 @@ struct worker {
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_tick;   /* owned; NULL until the worker stops */
 	int spare_fd;
+	struct sight sight;
 	struct wheel wheel, holds;             /* holds: clients that are over their rate */
 	struct network networks[NETWORKS_MAX]; /* proxy.networks */
 	size_t nnetworks;
@@ -271,7 +285,18 @@ void worker_check_end(struct worker *w);
 int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
 
+/* sight.c: false: it cannot be watched. reading and writing say what a connection is watched for.
+ */
+int sight_start(struct worker *w);
+void sight_stop(struct worker *w);
+bool sight_read(struct conn *c, bool on) __attribute__((warn_unused_result));
+bool sight_write(struct conn *c, bool on) __attribute__((warn_unused_result));
+void sight_soon(struct conn *c); /* reads it in this turn of the loop, if it is read then */
+void sight_drop(struct conn *c); /* its socket is closed next */
+
 /* conn.c */
+void conn_readable(struct conn *c); /* c may be gone after these two */
+void conn_writable(struct conn *c);
 /* Takes fd, also when it fails: NULL, logged. l NULL: it came to another worker, for clients. */
 struct conn *conn_accept(
 	struct worker *w, int fd, const struct listener *l, const struct route_peer *peer);

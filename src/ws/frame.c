@@ -1,6 +1,7 @@
 #include <string.h>
 #include <wsgate/frame.h>
 #include <wsgate/utf8.h>
+#include "mask.h"
 
 #define BIT_FIN 0x80
 #define BIT_RSV1 0x40
@@ -60,12 +61,9 @@ static const char *check_second(const struct ws_frame_parser *p, uint8_t b)
 	return NULL;
 }
 
-/* Bytes of the whole header, as far as the bytes so far tell. */
-static size_t head_size(const struct ws_frame_parser *p)
+static size_t head_size_of(uint8_t second)
 {
-	if (p->head_len < 2)
-		return 2;
-	switch (p->head[1] & BITS_LENGTH) {
+	switch (second & BITS_LENGTH) {
 	case LENGTH_16:
 		return 2 + 2 + 4;
 	case LENGTH_64:
@@ -73,6 +71,12 @@ static size_t head_size(const struct ws_frame_parser *p)
 	default:
 		return 2 + 4;
 	}
+}
+
+/* Bytes of the whole header, as far as the bytes so far tell. */
+static size_t head_size(const struct ws_frame_parser *p)
+{
+	return p->head_len < 2 ? 2 : head_size_of(p->head[1]);
 }
 
 static uint64_t big_endian(const uint8_t *p, size_t n)
@@ -129,11 +133,35 @@ static void describe(const struct ws_frame_parser *p, struct ws_frame_event *ev)
 	ev->rsv1 = p->rsv1;
 }
 
+/* The same of a header that is there as a whole, as most are: no piece of a size to be found out.
+ */
+static size_t parse_whole_head(struct ws_frame_parser *p, const uint8_t buf[14], bool allow_rsv1,
+	struct ws_frame_event *ev)
+{
+	const char *wrong = check_first(p, buf[0], allow_rsv1);
+
+	memcpy(p->head, buf, sizeof(p->head));
+	if (!wrong)
+		wrong = check_second(p, buf[1]);
+	p->head_len = 2;
+	if (wrong) {
+		fail(ev, wrong);
+		return 2;
+	}
+	p->head_len = (uint8_t)head_size(p);
+	begin(p, ev);
+	if (ev->kind == WS_FRAME_BEGIN)
+		describe(p, ev);
+	return head_size_of(buf[1]);
+}
+
 static size_t parse_head(struct ws_frame_parser *p, const uint8_t *buf, size_t len, bool allow_rsv1,
 	struct ws_frame_event *ev)
 {
 	size_t used = 0;
 
+	if (p->head_len == 0 && len >= sizeof(p->head))
+		return parse_whole_head(p, buf, allow_rsv1, ev);
 	while (used < len) {
 		size_t size = head_size(p), n = size - p->head_len;
 		const char *wrong = NULL;
@@ -162,34 +190,11 @@ static size_t parse_head(struct ws_frame_parser *p, const uint8_t *buf, size_t l
 	return used;
 }
 
-/* RFC 6455 5.3. Words are read and written whole, never past the end. */
-static void unmask(uint8_t mask[4], uint8_t *p, size_t len)
+/* So that mask[0] fits what follows these bytes. */
+static void turn(uint8_t mask[4], size_t len)
 {
 	uint8_t turned[4];
-	uint64_t m;
-	size_t i = 0;
 
-	memcpy(&m, mask, 4);
-	memcpy((uint8_t *)&m + 4, mask, 4);
-	for (; len - i >= 32; i += 32) {
-		uint64_t w[4];
-
-		memcpy(w, p + i, 32);
-		w[0] ^= m;
-		w[1] ^= m;
-		w[2] ^= m;
-		w[3] ^= m;
-		memcpy(p + i, w, 32);
-	}
-	for (; len - i >= 8; i += 8) {
-		uint64_t w;
-
-		memcpy(&w, p + i, 8);
-		w ^= m;
-		memcpy(p + i, &w, 8);
-	}
-	for (; i < len; i++)
-		p[i] ^= mask[i & 3];
 	for (size_t k = 0; k < 4; k++)
 		turned[k] = mask[(len + k) & 3];
 	memcpy(mask, turned, 4);
@@ -208,7 +213,7 @@ size_t ws_frame_parse(struct ws_frame_parser *p, uint8_t *buf, size_t len, bool 
 	if (n == 0 && p->left > 0)
 		return 0;
 	if (n > 0)
-		unmask(p->mask, buf, n);
+		mask_apply(vector_best(), p->mask, buf, n);
 	p->left -= n;
 	describe(p, ev);
 	ev->kind = WS_FRAME_PAYLOAD;
@@ -217,6 +222,8 @@ size_t ws_frame_parse(struct ws_frame_parser *p, uint8_t *buf, size_t len, bool 
 	if (p->left == 0) {
 		ev->end = true;
 		p->in_payload = false;
+	} else {
+		turn(p->mask, n);
 	}
 	return n;
 }

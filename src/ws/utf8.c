@@ -1,5 +1,8 @@
 #include <string.h>
 #include <wsgate/utf8.h>
+#include "utf8_blocks.h"
+
+#define BLOCKS_MIN 32 /* shorter pieces are not worth their way into vectors */
 
 /*
  * A finite automaton in 64-bit words: the row of a byte holds the next state for each state, six
@@ -48,57 +51,107 @@ static const uint64_t rows[256] = {
 	[0xf5 ... 0xff] = NO_START | NO_INSIDE,
 };
 
-static bool all_ascii(const uint8_t *p, size_t n)
-{
-	uint64_t any = 0;
-
-	for (size_t i = 0; i < n; i += 8) {
-		uint64_t w;
-
-		memcpy(&w, p + i, sizeof(w));
-		any |= w;
-	}
-	return (any & 0x8080808080808080u) == 0;
-}
-
 static inline uint64_t step(uint64_t s, uint8_t byte)
 {
 	return rows[byte] >> (s & STATE_BITS);
 }
 
-bool utf8_feed(utf8_state *state, const uint8_t *data, size_t len)
+static bool all_ascii(const uint8_t *p)
 {
-	const uint8_t *p = data;
-	uint64_t s = *state;
+	uint64_t w[4];
 
-	while (len >= 8) {
-		if ((s & STATE_BITS) == START) {
-			if (len >= 32 && all_ascii(p, 32)) {
-				p += 32;
-				len -= 32;
-				continue;
-			}
-			if (all_ascii(p, 8)) {
-				p += 8;
-				len -= 8;
-				continue;
-			}
+	memcpy(w, p, sizeof(w));
+	return ((w[0] | w[1] | w[2] | w[3]) & 0x8080808080808080u) == 0;
+}
+
+/* At any address. */
+typedef uint64_t wide16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+/* How many bytes of whole 64 are ASCII, from the beginning on. */
+static size_t ascii_128(const uint8_t *p, size_t len)
+{
+	size_t n = 0;
+
+	for (; len - n >= 64; n += 64) {
+		const wide16 *v = (const wide16 *)(const void *)(p + n);
+		wide16 any = v[0] | v[1] | v[2] | v[3];
+
+		if ((any[0] | any[1]) & 0x8080808080808080u)
+			break;
+	}
+	return n;
+}
+
+/* Bytes at the end that begin a character and do not end it; what is wrong there may be among them.
+ */
+static size_t open_end(const uint8_t *p, size_t len)
+{
+	if (p[len - 1] >= 0xc0)
+		return 1;
+	if (p[len - 2] >= 0xe0)
+		return 2;
+	return p[len - 3] >= 0xf0 ? 3 : 0;
+}
+
+/* The automaton alone, a byte a step, but for ASCII. */
+static uint64_t feed(enum vector v, uint64_t s, const uint8_t *p, size_t len)
+{
+	while (len >= 32) {
+		if ((s & STATE_BITS) == START && all_ascii(p)) {
+			size_t n = 32;
+
+			if (v != VECTOR_PLAIN)
+				n += ascii_128(p + 32, len - 32);
+			p += n;
+			len -= n;
+			continue;
 		}
-		for (size_t n = len < 64 ? len / 8 : 8; n > 0; n--) {
-			for (int i = 0; i < 8; i++)
-				s = step(s, p[i]);
-			p += 8;
-			len -= 8;
-		}
+		for (int i = 0; i < 32; i++)
+			s = step(s, p[i]);
+		p += 32;
+		len -= 32;
 		if ((s & STATE_BITS) == BAD)
-			return false;
+			return s;
+	}
+	for (; len >= 8 && (s & STATE_BITS) == START; p += 8, len -= 8) {
+		uint64_t w;
+
+		memcpy(&w, p, 8);
+		if (w & 0x8080808080808080u)
+			break;
 	}
 	while (len > 0) {
 		s = step(s, *p++);
 		len--;
 	}
-	*state = (utf8_state)(s & STATE_BITS);
+	return s;
+}
+
+bool utf8_feed_as(enum vector v, utf8_state *state, const uint8_t *data, size_t len)
+{
+	uint64_t s = *state;
+
+	if (v == VECTOR_256 && len >= BLOCKS_MIN) {
+		size_t n;
+
+		for (; (s & STATE_BITS) != START && (s & STATE_BITS) != BAD && len > 0; len--)
+			s = step(s, *data++);
+		n = len >= BLOCKS_MIN / 2 && (s & STATE_BITS) == START ? len - open_end(data, len)
+								       : 0;
+		if (n > 0 && !utf8_blocks_valid(data, n)) {
+			*state = BAD;
+			return false;
+		}
+		data += n;
+		len -= n;
+	}
+	*state = (utf8_state)(feed(v, s, data, len) & STATE_BITS);
 	return *state != BAD;
+}
+
+bool utf8_feed(utf8_state *state, const uint8_t *data, size_t len)
+{
+	return utf8_feed_as(vector_best(), state, data, len);
 }
 
 bool utf8_valid(const uint8_t *data, size_t len)

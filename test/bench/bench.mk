@@ -11,7 +11,8 @@ BENCH_YARD_SRC = \
 	test/bench/yard.c \
 	test/bench/yard_link.c \
 	test/bench/yard_live.c \
-	test/bench/yard_pub.c
+	test/bench/yard_pub.c \
+	test/bench/yard_wait.c
 
 $(B)/test/bench/load: $(BENCH_LOAD_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"
@@ -21,6 +22,25 @@ $(B)/test/bench/yard: $(BENCH_YARD_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+# The codec alone, from memory, beside wslay.
+BENCH_CODEC_SRC = \
+	test/bench/codec.c \
+	src/ws/deflate.c \
+	src/ws/frame.c \
+	src/ws/mask.c \
+	src/ws/message.c \
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
+
+$(B)/test/bench/codec: $(BENCH_CODEC_SRC:%.c=$(B)/%.o)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lwslay $(LIBS)
+
 bench-build: $(B)/test/bench/load $(B)/test/bench/yard
 
-.PHONY: bench-build
+bench-codec:
+	$(Q)scripts/deps build codec
+	$(Q)$(MAKE) --no-print-directory $(B)/test/bench/codec
+	$(Q)BUILD=$(B) scripts/bench-codec
+
+.PHONY: bench-build bench-codec

@@ -1,7 +1,7 @@
 /*
  * load: WebSocket clients by the thousand, on loopback.
  *
- *	load [options] idle|recv|send
+ *	load [options] idle|recv|send|echo
  *
  *	-p port      of the gateway (8000)
  *	-a address   of it, in 127.0.0.0/8 (127.0.0.1)
@@ -12,12 +12,16 @@
  *	-w window    send: messages between a Ping and its Pong; 0: what the sockets take (0)
  *	-k           send: keeps connections until the end of input, there is no "done" then
  *	-o opening   handshakes at a time (256)
+ *	-f user      number of the first user (0)
+ *	-P path      of all connections, instead of their users' own
  *	-t seconds   limit for all of it (120)
  *
  * idle only answers Pings. recv expects the messages 0 to n-1 on each connection, as yard makes
- * them. send waits for a line on standard input, sends, and closes each connection: the gateway
- * answers a Close when all is stored. The end of standard input, SIGINT or SIGTERM end it.
- * Prints a line of JSON when all are open ("ready"), when all is done ("done") and at the end
+ * them; when they say when they were sent, "late" has how many microseconds later they came: 50, 90
+ * and 99 of a hundred, and the worst. echo sends the next one when the last came back. send waits
+ *for a line on standard input, sends, and closes each connection: the gateway answers a Close when
+ *all is stored. The end of standard input, SIGINT or SIGTERM end it. Prints a line of JSON when all
+ *are open ("ready"), when all is done ("done") and at the end
  * ("end"); times are seconds of the monotonic clock. Exit: 0; 1 when not all went well; 2 could
  * not run.
  */
@@ -158,7 +162,25 @@ static void sum(const struct parent *p, struct load_tally *all)
 		all->error = t->error ? t->error : all->error;
 		all->status = t->status ? t->status : all->status;
 		all->close_code = t->close_code ? t->close_code : all->close_code;
+		for (unsigned k = 0; k < LOAD_LATE; k++)
+			all->late[k] += t->late[k];
 	}
+}
+
+/* Of the messages with a stamp. */
+static unsigned late(const struct load_tally *t, unsigned percent)
+{
+	uint64_t n = 0, seen = 0;
+	unsigned k;
+
+	for (k = 0; k < LOAD_LATE; k++)
+		n += t->late[k];
+	for (k = 0; k + 1 < LOAD_LATE && n; k++) {
+		seen += t->late[k];
+		if (seen * 100 >= n * percent)
+			break;
+	}
+	return n ? k : 0;
 }
 
 static void say(const struct parent *p, const char *event, const struct load_tally *t)
@@ -168,13 +190,13 @@ static void say(const struct parent *p, const char *event, const struct load_tal
 	       "\"first\": %.6f, \"last\": %.6f, \"sent\": %ju, \"received\": %ju, "
 	       "\"gaps\": %ju, \"repeats\": %ju, \"bad\": %ju, \"pings\": %ju, "
 	       "\"clean\": %ju, \"unclean\": %ju, \"error\": \"%s\", \"status\": %d, "
-	       "\"close_code\": %d}\n",
+	       "\"close_code\": %d, \"late\": [%u, %u, %u, %u]}\n",
 		event, (uintmax_t)t->opened, (uintmax_t)t->failed, (uintmax_t)t->lost,
 		seconds(t->opened_from), seconds(t->opened_to), seconds(p->started_at),
 		seconds(t->first), seconds(t->last), (uintmax_t)t->sent, (uintmax_t)t->received,
 		(uintmax_t)t->gaps, (uintmax_t)t->repeats, (uintmax_t)t->bad, (uintmax_t)t->pings,
 		(uintmax_t)t->clean, (uintmax_t)t->unclean, t->error ? strerror(t->error) : "",
-		t->status, t->close_code);
+		t->status, t->close_code, late(t, 50), late(t, 90), late(t, 99), late(t, 100));
 	fflush(stdout);
 }
 
@@ -201,7 +223,7 @@ static void read_input(struct parent *p)
 
 static void read_reports(struct parent *p, const char *what, ssize_t n)
 {
-	struct load_tally all;
+	static struct load_tally all;
 	bool was_ready = p->ready == p->processes, was_done = p->done == p->processes;
 	ssize_t i;
 
@@ -254,7 +276,7 @@ static void run(struct parent *p)
 
 static int end(struct parent *p)
 {
-	struct load_tally all;
+	static struct load_tally all;
 	int status, bad = 0;
 
 	while (wait(&status) > 0)

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum load_mode { LOAD_IDLE, LOAD_RECV, LOAD_SEND };
+enum load_mode { LOAD_IDLE, LOAD_RECV, LOAD_SEND, LOAD_ECHO };
 
 /* Made by load_setup before the first fork, not changed afterwards. */
 struct load_setup {
@@ -25,6 +25,8 @@ struct load_setup {
 	struct sockaddr_in target;
 	const char *host; /* borrowed: as it was given, for the Host header */
 	const char *service;
+	const char *path; /* borrowed; NULL: each connection has its user's */
+	uint32_t first_user;
 	uint32_t source;     /* first source address, host order */
 	unsigned per_source; /* connections from one source address */
 	unsigned count;      /* of connections */
@@ -37,6 +39,8 @@ struct load_setup {
 	char key[25], accept[29];
 };
 
+#define LOAD_LATE 100000 /* the last one: and more */
+
 /* Written by one child, read by the parent after the child's report. Times: monotonic ns. */
 struct load_tally {
 	uint64_t opened, failed, lost; /* lost: ended without having been asked to */
@@ -44,10 +48,11 @@ struct load_tally {
 	uint64_t pings;          /* answered */
 	uint64_t clean, unclean; /* how connections ended that had been open */
 	uint64_t opened_from, opened_to;
-	uint64_t first, last; /* recv: message; send: last clean Close */
-	int error;            /* errno of the last one that failed */
-	int status;           /* HTTP status of the last one that was refused */
-	int close_code;       /* of the last Close that was not 1000 */
+	uint64_t first, last;     /* recv: message; send: last clean Close */
+	int error;                /* errno of the last one that failed */
+	int status;               /* HTTP status of the last one that was refused */
+	int close_code;           /* of the last Close that was not 1000 */
+	uint32_t late[LOAD_LATE]; /* messages that came so many microseconds after they were sent */
 };
 
 /* One byte in the report pipe: */
@@ -76,7 +81,8 @@ void load_child(const struct load_share *share);
 
 /* ---- load_frame ---- */
 
-#define LOAD_NUMBER 20 /* a message begins with its number, so many characters */
+#define LOAD_NUMBER 20 /* a message begins with its number, so many characters, */
+#define LOAD_STAMP 40  /* and then perhaps the time when it was sent, up to here: monotonic ns */
 
 enum load_opcode { LOAD_TEXT = 1, LOAD_BINARY = 2, LOAD_CLOSE = 8, LOAD_PING = 9, LOAD_PONG = 10 };
 
@@ -91,7 +97,7 @@ struct load_parser {
 	uint8_t opcode; /* of the message */
 	uint8_t kept, numbered;
 	uint8_t keep[125]; /* a control frame's payload */
-	char number[LOAD_NUMBER];
+	char number[LOAD_STAMP];
 };
 
 /* A control frame, or a message that is complete. */
@@ -130,8 +136,8 @@ struct load_conn {
 	uint32_t user;
 	uint32_t next;     /* recv: number expected; send: number to be sent */
 	uint32_t unponged; /* send: messages since the last Ping */
-	bool pinged;       /* that Ping has no Pong yet */
-	bool finished;     /* recv: had its last message */
+	bool pinged;       /* that Ping has no Pong yet; echo: no message back */
+	bool finished;     /* recv, echo: had its last message */
 	bool out_wanted;
 	uint8_t *out; /* owned: what the socket did not take, from out_at on */
 	size_t out_at, out_len;

@@ -79,6 +79,7 @@ static bool all_done(const struct load_loop *loop, unsigned count)
 {
 	switch (loop->setup->mode) {
 	case LOAD_RECV:
+	case LOAD_ECHO:
 		return loop->finished == count;
 	case LOAD_SEND:
 		return loop->started && !loop->alive;

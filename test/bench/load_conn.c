@@ -146,6 +146,20 @@ void load_conn_close(struct load_conn *c)
 		c->state = LOAD_CLOSING;
 }
 
+/* One at a time. */
+static void echo_next(struct load_conn *c, char *message)
+{
+	const struct load_setup *setup = c->loop->setup;
+
+	if (c->pinged || c->next >= setup->messages)
+		return;
+	load_message(message, setup->size, c->next);
+	c->pinged = true;
+	c->loop->tally->sent++;
+	load_conn_put(
+		c, c->loop->batch, load_frame(c->loop->batch, LOAD_TEXT, message, setup->size));
+}
+
 /* One batch a call: the others have their turn, this one when its socket takes more. */
 void load_conn_fill(struct load_conn *c)
 {
@@ -153,10 +167,14 @@ void load_conn_fill(struct load_conn *c)
 	static char *message;
 	size_t n = 0;
 
-	if (setup->mode != LOAD_SEND || !c->loop->started || c->state != LOAD_OPEN || c->out)
+	if (setup->mode < LOAD_SEND || !c->loop->started || c->state != LOAD_OPEN || c->out)
 		return;
 	if (!message && !(message = malloc(setup->size)))
 		fatal("load");
+	if (setup->mode == LOAD_ECHO) {
+		echo_next(c, message);
+		return;
+	}
 	while (!c->pinged && c->next < setup->messages &&
 		n + setup->size + 2 * LOAD_HEAD <= c->loop->batch_size) {
 		load_message(message, setup->size, c->next++);
@@ -178,20 +196,40 @@ void load_conn_fill(struct load_conn *c)
 
 /* ---- reading ---- */
 
+/* -1: there is no number. */
+static int64_t number_at(const char *text)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < LOAD_NUMBER - 1; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -1;
+		n = n * 10 + (text[i] - '0');
+	}
+	return n;
+}
+
+static void lateness(struct load_conn *c, uint64_t now)
+{
+	int64_t sent = c->in.numbered == LOAD_STAMP ? number_at(c->in.number + LOAD_NUMBER) : -1;
+	uint64_t us = sent > 0 && now > (uint64_t)sent ? (now - (uint64_t)sent) / 1000 : 0;
+
+	if (sent > 0)
+		c->loop->tally->late[us < LOAD_LATE ? us : LOAD_LATE - 1]++;
+}
+
 static void message_come(struct load_conn *c, uint64_t length, uint64_t now)
 {
 	const struct load_setup *setup = c->loop->setup;
 	struct load_tally *t = c->loop->tally;
-	uint64_t number = 0;
-	size_t i;
+	int64_t number = number_at(c->in.number);
 
 	t->received++;
 	if (!t->first)
 		t->first = now;
 	t->last = now;
-	for (i = 0; i < LOAD_NUMBER - 1 && c->in.number[i] >= '0' && c->in.number[i] <= '9'; i++)
-		number = number * 10 + (unsigned)(c->in.number[i] - '0');
-	if (length != setup->size || i < LOAD_NUMBER - 1 || number >= setup->messages) {
+	lateness(c, now);
+	if (length != setup->size || number < 0 || number >= setup->messages) {
 		t->bad++;
 		return;
 	}
@@ -199,11 +237,15 @@ static void message_come(struct load_conn *c, uint64_t length, uint64_t now)
 		t->repeats++;
 		return;
 	}
-	t->gaps += number - c->next;
+	t->gaps += (uint64_t)number - c->next;
 	c->next = (uint32_t)number + 1;
 	if (c->next == setup->messages && !c->finished) {
 		c->finished = true;
 		c->loop->finished++;
+	}
+	if (setup->mode == LOAD_ECHO) {
+		c->pinged = false;
+		load_conn_fill(c);
 	}
 }
 

@@ -23,7 +23,7 @@ static void fatal(const char *what)
 void load_open_connected(struct load_conn *c)
 {
 	const struct load_setup *setup = c->loop->setup;
-	char request[1024];
+	char request[1024], path[256];
 	int error = 0, n;
 	socklen_t len = sizeof(error);
 
@@ -33,14 +33,15 @@ void load_open_connected(struct load_conn *c)
 		load_conn_drop(c, error);
 		return;
 	}
+	snprintf(path, sizeof(path), "/ws/%s/%u/", setup->service, setup->first_user + c->user);
 	n = snprintf(request, sizeof(request),
-		"GET /ws/%s/%u/ HTTP/1.1\r\n"
+		"GET %s HTTP/1.1\r\n"
 		"Host: %s\r\n"
 		"Upgrade: websocket\r\n"
 		"Connection: Upgrade\r\n"
 		"Sec-WebSocket-Version: 13\r\n"
 		"Sec-WebSocket-Key: %s\r\n\r\n",
-		setup->service, c->user, setup->host, setup->key);
+		setup->path ? setup->path : path, setup->host, setup->key);
 	if (n < 0 || (size_t)n >= sizeof(request)) {
 		load_conn_drop(c, ENAMETOOLONG);
 		return;

@@ -20,7 +20,8 @@ void load_usage(const char *why)
 		"load: %s\n"
 		"usage: load [-k] [-p port] [-a address] [-s service] [-c connections] [-n "
 		"messages]\n"
-		"            [-b bytes] [-w window] [-o opening] [-t seconds] idle|recv|send\n",
+		"            [-b bytes] [-w window] [-o opening] [-t seconds] [-f user] [-P path]\n"
+		"            idle|recv|send|echo\n",
 		why);
 	exit(2);
 }
@@ -39,7 +40,7 @@ static unsigned number(const char *text, unsigned min, unsigned max)
 
 static void set_mode(struct load_setup *s, const char *word)
 {
-	static const char *const words[] = {"idle", "recv", "send"};
+	static const char *const words[] = {"idle", "recv", "send", "echo"};
 	size_t i;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -94,7 +95,7 @@ void load_options(struct load_setup *s, int argc, char **argv)
 		.messages = 100,
 		.size = 100,
 		.seconds = 120};
-	while ((o = getopt(argc, argv, "kp:a:s:c:n:b:w:o:t:")) != -1) {
+	while ((o = getopt(argc, argv, "kp:a:s:c:n:b:w:o:t:f:P:")) != -1) {
 		switch (o) {
 		case 'k':
 			s->keep = true;
@@ -122,6 +123,12 @@ void load_options(struct load_setup *s, int argc, char **argv)
 			break;
 		case 'o':
 			s->opening = number(optarg, 1, 100000);
+			break;
+		case 'f':
+			s->first_user = number(optarg, 0, 1000000000);
+			break;
+		case 'P':
+			s->path = optarg;
 			break;
 		case 't':
 			s->seconds = number(optarg, 1, 86400);

@@ -8,6 +8,9 @@
  *	yard [options] send     what a gateway does with clients' messages: publishes them, of each
  *	                        user one unacknowledged at a time
  *	yard [options] drain    receives what clients sent, and sees that it is in the stream
+ *	yard [options] listen   a plain subscription a user: how late live copies come
+ *	yard [options] fetch    what a gateway does for users with messages waiting: reads those of
+ *	                        each by direct gets, one after another, and removes them
  *	yard [options] purge    empties the stream
  *	yard [options] waiting  prints how many messages it holds
  *
@@ -17,6 +20,7 @@
  *	-b bytes     of a message (100)          -w window    requests in flight (pub, send: 4096;
  *	-t seconds   limit for all of it (120)                live: 512)
  *	-N           live: newest first, as far as there is a choice
+ *	-r rate      pub: messages a second; 0: as fast as it goes (0)
  *
  * pub and send wait for a line on standard input; all that prints "done" stays until its end, so
  * that its CPU time can be taken. Prints lines of JSON as load does. Exit: 0; 1 when not all went
@@ -35,7 +39,7 @@ static void usage(const char *why)
 		"yard: %s\n"
 		"usage: yard [-eN] [-u url] [-x stream] [-s service] [-p prefix] [-U users]\n"
 		"            [-n messages] [-b bytes] [-w window] [-t seconds]\n"
-		"            pub|live|send|drain|purge|waiting\n",
+		"            [-r rate] pub|live|listen|fetch|send|drain|purge|waiting\n",
 		why);
 	exit(2);
 }
@@ -84,6 +88,8 @@ static const struct mode {
 	{"pub", 4096, pub},
 	{"live", 512, yard_live},
 	{"send", 4096, send_as_gateway},
+	{"listen", 1, yard_listen},
+	{"fetch", 256, yard_fetch},
 	{"drain", 1, yard_drain},
 	{"purge", 1, purge},
 	{"waiting", 1, waiting},
@@ -105,7 +111,7 @@ static void options(struct yard *y, int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "eNu:x:s:p:U:n:b:w:t:")) != -1) {
+	while ((o = getopt(argc, argv, "eNu:x:s:p:U:n:b:w:t:r:")) != -1) {
 		switch (o) {
 		case 'e':
 			y->await_empty = true;
@@ -136,6 +142,9 @@ static void options(struct yard *y, int argc, char **argv)
 			break;
 		case 'w':
 			y->window = number(optarg, 1, 1000000);
+			break;
+		case 'r':
+			y->rate = number(optarg, 0, 1000000);
 			break;
 		case 't':
 			y->seconds = number(optarg, 1, 86400);

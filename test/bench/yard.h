@@ -5,11 +5,13 @@
  *	yard_link.c	connection, stream, waiting, clock
  *	yard_pub.c	publishing with acknowledgements in flight
  *	yard_live.c	receiving: live copies that are then removed; what clients sent
+ *	yard_wait.c	receiving: live copies and how late they are; what waits for absent users
  */
 #ifndef BENCH_YARD_H
 #define BENCH_YARD_H
 
 #include <nats/nats.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,9 +28,13 @@ struct yard {
 	natsConnection *nc;
 	jsCtx *js;
 	double deadline;
+	unsigned rate; /* pub: messages a second; 0: as fast as it goes */
 };
 
-#define YARD_NUMBER 20 /* a message begins with its number, so many characters */
+#define YARD_NUMBER 20 /* a message begins with its number, so many characters, */
+#define YARD_STAMP                                                                                 \
+	40 /* and the time when it was sent, up to here (if it has room): monotonic ns             \
+	    */
 
 /* ---- yard_link ---- */
 
@@ -47,11 +53,30 @@ void yard_await_input(struct yard *y);
 bool yard_await_line(struct yard *y);
 void yard_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* How a callback tells the main thread that it has had all. */
+struct yard_ending {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool come;
+};
+
+void yard_ending_init(struct yard_ending *e);
+void yard_ending_tell(struct yard_ending *e);
+/* Returns at the deadline, too. */
+void yard_ending_await(struct yard_ending *e, const struct yard *y);
+/* Callbacks on the library's one thread. */
+natsSubscription *yard_subscribe(struct yard *y, const char *subject, natsMsgHandler on, void *arg);
+void yard_unsubscribe(natsSubscription **subs, unsigned n);
+/* The server knows all subscriptions: "ready". */
+void yard_flushed(struct yard *y);
+
 /* ---- modes: what main returns ---- */
 
 /* kind: "recv", what a service sends; "send", what a gateway publishes for its clients. */
 int yard_pub(struct yard *y, const char *kind);
 int yard_live(struct yard *y);
 int yard_drain(struct yard *y);
+int yard_listen(struct yard *y);
+int yard_fetch(struct yard *y);
 
 #endif

@@ -2,6 +2,7 @@
  * yard_link: see yard.h.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,4 +130,65 @@ void yard_await_input(struct yard *y)
 bool yard_await_line(struct yard *y)
 {
 	return some_input(y) > 0;
+}
+
+/* ---- callbacks ---- */
+
+void yard_ending_init(struct yard_ending *e)
+{
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->changed, NULL);
+	e->come = false;
+}
+
+void yard_ending_tell(struct yard_ending *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->come = true;
+	pthread_cond_signal(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Returns at the deadline, too. */
+void yard_ending_await(struct yard_ending *e, const struct yard *y)
+{
+	struct timespec until;
+	double left = y->deadline - yard_now();
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += left > 0 ? (time_t)left + 1 : 0;
+	pthread_mutex_lock(&e->lock);
+	while (!e->come && !pthread_cond_timedwait(&e->changed, &e->lock, &until))
+		;
+	pthread_mutex_unlock(&e->lock);
+}
+
+natsSubscription *yard_subscribe(struct yard *y, const char *subject, natsMsgHandler on, void *arg)
+{
+	natsSubscription *sub = NULL;
+	natsStatus s = natsConnection_Subscribe(&sub, y->nc, subject, on, arg);
+
+	if (s == NATS_OK)
+		s = natsSubscription_SetPendingLimits(sub, -1, -1);
+	if (s != NATS_OK)
+		yard_fatal(subject, s);
+	return sub;
+}
+
+void yard_unsubscribe(natsSubscription **subs, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		natsSubscription_Destroy(subs[i]);
+	free(subs);
+}
+
+void yard_flushed(struct yard *y)
+{
+	natsStatus s = natsConnection_Flush(y->nc);
+
+	if (s != NATS_OK)
+		yard_fatal("flush", s);
+	yard_say("{\"event\": \"ready\"}\n");
 }

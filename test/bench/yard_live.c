@@ -2,51 +2,13 @@
  * yard_live: see yard.h.
  */
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "yard.h"
 
 #define SUBJECT_MAX 256
-
-/* How a callback tells the main thread that it has had all. */
-struct ending {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	bool come;
-};
-
-static void ending_init(struct ending *e)
-{
-	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->changed, NULL);
-	e->come = false;
-}
-
-static void ending_tell(struct ending *e)
-{
-	pthread_mutex_lock(&e->lock);
-	e->come = true;
-	pthread_cond_signal(&e->changed);
-	pthread_mutex_unlock(&e->lock);
-}
-
-/* Returns at the deadline, too. */
-static void ending_await(struct ending *e, const struct yard *y)
-{
-	struct timespec until;
-	double left = y->deadline - yard_now();
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += left > 0 ? (time_t)left + 1 : 0;
-	pthread_mutex_lock(&e->lock);
-	while (!e->come && !pthread_cond_timedwait(&e->changed, &e->lock, &until))
-		;
-	pthread_mutex_unlock(&e->lock);
-}
 
 /*
  * Callbacks have all but `ending` to themselves, as they run on one thread. The sequences to be
@@ -59,7 +21,7 @@ struct live {
 	unsigned flying;
 	char request[SUBJECT_MAX], reply[SUBJECT_MAX];
 	double first, last, last_removed;
-	struct ending ending;
+	struct yard_ending ending;
 };
 
 static void remove_some(struct live *l)
@@ -110,39 +72,8 @@ static void on_removed(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 	remove_some(l);
 	if (l->removed + l->refused == l->total) {
 		l->last_removed = yard_now();
-		ending_tell(&l->ending);
+		yard_ending_tell(&l->ending);
 	}
-}
-
-static natsSubscription *subscribe(
-	struct yard *y, const char *subject, natsMsgHandler on, void *arg)
-{
-	natsSubscription *sub = NULL;
-	natsStatus s = natsConnection_Subscribe(&sub, y->nc, subject, on, arg);
-
-	if (s == NATS_OK)
-		s = natsSubscription_SetPendingLimits(sub, -1, -1);
-	if (s != NATS_OK)
-		yard_fatal(subject, s);
-	return sub;
-}
-
-static void unsubscribe(natsSubscription **subs, unsigned n)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		natsSubscription_Destroy(subs[i]);
-	free(subs);
-}
-
-static void flushed(struct yard *y)
-{
-	natsStatus s = natsConnection_Flush(y->nc);
-
-	if (s != NATS_OK)
-		yard_fatal("flush", s);
-	yard_say("{\"event\": \"ready\"}\n");
 }
 
 int yard_live(struct yard *y)
@@ -153,26 +84,26 @@ int yard_live(struct yard *y)
 	char subject[SUBJECT_MAX];
 	unsigned u;
 
-	ending_init(&l.ending);
+	yard_ending_init(&l.ending);
 	l.seqs = calloc(l.total, sizeof(*l.seqs));
 	if (!subs || !l.seqs || natsInbox_Create(&inbox) != NATS_OK)
 		yard_fatal("memory", NATS_NO_MEMORY);
 	snprintf(l.request, sizeof(l.request), "$JS.API.STREAM.MSG.DELETE.%s", y->stream);
 	snprintf(l.reply, sizeof(l.reply), "%s", inbox);
 	natsInbox_Destroy(inbox);
-	subs[y->users] = subscribe(y, l.reply, on_removed, &l);
+	subs[y->users] = yard_subscribe(y, l.reply, on_removed, &l);
 	for (u = 0; u < y->users; u++) {
 		snprintf(subject, sizeof(subject), "%slive.%s.%u", y->prefix, y->service, u);
-		subs[u] = subscribe(y, subject, on_copy, &l);
+		subs[u] = yard_subscribe(y, subject, on_copy, &l);
 	}
-	flushed(y);
-	ending_await(&l.ending, y);
+	yard_flushed(y);
+	yard_ending_await(&l.ending, y);
 	yard_say("{\"event\": \"done\", \"received\": %" PRIu64 ", \"removed\": %" PRIu64
 		 ", \"refused\": %" PRIu64 ", \"first\": %.6f, \"last\": %.6f, "
 		 "\"last_removed\": %.6f}\n",
 		l.received, l.removed, l.refused, l.first, l.last, l.last_removed);
 	yard_await_input(y);
-	unsubscribe(subs, y->users + 1);
+	yard_unsubscribe(subs, y->users + 1);
 	natsConnection_Close(y->nc);
 	free(l.seqs);
 	return l.removed == l.total ? 0 : 1;
@@ -183,7 +114,7 @@ int yard_live(struct yard *y)
 struct drain {
 	uint64_t received, total;
 	double first, last;
-	struct ending ending;
+	struct yard_ending ending;
 };
 
 static void on_sent(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *arg)
@@ -197,7 +128,7 @@ static void on_sent(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 		d->first = d->last;
 	natsMsg_Destroy(msg);
 	if (d->received == d->total)
-		ending_tell(&d->ending);
+		yard_ending_tell(&d->ending);
 }
 
 static void drain_say(const struct drain *d, const char *event, double stored)
@@ -215,11 +146,11 @@ int yard_drain(struct yard *y)
 	double stored = 0;
 	int rc;
 
-	ending_init(&d.ending);
+	yard_ending_init(&d.ending);
 	snprintf(subject, sizeof(subject), "%s.send.%s.>", y->prefix, y->service);
-	sub = subscribe(y, subject, on_sent, &d);
-	flushed(y);
-	ending_await(&d.ending, y);
+	sub = yard_subscribe(y, subject, on_sent, &d);
+	yard_flushed(y);
+	yard_ending_await(&d.ending, y);
 	rc = yard_await_count(y, d.total, &stored);
 	drain_say(&d, "done", stored);
 	yard_await_input(y);

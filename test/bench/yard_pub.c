@@ -102,6 +102,9 @@ static void publish(struct pub *p, uint32_t user)
 	int n;
 
 	n = snprintf(p->text, y->size + 1, "%0*u ", YARD_NUMBER - 1, p->sent[user]++);
+	if (y->size >= YARD_STAMP)
+		n += snprintf(p->text + n, y->size + 1 - (size_t)n, "%0*.0f ", YARD_NUMBER - 1,
+			yard_now() * 1e9);
 	memset(p->text + n, 'x', y->size - (size_t)n);
 	s = natsConnection_PublishRequest(
 		y->nc, p->subjects[user], p->replies[user], p->text, (int)y->size);
@@ -143,6 +146,12 @@ static int report(struct pub *p)
 	return rc;
 }
 
+/* Is it time for the next one? */
+static bool due(const struct pub *p)
+{
+	return !p->y->rate || yard_now() >= p->first + (double)p->published / (double)p->y->rate;
+}
+
 int yard_pub(struct yard *y, const char *kind)
 {
 	uint64_t total = (uint64_t)y->users * y->messages;
@@ -160,9 +169,11 @@ int yard_pub(struct yard *y, const char *kind)
 		natsMsg *msg = NULL;
 		natsStatus s;
 
-		while (p.turn_len && p.flying < y->window && p.published < total)
+		while (p.turn_len && p.flying < y->window && p.published < total && due(&p))
 			publish(&p, turn_pop(&p));
-		s = natsSubscription_NextMsg(&msg, p.acks, SILENCE_MS);
+		s = natsSubscription_NextMsg(&msg, p.acks, y->rate ? 1 : SILENCE_MS);
+		if (s == NATS_TIMEOUT && y->rate && yard_now() < y->deadline)
+			continue;
 		if (s != NATS_OK) {
 			fprintf(stderr, "yard: no acknowledgement: %s\n", natsStatus_GetText(s));
 			break;

@@ -20,20 +20,20 @@ const large = [], small = [];
 for (const [k, [op, kind, data]] of kinds.entries()) {
 	for (const [i, n] of [64 * K, 256 * K, M, 4 * M, 8 * M, 16 * M].entries()) {
 		const b = part(op, data, n);
-		large.push(good(`9.${k + 1}.${i + 1}`, `${kind} of ${name(n)}`, [frame(op, '', { data: b })], [[op, b]], { ways: ['segment', 'bytes'], ...slow }));
+		large.push(good(`9.${k + 1}.${i + 1}`, `${kind} of ${name(n)}`, [frame(op, '', { data: b })], [[op, b]], { ways: n <= M ? ['segment', 'bytes'] : ['segment'], plain: n >= 4 * M && op === TEXT, ...slow }));
 	}
 	const four = part(op, data, 4 * M);
 	for (const [i, n] of [64, 256, K, 4 * K, 16 * K, 64 * K, 256 * K, M, 4 * M].entries()) {
 		large.push(good(`9.${k + 3}.${i + 1}`, `${kind} of 4 MiB in fragments of ${name(n)}`, () => pieces(op, four, n), [[op, four]],
-			{ ways: n < K ? ['segment'] : ['segment', 'frames'], ...slow }));
+			{ ways: n < 16 * K ? ['segment'] : ['frames'], plain: n < K || op === TEXT, ...slow }));
 	}
 	const one = part(op, data, M);
 	for (const [i, n] of [64, 128, 256, 512, K, 2 * K].entries())
-		large.push(good(`9.${k + 5}.${i + 1}`, `${kind} of 1 MiB in pieces of ${n}`, [frame(op, one)], [[op, one]], { ways: [n], ...slow }));
+		large.push(good(`9.${k + 5}.${i + 1}`, `${kind} of 1 MiB in pieces of ${n}`, [frame(op, one)], [[op, one]], { ways: [n], plain: n < K && op === BINARY, ...slow }));
 	for (const [i, n] of [0, 16, 64, 256, K, 4 * K].entries()) {
 		const b = n ? part(op, data, n) : Buffer.alloc(0), all = Array.from({ length: 1000 }, () => [op, b]);
-		small.push(good(`9.${k + 7}.${i + 1}`, `1000 times ${kind} of ${n}, each awaited`, all.flatMap((_, j) => [frame(op, b), { answered: j + 1 }]), all, { ways: ['frames'] }));
-		small.push(good(`9.${k + 7}.${i + 1}p`, `1000 times ${kind} of ${n}, none awaited`, all.map(() => frame(op, b)), all, { ways: ['segment', 'frames'] }));
+		small.push(good(`9.${k + 7}.${i + 1}`, `1000 times ${kind} of ${n}, each awaited`, all.flatMap((_, j) => [frame(op, b), { answered: j + 1 }]), all, { ways: ['frames'], plain: op === BINARY }));
+		small.push(good(`9.${k + 7}.${i + 1}p`, `1000 times ${kind} of ${n}, none awaited`, all.map(() => frame(op, b)), all, { ways: ['segment'], plain: op === TEXT }));
 	}
 }
 

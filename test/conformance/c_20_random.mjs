@@ -5,7 +5,7 @@
 import { assert, row, section } from './lib/suite.mjs';
 import { model } from './lib/model.mjs';
 import { oracle } from './lib/oracle.mjs';
-import { conversation, cut, damage, dice } from './lib/random.mjs';
+import { compressedConversation, conversation, cut, damage, dice } from './lib/random.mjs';
 import { encode } from './lib/wire.mjs';
 
 const first = Number(process.env.SEED ?? 1), N = Number(process.env.N ?? 400);
@@ -29,3 +29,11 @@ for (const [k, transport] of ['plain', 'TLS', 'user'].entries()) {
 	for (let i = 0; i < (transport === 'plain' ? N : N / 2); i++) cases.push(await drawn(first + k * N + i, MAX[transport]));
 	await section(import.meta, `20 random conversations from seed ${first}`, cases, { transports: [transport], ms: 60000 + N * 60 });
 }
+
+// Compressed in all manners: what must come back is what went in.
+const compressed = Array.from({ length: N }, (_, i) => {
+	const seed = first + 3 * N + i, r = dice(seed), { offer, out, frames } = compressedConversation(r);
+	return row('random', `seed ${seed}`, offer, frames, 1000, out, { offer, cut: (b) => cut(r, b), ways: ['cut'], ms: 30000 });
+});
+for (const context of ['no', 'yes'])
+	await section(import.meta, `20 compressed, context ${context}`, compressed, { compression: { enabled: 'yes', threshold: 1, context, window_bits: 13 }, transports: ['plain'], ms: 60000 + N * 60 });

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { WSGATED } from '../e2e/lib/gateway.mjs';
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
+import { cases as compressions } from './c_13_compression_terms.mjs';
 import { cases as fragmentation } from './c_05_fragmentation.mjs';
 import { cases as utf8 } from './c_06_utf8.mjs';
 import { cases as closing } from './c_07_closing.mjs';
@@ -11,11 +12,12 @@ import { cases as opcodes } from './c_04_opcodes.mjs';
 import { cases as pings } from './c_02_pings.mjs';
 import { cases as reserved } from './c_03_reserved_bits.mjs';
 import { echoServer, judge, many, openEcho, verdict } from './lib/suite.mjs';
+import { agreed } from './lib/deflate.mjs';
 import { model } from './lib/model.mjs';
-import { below, conversation, dice } from './lib/random.mjs';
+import { below, compressedConversation, conversation, dice } from './lib/random.mjs';
 import { close, encode } from './lib/wire.mjs';
 
-const ROUNDS = 3;
+const ROUNDS = 3, EXTENSIONS = 'sec-websocket-extensions';
 
 async function replace(gw) {
 	fs.copyFileSync(WSGATED, `${gw.opts.program}.new`);
@@ -24,31 +26,33 @@ async function replace(gw) {
 	await gw.replaced();
 }
 
-async function server(t) {
+async function server(t, config) {
 	const program = path.join(t.dir, 'wsgated');
 	fs.copyFileSync(WSGATED, program);
-	return echoServer(t, {}, { program });
+	return echoServer(t, { ...config, drain_timeout: '20s' }, { program }); // who is slow to end is not cut off
 }
 
 // What comes before the byte that decides is sent in so many parts, with a move behind each; then the rest.
-function inParts(r, c) {
-	const frames = c.kind === 'good' ? [...c.frames, close(1000)] : c.frames;
-	const wire = Buffer.concat(frames.map(encode)), end = model(wire).at - 1;
+function inParts(r, c, terms) {
+	const own = c.offer ? c.frames(terms) : c.frames, frames = c.kind === 'good' ? [...own, close(1000)] : own;
+	const wire = Buffer.concat(frames.map(encode)), end = c.offer ? wire.length - 1 : model(wire).at - 1;
 	const at = [...Array.from({ length: ROUNDS }, () => below(r, end + 1)).sort((a, b) => a - b), wire.length];
 	return at.map((to, i) => wire.subarray(i ? at[i - 1] : 0, to));
 }
 
 const plainOnes = (c) => Array.isArray(c.frames) && !c.plain && !c.fin && c.frames.every((f) => f.op !== undefined);
 
-await test('21.1 each case, and moves in the middle of it', async (t) => {
-	const gw = await server(t), r = dice(21);
-	const cases = [framing, pings, reserved, opcodes, fragmentation, utf8, closing].flat().filter(plainOnes);
-	const random = Array.from({ length: 200 }, (_, i) => {
-		const frames = conversation(dice(i)), { out, code } = model(Buffer.concat(frames.map(encode)));
-		return { kind: 'ends', id: `random ${i}`, what: '', frames, out, code };
-	});
-	const runs = [...cases, ...random].map((c) => ({ c, parts: inParts(r, c) }));
-	const wrong = await many(runs.map((run) => ({ name: run.c.id, run: async () => (run.peer = await openEcho(gw)) })), 48);
+// All of them at once: a part of each, a move of all, the next part.
+async function moved(gw, cases, seed) {
+	const r = dice(seed), runs = cases.map((c) => ({ c }));
+	const wrong = await many(runs.map((run) => ({
+		name: run.c.id,
+		run: async () => {
+			run.peer = await openEcho(gw, false, run.c.offer ? { [EXTENSIONS]: run.c.offer } : {});
+			run.parts = inParts(r, run.c, agreed(run.c.offer ?? '', run.peer.answer.headers[EXTENSIONS]));
+		},
+	})), 48);
+	verdict(wrong, runs.length);
 	for (let i = 0; i < ROUNDS; i++) {
 		await Promise.all(runs.map(({ peer, parts }) => peer.write(parts[i])));
 		await replace(gw);
@@ -58,11 +62,28 @@ await test('21.1 each case, and moves in the middle of it', async (t) => {
 		run: () => judge(peer, { ...c, pieces: parts.slice(-1) }),
 	})), 100));
 	verdict(wrong, runs.length);
-	const moved = [...gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => m.slice(1).map(Number));
-	assert.deepEqual(moved, Array.from({ length: ROUNDS }, () => [runs.length, 0]), 'all of them moved, each time');
+	const went = [...gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => m.slice(1).map(Number));
+	assert.deepEqual(went, Array.from({ length: ROUNDS }, () => [runs.length, 0]), 'all of them moved, each time');
+}
+
+await test('21.1 each case, and moves in the middle of it', async (t) => {
+	const cases = [framing, pings, reserved, opcodes, fragmentation, utf8, closing].flat().filter(plainOnes);
+	const random = Array.from({ length: 200 }, (_, i) => {
+		const frames = conversation(dice(i)), { out, code } = model(Buffer.concat(frames.map(encode)));
+		return { kind: 'ends', id: `random ${i}`, what: '', frames, out, code };
+	});
+	await moved(await server(t), [...cases, ...random], 21);
 }, { ms: 180000 });
 
-await test('21.2 cases of sections 2 to 7, again and again while programs follow one another', async (t) => {
+for (const context of ['no', 'yes']) {
+	await test(`21.2 compressed messages, and moves in the middle of them (context ${context})`, async (t) => {
+		const mine = compressions.filter((c) => c.kind === 'good' && typeof c.frames === 'function' && !c.echoOnly).filter((c, i) => i % 4 === 0);
+		const random = Array.from({ length: 100 }, (_, i) => ({ kind: 'ends', id: `random ${i}`, what: '', code: 1000, ...compressedConversation(dice(i)) }));
+		await moved(await server(t, { compression: { enabled: 'yes', threshold: 1, context } }), [...mine, ...random], 22);
+	}, { ms: 180000 });
+}
+
+await test('21.3 cases of sections 2 to 7, again and again while programs follow one another', async (t) => {
 	const gw = await server(t);
 	const cases = [pings, reserved, opcodes, fragmentation, closing].flat().filter(plainOnes);
 	let going = true, runs = 0;

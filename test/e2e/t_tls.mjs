@@ -1,5 +1,6 @@
 // TLS: the same as without, for clients of both kinds; what is negotiated; sessions taken up again by any worker.
 import net from 'node:net';
+import { spawn } from 'node:child_process';
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
@@ -54,6 +55,25 @@ await test('close codes, pings and a fault reach the client', async (t) => {
 	await bad.send(TEXT, Buffer.from([0xff]));
 	assert.equal((await bad.next(CLOSE)).code, 1007);
 	assert.equal(await bad.ended(), 'end');
+});
+
+await test('TLS 1.3: keys are renewed in the midst of it, as often as the client likes', async (t) => {
+	const { gw, bus } = await tlsPair(t);
+	const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${gw.tlsPort}`, '-tls1_3'], { stdio: ['pipe', 'pipe', 'pipe'] });
+	t.clients.push(() => client.kill());
+	let out = Buffer.alloc(0);
+	for (const from of [client.stdout, client.stderr]) from.on('data', (d) => (out = Buffer.concat([out, d])));
+	await until('the handshake', () => out.includes('Verify return code'));
+	client.stdin.write(upgrade('/ws/chat/k/'));
+	await until('the upgrade', () => out.includes('101 Switching Protocols'));
+	for (let i = 0; i < 3; i++) {
+		client.stdin.write('K\n'); // s_client's command: both sides' keys
+		await until('new keys', () => out.toString('latin1').split('KEYUPDATE').length > i + 1);
+		client.stdin.write(frame(PING, `p${i}`));
+		await until('the Pong', () => out.includes(Buffer.concat([Buffer.from([0x8a, 2]), Buffer.from(`p${i}`)])));
+		await bus.publish(recv('chat', 'k'), `down ${i}`);
+		await until('the message', () => out.includes(`down ${i}`));
+	}
 });
 
 // Between client and gateway: passes on a byte at a time, each in a packet of its own.

@@ -1,5 +1,6 @@
 /*
- * The first byte says how the rest is cut, the second how large a message may be. One piece, pieces
+ * The first byte says how the rest is cut, and from 128 on that messages may come compressed; the
+ * second how large a message may be. One piece, pieces
  * and single bytes must give the same messages and the same end; text must be UTF-8.
  */
 #include <stdlib.h>
@@ -47,7 +48,8 @@ static void note(struct log *l, const struct ws_read *m, size_t max)
 	}
 }
 
-static struct log run(const uint8_t *data, size_t size, size_t piece, size_t max)
+static struct log run(const struct ws_inflate *inflate, const uint8_t *data, size_t size,
+	size_t piece, size_t max)
 {
 	struct ws_reader r = {.len = 0};
 	struct log l = {.count = 0};
@@ -60,7 +62,7 @@ static struct log run(const uint8_t *data, size_t size, size_t piece, size_t max
 		check(copy != NULL);
 		memcpy(copy, data + at, n);
 		do {
-			used += ws_reader_feed(&r, copy + used, n - used, max, &m);
+			used += ws_reader_feed_inflate(&r, inflate, copy + used, n - used, max, &m);
 			check(used <= n);
 			note(&l, &m, max);
 		} while (m.kind != WS_READ_NONE && m.kind < WS_READ_CLOSE);
@@ -78,15 +80,22 @@ static struct log run(const uint8_t *data, size_t size, size_t piece, size_t max
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct deflate_room room;
+	static struct ws_inflate shared = {NULL, &room};
+	const struct ws_inflate *inflate = size > 0 && data[0] > 127 ? &shared : NULL;
 	struct log whole, cut, single;
 	size_t max;
+
+	if (!shared.in)
+		shared.in = deflate_in_new(15, false);
+	check(shared.in != NULL);
 
 	if (size < 2)
 		return 0;
 	max = (size_t)data[1] << (data[1] & 7);
-	whole = run(data + 2, size - 2, size, max);
-	cut = run(data + 2, size - 2, 1u + data[0], max);
-	single = run(data + 2, size - 2, 1, max);
+	whole = run(inflate, data + 2, size - 2, size, max);
+	cut = run(inflate, data + 2, size - 2, 1u + data[0], max);
+	single = run(inflate, data + 2, size - 2, 1, max);
 	check(memcmp(&whole, &single, sizeof(whole)) == 0);
 	check(memcmp(&whole, &cut, sizeof(whole)) == 0);
 	return 0;

@@ -66,7 +66,7 @@ static bool inherited(const struct puppet *p, int fd)
 {
 	const struct heritage *h = p->h;
 	bool known = fd <= STDERR_FILENO || fd == p->test || fd == h->control || fd == h->segment ||
-		     fd == h->admin || fd == h->bell;
+		     fd == h->admin[0] || fd == h->admin[1] || fd == h->bell;
 
 	for (unsigned i = 0; i < p->nheirs; i++)
 		known = known || fd == p->heirs[i];
@@ -240,6 +240,8 @@ static bool puppet_report(struct puppet *p, const char *buf, size_t n, int fd)
 	} else if (head.type == PROTO_SLOT && n == sizeof(head) + sizeof(slot)) {
 		memcpy(&slot, buf + sizeof(head), sizeof(slot));
 		say(p, "slot %u", slot.slot);
+	} else if (head.type == PROTO_TRACE && n == sizeof(head) + sizeof(struct trace_order)) {
+		say(p, "trace");
 	} else if (head.type == PROTO_DEEDS && n == sizeof(head) + sizeof(struct proto_deeds)) {
 		/* whenever there is a warning: no test's affair */
 	} else if (!puppet_moves(p, head.type, buf + sizeof(head), fd)) {

@@ -177,6 +177,30 @@ static void reread(void **state)
 	free(q);
 }
 
+/* nats-server loses sight of a message between one that was removed before it and a last one that
+ * was removed after it: what is set aside does not go before its time. */
+static void set_aside_behind_others(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0), *again;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 2);
+	rig_until(r, q->n == 2);
+	q->aside = true;
+	rig_send(r, "ann", "2", NULL);
+	rig_until(r, q->n == 3);
+	rig_quiet(r, 300); /* it is set aside, nobody listens there */
+	broker_queue_confirm(q->q, q->seq[0]);
+	rig_until(r, rig_stored(r) == 2);
+	rig_close(q);
+	again = rig_open(r, "ann", 0, 0);
+	rig_until(r, again->n == 2);
+	assert_string_equal(again->text[0], "1");
+	rig_close(again);
+	rig_free(r);
+}
+
 /* A killed server may bring acknowledged deletes back. They go again, and nobody sees them. */
 static void server_killed(void **state)
 {
@@ -320,6 +344,39 @@ static void set_aside(void **state)
 	assert_string_equal(v, "text");
 	natsMsg_Destroy(m);
 	natsSubscription_Destroy(sub);
+	rig_close(q);
+	rig_free(r);
+}
+
+/*
+ * One that is set aside while others wait for their confirmation below: it goes behind them. A
+ * server that has deleted the newest, and then the oldest, does not find the one between.
+ */
+static void set_aside_above(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	struct broker_stats s;
+	uint64_t first;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 2);
+	rig_until(r, q->n == 2);
+	q->aside = true;
+	rig_send(r, "ann", "2", NULL);
+	rig_until(r, q->n == 3 && (broker_stats(r->broker, &s), s.set_aside == 1));
+	broker_queue_confirm(q->q, first = q->seq[0]);
+	rig_until(r, rig_stored(r) == 2);
+	rig_quiet(r, 100);
+	assert_int_equal(rig_stored(r), 2);
+	rig_close(q);
+	q = rig_open(r, "ann", first, first);
+	rig_until(r, q->n == 1);
+	check_texts(q, 1, 1);
+	q->aside = true;
+	rig_until(r, q->n == 2);
+	broker_queue_confirm(q->q, q->seq[0]);
+	rig_until(r, rig_stored(r) == 0);
 	rig_close(q);
 	rig_free(r);
 }
@@ -470,10 +527,12 @@ int main(void)
 		cmocka_unit_test_teardown(gap_is_read, rig_teardown),
 		cmocka_unit_test_teardown(credit, rig_teardown),
 		cmocka_unit_test_teardown(reread, rig_teardown),
+		cmocka_unit_test_teardown(set_aside_behind_others, rig_teardown),
 		cmocka_unit_test_teardown(server_killed, rig_teardown),
 		cmocka_unit_test_teardown(successor, rig_teardown),
 		cmocka_unit_test_teardown(stream_made_again, rig_teardown),
 		cmocka_unit_test_teardown(set_aside, rig_teardown),
+		cmocka_unit_test_teardown(set_aside_above, rig_teardown),
 		cmocka_unit_test_teardown(forged_headers, rig_teardown),
 		cmocka_unit_test_teardown(broken_headers, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),

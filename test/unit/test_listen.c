@@ -40,6 +40,7 @@ static int open_on(const char **addrs, size_t n, const char *admin, unsigned nsl
 	c.listen.v = (char **)(uintptr_t)addrs;
 	c.listen.n = n;
 	c.admin.listen = (char *)(uintptr_t)admin;
+	c.admin.socket = (char *)(uintptr_t) "";
 	err[0] = '\0';
 	return listen_open(&set, &c, nslots, 0, err, sizeof(err));
 }
@@ -239,12 +240,12 @@ static void test_admin_is_one_socket(void **state)
 
 	(void)state;
 	assert_int_equal(open_on(addrs, 1, "127.0.0.1:0", 4), 0);
-	assert_true(set.admin >= 0);
-	assert_int_equal(flag(set.admin, SOL_SOCKET, SO_REUSEPORT), 0);
-	assert_int_equal(flag(set.admin, SOL_SOCKET, SO_ACCEPTCONN), 1);
-	assert_int_not_equal(port_of(set.admin), 0);
+	assert_true(set.admins[LISTEN_ADMIN].fd >= 0);
+	assert_int_equal(flag(set.admins[LISTEN_ADMIN].fd, SOL_SOCKET, SO_REUSEPORT), 0);
+	assert_int_equal(flag(set.admins[LISTEN_ADMIN].fd, SOL_SOCKET, SO_ACCEPTCONN), 1);
+	assert_int_not_equal(port_of(set.admins[LISTEN_ADMIN].fd), 0);
 	listen_close(&set);
-	assert_int_equal(set.admin, -1);
+	assert_int_equal(set.admins[LISTEN_ADMIN].fd, -1);
 }
 
 /* The same address in two spellings is one. */
@@ -278,6 +279,7 @@ static int change(
 	c.listen.v = (char **)(uintptr_t)addrs;
 	c.listen.n = n;
 	c.admin.listen = (char *)(uintptr_t)admin;
+	c.admin.socket = (char *)(uintptr_t) "";
 	err[0] = '\0';
 	return listen_change(next, &set, &c, nslots, err, sizeof(err));
 }
@@ -302,21 +304,21 @@ static void test_change(void **state)
 	assert_int_equal(next.n, 2);
 	assert_int_equal(next.fds[0][1], set.fds[0][1]);
 	assert_int_equal(next.rows[0].id, set.rows[0].id);
-	assert_int_equal(next.admin, set.admin);
+	assert_int_equal(next.admins[LISTEN_ADMIN].fd, set.admins[LISTEN_ADMIN].fd);
 	assert_int_equal(port_of(next.fds[0][2]), port_of(set.fds[0][0]));
 	assert_int_equal(flag(next.fds[0][2], SOL_SOCKET, SO_ACCEPTCONN), 1);
 	assert_int_not_equal(next.rows[1].id, next.rows[0].id);
 	listen_close_but(&set, &next); /* shared: nothing is closed */
-	assert_true(is_open(next.fds[0][0]) && is_open(next.admin));
+	assert_true(is_open(next.fds[0][0]) && is_open(next.admins[LISTEN_ADMIN].fd));
 	set = next;
 	/* The same address by another text; no admin listener any more. */
 	snprintf(same, sizeof(same), "%s", set.rows[0].name);
 	other[0] = same;
 	assert_int_equal(change(&next, other, 1, "", 3), 0);
 	assert_int_equal(next.fds[0][0], set.fds[0][0]);
-	assert_int_equal(next.admin, -1);
+	assert_int_equal(next.admins[LISTEN_ADMIN].fd, -1);
 	gone = set.fds[1][0];
-	kept = set.admin;
+	kept = set.admins[LISTEN_ADMIN].fd;
 	listen_close_but(&set, &next);
 	assert_false(is_open(gone) || is_open(kept));
 	set = next;

@@ -5,14 +5,24 @@ UNIT_TESTS = \
 test_ring_SRC = \
 	src/ipc/ring.c
 
+UTF8_SRC = \
+	src/ws/utf8.c \
+	src/ws/utf8_blocks.c
+
 UNIT_TESTS += test_utf8
 test_utf8_SRC = \
-	src/ws/utf8.c
+	$(UTF8_SRC)
+
+UNIT_TESTS += test_vector
+test_vector_SRC = \
+	src/ws/mask.c \
+	$(UTF8_SRC)
 
 UNIT_TESTS += test_frame
 test_frame_SRC = \
 	src/ws/frame.c \
-	src/ws/utf8.c
+	src/ws/mask.c \
+	$(UTF8_SRC)
 
 # Refuses memory on demand.
 UNIT_TESTS += test_message
@@ -20,8 +30,9 @@ $(B)/test/unit/test_message: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 test_message_SRC = \
 	src/ws/deflate.c \
 	src/ws/frame.c \
+	src/ws/mask.c \
 	src/ws/message.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 # Refuses memory on demand.
 UNIT_TESTS += test_deflate
@@ -29,8 +40,9 @@ $(B)/test/unit/test_deflate: LDFLAGS_ALL += -Wl,--wrap=realloc
 test_deflate_SRC = \
 	src/ws/deflate.c \
 	src/ws/frame.c \
+	src/ws/mask.c \
 	src/ws/message.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 HANDSHAKE_SRC = \
 	src/ws/answer.c \
@@ -60,6 +72,10 @@ test_proxy_SRC = \
 UNIT_TESTS += test_network
 test_network_SRC = \
 	src/base/network.c
+
+UNIT_TESTS += test_trace
+test_trace_SRC = \
+	src/base/trace.c
 
 UNIT_TESTS += test_table
 test_table_SRC = \
@@ -140,7 +156,8 @@ $(B)/test/unit/test_listen: LDFLAGS_ALL += -Wl,--wrap=socket
 test_listen_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
-	src/master/listen.c
+	src/master/listen.c \
+	src/master/local.c
 
 UNIT_TESTS += test_notify
 test_notify_SRC = \
@@ -167,6 +184,7 @@ UNIT_TESTS += test_chan
 test_chan_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/trace.c \
 	src/ipc/chan.c \
 	src/ipc/rights.c
 
@@ -174,6 +192,7 @@ UNIT_TESTS += test_corrupt
 test_corrupt_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/trace.c \
 	src/ipc/chan.c \
 	src/ipc/rights.c \
 	src/ipc/record.c \
@@ -199,6 +218,7 @@ MASTER_RIG_SRC = \
 	src/master/inherit.c \
 	src/master/keyring.c \
 	src/master/listen.c \
+	src/master/local.c \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
@@ -287,7 +307,7 @@ test_credential_SRC = \
 	$(HANDSHAKE_SRC) \
 	src/ws/callout.c \
 	src/ws/credential.c \
-	src/ws/utf8.c
+	$(UTF8_SRC)
 
 UNIT_TESTS += test_vault
 test_vault_SRC = \

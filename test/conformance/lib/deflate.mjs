@@ -50,10 +50,10 @@ export class Deflater {
 		this.before = Buffer.alloc(0);
 	}
 
-	message(payload) {
+	message(payload, how = this.opts) {
 		const { clientBits, clientContext } = this.terms, data = Buffer.from(payload);
 		const dictionary = this.before.length ? { dictionary: this.before } : {};
-		const out = zlib.deflateRawSync(data, { ...FLUSH, ...deflateOptions(clientBits, this.opts), ...dictionary });
+		const out = zlib.deflateRawSync(data, { ...FLUSH, ...deflateOptions(clientBits, how), ...dictionary });
 		if (clientContext && clientBits > 8) this.before = Buffer.concat([this.before, data]).subarray(-(1 << clientBits));
 		return out.subarray(-4).equals(TAIL) ? out.subarray(0, -4) : Buffer.concat([out, Buffer.from([0])]); // 7.2.1
 	}

@@ -33,6 +33,7 @@ export class Peer {
 		this.error = null;
 		this.closed = false;
 		this.waiting = new Set();
+		this.heard = null; // (frame): whoever wants to answer at once
 		socket.on('data', (d) => this.take(d));
 		socket.on('end', () => this.note(() => (this.ended = true)));
 		socket.on('error', (e) => this.note(() => (this.error ??= e)));
@@ -67,6 +68,7 @@ export class Peer {
 	// Resolves when the bytes are the kernel's, or the connection is dead.
 	write(bytes) {
 		if (this.socket.destroyed) return Promise.resolve();
+		this.wrote = performance.now();
 		return new Promise((done) => this.socket.write(bytes, () => done()));
 	}
 
@@ -122,6 +124,7 @@ export class Peer {
 		if (f.got === f.data.length) {
 			this.frame = null;
 			this.frames.push(f);
+			this.heard?.(f);
 		}
 		return at + n;
 	}

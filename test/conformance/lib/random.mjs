@@ -1,4 +1,6 @@
 // Clients at random, drawn from a seed: whole conversations of frames, faults in some of them, cuts anywhere.
+import zlib from 'node:zlib';
+import { Deflater } from './deflate.mjs';
 import { BINARY, CONT, PING, PONG, TEXT, close, encode, frame } from './wire.mjs';
 
 // mulberry32: () -> 0 … 1
@@ -56,6 +58,38 @@ export function conversation(r) {
 	}
 	out.push(r() < 0.1 ? close() : close(pick(r, [1000, 1001, 1011, 3000, 4999]), letters(r, below(r, 20))));
 	return out;
+}
+
+const { Z_FIXED, Z_HUFFMAN_ONLY, Z_RLE, Z_FILTERED } = zlib.constants;
+const HOWS = [{}, {}, { level: 0 }, { level: 1 }, { level: 9 }, { strategy: Z_FIXED }, { strategy: Z_HUFFMAN_ONLY }, { strategy: Z_RLE }, { strategy: Z_FILTERED }, { memLevel: 1 }];
+
+// Messages of which most are compressed, whatever is agreed on. { offer, out, frames(terms) }; the last frame is a Close.
+export function compressedConversation(r) {
+	const offer = ['permessage-deflate', r() < 0.3 && 'server_no_context_takeover', r() < 0.3 && 'client_no_context_takeover',
+		r() < 0.4 && `server_max_window_bits=${9 + below(r, 7)}`, r() < 0.3 ? 'client_max_window_bits' : r() < 0.5 && `client_max_window_bits=${9 + below(r, 7)}`];
+	const words = Array.from({ length: 20 }, () => letters(r, 1 + below(r, 30))), out = [], items = [];
+	for (let n = 1 + below(r, 10); n > 0; n--) {
+		const op = r() < 0.6 ? TEXT : BINARY, some = Buffer.concat(Array.from({ length: below(r, 200) }, () => pick(r, words)));
+		const data = r() < 0.1 ? (op === TEXT ? letters(r, size(r)) : octets(r, below(r, 3000))) : some;
+		const cuts = r() < 0.5 ? [] : Array.from({ length: below(r, 6) }, () => r()).sort();
+		const between = [...cuts, 1].map(() => (r() < 0.15 ? control(r) : null));
+		for (const f of between) if (f?.op === PING) out.push([PONG, f.data]);
+		items.push({ op, data, cuts, between, packed: r() < 0.8, how: pick(r, HOWS) });
+		if (between.at(-1)?.op === PING) out.splice(-1, 0, [op, data]);
+		else out.push([op, data]);
+	}
+	const frames = (terms) => {
+		const d = new Deflater(terms), list = [];
+		for (const { op, data, cuts, between, packed, how } of items) {
+			const body = packed ? d.message(data, how) : data, at = cuts.map((c) => Math.floor(c * body.length));
+			for (const [i, from] of [0, ...at].entries()) {
+				list.push(frame(i ? CONT : op, body.subarray(from, at[i]), { fin: i === at.length, rsv: packed && !i ? 4 : 0 }));
+				if (between[i]) list.push(between[i]);
+			}
+		}
+		return [...list, close(1000)];
+	};
+	return { offer: offer.filter(Boolean).join('; '), out, frames };
 }
 
 // The same bytes with one bit, or byte, or piece of another kind. What comes of it, the model knows.

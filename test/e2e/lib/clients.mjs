@@ -61,6 +61,7 @@ export class Browser {
 //          undefined where a library has no way to do that
 // deflate: permessage-deflate is "both" ways, or the client compresses nothing itself ("down"), or it does not hear of
 //          client_no_context_takeover, and so works only where the gateway keeps a context ("context")
+// large: only make check-clients has it
 // shows: what of a connection's life the library shows to the application
 // The table in wsgate(7) says the same.
 export const CLIENTS = {
@@ -74,6 +75,9 @@ export const CLIENTS = {
 	'Mojo::UserAgent': { cmd: ['perl', own('pl_mojo.pl')], deflate: 'context', busy: false },
 	libwebsockets: { cmd: built('lws'), deflate: 'both', busy: false, pause: 'none' },
 	wslay: { cmd: built('wslay'), busy: false, pause: 'none' },
+	'java.net.http': { large: true, cmd: ['java', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', path.join(BUILD, 'test/clients'), 'JavaClient'], busy: false, pause: 'none' },
+	'Go gorilla/websocket': { large: true, cmd: built('gorilla'), deflate: 'both', busy: false, pause: 'none' },
+	'libsoup 3': { large: true, cmd: built('soup'), deflate: 'both', busy: false, shows: { pong: false } },
 };
 
 class Lines {
