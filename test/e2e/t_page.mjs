@@ -37,11 +37,10 @@ async function open(t, gw) {
 async function traffic({ gw, bus }, clients, service, n) {
 	const before = (await metrics(gw)).stored_messages_total;
 	await Promise.all(clients.map(async (c, i) => {
-		for (let k = 0; k < n; k++) {
-			await bus.publish(recv(service, `u${i}`), 'y'.repeat(100 + i));
-			await c.next();
-			await c.send('x'.repeat(10 + i));
-		}
+		const each = Array.from({ length: n });
+		await Promise.all(each.map(() => bus.publish(recv(service, `u${i}`), 'y'.repeat(100 + i))));
+		for (const _ of each) await c.next();
+		for (const _ of each) await c.send('x'.repeat(10 + i));
 	}));
 	await until('all stored and removed', async () => {
 		const m = await metrics(gw);
@@ -54,7 +53,7 @@ async function sameFigures(js, gw) {
 	const m = await metrics(gw), seen = {};
 	await until('the same figures', async () => {
 		const services = Object.fromEntries((await js.rows('services')).map((r) => [r.Service, r]));
-		const ended = await js.rows('endings'), latency = Object.fromEntries((await js.rows('latency')).map((r) => [r[''], r]));
+		const ended = await js.rows('endings'), latency = Object.fromEntries((await js.rows('latency')).map((r) => [r.What, r]));
 		Object.assign(seen, { tiles: await js('[0, 1, 2].map(tile)'), services, workers: await js.rows('workers'), ended, latency, broker: await js('document.getElementById("broker").innerText') });
 		try {
 			for (const [shown, name] of [['chat', 'chat'], [IMG, encoded]]) {

@@ -4,7 +4,7 @@
 
 const NB = '\u00a0', NONE = '–';
 const digits = (n, most) => n.toLocaleString('en', { maximumFractionDigits: most });
-const few = (n) => (n && n < 10 ? n.toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }) : digits(n, 0));
+const few = (n) => (n && n < 9.95 ? n.toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }) : digits(n, 0));
 const known = (f) => (n) => (n === null || n === undefined || Number.isNaN(n) ? NONE : f(n));
 const count = known((n) => digits(n, 0));
 const rate = known((n) => `${few(n)}/s`);
@@ -21,7 +21,7 @@ const byteRate = known((n) => `${bytes(n)}/s`);
 const seconds = known((s) => {
 	if (s === 0) return `0${NB}ms`;
 	const [n, name] = s < 0.001 ? [s * 1e6, 'µs'] : s < 1 ? [s * 1e3, 'ms'] : [s, 's'];
-	return `${(n < 10 ? few(n) : digits(n, 0))}${NB}${name}`;
+	return `${few(n)}${NB}${name}`;
 });
 const age = known((s) => {
 	const [d, h, m] = [Math.floor(s / 86400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
@@ -48,7 +48,7 @@ const draw = (name, attributes = {}, ...children) => fill(document.createElement
 
 /* ---- curves ---- */
 
-const SPAN_MS = 15 * 60 * 1000, BELOW = 20, ABOVE = 14;
+const SPAN_MS = 15 * 60 * 1000, BELOW = 20, ABOVE = 8, BESIDE = 50; /* pixels for text */
 
 /* Round numbers from 0 to what is not below the largest. */
 function scale(largest, whole) {
@@ -99,7 +99,7 @@ class Curve {
 
 	point(e) {
 		const x = e.clientX - this.svg.getBoundingClientRect().left;
-		const at = this.now - SPAN_MS * (1 - x / this.svg.clientWidth);
+		const at = this.now - SPAN_MS * (1 - (x - BESIDE) / (this.svg.clientWidth - BESIDE));
 		const near = this.samples.reduce((a, s) => (a === null || Math.abs(s.at_ms - at) < Math.abs(a - at) ? s.at_ms : a), null);
 		this.look(near);
 	}
@@ -130,16 +130,16 @@ class Curve {
 		if (!width || document.hidden) return;
 		const samples = this.samples, shown = samples.find((s) => s.at_ms === this.at) ?? samples.at(-1);
 		const { marks, y } = this.axis(height);
-		const x = (s) => width * (1 - (this.now - s.at_ms) / SPAN_MS);
+		const x = (s) => width - (width - BESIDE) * (this.now - s.at_ms) / SPAN_MS;
 		const parts = [];
 		for (const m of marks) {
 			const at = Math.round(y(m)) + 0.5;
-			parts.push(draw('line', { class: 'grid', x1: 0, x2: width, y1: at, y2: at }));
+			parts.push(draw('line', { class: 'grid', x1: BESIDE, x2: width, y1: at, y2: at }));
 		}
 		for (const [i, l] of this.lines.entries()) parts.push(...this.line(l.key, i, x, y, height).slice(this.tens && !i ? 1 : 0));
-		for (const m of this.tens ? marks : marks.slice(1)) parts.push(draw('text', { x: 0, y: y(m) - 3 }, this.mark(m)));
+		for (const m of marks) parts.push(draw('text', { x: BESIDE - 8, y: y(m) + 4, 'text-anchor': 'end' }, this.mark(m)));
 		for (const [k, min] of [15, 10, 5, 0].entries()) {
-			parts.push(draw('text', { x: width * k / 3, y: height + 16, 'text-anchor': ['start', 'middle', 'middle', 'end'][k] }, min ? `${min}${NB}min ago` : 'now'));
+			parts.push(draw('text', { x: BESIDE + (width - BESIDE) * k / 3, y: height + 17, 'text-anchor': ['start', 'middle', 'middle', 'end'][k] }, min ? `−${min}${NB}min` : 'now'));
 		}
 		if (!samples.length) parts.push(draw('text', { x: width / 2, y: height / 2, 'text-anchor': 'middle' }, 'no samples yet'));
 		if (this.at !== null && shown) parts.push(...this.cross(shown, x, y, height));
@@ -152,7 +152,7 @@ class Curve {
 		let path = '', under = '', before = null;
 		for (const s of this.samples) {
 			const n = s[key], at = `${x(s).toFixed(1)} `;
-			if (n === null || n === undefined || x(s) < 0) {
+			if (n === null || n === undefined || x(s) < BESIDE) {
 				if (before) under += `L${x(before).toFixed(1)} ${height}Z`;
 				before = null;
 				continue;

@@ -85,7 +85,7 @@ function brokerFacts(s) {
 		['Stored', `${many(b.stored, 'message', 'messages')}, ${bytes(b.stored_bytes)}`],
 		['Removed', `${count(b.removals)}; ${count(b.removals_pending)} to be removed`],
 		['Being stored', `${count(b.publishing)}; ${count(b.retries)} repeated, ${count(b.refused)} refused`],
-		['Read again', `${count(b.rereads)}; ${many(b.gaps, 'gap', 'gaps')} closed, ${count(b.rescans)} looked after`],
+		['Read again', `${count(b.rereads)}; ${many(b.gaps, 'gap', 'gaps')} closed, users looked at again ${many(b.rescans, 'time', 'times')}`],
 		['Set aside', count(b.aside)],
 	]);
 }
@@ -97,8 +97,8 @@ function gatewayFacts(s) {
 		['Up for', `${age(s.uptime_seconds)}, since ${new Date(s.time_ms - s.uptime_seconds * 1000).toLocaleString('en-GB')}`],
 		['Master', `process ${s.pid}`],
 		['Bridge', `process ${b.pid}, ${b.state}, up for ${age(b.uptime_seconds)}`],
-		['Starts of it', count(b.starts)],
-		['Its memory', `${bytes(b.process.private)}; waited ${seconds(b.process.lag_us / 1e6)} at worst`],
+		['Bridge starts', count(b.starts)],
+		['Bridge memory', `${bytes(b.process.private)}; an event waited ${seconds(b.process.lag_us / 1e6)} at worst`],
 		['Connected users', count(b.users)],
 		['Last reload', r.outcome === 'none' ? 'none yet' : `${r.outcome}, ${clock(r.at_ms)}${r.text ? `: ${r.text}` : ''}`],
 		['Reloads', `${count(r.good)} good, ${count(r.failed)} refused`],

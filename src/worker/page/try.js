@@ -65,7 +65,7 @@ function enter() {
 	ws.onclose = (e) => {
 		turn.then(() => heard(was ? 'closed' : 'refused', was
 			? `${e.code} ${CODES[e.code] ?? ''}${e.reason ? `: ${e.reason}` : ''}`
-			: 'no WebSocket: the gateway’s answer is in its log (a browser does not tell a page more)', e.code === 1000 ? '' : 'bad'));
+			: 'a browser does not tell a page why; “Refused and ended” below counts it by status', e.code === 1000 ? '' : 'bad'));
 		mine = null;
 		opened(false);
 	};

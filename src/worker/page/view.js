@@ -4,7 +4,7 @@
 const tidy = (s) => (s < 0.001 ? `${digits(s * 1e6, 0)}${NB}µs` : s < 1 ? `${digits(s * 1e3, 0)}${NB}ms` : `${digits(s, 0)}${NB}s`);
 const curves = [
 	new Curve('Connections', [{ key: 'connections', label: 'open' }], { text: count, mark: count, least: 4, whole: true }),
-	new Curve('Messages', [{ key: 'messages_out_per_second', label: 'to clients' }, { key: 'messages_in_per_second', label: 'from clients' }], { text: rate, mark: (n) => `${digits(n, 2)}/s`, least: 4 }),
+	new Curve('Messages', [{ key: 'messages_out_per_second', label: 'to clients' }, { key: 'messages_in_per_second', label: 'from clients' }], { text: rate, mark: (n) => (n ? `${digits(n, 2)}/s` : '0'), least: 4 }),
 	new Curve('Broker to client', [{ key: 'delivery_p50_seconds', label: 'median' }, { key: 'delivery_p99_seconds', label: `99${NB}%` }], { text: seconds, mark: tidy, least: 0.001, tens: true }),
 	new Curve('Not confirmed by a Pong', [{ key: 'unconfirmed', label: 'messages' }], { text: count, mark: count, least: 4, whole: true }),
 ];
@@ -16,7 +16,7 @@ const LATENCIES = {
 	confirm: ['Broker to Pong', 'stored, to proof of receipt'], publish: ['Client to broker', 'read whole, to stored'],
 };
 const latency = new Table($('latency'), [
-	{ label: '', text: (r) => LATENCIES[r.name]?.[0] ?? r.name, below: (r) => LATENCIES[r.name]?.[1] ?? '', words: true },
+	{ label: 'What', text: (r) => LATENCIES[r.name]?.[0] ?? r.name, below: (r) => LATENCIES[r.name]?.[1] ?? '', words: true },
 	number('median', 'last_minute_p50_seconds', 'half took no longer', seconds), number(`90${NB}%`, 'last_minute_p90_seconds', null, seconds),
 	number(`99${NB}%`, 'last_minute_p99_seconds', null, seconds), number('in the minute', 'last_minute_count', 'how many there were in the last minute'), number('in all', 'count'),
 ], { key: (r) => r.name });
