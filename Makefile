@@ -79,7 +79,7 @@ $(B)/%.o: %.c
 	@echo "  CC      $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
-$(B)/src/worker/page.o: src/worker/page/index.html
+$(B)/src/worker/page.o: $(wildcard src/worker/page/*)
 
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
