@@ -8,6 +8,7 @@
 #   make conformance  RFC 6455 to the letter, section by section (T=utf8: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
 #   make bench        benchmarks against a bare nats.c program   make bench-codec  frames alone, against wslay and npm ws
+#   make bench-compression  what compression costs and saves
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables
 #   make deb          a Debian package in build/deb/    make check-deb  tries it with dpkg, on this machine
