@@ -65,6 +65,9 @@ static void answer(
 	case REQUEST_ASK:
 		ask_reply(b, (struct ask *)(void *)r, e);
 		return;
+	case REQUEST_PROBE:
+		gates_probed(b, e);
+		return;
 	case REQUEST_NONE:
 	case REQUEST_KINDS:
 		break;

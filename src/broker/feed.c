@@ -119,6 +119,7 @@ static bool follows(const struct broker_queue *q, const struct wire_event *e)
 void feed_live(struct broker_queue *q, struct wire_event *e)
 {
 	q->b->stats.live++;
+	q->fresh = false;
 	if (q->closing || e->m.seq == 0) {
 		broker_message_unref(&e->m);
 		return;
@@ -237,6 +238,7 @@ static bool start_get(struct broker *b, struct job *j)
 	g->sweep = sweep;
 	if (sweep)
 		q->sweeping = true;
+	q->fresh = false;
 	if (r)
 		r->get = g;
 	job_move(b, j, JOB_FLYING);

@@ -1,7 +1,7 @@
 /*
  * gates: which other gateways live, and how much of what this one said they have heard.
  *
- * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE LEAVES" and a line "ID
+ * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE FLAGS" and a line "ID
  * INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and how often it
  * was taken for gone. One connection carries beats and what is said about users (holders.c), and
  * NATS keeps its order: who echoes a beat has heard, and answered, what was said before it. A beat
@@ -9,7 +9,9 @@
  * are said again before the next echo.
  *
  * A gateway that is not heard for its lease is taken for gone, and what was kept for its
- * connections is removed. When it comes back it learns so, and they end (`fenced`).
+ * connections is removed. When it comes back it learns so, and they end (`fenced`). Only time in
+ * which the stream answers counts, for only then something could be removed: who is cut off with
+ * its server, or sees no leader, takes nobody for gone.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,9 +21,14 @@
 #include "parts.h"
 
 #define BEAT_MS 1000
-#define BEAT_MIN_MS 100
+/* Beats that somebody waits for: so far apart, and a bit for each other gateway. */
+#define BEAT_MIN_MS 50
+#define BEAT_MORE_MS 10
+#define LEAVES 1u
+#define URGENT 2u
 #define HOLD_MS 1000  /* of a session: by then the others have answered the first beat */
 #define LATE_MS 2000  /* a beat's way, and a bit */
+#define PROBE_MS 2500 /* an older answer of the stream says nothing of now */
 #define STEP_MS 250   /* a longer pause of this process does not count as listening */
 #define GATES_MAX 256 /* remembered */
 #define LINE_MAX 64
@@ -149,7 +156,7 @@ uint64_t gates_cleared(const struct broker *b)
 	const struct gates *g = &b->gates;
 	uint64_t upto = UINT64_MAX;
 
-	if (g->listened < g->hold)
+	if (g->awake < g->hold)
 		return 0;
 	for (uint32_t i = 0; i < g->n && g->living > 0; i++)
 		if (!g->v[i].gone && g->v[i].echoed < upto)
@@ -184,7 +191,16 @@ static void greet_all(struct broker *b)
 			holders_greet(b->slots[i].q);
 }
 
-static void beat(struct broker *b, bool leaves)
+void gates_hurry(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t at = g->sent_ms + BEAT_MIN_MS + (uint64_t)BEAT_MORE_MS * g->living;
+
+	if (g->living > 0 && at < g->beat_ms)
+		g->beat_ms = at;
+}
+
+static void beat(struct broker *b, unsigned flags)
 {
 	struct gates *g = &b->gates;
 	size_t size = (g->living + 2) * (size_t)LINE_MAX + 64, at;
@@ -197,8 +213,9 @@ static void beat(struct broker *b, bool leaves)
 		greet_all(b);
 	}
 	at = (size_t)snprintf(text, size,
-		"1 %016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu64 " %d\n", g->self,
-		g->incarnation, g->beat + 1, lease(b), leaves);
+		"1 %016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu64 " %u\n", g->self,
+		g->incarnation, g->beat + 1, lease(b),
+		flags | (TAILQ_EMPTY(&g->unclear) ? 0 : URGENT));
 	for (uint32_t i = 0; i < g->n && at + LINE_MAX < size; i++)
 		if (!g->v[i].gone)
 			at += (size_t)snprintf(text + at, size - at,
@@ -207,6 +224,7 @@ static void beat(struct broker *b, bool leaves)
 	snprintf(subject, sizeof(subject), "%sgate.beat", b->settings.prefix);
 	if (gates_say(b, subject, text)) {
 		g->beat++;
+		g->sent_ms = b->now_ms;
 		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);
 	} else {
 		g->beat_ms = b->now_ms + BEAT_MIN_MS;
@@ -268,10 +286,11 @@ static void hear_text(struct broker *b, const char *text)
 	uint64_t id, inc, n, ms;
 	struct gate *p;
 	struct line l;
-	int leaves = 0, len = 0;
+	unsigned flags = 0;
+	int len = 0;
 
-	if (sscanf(text, "1 %16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %19" SCNu64 " %d\n%n", &id,
-		    &inc, &n, &ms, &leaves, &len) < 5)
+	if (sscanf(text, "1 %16" SCNx64 " %16" SCNx64 " %19" SCNu64 " %19" SCNu64 " %9u\n%n", &id,
+		    &inc, &n, &ms, &flags, &len) < 5)
 		return;
 	p = gates_meet(b, id);
 	if (!p)
@@ -291,7 +310,9 @@ static void hear_text(struct broker *b, const char *text)
 		hear_line(b, p, &l);
 		p = find(&b->gates, id); /* the table may have moved */
 	}
-	if (leaves && p)
+	if (flags & URGENT)
+		gates_hurry(b);
+	if (flags & LEAVES && p)
 		lose(b, p, "another gateway has left");
 }
 
@@ -314,13 +335,38 @@ void gates_begin(struct broker *b)
 	struct gates *g = &b->gates;
 
 	g->ticked_ms = b->now_ms;
-	g->hold = g->listened + HOLD_MS;
-	g->greet = false; /* every queue is said anew */
+	g->hold = g->awake + HOLD_MS;
+	g->answered_ms = b->now_ms; /* it was checked a moment ago */
+	g->greet = false;           /* every queue is said anew */
 	for (uint32_t i = 0; i < g->n; i++) {
 		g->v[i].heard = 0;
 		g->v[i].until = g->listened + g->v[i].lease + LATE_MS;
 	}
-	beat(b, false);
+	beat(b, 0);
+}
+
+static void probe(struct broker *b)
+{
+	char subject[300];
+	uint64_t token;
+
+	if (b->gates.living == 0 || b->gates.probe.kind != REQUEST_NONE)
+		return;
+	token = request_start(b, &b->gates.probe, REQUEST_PROBE);
+	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
+	if (token != 0)
+		(void)wire_request(b->wire, token, subject, "");
+}
+
+void gates_probed(struct broker *b, struct wire_event *e)
+{
+	json_t *doc = e ? broker_doc(e) : NULL;
+
+	if (json_object_get(doc, "config"))
+		b->gates.answered_ms = b->now_ms;
+	json_decref(doc);
+	if (e)
+		broker_message_unref(&e->m);
 }
 
 void gates_tick(struct broker *b)
@@ -331,12 +377,18 @@ void gates_tick(struct broker *b)
 	if (b->state != BROKER_LIVE)
 		return;
 	g->ticked_ms = b->now_ms;
-	g->listened += passed < STEP_MS ? passed : STEP_MS;
+	if (passed > STEP_MS)
+		passed = STEP_MS;
+	g->awake += passed;
+	if (b->now_ms - g->answered_ms < PROBE_MS)
+		g->listened += passed;
 	for (uint32_t i = 0; i < g->n; i++)
 		if (!g->v[i].gone && g->v[i].until <= g->listened)
 			silent(b, &g->v[i]);
-	if (b->now_ms >= g->beat_ms)
-		beat(b, false);
+	if (b->now_ms >= g->beat_ms) {
+		beat(b, 0);
+		probe(b);
+	}
 	holders_tick(b);
 }
 
@@ -347,5 +399,5 @@ void gates_farewell(struct broker *b)
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (b->slots[i].q && !b->slots[i].q->closing)
 			return; /* its connections go on, with a successor */
-	beat(b, true);
+	beat(b, LEAVES);
 }

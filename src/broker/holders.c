@@ -4,11 +4,15 @@
  * have is removed, by the one whose name is the least.
  *
  *   "hello ID CREATED MARK"  I hold this user; who does, too?
- *   "here  ID CREATED MARK"  I do; also when the mark has moved, and now and then
+ *   "here  ID CREATED MARK"  I do: the answer to hello and ask
+ *   "mark  ID CREATED MARK"  I do: when the mark has moved, and now and then
  *   "ask   ID CREATED MARK"  I do not any more, but have still to remove; who does?
+ *   "gone  ID CREATED MARK"  I do not any more, but have still to remove; an answer to hello
  *   "bye   ID CREATED MARK"  I do not any more
  *
- * Before it is known who else holds a user (gates.c), nothing of it is removed.
+ * A connection that is the first here begins behind what was confirmed elsewhere, as a further one
+ * does: it may be the same client that has moved. Before it is known who else holds a user
+ * (gates.c), nothing of it is removed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +67,7 @@ static void unclear(struct broker_queue *q)
 	q->barrier = g->beat + 1;
 	q->on_unclear = true;
 	TAILQ_INSERT_TAIL(&g->unclear, q, unclear);
+	gates_hurry(q->b);
 }
 
 void holders_greet(struct broker_queue *q)
@@ -193,37 +198,60 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 	}
 }
 
+/*
+ * Others had it up to there when the user came here, and nothing was looked at yet. A mark that is
+ * told later may be beyond what was published after that.
+ */
+static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark)
+{
+	if (!q->fresh || q->closing || created != q->b->created || mark <= q->head)
+		return;
+	q->head = q->mark = q->unknown = mark;
+	if (q->high < mark)
+		q->high = mark;
+}
+
+static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64_t mark)
+{
+	struct holder *h = find(q, gate);
+
+	if (!h)
+		h = add(q, gate);
+	if (!h) {
+		/* It might lose messages: what it holds, nobody removes. */
+		log_some_errors(1,
+			"no memory for another gateway's mark: nothing of this user is removed for "
+			"a while",
+			kv_more(queue_who(q)));
+		unclear(q);
+		q->b->gates.greet = true;
+		return;
+	}
+	h->mark = mark;
+	h->created = created;
+	h->heard = q->b->gates.listened;
+}
+
 static void take(
 	struct broker_queue *q, const char *word, uint64_t gate, uint64_t created, uint64_t mark)
 {
 	struct holder *h = find(q, gate);
+	bool hello = strcmp(word, "hello") == 0, here = strcmp(word, "here") == 0;
 
-	if (strcmp(word, "bye") == 0) {
-		if (h)
-			drop(q, h);
+	if (hello || here || strcmp(word, "mark") == 0)
+		hold(q, gate, created, mark);
+	else if (h)
+		drop(q, h);
+	if (here || strcmp(word, "gone") == 0)
+		begin_behind(q, created, mark);
+	apply(q);
+	if (!hello && strcmp(word, "ask") != 0)
 		return;
-	}
-	if (strcmp(word, "ask") != 0) {
-		if (!h)
-			h = add(q, gate);
-		if (!h) {
-			/* It might lose messages: what it holds, nobody removes. */
-			log_some_errors(1,
-				"no memory for another gateway's mark: nothing of this "
-				"user is removed for a while",
-				kv_more(queue_who(q)));
-			unclear(q);
-			q->b->gates.greet = true;
-			return;
-		}
-		h->mark = mark;
-		h->created = created;
-		h->heard = q->b->gates.listened;
-		apply(q);
-	}
-	if (strcmp(word, "here") != 0 && !q->closing) {
+	if (!q->closing) {
 		say(q, "here");
 		said(q);
+	} else if (q->mark > 0) {
+		say(q, "gone");
 	}
 }
 
@@ -262,6 +290,9 @@ void holders_start(struct broker_queue *q)
 	}
 	unclear(q);
 	holders_greet(q);
+	/* Their answers come first. */
+	if (g->living > 0 && q->fresh && q->job.state == JOB_IDLE && !q->closing)
+		job_move(q->b, &q->job, JOB_SOON);
 }
 
 void holders_confirm(struct broker_queue *q, uint64_t seq)
@@ -338,7 +369,7 @@ void holders_tick(struct broker *b)
 		if (!q->tell)
 			forget_silent(q);
 		if (q->on_shared) {
-			say(q, "here");
+			say(q, "mark");
 			said(q);
 		}
 	}

@@ -24,6 +24,7 @@ enum request_kind {
 	REQUEST_ASIDE,
 	REQUEST_INFO,
 	REQUEST_ASK,
+	REQUEST_PROBE,
 	REQUEST_KINDS
 };
 
@@ -148,8 +149,9 @@ struct broker_queue {
 	bool closing : 1;
 	bool subscribed : 1;
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
-	bool tell : 1; /* our mark is news for the others */
-	char name[];   /* "service.user", encoded */
+	bool fresh : 1; /* opened, and nothing was given yet */
+	bool tell : 1;  /* our mark is news for the others */
+	char name[];    /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -187,8 +189,11 @@ struct gate {
 struct gates {
 	uint64_t self, incarnation;
 	uint64_t beat;     /* the last one sent */
-	uint64_t listened; /* ms in which others would have been heard; grows only then */
-	uint64_t ticked_ms, beat_ms, hold;
+	uint64_t awake;    /* ms in which this process ran, */
+	uint64_t listened; /* and those of them in which the stream answered */
+	struct request probe;
+	uint64_t answered_ms;
+	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	struct gate *v; /* owned */
 	uint32_t n, living;
 	bool greet;  /* all queues, before the next beat */
@@ -314,11 +319,14 @@ bool gates_init(struct broker *b, uint64_t self);
 void gates_free(struct broker *b);
 void gates_begin(struct broker *b); /* a session */
 void gates_tick(struct broker *b);
-void gates_hear(struct broker *b, struct wire_event *e); /* a beat; takes e */
+void gates_hear(struct broker *b, struct wire_event *e);   /* a beat; takes e */
+void gates_probed(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* Whose word that is; NULL: it is ours, or there are too many. */
 struct gate *gates_meet(struct broker *b, uint64_t id);
 /* Who was said up to that beat of ours is known to all. */
 uint64_t gates_cleared(const struct broker *b);
+/* Somebody waits for the next beat. */
+void gates_hurry(struct broker *b);
 /* For good: nothing is held here any more. */
 void gates_farewell(struct broker *b);
 /* Publishes text on a subject as this gateway's word. */

@@ -137,7 +137,7 @@ struct broker_queue *broker_queue_open(
 	/* What was confirmed here is removed when it is known who else holds the user. */
 	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
-	q->want = true;
+	q->want = q->fresh = true;
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
 	b->free_slot = b->slots[q->index].next_free;

@@ -64,6 +64,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	memset(h, 0, sizeof(*h));
 	h->config = f->config;
 	h->segment = f->segment->fd;
+	h->trace = f->trace;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
 	h->bell = h->predecessor = h->tls = -1;

@@ -33,6 +33,8 @@ struct family {
 	struct segment *segment;
 	struct vault *keys; /* for workers */
 	struct news news;
+	struct trace_order
+		trace; /* whose messages are followed; who changes it adds to news.trace */
 	struct proto_deeds deeds; /* workers know them; who changes them adds to news.deeds */
 	int tls;                  /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;

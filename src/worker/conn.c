@@ -115,6 +115,7 @@ void conn_free(struct conn *c)
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	free(c->pending);
+	free(c->trace);
 	free(c->out.buf);
 	free(c->close_reason);
 	if (c->prev)

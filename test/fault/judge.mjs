@@ -2,7 +2,7 @@
 // records.
 //
 //   node test/fault/judge.mjs [--seed N] [--seconds N | --faults N | --kills N] [--users N] [--workers N]
-//       [--rate N] [--mean MS] [--life MS] [--faults-of kind,kind] [--log level]
+//       [--rate N] [--mean MS] [--life MS] [--gates N] [--faults-of kind,kind] [--log level]
 //
 // The seed gives the schedule of faults. The last lines are figures, and what was found wrong.
 import { pathToFileURL } from 'node:url';
@@ -15,7 +15,7 @@ import { Records, now } from './judge/records.mjs';
 import { DURABLE, Service } from './judge/service.mjs';
 import { figures, verdict } from './judge/verdict.mjs';
 
-const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, rate: 600, mean: 400, life: 4000, log: 'info' };
+const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, gates: 1, rate: 600, mean: 400, life: 4000, log: 'info' };
 const NAME = 'judge'; // of the service
 
 function progress(o, records, faults, from) {
@@ -29,11 +29,12 @@ function progress(o, records, faults, from) {
 }
 
 // All processes live, the broker answers, everybody is connected and has everything.
-async function settle(t, gw, bus, records, service, clients) {
+async function settle(t, gates, bus, records, service, clients) {
+	const gw = gates[0];
 	const patience = 60000;
 	clients.settle();
 	await service.stop();
-	await gw.ready(patience);
+	for (const g of gates) await g.ready(patience);
 	await until('everybody to be connected', () => clients.allOpen, patience);
 	clients.quiet = true;
 	const lacks = () => [...records.users.values()].filter((u) => u.ackAt.some((at, n) => at && !u.got[n] && !records.exempt(u, n)));
@@ -68,12 +69,14 @@ async function settle(t, gw, bus, records, service, clients) {
 export async function judge(t, options) {
 	const o = { ...DEFAULTS, ...options };
 	const nats = await t.nats();
-	const gw = await t.gateway(nats, { config: { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config } });
+	const config = { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config };
+	const gates = [];
+	for (let i = 0; i < o.gates; i++) gates.push(await t.gateway(nats, { config }));
 	const records = new Records();
 	const traffic = new Random(o.seed + 1000003);
-	const clients = new Clients(records, gw, traffic, { rate: o.rate, name: NAME, life: o.life });
+	const clients = new Clients(records, gates, traffic, { rate: o.rate, name: NAME, life: o.life });
 	const service = new Service(records, nats, traffic, { rate: o.rate, name: NAME });
-	const faults = new Faults(records, gw, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
+	const faults = new Faults(records, gates, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
 	const lag = records.watchLag();
 	t.atEnd(() => (clients.end(), service.end(), clearInterval(lag)));
 	for (let i = 0; i < o.users; i++) clients.add(records.user(`u${i}`), i % 10 === 9 ? 2 : 1);
@@ -84,7 +87,7 @@ export async function judge(t, options) {
 	await faults.run((f) => (o.kills ? f.kills >= o.kills : o.faults ? f.total >= o.faults : now() - from > o.seconds * 1000));
 	const bus = await nats.connect();
 	try {
-		await settle(t, gw, bus, records, service, clients);
+		await settle(t, gates, bus, records, service, clients);
 	} catch (e) {
 		records.blame(`does not settle: ${e.message}`);
 	}

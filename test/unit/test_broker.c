@@ -177,6 +177,30 @@ static void reread(void **state)
 	free(q);
 }
 
+/* nats-server loses sight of a message between one that was removed before it and a last one that
+ * was removed after it: what is set aside does not go before its time. */
+static void set_aside_behind_others(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0), *again;
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 2);
+	rig_until(r, q->n == 2);
+	q->aside = true;
+	rig_send(r, "ann", "2", NULL);
+	rig_until(r, q->n == 3);
+	rig_quiet(r, 300); /* it is set aside, nobody listens there */
+	broker_queue_confirm(q->q, q->seq[0]);
+	rig_until(r, rig_stored(r) == 2);
+	rig_close(q);
+	again = rig_open(r, "ann", 0, 0);
+	rig_until(r, again->n == 2);
+	assert_string_equal(again->text[0], "1");
+	rig_close(again);
+	rig_free(r);
+}
+
 /* A killed server may bring acknowledged deletes back. They go again, and nobody sees them. */
 static void server_killed(void **state)
 {
@@ -503,6 +527,7 @@ int main(void)
 		cmocka_unit_test_teardown(gap_is_read, rig_teardown),
 		cmocka_unit_test_teardown(credit, rig_teardown),
 		cmocka_unit_test_teardown(reread, rig_teardown),
+		cmocka_unit_test_teardown(set_aside_behind_others, rig_teardown),
 		cmocka_unit_test_teardown(server_killed, rig_teardown),
 		cmocka_unit_test_teardown(successor, rig_teardown),
 		cmocka_unit_test_teardown(stream_made_again, rig_teardown),

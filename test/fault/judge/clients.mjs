@@ -18,7 +18,8 @@ class Tab {
 	connect() {
 		const cl = this.clients;
 		if (cl.ended || this.ws) return;
-		const ws = this.ws = new WebSocket(cl.gateway.wsUrl(`${cl.name}/${this.user.name}`), { handshakeTimeout: 20000, perMessageDeflate: false });
+		const at = this.at = cl.gateways.length > 1 ? cl.random.below(cl.gateways.length) : 0;
+		const ws = this.ws = new WebSocket(cl.gateways[at].wsUrl(`${cl.name}/${this.user.name}`), { handshakeTimeout: 20000, perMessageDeflate: false });
 		ws.on('open', () => this.opened());
 		ws.on('error', () => {});
 		ws.on('unexpected-response', (req) => {
@@ -31,7 +32,7 @@ class Tab {
 
 	opened() {
 		const cl = this.clients, ws = this.ws;
-		const c = this.conn = new ConnRecord(this.user);
+		const c = this.conn = new ConnRecord(this.user, this.at);
 		this.user.conns.push(c);
 		cl.records.count.opened++;
 		this.fails = 0;
@@ -129,9 +130,10 @@ class Tab {
 }
 
 export class Clients {
-	constructor(records, gateway, random, { rate, name, life }) {
+	// gateways: anything with wsUrl(); each connection goes to one of them, at random
+	constructor(records, gateways, random, { rate, name, life }) {
 		this.records = records;
-		this.gateway = gateway;
+		this.gateways = gateways;
 		this.random = random;
 		this.rate = rate;
 		this.name = name;

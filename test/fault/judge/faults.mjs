@@ -16,21 +16,23 @@ const KINDS = {
 	'broker-stop': [2, (f, r) => f.restartBroker('broker-stop', 'SIGTERM', r.gap(500))],
 	'broker-kill': [2, (f, r) => f.restartBroker('broker-kill', 'SIGKILL', r.gap(500))],
 	'broker-pause': [2, (f, r) => f.pauseBroker(r.chance(0.2) ? 10000 : r.gap(800))],
+	'stop-all': [0, (f, r) => f.stopAll(r.chance(0.3) ? 8000 : r.gap(1000))],
 	'broker-wipe': [0, (f, r) => f.wipeBroker(r.gap(300))],
 };
 export const ALL_KINDS = Object.keys(KINDS);
 
 export class Faults {
 	// kinds: names; mean: ms between two faults
-	constructor(records, gateway, nats, random, { kinds, mean, workers }) {
-		Object.assign(this, { records, gateway, nats, random, mean, workers });
+	constructor(records, gateways, nats, random, { kinds, mean, workers }) {
+		Object.assign(this, { records, gateways, nats, random, mean, workers });
+		this.at = 0; // the gateway that the next fault is for
 		this.kinds = kinds ?? ALL_KINDS.filter((k) => KINDS[k][0] > 0);
 		this.kills = 0; // processes that got SIGKILL
 		this.injected = new Map();
 		this.brokerBusy = false;
-		this.starting = null;
+		this.starting = new Set(); // gateways
 		this.pending = new Set();
-		gateway.restarts = true;
+		for (const g of gateways) g.restarts = true;
 	}
 
 	get total() {
@@ -51,6 +53,7 @@ export class Faults {
 		let at = this.random.next() * weights.reduce((a, b) => a + b, 0), i = 0;
 		while (i < weights.length - 1 && (at -= weights[i]) >= 0) i++;
 		const kind = this.kinds[i];
+		if (this.gateways.length > 1) this.at = this.random.below(this.gateways.length);
 		const done = Promise.resolve(KINDS[kind][1](this, this.random));
 		const watched = done.then((applied) => {
 			if (applied !== false) this.injected.set(kind, (this.injected.get(kind) ?? 0) + 1);
@@ -59,6 +62,10 @@ export class Faults {
 	}
 
 	// ---- processes of the gateway ----
+
+	get gateway() {
+		return this.gateways[this.at];
+	}
 
 	kill(pid) {
 		try {
@@ -73,20 +80,21 @@ export class Faults {
 	killChild(title) {
 		const pid = !this.gateway.proc.exit && this.gateway.pid(title);
 		if (!pid) return false; // it waits for its turn to start again
-		this.records.fault(title === 'bridge' ? 'kill-bridge' : 'kill-worker', title);
+		this.records.fault(title === 'bridge' ? 'kill-bridge' : 'kill-worker', title, this.at);
 		return this.kill(pid);
 	}
 
 	// A process, and its successor while it starts.
 	async killTwice(r) {
 		const title = r.chance(0.5) ? 'bridge' : `worker ${r.below(this.workers)}`, later = r.between(0, 60);
-		const pid = this.gateway.pid(title);
+		const { gateway, at } = this, pid = gateway.pid(title);
 		if (this.killChild(title) === false) return false;
 		for (let i = 0; i < 200; i++) {
 			await sleep(5);
-			const next = !this.gateway.proc.exit && this.gateway.pid(title);
+			const next = !gateway.proc.exit && gateway.pid(title);
 			if (!next || next === pid) continue;
 			await sleep(later);
+			this.at = at;
 			this.killChild(title);
 			return true;
 		}
@@ -96,7 +104,7 @@ export class Faults {
 	async stopChild(title, ms) {
 		const pid = !this.gateway.proc.exit && this.gateway.pid(title);
 		if (!pid) return false;
-		const f = this.records.fault(title === 'bridge' ? 'stop-bridge' : 'stop-worker', title);
+		const f = this.records.fault(title === 'bridge' ? 'stop-bridge' : 'stop-worker', title, this.at);
 		try {
 			process.kill(pid, 'SIGSTOP');
 			await sleep(Math.min(ms, 2000));
@@ -109,37 +117,57 @@ export class Faults {
 	}
 
 	killAll() {
-		if (this.starting || this.gateway.proc.exit) return false;
-		const f = this.records.fault('kill-all');
-		const pids = [this.gateway.proc.pid, ...this.gateway.children().map((c) => c.pid)];
+		const g = this.gateway;
+		if (this.starting.has(g) || g.proc.exit) return false;
+		const f = this.records.fault('kill-all', undefined, this.at);
+		const pids = [g.proc.pid, ...g.children().map((c) => c.pid)];
 		for (const pid of pids) this.kill(pid);
-		return this.startAgain(f);
+		return this.startAgain(f, g);
 	}
 
 	killMaster() {
-		if (this.starting || this.gateway.proc.exit) return false;
-		const f = this.records.fault('kill-master');
-		this.kill(this.gateway.proc.pid);
-		return this.startAgain(f);
+		const g = this.gateway;
+		if (this.starting.has(g) || g.proc.exit) return false;
+		const f = this.records.fault('kill-master', undefined, this.at);
+		this.kill(g.proc.pid);
+		return this.startAgain(f, g);
 	}
 
-	async startAgain(f) {
-		this.starting = (async () => {
-			await this.gateway.proc.ended;
+	async startAgain(f, g) {
+		this.starting.add(g);
+		try {
+			await g.proc.ended;
 			for (let tries = 0; ; tries++) {
-				await this.gateway.start(false);
+				await g.start(false);
 				f.until = now();
-				if (!this.gateway.proc.exit) return;
-				this.records.blame(`a start after ${f.kind} ended: ${JSON.stringify(this.gateway.proc.exit)}`);
+				if (!g.proc.exit) return;
+				this.records.blame(`a start after ${f.kind} ended: ${JSON.stringify(g.proc.exit)}`);
 				if (tries > 5) throw new Error('wsgated does not start again');
 				await sleep(500);
 			}
-		})();
-		try {
-			await this.starting;
 		} finally {
-			this.starting = null;
+			this.starting.delete(g);
 		}
+	}
+
+	// All of its processes stand still: cut off, as others see it.
+	async stopAll(ms) {
+		const g = this.gateway;
+		if (this.starting.has(g) || g.proc.exit) return false;
+		this.starting.add(g);
+		const f = this.records.fault('stop-all', undefined, this.at);
+		const pids = [g.proc.pid, ...g.children().map((c) => c.pid)];
+		const signal = (list, sig) => list.forEach((pid) => {
+			try {
+				process.kill(pid, sig);
+			} catch { /* killed meanwhile */ }
+		});
+		signal(pids, 'SIGSTOP');
+		await sleep(ms);
+		signal(pids.reverse(), 'SIGCONT');
+		f.until = now();
+		this.starting.delete(g);
+		return true;
 	}
 
 	// ---- the broker ----

@@ -3,12 +3,14 @@
 export const now = () => performance.now();
 
 let connections = 0;
+const ALL_OF_ONE = ['kill-bridge', 'stop-bridge', 'kill-all', 'kill-master', 'stop-all', 'cut-gate', 'roll', 'upgrade'];
 
 // One connection, as its client sees it.
 export class ConnRecord {
-	constructor(user) {
+	constructor(user, gate = 0) {
 		this.id = connections++;
 		this.user = user;
+		this.gate = gate; // which gateway
 		this.openAt = now();
 		this.begunAtOpen = user.begun; // messages to the user that had begun to be published
 		this.settledAtOpen = user.settled;
@@ -77,8 +79,9 @@ export class Records {
 		if (this.wrong.length < 200) this.wrong.push(`${(now() / 1000).toFixed(3)} ${text}`);
 	}
 
-	fault(kind, target) {
-		const f = { at: now(), kind, target, until: 0 };
+	// gate: of which gateway; undefined: of what all share
+	fault(kind, target, gate) {
+		const f = { at: now(), kind, target, gate, until: 0 };
 		this.faults.push(f);
 		return f;
 	}
@@ -106,7 +109,7 @@ export class Records {
 		if (c.endAt - c.pongedAt < slack) return true;
 		for (let i = this.faults.length - 1; i >= 0; i--) {
 			const f = this.faults[i];
-			if (f.at > c.endAt || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
+			if (f.at > c.endAt || f.gate !== c.gate || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
 			if (f.kind === 'kill-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
 			return f.at - c.pongedAt < slack;
 		}
@@ -114,11 +117,12 @@ export class Records {
 	}
 
 	// Was there such a fault (also one that lasted) between two instants?
-	faultIn(kinds, from, to, target) {
+	faultIn(kinds, from, to, target, gate) {
 		for (let i = this.faults.length - 1; i >= 0; i--) {
 			const f = this.faults[i];
 			if (f.at > to) continue;
 			if (from - f.at > 120000) return false;
+			if (gate !== undefined && f.gate !== undefined && f.gate !== gate) continue;
 			if (!kinds.includes(f.kind) || (target !== undefined && f.target !== undefined && f.target !== target)) continue;
 			if ((f.until || f.at) >= from) return true;
 		}
@@ -190,7 +194,7 @@ export class Records {
 		else if (u.attempts[n] > 1) why = 'published twice';
 		else if (this.faultIn(['broker-kill', 'broker-stop', 'broker-wipe'], before.openAt, now())) why = 'the broker was restarted';
 		else if (this.pongLate(before)) why = 'its connection was cut while its Pong was on its way';
-		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt))
+		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt, undefined, before.gate))
 			why = 'its connection was cut while its Pong was on its way';
 		// A successor that was killed before it had removed what its predecessor left: nobody remembers it any more.
 		else if (this.faults.filter((f) => /^kill-(bridge|all|master)$/.test(f.kind) && f.at > before.pongedAt - 1000).length > 1)
@@ -198,6 +202,9 @@ export class Records {
 		else if (this.faultIn(['kill-bridge', 'kill-all', 'kill-master'], before.pongedAt - 1000, now()) &&
 			this.faultIn(['broker-pause'], before.pongedAt - 12000, now()))
 			why = 'the bridge was killed while the broker was away';
+		// Another gateway does not wait for what this one has still to remove, nor for its answer.
+		if (!why && before.gate !== c.gate && (before.endAt > c.openAt - 5000 || this.faultIn(ALL_OF_ONE, before.openAt, now(), undefined, before.gate)))
+			why = 'it came to another gateway before it was removed';
 		if (!why) {
 			why = 'NOT ALLOWED';
 			this.blame(`${u.name}: ${n} came again on connection ${c.id}: ${before.id} had it, ponged ${before.ponged}, ` +

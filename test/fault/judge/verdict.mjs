@@ -38,17 +38,19 @@ function checkConn(records, u, c) {
 }
 
 // On a connection in the order of sending; behind a message that was taken before the connection opened.
+// Not behind what another gateway has taken: one that is cut off stores it later.
 function checkOrder(records, u) {
 	const last = new Map();
-	let settled = -1, floor = -1; // highest sequence of what was taken, up to `settled`
+	let settled = -1;
+	const floors = new Map(); // by gateway: the highest sequence of what it has taken, up to `settled`
 	for (let k = 0; k < u.next; k++) {
 		const seq = u.seq[k], c = u.sentBy[k];
 		if (seq === undefined) continue;
 		if (!last.has(c.id)) {
 			for (let j = settled + 1; j <= c.settledAtOpen; j++)
-				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken && u.seq[j] > floor) floor = u.seq[j];
+				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken) floors.set(u.sentBy[j].gate, Math.max(u.seq[j], floors.get(u.sentBy[j].gate) ?? -1));
 			settled = Math.max(settled, c.settledAtOpen);
-			last.set(c.id, floor);
+			last.set(c.id, floors.get(c.gate) ?? -1);
 		}
 		if (seq < last.get(c.id)) records.blame(`${u.name}: ${k} is stored as ${seq}, behind ${last.get(c.id)}`);
 		else last.set(c.id, seq);
@@ -61,11 +63,14 @@ const CUTS_ALL = ['kill-all', 'kill-master'];
 function checkEnds(records, u, c, grace) {
 	if (!c.endAt || c.cutByUs || (c.completed && c.closeAt)) return 0;
 	const from = c.endAt - 6000 - records.lagSince(c.endAt - 6000), to = c.endAt + 500;
-	if (records.faultIn(CUTS_ALL, from, to)) return 0;
-	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`)) return 0;
+	if (records.faultIn(CUTS_ALL, from, to, undefined, c.gate)) return 0;
+	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`, c.gate)) return 0;
+	// It stood still for longer than its lease: who is left may lack messages, and is told to come back.
+	if (c.code === 1012 && /was cut off/.test(c.reason) && records.faultIn(['stop-all', 'cut-gate'], c.endAt - 20000, to, undefined, c.gate)) return 0;
+	if (records.faultIn(['stop-all'], c.endAt - 6000, to, undefined, c.gate)) return 0; // no Pong in time
 	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
 	// A close that could not be stored within the grace ends without a Close, as the contract says.
-	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to)) return 0;
+	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to, undefined, c.gate)) return 0;
 	records.blame(`${u.name}: connection ${c.id} (worker ${c.slot}) ended ${c.code} "${c.reason}" at ${(c.endAt / 1000).toFixed(3)} without a cause` +
 		`${c.closeAt ? `; its Close went out at ${(c.closeAt / 1000).toFixed(3)}` : ''}`);
 	return 1;
