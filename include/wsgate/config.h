@@ -168,6 +168,8 @@ struct config {
 	struct config_service *services;
 };
 
+#define CONFIG_FILE "/etc/wsgate/wsgate.conf" /* where no other one is named */
+
 struct config_source {
 	const char *file;        /* path */
 	bool file_required;      /* -c was given: it must exist */

@@ -28,6 +28,7 @@ struct heritage {
 
 	/* a worker */
 	const struct vault *secrets; /* as config */
+	const char *file;            /* of the configuration; as config */
 	unsigned slot;
 	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
 	size_t nlisten;

@@ -321,7 +321,7 @@ const struct option option_table[] = {
 	  .help = "names by which it may be asked; addresses and localhost always may" },
 	{ .key = "admin.try_out", .type = OPTION_ENUM, .def = "off", .words = switch_words,
 	  .offset = AT(admin.try_out),
-	  .help = "on: its page has a client to try things out with" },
+	  .help = "on: its page has a client to try things out with; origin.allow must let it in" },
 };
 const size_t option_count = COUNT(option_table);
 

@@ -12,7 +12,6 @@
 
 #include "ctl.h"
 
-#define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
 #define REASON_MAX 123 /* bytes: what a Close frame has room for */
 
 struct command {
@@ -379,7 +378,7 @@ static int run(const struct config_source *source, char **args, int n)
 
 int main(int argc, char **argv)
 {
-	struct config_source source = {.file = DEFAULT_FILE, .names_only = true};
+	struct config_source source = {.file = CONFIG_FILE, .names_only = true};
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
 	char pidfile[4096];
 	int c, status;

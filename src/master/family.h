@@ -28,6 +28,7 @@ enum family_state { FAMILY_RUNS, FAMILY_STOPS_WORKERS, FAMILY_STOPS_BRIDGE, FAMI
 
 struct family {
 	const struct config *config; /* all of these are borrowed */
+	const char *file;            /* where it is from, for workers to name */
 	struct event_base *base;
 	struct listen_set *listeners;
 	struct segment *segment;
