@@ -18,8 +18,6 @@
 #include "master/will.h"
 #include "version.h"
 
-#define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
-
 enum { EXIT_CONFIG = 1, EXIT_START = 2 };
 
 struct command_line {
@@ -38,7 +36,7 @@ static void usage(FILE *out)
 	      "  -T  check it, print it as it is in effect, and end\n"
 	      "  -v  log more; may be repeated\n"
 	      "  -V  print the version, with those of the libraries, and end\n"
-	      "  -c  configuration file, by default " DEFAULT_FILE "\n"
+	      "  -c  configuration file, by default " CONFIG_FILE "\n"
 	      "  -o  override one key, as in -o broker.url=nats://10.0.0.1:4222\n"
 	      "  -p  pidfile, like -o pidfile=FILE\n",
 		out);
@@ -72,7 +70,7 @@ static int parse(struct command_line *cl, int argc, char **argv)
 {
 	int c;
 
-	cl->source.file = DEFAULT_FILE;
+	cl->source.file = CONFIG_FILE;
 	add_set(cl, "log.target=stderr"); /* -f; left out below without it. An -o behind it wins. */
 	while ((c = getopt(argc, argv, ":fhtTvVc:o:p:")) != -1) {
 		switch (c) {

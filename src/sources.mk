@@ -18,6 +18,7 @@ BASE_SRC = \
 	src/base/subject.c \
 	src/base/table.c \
 	src/base/tickets.c \
+	src/base/trace.c \
 	src/base/value.c
 
 IPC_SRC = \
@@ -112,6 +113,7 @@ WSGATED_SRC = \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
+	src/bridge/track.c \
 	src/bridge/window.c \
 	src/master/bequest.c \
 	src/master/brief.c \
@@ -141,6 +143,7 @@ WSGATED_SRC = \
 	src/worker/auth.c \
 	src/worker/callout_cache.c \
 	src/worker/conn.c \
+	src/worker/follow.c \
 	src/worker/heir.c \
 	src/worker/life.c \
 	src/worker/link.c \

@@ -32,6 +32,8 @@ struct broker_message {
 	bool plain;            /* the header Ws-Compress said no */
 	const uint8_t *data;
 	size_t len;
+	const char *trace; /* its header traceparent, not terminated; NULL: none */
+	size_t trace_len;
 	uint64_t stamp_ns; /* when the broker stored it, by its clock; else when it came here; since
 			      1970 */
 };
@@ -54,6 +56,7 @@ struct broker_publish {
 	bool text;
 	const char *conn;   /* header Ws-Conn */
 	const char *msg_id; /* header Nats-Msg-Id */
+	const char *trace;  /* header traceparent; NULL: none */
 	const uint8_t *data;
 	size_t len;
 	void *arg;

@@ -46,5 +46,7 @@ int chan_send_fd(int sock, enum proto_type type, const void *body, size_t size, 
 
 /* The handler of PROTO_LOG, the same in every child: its log goes where the master's goes. */
 void chan_on_log(void *arg, const void *body, int fd);
+/* The same of PROTO_TRACE. */
+void chan_on_trace(void *arg, const void *body, int fd);
 
 #endif

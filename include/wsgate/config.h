@@ -19,7 +19,8 @@ enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1V2 };
 enum proxy_forwarded { PROXY_FORWARDED_NONE, PROXY_FORWARDED_X, PROXY_FORWARDED_RFC7239 };
 enum filter_mode { FILTER_ON, FILTER_OFF, FILTER_LOG };
 enum switch_mode { SWITCH_OFF, SWITCH_ON };
-enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY }; /* what a message without Ws-Type is */
+enum trace_mode { TRACE_OFF, TRACE_GIVEN, TRACE_MADE }; /* contexts of clients' messages */
+enum text_mode { TEXT_AUTO, TEXT_TEXT, TEXT_BINARY };   /* what a message without Ws-Type is */
 
 struct strlist {
 	size_t n;
@@ -80,6 +81,7 @@ struct config {
 	char *echo_path; /* "" : none */
 	uint64_t drain_delay;
 	uint64_t drain_timeout;
+	enum trace_mode trace_context;
 	enum filter_mode seccomp;
 	enum switch_mode core_dumps;
 	uint64_t tls_ticket_interval; /* 0: no tickets */
@@ -165,6 +167,8 @@ struct config {
 	size_t nservices;
 	struct config_service *services;
 };
+
+#define CONFIG_FILE "/etc/wsgate/wsgate.conf" /* where no other one is named */
 
 struct config_source {
 	const char *file;        /* path */

@@ -15,11 +15,12 @@ enum control_command {
 	CONTROL_STATUS = 1, /* the last reload */
 	CONTROL_RELOAD,     /* the answer comes when it has ended */
 	CONTROL_CLOSE,      /* end the connections of a user */
+	CONTROL_TRACE,      /* follow the messages of a user in the log, for `seconds` */
 };
 
 struct control_request {
 	uint16_t version, command;
-	uint16_t code; /* CLOSE */
+	uint16_t code; /* CLOSE; TRACE: seconds, 0: no longer */
 	uint8_t service_len, user_len;
 	char service[PROTO_NAME_MAX], user[PROTO_NAME_MAX];
 	char reason[PROTO_REASON_MAX]; /* terminated */

@@ -23,6 +23,8 @@ const char *figures_life(enum snapshot_life life);
 json_t *figures_traffic(
 	const struct snapshot_traffic *n, const struct stats_rates *rates); /* rates NULL: none */
 json_t *figures_workers(const struct snapshot *s);
+/* Sums over all workers that there were: refused handshakes, ended connections. */
+json_t *figures_endings(const struct snapshot *s);
 json_t *figures_services(const struct snapshot *s);
 /* The whole, but for history. Takes reload: how the last one ended. */
 json_t *figures_status(const struct snapshot *s, json_t *reload);

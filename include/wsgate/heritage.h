@@ -22,11 +22,13 @@ struct heritage {
 	const struct config *config; /* as of the birth; valid as long as the process */
 	pid_t master;                /* getppid() other than this: the master is gone */
 	int control;                 /* chan end to the master */
-	int segment;     /* descriptor of the shared-memory file (own open file description) */
-	unsigned nslots; /* slots in use: 0 … nslots-1 */
+	int segment; /* descriptor of the shared-memory file (own open file description) */
+	struct trace_order trace; /* whose messages are followed */
+	unsigned nslots;          /* slots in use: 0 … nslots-1 */
 
 	/* a worker */
 	const struct vault *secrets; /* as config */
+	const char *file;            /* of the configuration; as config */
 	unsigned slot;
 	uint64_t generation; /* of this slot's worker, 1, 2, …; one more at each start */
 	size_t nlisten;

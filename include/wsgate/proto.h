@@ -7,8 +7,9 @@
 
 #include <stdint.h>
 #include <wsgate/tickets.h>
+#include <wsgate/trace.h>
 
-#define PROTO_VERSION 2
+#define PROTO_VERSION 3
 
 enum proto_type {
 	/* child → master */
@@ -43,6 +44,7 @@ enum proto_type {
 	PROTO_TICKETS, /* worker: struct tickets: keys of TLS sessions */
 	PROTO_VAULT, /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows
 		      */
+	PROTO_TRACE, /* struct trace_order: whose messages are followed, from now on */
 	PROTO_DEEDS, /* worker: struct proto_deeds: anew, whenever something of it changes */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40, /* no body: look at your rings */

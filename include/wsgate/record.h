@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <wsgate/subject.h>
+#include <wsgate/trace.h>
 
 /* worker → bridge */
 enum up_type {
@@ -29,8 +30,9 @@ struct up_record {
 	uint32_t len;   /* payload bytes */
 	uint8_t text;   /* 1 text, 0 binary */
 	uint8_t service_len, user_len;
-	uint8_t reserved[5];
-	/* then: service, user, payload */
+	uint8_t trace_len; /* 0, or that of a struct trace_context */
+	uint8_t reserved[4];
+	/* then: service, user, trace context, payload */
 };
 _Static_assert(sizeof(struct up_record) == 40, "layout");
 
@@ -90,6 +92,7 @@ _Static_assert(sizeof(struct down_ref) == 16 && sizeof(struct down_message) == 3
 struct up_view {
 	const struct up_record *r;
 	struct identity id;
+	const uint8_t *trace; /* NULL: none */
 	const uint8_t *data;
 };
 bool up_parse(const void *payload, size_t size, struct up_view *out);

@@ -18,6 +18,7 @@ static const char *const confirm_words[] = {"pong", "write", "none", NULL};
 static const char *const policy_words[] = {"reject", "supersede", NULL};
 static const char *const protocol_words[] = {"none", "v1v2", NULL};
 static const char *const forwarded_words[] = {"none", "x-forwarded-for", "forwarded", NULL};
+static const char *const trace_words[] = {"off", "given", "made", NULL};
 static const char *const text_words[] = {"auto", "text", "binary", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const verify_words[] = {"none", "optional", "require", NULL};
@@ -32,6 +33,7 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum filter_mode) == sizeof(unsigned) &&
 		       sizeof(enum switch_mode) == sizeof(unsigned) &&
 		       sizeof(enum text_mode) == sizeof(unsigned) &&
+		       sizeof(enum trace_mode) == sizeof(unsigned) &&
 		       sizeof(enum user_policy) == sizeof(unsigned) &&
 		       sizeof(enum proxy_protocol) == sizeof(unsigned) &&
 		       sizeof(enum proxy_forwarded) == sizeof(unsigned) &&
@@ -96,6 +98,10 @@ const struct option option_table[] = {
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
 	  .help = "time over which a graceful stop spreads the closing of connections" },
+	{ .key = "trace_context", .type = OPTION_ENUM, .def = "given", .words = trace_words,
+	  .offset = AT(trace_context),
+	  .help = "traceparent on clients' messages: off, given (as their handshake had one), made "
+	          "(for all)" },
 	{ .key = "hang_timeout", .type = OPTION_TIME, .def = "30s", .min = 3 * SECOND, .max = DAY,
 	  .zero = true, .offset = AT(hang_timeout),
 	  .help = "a child silent for so long is killed and replaced; 0: never" },
@@ -315,7 +321,7 @@ const struct option option_table[] = {
 	  .help = "names by which it may be asked; addresses and localhost always may" },
 	{ .key = "admin.try_out", .type = OPTION_ENUM, .def = "off", .words = switch_words,
 	  .offset = AT(admin.try_out),
-	  .help = "on: its page has a client to try things out with" },
+	  .help = "on: its page has a client to try things out with; origin.allow must let it in" },
 };
 const size_t option_count = COUNT(option_table);
 

@@ -233,6 +233,7 @@ static const struct chan_handler master_handlers[] = {
 	{PROTO_LOG, sizeof(struct proto_log), chan_on_log},
 	{PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot},
 	{PROTO_CLOSE, sizeof(struct proto_close), orders_on_close},
+	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
 	{0, 0, NULL},
 };
 
@@ -275,6 +276,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	dispatch_tick(b);
 	bridge_stats(b);
 	past_tick(b);
+	trace_tick(b->now_ms);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	bridge_check_flushed(b);
 }
@@ -386,6 +388,7 @@ static int bridge_start(struct bridge *b)
 	away = bridge_away(b);
 	bridge_adopt(b);
 	log_tap(notes_tap, &b->shm.bridge->notes);
+	trace_follow(&b->h->trace);
 	b->broker =
 		broker_new(b->base, b->c, &bridge_events, b, atomic_load(&b->shm.bridge->gateway));
 	if (!b->broker || slots_start(b) < 0)

@@ -11,6 +11,7 @@
  * was confirmed on connections that have ended bconn.c     giving messages to one connection
  *   past.c      samples of the last quarter of an hour; what replaced programs had counted
  *   fence.c     connections that may lack messages
+ *   track.c     the user who is followed in the log
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
@@ -314,6 +315,17 @@ bool window_reserve(struct bconn *c); /* room to note one more; false: no memory
 void window_given(struct bconn *c, const struct broker_message *m);
 void window_forget(struct bconn *c, uint64_t upto);
 void window_drop(struct bconn *c); /* all of it, and nobody has confirmed it */
+
+/* track.c */
+#define track(call)                                                                                \
+	do {                                                                                       \
+		if (__builtin_expect(trace_on, 0))                                                 \
+			call;                                                                      \
+	} while (0)
+void track_up(const char *state, const struct broker_publish *p, uint64_t stamp_ns);
+void track_message(const struct buser *u, const struct broker_message *m);
+void track_given(const struct bconn *c, const struct broker_message *m);
+void track_confirmed(const struct buser *u, uint64_t seq);
 
 /* past.c */
 void past_adopt(struct bridge *b); /* before anything is counted */

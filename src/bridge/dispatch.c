@@ -82,6 +82,7 @@ static void user_confirm(struct buser *u)
 	u->mark = least;
 	if (u->head < least)
 		u->head = least;
+	track(track_confirmed(u, least));
 	if (u->q)
 		broker_queue_confirm(u->q, least);
 }
@@ -179,6 +180,7 @@ void dispatch_message(void *owner, struct broker_message *m)
 	if (m->seq <= u->head)
 		return;
 	u->head = m->seq;
+	track(track_message(u, m));
 	if (!too_large(u, m) && !buffer_add(u, m)) {
 		log_some_errors(
 			5, "no memory for a message: it is read again later", kv_more(user_who(u)));

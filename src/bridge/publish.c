@@ -25,6 +25,7 @@ struct pub {
 	struct broker_publish p;
 	char conn[ROUTE_ID_TEXT];
 	char msg_id[96];
+	char trace[TRACE_TEXT];
 };
 
 /* Users with records here: order is kept by one unacknowledged message each. */
@@ -171,6 +172,12 @@ static void publish_final(struct pub *p)
 	pub_user_done(u);
 }
 
+static void publish_track(const struct pub *p, const char *state)
+{
+	if (p->type == UP_MESSAGE && trace_is(&p->p.id))
+		track_up(state, &p->p, p->stamp);
+}
+
 static const struct log_field *publish_who(const struct pub *p)
 {
 	static struct log_field f[4];
@@ -223,6 +230,7 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 		return;
 	}
 	stat_add(b->shm.bridge->stats.refused, 1);
+	track(publish_track(p, "refused"));
 	log_some_warnings(20, "a client's message was refused", kv_str("reason", reason),
 		kv_uint("bytes", p->p.len), kv_more(publish_who(p)));
 	/* What it sent behind it would be stored with a hole before it, also when it has ended. */
@@ -256,6 +264,7 @@ static void publish_next(struct pub_user *u)
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}
+	track(publish_track(p, "sent to the broker"));
 	u->in_flight = true;
 	u->b->publishing++;
 	broker_publish(u->b->broker, &p->p);
@@ -282,6 +291,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 {
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
+	track(publish_track(p, duplicate ? "it was stored before" : "stored"));
 	hist_add(&st->publish, hist_elapsed(p->stamp, bridge_clock_ns(CLOCK_MONOTONIC)), 1);
 	stat_add(st->stored, 1);
 	stat_add(st->stored_bytes, p->p.len);
@@ -375,6 +385,18 @@ static void pub_names(struct pub *p)
 		(unsigned long long)p->end);
 }
 
+static void publish_trace(struct pub *p, const struct up_view *v)
+{
+	struct trace_context t;
+
+	if (v->trace) {
+		memcpy(&t, v->trace, sizeof(t));
+		trace_format(&t, p->trace);
+		p->p.trace = p->trace;
+	}
+	track(publish_track(p, "read from the ring"));
+}
+
 static bool publish_take(
 	struct up_source *src, uint16_t type, const struct up_view *v, uint64_t pos)
 {
@@ -405,6 +427,7 @@ static bool publish_take(
 		.data = v->data,
 		.len = v->r->len,
 		.arg = p};
+	publish_trace(p, v);
 	p->poisoned = publish_poisoned(publish_conn(p));
 	if (src->last)
 		src->last->ring_next = p;

@@ -46,6 +46,7 @@ void window_given(struct bconn *c, const struct broker_message *m)
 	w->bytes += m->len;
 	c->pos = m->seq;
 	stat_add(b->shm.bridge->stats.delivered, 1);
+	track(track_given(c, m));
 	if (m->seq > stat_get(b->shm.bridge->last_seq))
 		stat_set(b->shm.bridge->last_seq, m->seq);
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include "parts.h"
 
+#define TRACE_MAX 128
+
 #define TRIES 4
 #define AGAIN_MS 1000
 #define REASON_MAX 128
@@ -58,8 +60,8 @@ static size_t headers_size(const struct aside *a, const char *seq, const char *d
 {
 	return HEADERS_FRAME + npublish_header_size("Ws-Reason", a->reason) +
 	       npublish_header_size("Ws-Sequence", seq) +
-	       npublish_header_size("Ws-Type", "binary") +
-	       npublish_header_size("Ws-Compress", "no") +
+	       npublish_header_size("Ws-Type", "binary") + npublish_header_size("traceparent", "") +
+	       a->m->trace_len + npublish_header_size("Ws-Compress", "no") +
 	       npublish_header_size("Ws-Dropped", dropped);
 }
 
@@ -84,6 +86,12 @@ static natsMsg *make_message(struct aside *a, const char *subject, uint64_t toke
 	if (s == NATS_OK && a->m->text != BROKER_TEXT_UNMARKED)
 		s = natsMsgHeader_Set(
 			m, "Ws-Type", a->m->text == BROKER_TEXT_TEXT ? "text" : "binary");
+	if (s == NATS_OK && a->m->trace_len) {
+		char trace[TRACE_MAX];
+
+		snprintf(trace, sizeof(trace), "%.*s", (int)a->m->trace_len, a->m->trace);
+		s = natsMsgHeader_Set(m, "traceparent", trace);
+	}
 	if (s == NATS_OK && a->m->plain)
 		s = natsMsgHeader_Set(m, "Ws-Compress", "no");
 	if (s == NATS_OK && a->bare)

@@ -9,6 +9,8 @@
 #include <time.h>
 #include "headers.h"
 
+#define TRACE_MAX 128
+
 static uint64_t number(const char *p, size_t n)
 {
 	uint64_t x = 0;
@@ -153,7 +155,10 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 			e->m.stamp_ns = headers_stamp(v, n);
 		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
 			e->m.text = text_of(v, n);
-		else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
+		else if (line_value(p, len, "traceparent", &v, &n) && n < TRACE_MAX) {
+			e->m.trace = v;
+			e->m.trace_len = n;
+		} else if (line_value(p, len, "Ws-Compress", &v, &n) && n == 2)
 			e->m.plain |= memcmp(v, "no", 2) == 0;
 		else if (line_value(p, len, WIRE_WORD_HEADER, &v, &n))
 			e->word = true;

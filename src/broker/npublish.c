@@ -67,6 +67,8 @@ static natsMsg *make_message(const struct broker *b, const struct pub *p, uint64
 		s = natsMsgHeader_Set(m, "Ws-Conn", bp->conn);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Nats-Msg-Id", bp->msg_id);
+	if (s == NATS_OK && bp->trace)
+		s = natsMsgHeader_Set(m, "traceparent", bp->trace);
 	if (s == NATS_OK)
 		return m;
 	natsMsg_Destroy(m);
@@ -78,7 +80,8 @@ static bool too_large(const struct broker *b, const struct broker_publish *bp)
 {
 	size_t n = HEADERS_FRAME + npublish_header_size("Ws-Type", bp->text ? "text" : "binary") +
 		   npublish_header_size("Ws-Conn", bp->conn) +
-		   npublish_header_size("Nats-Msg-Id", bp->msg_id);
+		   npublish_header_size("Nats-Msg-Id", bp->msg_id) +
+		   (bp->trace ? npublish_header_size("traceparent", bp->trace) : 0);
 
 	return bp->len > INT32_MAX || (b->max_payload > 0 && n + bp->len > b->max_payload);
 }

@@ -44,6 +44,7 @@ void where_not_found(const struct config *c, const char *name, const char *why, 
 int order_reload(const struct config *c);
 int order_close(
 	const struct config *c, const struct identity *id, uint16_t code, const char *reason);
+int order_trace(const struct config *c, const struct identity *id, uint16_t seconds);
 /* One line: the last reload. */
 void order_status(const struct config *c);
 /* The same as an object. */

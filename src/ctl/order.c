@@ -115,6 +115,28 @@ int order_close(
 	return CTL_OK;
 }
 
+int order_trace(const struct config *c, const struct identity *id, uint16_t seconds)
+{
+	struct control_request q = {.command = CONTROL_TRACE, .code = seconds};
+	struct control_answer a;
+
+	q.service_len = (uint8_t)id->service_len;
+	q.user_len = (uint8_t)id->user_len;
+	memcpy(q.service, id->service, id->service_len);
+	memcpy(q.user, id->user, id->user_len);
+	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0)
+		return order_failed(c);
+	if (a.result != CONTROL_OK) {
+		fprintf(stderr, "wsgatectl: not followed: %s\n", a.text);
+		return CTL_FAILED;
+	}
+	if (seconds)
+		printf("the log follows this user's messages for %u seconds\n", seconds);
+	else
+		printf("the log follows nobody's messages any more\n");
+	return CTL_OK;
+}
+
 void order_status(const struct config *c)
 {
 	struct control_request q = {.command = CONTROL_STATUS};

@@ -12,7 +12,6 @@
 
 #include "ctl.h"
 
-#define DEFAULT_FILE "/etc/wsgate/wsgate.conf"
 #define REASON_MAX 123 /* bytes: what a Close frame has room for */
 
 struct command {
@@ -303,6 +302,20 @@ static int cmd_close(const struct config *c, const char *file, char **args, int 
 	return order_close(c, &id, code, reason);
 }
 
+static int cmd_trace(const struct config *c, const char *file, char **args, int n)
+{
+	struct identity id;
+	double seconds = 60;
+
+	(void)file;
+	if ((n != 2 && n != 4) || (n == 4 && (strcmp(args[2], "--seconds") != 0 ||
+						     !number_of(args[3], 0, 65535, &seconds))))
+		return misused("trace SERVICE USER [--seconds N, 0 to 65535; 0: no longer]");
+	if (identity_of(args[0], args[1], &id) < 0)
+		return CTL_CONFIG;
+	return order_trace(c, &id, (uint16_t)seconds);
+}
+
 static const struct command commands[] = {
 	{"status", 0, 1, cmd_status,
 		"status [--json]             one screen: processes, connections, broker"},
@@ -315,6 +328,8 @@ static const struct command commands[] = {
 	{"tail", 1, 1, cmd_tail, "tail SERVICE                show what clients send, live"},
 	{"close", 2, 6, cmd_close,
 		"close SERVICE USER [--code N] [--reason TEXT]   end the connections of a user"},
+	{"trace", 2, 4, cmd_trace,
+		"trace SERVICE USER [--seconds N]   the log follows each message of a user"},
 	{"reload", 0, 0, cmd_reload,
 		"reload                      apply the configuration as it is now; says how it "
 		"went"},
@@ -363,7 +378,7 @@ static int run(const struct config_source *source, char **args, int n)
 
 int main(int argc, char **argv)
 {
-	struct config_source source = {.file = DEFAULT_FILE, .names_only = true};
+	struct config_source source = {.file = CONFIG_FILE, .names_only = true};
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
 	char pidfile[4096];
 	int c, status;

@@ -10,6 +10,7 @@
 #include <wsgate/chan.h>
 #include <wsgate/log.h>
 #include <wsgate/rights.h>
+#include <wsgate/trace.h>
 
 #define CHAN_BATCH 64 /* messages a wakeup: others have their turn too */
 
@@ -74,6 +75,8 @@ const char *proto_name(unsigned type)
 		return "RESUME";
 	case PROTO_TLS:
 		return "TLS";
+	case PROTO_TRACE:
+		return "TRACE";
 	case PROTO_DEEDS:
 		return "DEEDS";
 	case PROTO_TICKETS:
@@ -213,4 +216,12 @@ void chan_on_log(void *arg, const void *body, int fd)
 			kv_errno(errno));
 	if (fd >= 0)
 		close(fd);
+}
+
+void chan_on_trace(void *arg, const void *body, int fd)
+{
+	(void)arg;
+	if (fd >= 0)
+		close(fd);
+	trace_follow(body);
 }

@@ -158,6 +158,32 @@ json_t *figures_services(const struct snapshot *s)
 	return list;
 }
 
+static void add_sum(json_t *to, uint16_t name, uint64_t n)
+{
+	char key[8];
+
+	snprintf(key, sizeof(key), "%u", name);
+	if (n)
+		figures_number(to, name ? key : "other", n);
+}
+
+json_t *figures_endings(const struct snapshot *s)
+{
+	json_t *out = json_object(), *refused = json_object(), *client = json_object(),
+	       *gateway = json_object();
+
+	for (unsigned i = 0; i < STATS_STATUSES; i++)
+		add_sum(refused, stats_statuses[i], snapshot_refused(s, i));
+	for (unsigned i = 0; i < STATS_CODES; i++) {
+		add_sum(client, stats_codes[i], snapshot_closed(s, STATS_BY_CLIENT, i));
+		add_sum(gateway, stats_codes[i], snapshot_closed(s, STATS_BY_GATEWAY, i));
+	}
+	figures_add(out, "refused_by_status", refused);
+	figures_add(out, "closed_by_client", client);
+	figures_add(out, "closed_by_gateway", gateway);
+	return out;
+}
+
 /* ---- the whole ---- */
 
 json_t *figures_status(const struct snapshot *s, json_t *reload)

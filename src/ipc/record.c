@@ -11,7 +11,8 @@ bool up_parse(const void *payload, size_t size, struct up_view *out)
 	p = (const char *)(r + 1);
 	if (!r->service_len || !r->user_len || r->service_len > TOKEN_MAX ||
 		r->user_len > TOKEN_MAX || r->text > 1 ||
-		size != sizeof(*r) + r->service_len + r->user_len + (size_t)r->len)
+		(r->trace_len && r->trace_len != sizeof(struct trace_context)) ||
+		size != sizeof(*r) + r->service_len + r->user_len + r->trace_len + (size_t)r->len)
 		return false;
 	out->r = r;
 	out->id.service = p;
@@ -19,6 +20,8 @@ bool up_parse(const void *payload, size_t size, struct up_view *out)
 	out->id.user = p + r->service_len;
 	out->id.user_len = r->user_len;
 	out->data = (const uint8_t *)p + r->service_len + r->user_len;
+	out->trace = r->trace_len ? out->data : NULL;
+	out->data += r->trace_len;
 	return true;
 }
 

@@ -89,6 +89,24 @@ static void caller_close(struct caller *k, const struct control_request *q)
 	k->close = p.id;
 }
 
+static void caller_trace(struct caller *k, const struct control_request *q)
+{
+	struct trace_order order = {.service_len = q->service_len, .user_len = q->user_len};
+	struct control_answer a = {.result = CONTROL_OK};
+
+	if (q->service_len < 1 || q->service_len > PROTO_NAME_MAX || q->user_len < 1 ||
+		q->user_len > PROTO_NAME_MAX) {
+		caller_fail(k, "a request that makes no sense");
+		return;
+	}
+	memcpy(order.service, q->service, sizeof(order.service));
+	memcpy(order.user, q->user, sizeof(order.user));
+	log_info("follows the messages of a user", kv_mem("service", q->service, q->service_len),
+		kv_mem("user", q->user, q->user_len), kv_uint("seconds", q->code));
+	news_trace(k->control->family, &order, q->code);
+	caller_answer(k, &a);
+}
+
 static void caller_serve(struct caller *k, const struct control_request *q)
 {
 	switch (q->command) {
@@ -104,6 +122,9 @@ static void caller_serve(struct caller *k, const struct control_request *q)
 		return;
 	case CONTROL_CLOSE:
 		caller_close(k, q);
+		return;
+	case CONTROL_TRACE:
+		caller_trace(k, q);
 		return;
 	}
 	caller_fail(k, "the daemon does not know this command: it is of another version");

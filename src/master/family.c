@@ -64,6 +64,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	memset(h, 0, sizeof(*h));
 	h->config = f->config;
 	h->segment = f->segment->fd;
+	h->trace = f->trace;
 	h->nslots = f->nslots;
 	h->slot = c->slot;
 	h->bell = h->predecessor = h->tls = -1;
@@ -73,6 +74,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		h->bells[i] = -1;
 	if (c != &f->bridge) {
 		h->secrets = f->keys;
+		h->file = f->file;
 		h->nlisten = f->hold_clients ? 0 : l->n;
 		for (size_t i = 0; i < h->nlisten; i++) {
 			h->listen[i] = l->fds[i][c->slot];

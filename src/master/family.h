@@ -28,11 +28,14 @@ enum family_state { FAMILY_RUNS, FAMILY_STOPS_WORKERS, FAMILY_STOPS_BRIDGE, FAMI
 
 struct family {
 	const struct config *config; /* all of these are borrowed */
+	const char *file;            /* where it is from, for workers to name */
 	struct event_base *base;
 	struct listen_set *listeners;
 	struct segment *segment;
 	struct vault *keys; /* for workers */
 	struct news news;
+	struct trace_order
+		trace; /* whose messages are followed; who changes it adds to news.trace */
 	struct proto_deeds deeds; /* workers know them; who changes them adds to news.deeds */
 	int tls;                  /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;

@@ -157,6 +157,7 @@ void news_born(const struct family *f, struct child *c)
 	c->log_told = f->news.log;
 	c->tickets_told = f->news.tickets;
 	c->deeds_told = f->news.deeds;
+	c->trace_told = f->news.trace;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -325,6 +326,23 @@ static bool news_deeds(const struct family *f, struct child *c)
 	return true;
 }
 
+void news_trace(struct family *f, const struct trace_order *who, unsigned seconds)
+{
+	f->trace = *who;
+	f->trace.until_ms = seconds ? family_clock() + UINT64_C(1000) * seconds : 0;
+	f->news.trace++;
+	family_wake(f);
+}
+
+static bool news_trace_tell(const struct family *f, struct child *c)
+{
+	if (c->trace_told < f->news.trace &&
+		!news_send(c, PROTO_TRACE, &f->trace, sizeof(f->trace), -1))
+		return false;
+	c->trace_told = f->news.trace;
+	return true;
+}
+
 void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text)
 {
 	struct proto_deeds *d = &f->deeds;
@@ -365,7 +383,8 @@ bool news_tell(struct family *f, struct child *c)
 
 	if (!c->chan || !c->pid)
 		return true;
-	if (!news_log_tell(f, c) || (c != &f->bridge && !news_tell_worker(f, c)))
+	if (!news_log_tell(f, c) || !news_trace_tell(f, c) ||
+		(c != &f->bridge && !news_tell_worker(f, c)))
 		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;

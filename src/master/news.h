@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <wsgate/config.h>
 #include <wsgate/proto.h>
+#include <wsgate/trace.h>
 
 struct family;
 struct child;
@@ -25,6 +26,7 @@ struct news {
 	uint64_t log;    /* how often the log was opened anew */
 	enum proto_log_target log_target;
 	uint64_t tickets;   /* how often there was a new key of TLS tickets */
+	uint64_t trace;     /* how often family.trace has changed */
 	uint64_t deeds;     /* how often family.deeds have changed */
 	uint64_t listeners; /* how often it has changed who has which */
 };
@@ -37,6 +39,8 @@ int news_write(const struct config *c, enum config_reader reader);
 void news_config(struct family *f, int text, int secret, int keys);
 /* The log of the master, as it is now, is to be everybody's. */
 void news_log(struct family *f, enum proto_log_target target);
+/* Whose messages are followed in the log, for so long; seconds 0: nobody's. */
+void news_trace(struct family *f, const struct trace_order *who, unsigned seconds);
 /* A reload has ended: workers say so to whoever asks. */
 void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text);
 /* The callee of log_tap() in the master: f is the family. */

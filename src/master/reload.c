@@ -395,6 +395,7 @@ int reload_init(struct reload *r)
 		return -1;
 	}
 	r->family->keys = &r->keys;
+	r->family->file = r->source->file;
 	listen_init(&r->retired);
 	listen_init(&r->next);
 	r->tls = -1;

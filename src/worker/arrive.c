@@ -8,6 +8,7 @@
 
 #include <wsgate/log.h>
 
+#include "follow.h"
 #include "pack.h"
 #include "parcel.h"
 #include "tally.h"
@@ -148,6 +149,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->echo = h->kind == PARCEL_ECHO;
 	c->control_queued = h->control_queued;
 	c->ping_out = h->ping_out != 0;
+	follow_adopt(c, &h->trace);
 	memcpy(c->ping_id, h->ping_id, sizeof(c->ping_id));
 	c->ping_mark = h->ping_mark;
 	c->ping_count = h->ping_count;

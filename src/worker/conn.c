@@ -115,6 +115,7 @@ void conn_free(struct conn *c)
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	free(c->pending);
+	free(c->trace);
 	free(c->out.buf);
 	free(c->close_reason);
 	if (c->prev)
@@ -451,8 +452,8 @@ void conn_readable(struct conn *c)
 		conn_ended_by_peer(c);
 		return;
 	}
-	if (n < 0) {
-		conn_gone(c, "read failed");
+	if (n < 0) { /* ECONNRESET: it did not wait for its unread bytes */
+		conn_gone(c, "peer ended");
 		return;
 	}
 	c->heard_ms = w->now_ms;

@@ -7,6 +7,7 @@
 
 #include <wsgate/log.h>
 
+#include "follow.h"
 #include "pack.h"
 #include "tally.h"
 #include "worker.h"
@@ -70,7 +71,8 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	size_t size;
 
 	*id = place_identity(c);
-	size = sizeof(struct up_record) + id->service_len + id->user_len + payload;
+	size = sizeof(struct up_record) + id->service_len + id->user_len +
+	       follow_trace_len(c, type) + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
 	 * always. */
 	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
@@ -83,7 +85,8 @@ bool link_fits(const struct conn *c, size_t len)
 {
 	struct identity id = place_identity(c);
 
-	return sizeof(struct up_record) + id.service_len + id.user_len + len <=
+	return sizeof(struct up_record) + id.service_len + id.user_len +
+		       follow_trace_len(c, UP_MESSAGE) + len <=
 	       ring_max_record(c->w->up.size);
 }
 
@@ -115,9 +118,15 @@ static enum link_put link_put(
 	p = (char *)(r + 1);
 	memcpy(p, id.service, id.service_len);
 	memcpy(p + id.service_len, id.user, id.user_len);
+	p += id.service_len + id.user_len;
+	r->trace_len = follow_trace_len(c, type);
+	if (r->trace_len)
+		follow_context(c, p);
 	if (len)
-		memcpy(p + id.service_len + id.user_len, data, len);
-	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + len;
+		memcpy(p + r->trace_len, data, len);
+	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + r->trace_len + len;
+	if (type == UP_MESSAGE && trace_wants(&id))
+		follow_up(c, r, w->up.pos);
 	ring_commit(&w->up);
 	stat_max(w->slot->stats.up_peak, w->up.pos - w->up.tail);
 	link_ring_bridge(w);
@@ -298,17 +307,6 @@ static bool link_write_conn(struct worker *w, struct conn *c)
 	return true;
 }
 
-/* How long they were on their way. One look at the clock for all of them. */
-static void link_time_batch(struct worker *w)
-{
-	struct hist *h = &w->slot->stats.delivery;
-	uint64_t now = worker_clock_us(CLOCK_REALTIME) * 1000;
-
-	for (uint16_t i = 0; i < w->nsegs; i++)
-		if (w->segs[i].stamp_ns)
-			hist_add(h, hist_elapsed(w->segs[i].stamp_ns, now), 1);
-}
-
 /* Writes what was put together; only then may the ring's bytes go. */
 static void link_write_batch(struct worker *w)
 {
@@ -322,7 +320,7 @@ static void link_write_batch(struct worker *w)
 			place_confirm(c, place_given(c));
 	}
 	if (w->nsegs)
-		link_time_batch(w);
+		tally_delivered(w);
 	w->nsegs = 0;
 	pack_written(w);
 }
@@ -368,7 +366,7 @@ static void link_message_to(
 		c->missed = c->state == CONN_LEAVING;
 		return; /* it stays in the stream */
 	}
-	compressed = !v->m->plain && pack_message(c, &p);
+	compressed = !v->m->plain && pack_message(c, v->m->epoch, v->m->seq, &p);
 	g = &w->segs[w->nsegs];
 	*g = (struct seg){.conn = c, .data = p.data, .len = p.len, .next = NO_SEG};
 	/* What lay there before says how long its user was away. */
@@ -381,6 +379,8 @@ static void link_message_to(
 	c->last_seg = w->nsegs++;
 	route_set_given(&w->routes, c->route, v->m->seq);
 	c->data_s = (uint32_t)(w->now_ms / 1000);
+	if (follow_wants(c))
+		follow_down(c, v->m);
 	tally_out(c, v->m->len);
 }
 
@@ -390,10 +390,6 @@ static void link_message(struct worker *w, const struct down_view *v)
 
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);
-	if (pack_record(w)) {
-		link_write_batch(w);
-		pack_rest(w);
-	}
 	for (uint32_t i = 0; i < v->m->nrefs; i++) {
 		struct conn *c = place_find(w, &v->refs[i]);
 
@@ -493,7 +489,6 @@ void link_wakeup(struct worker *w)
 	bell_awake(&w->slot->bell);
 	more = link_batch(w);
 	link_write_batch(w);
-	pack_rest(w);
 	ring_release(&w->down, w->down.pos);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))

@@ -3,9 +3,12 @@
  * far at first, then with what is new of it.
  */
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include <wsgate/daemon.h>
 #include <wsgate/figures.h>
 #include <wsgate/log.h>
 
@@ -92,9 +95,36 @@ static json_t *live_reload(const struct worker *w)
 	return o;
 }
 
-/* Where clients are listened for, for the page's own client. */
-static json_t *live_try_out(const struct config *c)
+/* A path may have any bytes. */
+static json_t *live_path(const char *path)
 {
+	json_t *text = json_string(path);
+
+	return text ? text : json_string("?");
+}
+
+/* How wsgatectl is called here, word by word. */
+static json_t *live_tool(const struct worker *w)
+{
+	const char *program = daemon_program(), *slash = strrchr(program, '/');
+	json_t *words = json_array();
+	char path[PATH_MAX];
+
+	/* Beside this program, unless it is installed elsewhere: then it is found by its name. */
+	snprintf(path, sizeof(path), "%.*swsgatectl", slash ? (int)(slash + 1 - program) : 0,
+		program);
+	figures_append(words, live_path(access(path, X_OK) == 0 ? path : "wsgatectl"));
+	if (w->h->file && strcmp(w->h->file, CONFIG_FILE) != 0) {
+		figures_append(words, json_string("-c"));
+		figures_append(words, live_path(w->h->file));
+	}
+	return words;
+}
+
+/* Where clients are listened for, for the page's own client. */
+static json_t *live_try_out(const struct worker *w)
+{
+	const struct config *c = w->c;
 	json_t *o, *plain, *tls;
 
 	if (c->admin.try_out != SWITCH_ON)
@@ -108,6 +138,7 @@ static json_t *live_try_out(const struct config *c)
 		figures_append(tls, json_string(c->tls[i].listen));
 	figures_add(o, "listen", plain);
 	figures_add(o, "tls", tls);
+	figures_add(o, "tool", live_tool(w));
 	return o;
 }
 
@@ -134,8 +165,9 @@ static json_t *live_document(const struct worker *w, uint64_t since_ms, uint64_t
 	*last_ms = n ? v[n - 1].at_ms : 0;
 	figures_add(o, "latency", figures_latency(&s, v, n));
 	figures_add(o, "history", figures_history(v, n, from));
+	figures_add(o, "endings", figures_endings(&s));
 	figures_add(o, "warnings", live_warnings(w, &s));
-	figures_add(o, "try_out", live_try_out(w->c));
+	figures_add(o, "try_out", live_try_out(w));
 	snapshot_free(&s);
 	free(v);
 	if (figures_complete())

@@ -1,5 +1,5 @@
 /*
- * page: see page.h. The assembler reads the file; the Makefile knows that.
+ * page: see page.h. The assembler puts the parts together; the Makefile knows that.
  */
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -7,12 +7,16 @@
 
 #include "page.h"
 
+#define PART(file) ".incbin \"src/worker/page/" file "\"\n"
+#define TAG(text) ".ascii \"" text "\"\n"
+
 __asm__(".pushsection .rodata\n"
 	".global page_begin\n"
 	".global page_end\n"
-	"page_begin: .incbin \"src/worker/page/index.html\"\n"
-	"page_end: .byte 0\n"
-	".popsection\n");
+	"page_begin:\n" PART("head.html") TAG("<style>") PART("page.css") TAG("</style>")
+		PART("body.html") TAG("<script>") PART("draw.js") PART("page.js") PART("view.js")
+			PART("try.js") TAG("</script>") "page_end: .byte 0\n"
+							".popsection\n");
 
 #define HASH_MAX 80 /* base64 of 32 bytes, and its quotes */
 

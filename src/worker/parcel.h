@@ -18,8 +18,9 @@
 #include <wsgate/message.h>
 #include <wsgate/route.h>
 #include <wsgate/subject.h>
+#include <wsgate/trace.h>
 
-#define PARCEL_VERSION 2 /* of all that stands below */
+#define PARCEL_VERSION 3 /* of all that stands below */
 #define PARCEL_PIECE 32768
 #define PARCEL_UNANSWERED 64 /* at most, on one socket; ids are below it */
 
@@ -64,9 +65,11 @@ struct parcel_head {
 	/* The body: service, user, the reader's message and control frame, then these, and the
 	 * windows. */
 	uint64_t stash_len, out_len, pending_len;
+	struct trace_context trace; /* all 0: none */
+	uint8_t reserved2[7];
 	uint64_t body_len; /* all of it */
 };
-_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 224, "layout");
+_Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 256, "layout");
 
 struct parcel_kick {
 	uint16_t code;

@@ -6,6 +6,7 @@
 
 #include <wsgate/log.h>
 
+#include "follow.h"
 #include "parcel.h"
 #include "tally.h"
 #include "worker.h"
@@ -169,6 +170,8 @@ void place_confirm(struct conn *c, uint64_t seq)
 		return;
 	tally_confirmed(c, seq == place_given(c) ? tally_sent(c) : c->ping_count);
 	route_set_confirmed(&c->w->routes, c->route, seq);
+	if (follow_wants(c))
+		follow_confirmed(c, seq);
 	link_changed(c->w, c->route);
 }
 

@@ -126,3 +126,14 @@ void tally_beat(struct worker *w)
 {
 	stats_sample(&w->slot->samples, &w->slot->stats, w->now_ms);
 }
+
+/* One look at the clock for all of them. */
+void tally_delivered(struct worker *w)
+{
+	struct hist *h = &w->slot->stats.delivery;
+	uint64_t now = worker_clock_us(CLOCK_REALTIME) * 1000;
+
+	for (uint16_t i = 0; i < w->nsegs; i++)
+		if (w->segs[i].stamp_ns)
+			hist_add(h, hist_elapsed(w->segs[i].stamp_ns, now), 1);
+}

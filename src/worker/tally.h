@@ -25,6 +25,8 @@ void tally_confirmed(struct conn *c, uint32_t count);
 /* What is not confirmed never will be: its stream is gone. */
 void tally_forget(struct conn *c);
 void tally_beat(struct worker *w);
+/* A batch was written: how long its messages were on their way. */
+void tally_delivered(struct worker *w);
 
 static inline struct stats_service *tally_service(const struct conn *c)
 {

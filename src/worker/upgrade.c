@@ -4,6 +4,7 @@
 #include <wsgate/credential.h>
 #include <wsgate/log.h>
 
+#include "follow.h"
 #include "pack.h"
 #include "tally.h"
 #include "worker.h"
@@ -142,6 +143,7 @@ bool upgrade_route(
 		return upgrade_unavailable(c, "too many connections", named);
 	}
 	upgrade_protocol(c, who);
+	follow_begin(c);
 	conn_set_state(c, CONN_OPENING);
 	return true;
 }

@@ -408,6 +408,7 @@ static void worker_on_deeds(void *arg, const void *body, int fd)
 
 static const struct chan_handler master_handlers[] = {
 	{PROTO_STOP, sizeof(struct proto_stop), worker_on_stop},
+	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
 	{PROTO_DEEDS, sizeof(struct proto_deeds), worker_on_deeds},
 	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
 	{PROTO_TLS, sizeof(struct proto_config), sections_on_tls},
@@ -468,9 +469,11 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	w->now_ms = worker_clock();
 	tally_beat(w);
+	pack_beat(w);
 	worker_shed(w);
 	auth_beat(w);
 	live_beat(w);
+	trace_tick(w->now_ms);
 	if (w->draining)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
@@ -502,6 +505,7 @@ static int worker_start(struct worker *w)
 		return -1;
 	log_tap(notes_tap, &w->slot->notes);
 	w->deeds = w->h->deeds;
+	trace_follow(&w->h->trace);
 	w->pulse = pulse_new(w->base, &w->slot->process);
 	w->accept_pause = event_new(w->base, -1, 0, worker_accept_again, w);
 	w->beat = event_new(w->base, -1, EV_PERSIST, worker_beat, w);

@@ -14,6 +14,7 @@
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
  *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
+ *   follow.c   trace contexts, and the user who is followed in the log
  *   wheel.c    one timer for all deadlines
  *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
  *   page.c     the page for people
@@ -39,6 +40,7 @@
 #include <wsgate/pulse.h>
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
+#include <wsgate/trace.h>
 
 struct ssl_st;
 struct tlsctx;
@@ -139,22 +141,23 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	uint8_t pack_bits : 3;      /* with a window for what we send of 8 + so many bits */
-	bool fed : 1,               /* something was read */
-		frozen : 1,         /* not read: it is to move */
-		came_back : 1,      /* it was offered, and nobody took it */
-		stays : 1,          /* twice: it cannot */
-		missed : 1,         /* LEAVING: a message for it was left out */
-		kicked : 1,         /* LEAVING: it is to be closed, with close_code */
-		kick_told : 1;      /* its heir knows */
-	bool pending_text : 1;      /* of the message that waits */
-	bool by_client : 1;         /* its end began on the other side */
-	bool crowded : 1,           /* its address is counted */
-		held : 1;           /* not read: over its rate */
-	uint32_t born_s, data_s;    /* CLOCK_MONOTONIC: opened; the last message either way */
-	struct proxy_parser *proxy; /* owned; a PROXY header is to come, or is coming */
-	struct meter *meter;        /* owned; NULL: never limited */
-	bool local : 1;             /* admin: came by a Unix socket */
+	uint8_t pack_bits : 3;       /* with a window for what we send of 8 + so many bits */
+	bool fed : 1,                /* something was read */
+		frozen : 1,          /* not read: it is to move */
+		came_back : 1,       /* it was offered, and nobody took it */
+		stays : 1,           /* twice: it cannot */
+		missed : 1,          /* LEAVING: a message for it was left out */
+		kicked : 1,          /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1;       /* its heir knows */
+	bool pending_text : 1;       /* of the message that waits */
+	bool by_client : 1;          /* its end began on the other side */
+	bool crowded : 1,            /* its address is counted */
+		held : 1;            /* not read: over its rate */
+	uint32_t born_s, data_s;     /* CLOCK_MONOTONIC: opened; the last message either way */
+	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
+	struct meter *meter;         /* owned; NULL: never limited */
+	struct trace_context *trace; /* owned; NULL: its messages have none */
+	bool local : 1;              /* admin: came by a Unix socket */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
 	struct ssl_st *ssl;    /* owned; NULL: without TLS */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
@@ -179,14 +182,21 @@ struct seg {
 
 /* See pack.c. Nothing is made before it is needed. */
 #define PACK_SIZES 8
+#define PACK_KNOWN 512
 struct pack {
 	struct deflate_out *out[PACK_SIZES]; /* owned: by their window's bits, from 8 on */
 	struct deflate_in *in;               /* owned */
 	struct deflate_room in_room, out_room;
-	struct packed *shared, *alone; /* owned: of this batch; alone: of one connection each */
+	struct packed *shared, *alone; /* owned: of this batch and of those before it; alone: of
+					  this batch, and of one connection each */
 	size_t shared_bytes, alone_bytes;
-	const struct packed *found[PACK_SIZES]; /* of this record; NULL: it goes as it is */
-	uint32_t tried;                         /* bits: of which window found says something */
+	uint32_t shared_count;
+	struct pack_known {   /* what has become of a message of late */
+		uint64_t seq; /* 0: nothing */
+		uint32_t epoch;
+		uint32_t bits;
+		const struct packed *made; /* NULL: it goes as it is */
+	} known[PACK_KNOWN];
 };
 
 struct listener { /* owned by the worker's list */

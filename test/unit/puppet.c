@@ -240,6 +240,8 @@ static bool puppet_report(struct puppet *p, const char *buf, size_t n, int fd)
 	} else if (head.type == PROTO_SLOT && n == sizeof(head) + sizeof(slot)) {
 		memcpy(&slot, buf + sizeof(head), sizeof(slot));
 		say(p, "slot %u", slot.slot);
+	} else if (head.type == PROTO_TRACE && n == sizeof(head) + sizeof(struct trace_order)) {
+		say(p, "trace");
 	} else if (head.type == PROTO_DEEDS && n == sizeof(head) + sizeof(struct proto_deeds)) {
 		/* whenever there is a warning: no test's affair */
 	} else if (!puppet_moves(p, head.type, buf + sizeof(head), fd)) {

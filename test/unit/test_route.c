@@ -241,8 +241,8 @@ static void test_records(void **state)
 {
 	struct {
 		struct up_record r;
-		char rest[16];
-	} up = {{1, 9, 7, 2, 3, 1, 1, 4, {0}}, "suserabc"};
+		char rest[48];
+	} up = {{1, 9, 7, 2, 3, 1, 1, 4, 0, {0}}, "suserabc"};
 	struct up_view v;
 	struct {
 		struct down_message m;
@@ -259,6 +259,15 @@ static void test_records(void **state)
 	assert_false(up_parse(&up, size - 1, &v));
 	assert_false(up_parse(&up, size + 1, &v));
 	assert_false(up_parse(&up, 3, &v));
+	assert_null(v.trace);
+	up.r.trace_len = 1;
+	assert_false(up_parse(&up, size + 1, &v)); /* no such context */
+	up.r.trace_len = sizeof(struct trace_context);
+	assert_false(up_parse(&up, size, &v));
+	assert_true(up_parse(&up, size + up.r.trace_len, &v));
+	assert_ptr_equal(v.trace, up.rest + 5);
+	assert_ptr_equal(v.data, up.rest + 5 + sizeof(struct trace_context));
+	up.r.trace_len = 0;
 	up.r.user_len = 0;
 	assert_false(up_parse(&up, size - 4, &v));
 	up.r.user_len = 4;

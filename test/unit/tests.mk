@@ -73,6 +73,10 @@ UNIT_TESTS += test_network
 test_network_SRC = \
 	src/base/network.c
 
+UNIT_TESTS += test_trace
+test_trace_SRC = \
+	src/base/trace.c
+
 UNIT_TESTS += test_table
 test_table_SRC = \
 	src/base/table.c
@@ -180,6 +184,7 @@ UNIT_TESTS += test_chan
 test_chan_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/trace.c \
 	src/ipc/chan.c \
 	src/ipc/rights.c
 
@@ -187,6 +192,7 @@ UNIT_TESTS += test_corrupt
 test_corrupt_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/trace.c \
 	src/ipc/chan.c \
 	src/ipc/rights.c \
 	src/ipc/record.c \

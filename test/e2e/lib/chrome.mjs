@@ -35,9 +35,12 @@ export class Chrome {
 	constructor() {
 		this.id = 0;
 		this.waiting = new Map();
+		this.complaints = new Map(); // by session
 	}
 
-	hear({ id, result, error }) {
+	hear({ id, result, error, method, params, sessionId }) {
+		if (method === 'Runtime.exceptionThrown') this.complaints.get(sessionId)?.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
+		if (method === 'Log.entryAdded' && ['error', 'warning'].includes(params.entry.level)) this.complaints.get(sessionId)?.push(params.entry.text);
 		const w = this.waiting.get(id);
 		this.waiting.delete(id);
 		if (error) w?.fail(new Error(error.message));
@@ -51,16 +54,21 @@ export class Chrome {
 		return within(method, answer, 30000);
 	}
 
-	// A page, loaded; the returned function evaluates an expression in it (a promise is awaited).
+	// A page, loaded; the returned function evaluates an expression in it (a promise is awaited). Its `complaints` are what
+	// the page threw, and the browser had to say about it (content security policy…); `call` is the DevTools protocol.
 	async page(url) {
-		const { targetId } = await this.call('Target.createTarget', { url });
+		const { targetId } = await this.call('Target.createTarget', { url: 'about:blank' });
 		const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
+		const complaints = [];
+		this.complaints.set(sessionId, complaints);
+		for (const domain of ['Log', 'Runtime', 'Page']) await this.call(`${domain}.enable`, {}, sessionId);
+		await this.call('Page.navigate', { url }, sessionId);
 		const evaluate = async (expression) => {
 			const r = await this.call('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true }, sessionId);
 			if (r.exceptionDetails) throw new Error(r.exceptionDetails.exception?.description ?? r.exceptionDetails.text);
 			return r.result.value;
 		};
 		await until('the page', async () => (await evaluate('location.href + document.readyState')) === `${url}complete`);
-		return evaluate;
+		return Object.assign(evaluate, { complaints, call: (method, params) => this.call(method, params, sessionId) });
 	}
 }
