@@ -32,7 +32,7 @@ struct snapshot_worker {
 };
 struct snapshot_service {
 	char name[TOKEN_ENCODED_MAX + 1]; /* encoded: printable ASCII; "" : the rest */
-	struct stats_service_view v;      /* sums over workers; its name is not filled in */
+	struct stats_service_view v;      /* sums over workers */
 	uint64_t behind;
 };
 struct snapshot {

@@ -2,14 +2,14 @@
  * removal: takes out of the stream what was confirmed: MSG.DELETE without erasing, a few hundred in
  * flight.
  *
- * Within what is confirmed, the newest goes first: only the removal of a user's oldest message
- * makes the server look for the next one (32-37 µs against 200, tried). It is safe: all of it lies
- * at or below the confirmed mark, with no gap under it.
+ * Within what is confirmed, newer ones go first: only the removal of a user's oldest message, when
+ * there are several, makes the server look for the next one (32-37 µs against 200, tried). It is
+ * safe: all of it lies at or below the confirmed mark, with no gap under it.
  *
  * Trap: where the newest of a subject was deleted, and then its oldest, nats-server 2.9 does not
  * find the one between any more (next_by_subj: 404), until it reads that block of its store again.
- * So what a sweep finds goes when the sweep is over, and nothing goes while something below has to
- * stay.
+ * So a user's newest goes last, what a sweep finds goes when the sweep is over, and nothing goes
+ * while something below has to stay.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,18 +212,28 @@ bool removal_idle(const struct broker_queue *q)
 	return q->removing == 0 && (!q->seqs || q->seqs->doomed == 0);
 }
 
+/* The newest, but for that of all, which goes last: then the server never has one between. */
+static uint32_t next_one(const struct broker_queue *q)
+{
+	const struct seqs *s = q->seqs;
+	uint32_t last = s->doomed - 1;
+
+	return last > 0 && s->v[last] >= q->head ? last - 1 : last;
+}
+
 static bool send_one(struct broker_queue *q)
 {
 	struct broker *b = q->b;
 	struct removal *r = malloc(sizeof(*r));
 	struct seqs *s = q->seqs;
+	uint32_t i = next_one(q);
 	char body[64];
 	uint64_t token;
 
 	if (!r)
 		return false;
 	r->q = q;
-	r->seq = s->v[s->doomed - 1];
+	r->seq = s->v[i];
 	token = request_start(b, &r->request, REQUEST_DELETE);
 	if (token == 0) {
 		free(r);
@@ -231,7 +241,7 @@ static bool send_one(struct broker_queue *q)
 	}
 	s->doomed--;
 	s->n--;
-	memmove(s->v + s->doomed, s->v + s->doomed + 1, (s->n - s->doomed) * sizeof(s->v[0]));
+	memmove(s->v + i, s->v + i + 1, (s->n - i) * sizeof(s->v[0]));
 	q->removing++;
 	b->removing++;
 	snprintf(

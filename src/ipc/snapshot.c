@@ -161,35 +161,23 @@ uint64_t snapshot_closed(const struct snapshot *s, enum stats_side side, unsigne
 
 /* ---- services ---- */
 
-static struct snapshot_service *service_named(struct snapshot *s, const char *name)
-{
-	for (size_t i = 0; i < s->nservices; i++)
-		if (strcmp(s->services[i].name, name) == 0)
-			return &s->services[i];
-	strcpy(s->services[s->nservices].name, name);
-	return &s->services[s->nservices++];
-}
-
 /* gauges: its connections are still there. */
-static struct snapshot_service *take_row(
-	struct snapshot *s, const struct stats_service *rows, unsigned row, bool gauges)
+static void take_row(struct snapshot *s, const struct stats_service *rows, unsigned row,
+	bool gauges, uint64_t behind)
 {
-	struct snapshot_service *to;
-	struct stats_service_view v;
-	char name[TOKEN_ENCODED_MAX + 1] = "";
+	struct snapshot_service *to = &s->services[s->nservices];
 
-	if (!stats_service_read(rows, row, &v) ||
-		(v.len && token_encode(v.name, v.len, name, sizeof(name)) < 0))
-		return NULL;
+	if (!stats_service_read(rows, row, &to->v) ||
+		(to->v.len && token_encode(to->v.name, to->v.len, to->name, sizeof(to->name)) < 0))
+		return;
+	if (!to->v.len)
+		to->name[0] = '\0';
 	if (!gauges)
-		v.n.connections = v.n.unconfirmed = 0;
-	if (!v.len && !v.n.opened && !v.n.connections && !v.n.messages_in && !v.n.messages_out)
-		return NULL;
-	to = service_named(s, name);
-#define ADD(f, k, u, m, h) to->v.n.f += v.n.f;
-	STATS_SERVICE(ADD)
-#undef ADD
-	return to;
+		to->v.n.connections = to->v.n.unconfirmed = 0;
+	to->behind = behind;
+	if (to->v.len || to->v.n.opened || to->v.n.connections || to->v.n.messages_in ||
+		to->v.n.messages_out)
+		s->nservices++;
 }
 
 static int by_name(const void *a, const void *b)
@@ -201,23 +189,46 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* Those of one name, which are neighbours, become one. */
+static void merge_services(struct snapshot *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->nservices; i++) {
+		struct snapshot_service *from = &s->services[i],
+					*to = n ? &s->services[n - 1] : NULL;
+
+		if (!to || strcmp(to->name, from->name) != 0) {
+			if (i != n)
+				s->services[n] = *from;
+			n++;
+			continue;
+		}
+#define ADD(f, k, u, m, h) to->v.n.f += from->v.n.f;
+		STATS_SERVICE(ADD)
+#undef ADD
+		to->behind += from->behind;
+	}
+	s->nservices = n;
+}
+
 static int take_services(struct snapshot *s)
 {
 	s->services = calloc((s->nworkers + 1) * (STATS_SERVICES + 1), sizeof(*s->services));
 	if (!s->services)
 		return -1;
 	for (unsigned row = 0; row <= STATS_OTHER; row++) {
-		(void)take_row(s, s->shm.bridge->before.services, row, false);
+		take_row(s, s->shm.bridge->before.services, row, false, 0);
 		for (size_t i = 0; i < s->nworkers; i++) {
 			const struct shm_slot *slot = s->workers[i].slot_words;
 			bool lives = s->workers[i].life <= SNAPSHOT_HANGS;
-			struct snapshot_service *to = take_row(s, slot->services, row, lives);
 
-			if (to && lives)
-				to->behind += atomic_load(&slot->behind[row]);
+			take_row(s, slot->services, row, lives,
+				lives ? atomic_load(&slot->behind[row]) : 0);
 		}
 	}
 	qsort(s->services, s->nservices, sizeof(*s->services), by_name);
+	merge_services(s);
 	return 0;
 }
 

@@ -452,8 +452,8 @@ void conn_readable(struct conn *c)
 		conn_ended_by_peer(c);
 		return;
 	}
-	if (n < 0) {
-		conn_gone(c, "read failed");
+	if (n < 0) { /* ECONNRESET: it did not wait for its unread bytes */
+		conn_gone(c, "peer ended");
 		return;
 	}
 	c->heard_ms = w->now_ms;

@@ -366,7 +366,7 @@ static void link_message_to(
 		c->missed = c->state == CONN_LEAVING;
 		return; /* it stays in the stream */
 	}
-	compressed = !v->m->plain && pack_message(c, &p);
+	compressed = !v->m->plain && pack_message(c, v->m->epoch, v->m->seq, &p);
 	g = &w->segs[w->nsegs];
 	*g = (struct seg){.conn = c, .data = p.data, .len = p.len, .next = NO_SEG};
 	/* What lay there before says how long its user was away. */
@@ -390,10 +390,6 @@ static void link_message(struct worker *w, const struct down_view *v)
 
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);
-	if (pack_record(w)) {
-		link_write_batch(w);
-		pack_rest(w);
-	}
 	for (uint32_t i = 0; i < v->m->nrefs; i++) {
 		struct conn *c = place_find(w, &v->refs[i]);
 
@@ -493,7 +489,6 @@ void link_wakeup(struct worker *w)
 	bell_awake(&w->slot->bell);
 	more = link_batch(w);
 	link_write_batch(w);
-	pack_rest(w);
 	ring_release(&w->down, w->down.pos);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))

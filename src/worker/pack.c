@@ -183,17 +183,18 @@ static struct packed *pack_keep(struct pack *p, struct packed **list, size_t *su
 }
 
 /* One for all connections with that size of window. */
-static const struct packed *pack_shared(struct conn *c, const struct pack_payload *m)
+static const struct packed *pack_shared(
+	struct conn *c, uint32_t epoch, uint64_t seq, const struct pack_payload *m)
 {
 	struct pack *p = &c->w->pack;
-	unsigned at = c->pack_bits;
+	struct pack_known *k = &p->known[(seq + c->pack_bits * 61u) % PACK_KNOWN];
 
-	if (!(p->tried & 1u << at)) {
-		p->tried |= 1u << at;
-		p->found[at] =
-			pack_keep(p, &p->shared, &p->shared_bytes, pack_run(c, m->data, m->len));
-	}
-	return p->found[at];
+	if (k->seq == seq && k->epoch == epoch && k->bits == c->pack_bits)
+		return k->made;
+	*k = (struct pack_known){seq, epoch, c->pack_bits,
+		pack_keep(p, &p->shared, &p->shared_bytes, pack_run(c, m->data, m->len))};
+	p->shared_count += k->made != NULL;
+	return k->made;
 }
 
 static const struct packed *pack_alone(struct conn *c, const struct pack_payload *m)
@@ -210,12 +211,12 @@ static const struct packed *pack_alone(struct conn *c, const struct pack_payload
 	return k;
 }
 
-bool pack_message(struct conn *c, struct pack_payload *m)
+bool pack_message(struct conn *c, uint32_t epoch, uint64_t seq, struct pack_payload *m)
 {
 	const struct packed *k = NULL;
 
 	if (pack_wants(c, m->len))
-		k = pack_has_context(c) ? pack_alone(c, m) : pack_shared(c, m);
+		k = pack_has_context(c) ? pack_alone(c, m) : pack_shared(c, epoch, seq, m);
 	if (!k)
 		return false;
 	pack_count(c, m->len, k->len);
@@ -234,29 +235,32 @@ static void pack_drop(struct packed **list, size_t *sum)
 	*sum = 0;
 }
 
-bool pack_record(struct worker *w)
+static void pack_forget(struct pack *p)
 {
-	w->pack.tried = 0;
-	return w->pack.shared_bytes > BATCH_MAX;
+	pack_drop(&p->shared, &p->shared_bytes);
+	p->shared_count = 0;
+	memset(p->known, 0, sizeof(p->known));
 }
 
 bool pack_full(const struct worker *w)
 {
-	return w->pack.alone_bytes > BATCH_MAX;
+	return w->pack.alone_bytes + w->pack.shared_bytes > BATCH_MAX;
 }
 
 void pack_written(struct worker *w)
 {
-	pack_drop(&w->pack.alone, &w->pack.alone_bytes);
-}
-
-void pack_rest(struct worker *w)
-{
 	struct pack *p = &w->pack;
 
 	pack_drop(&p->alone, &p->alone_bytes);
-	pack_drop(&p->shared, &p->shared_bytes);
+	if (p->shared_bytes > BATCH_MAX / 2 || p->shared_count >= PACK_KNOWN)
+		pack_forget(p);
 	deflate_room_rest(&p->out_room);
+}
+
+void pack_beat(struct worker *w)
+{
+	if (w->pack.shared)
+		pack_forget(&w->pack);
 }
 
 /* ---- from one worker to another ---- */
@@ -324,7 +328,8 @@ void pack_renew(struct worker *w)
 void pack_stop(struct worker *w)
 {
 	pack_renew(w);
-	pack_rest(w);
+	pack_written(w);
+	pack_forget(&w->pack);
 	deflate_in_free(w->pack.in);
 	w->pack.in = NULL;
 	deflate_room_free(&w->pack.in_room);

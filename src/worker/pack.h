@@ -30,15 +30,14 @@ struct pack_payload {
 /* Of an answer to the connection itself; valid until the next of these calls. */
 bool pack_answer(struct conn *c, struct pack_payload *p);
 /*
- * The same of a record in the down ring, of which pack_record() was said before its first
- * connection. Valid until pack_written(), what others share until pack_record().
+ * The same of a message from a service; epoch and seq name it, as in the down ring: its connections
+ * may get it by one record or, when they are not equally fast, by several. Valid until it is
+ * written: pack_written().
  */
-bool pack_message(struct conn *c, struct pack_payload *p);
-/* True: much has been made; write it, before anything else is. */
-bool pack_record(struct worker *w);
-bool pack_full(const struct worker *w); /* in the middle of a record: write, pack_written() */
-void pack_written(struct worker *w);
-void pack_rest(struct worker *w); /* all was written */
+bool pack_message(struct conn *c, uint32_t epoch, uint64_t seq, struct pack_payload *p);
+bool pack_full(const struct worker *w); /* much has been made: write it before more is */
+void pack_written(struct worker *w);    /* all segs were */
+void pack_beat(struct worker *w);       /* each second: nothing is kept for long */
 
 /* For another worker: its terms, and the lengths of its windows; then these. */
 void pack_describe(const struct conn *c, struct parcel_head *h);

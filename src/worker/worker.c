@@ -469,6 +469,7 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	w->now_ms = worker_clock();
 	tally_beat(w);
+	pack_beat(w);
 	worker_shed(w);
 	auth_beat(w);
 	live_beat(w);

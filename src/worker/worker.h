@@ -182,14 +182,21 @@ struct seg {
 
 /* See pack.c. Nothing is made before it is needed. */
 #define PACK_SIZES 8
+#define PACK_KNOWN 512
 struct pack {
 	struct deflate_out *out[PACK_SIZES]; /* owned: by their window's bits, from 8 on */
 	struct deflate_in *in;               /* owned */
 	struct deflate_room in_room, out_room;
-	struct packed *shared, *alone; /* owned: of this batch; alone: of one connection each */
+	struct packed *shared, *alone; /* owned: of this batch and of those before it; alone: of
+					  this batch, and of one connection each */
 	size_t shared_bytes, alone_bytes;
-	const struct packed *found[PACK_SIZES]; /* of this record; NULL: it goes as it is */
-	uint32_t tried;                         /* bits: of which window found says something */
+	uint32_t shared_count;
+	struct pack_known {   /* what has become of a message of late */
+		uint64_t seq; /* 0: nothing */
+		uint32_t epoch;
+		uint32_t bits;
+		const struct packed *made; /* NULL: it goes as it is */
+	} known[PACK_KNOWN];
 };
 
 struct listener { /* owned by the worker's list */

@@ -43,4 +43,9 @@ bench-codec:
 	$(Q)$(MAKE) --no-print-directory $(B)/test/bench/codec
 	$(Q)BUILD=$(B) scripts/bench-codec
 
-.PHONY: bench-build bench-codec
+# What compression costs and saves.
+bench-compression: all
+	$(Q)scripts/deps build check
+	$(Q)BUILD=$(B) WSGATE_BUILD=$(CURDIR)/$(B) node test/bench/compression.mjs | grep -v '^ok '
+
+.PHONY: bench-build bench-codec bench-compression

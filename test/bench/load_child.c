@@ -13,7 +13,7 @@
 #define TICK_MS 250
 #define SECOND 1000000000ull
 #define HANDSHAKE_MAX (30 * SECOND)
-#define ENDING_MAX (10 * SECOND) /* for the Closes of a stop */
+#define ENDING_MAX (60 * SECOND) /* for the Closes of a stop */
 #define BATCH 16384
 
 static void fatal(const char *what)

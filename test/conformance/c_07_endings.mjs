@@ -4,6 +4,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { recv } from '../e2e/lib/nats.mjs';
 import { test, assert, stays, until } from '../e2e/lib/scenario.mjs';
+import { Raw } from '../e2e/lib/raw.mjs';
 import { echoServer, openEcho } from './lib/suite.mjs';
 import { Peer } from './lib/peer.mjs';
 import { TEXT, binary, close, encode, frame, more, text } from './lib/wire.mjs';
@@ -29,14 +30,21 @@ await test('7.30 the side that a client never ends; an end without a Close', asy
 });
 
 // A socket that is closed with unread bytes answers with a reset, and with it a Close may be lost.
-await test('7.31 who goes on sending after a fault still reads the Close', async (t) => {
+await test('7.31 who goes on sending after a fault still reads the Close, or why the request was refused', async (t) => {
 	const gw = await echoServer(t);
 	const peers = await Promise.all([false, true].map((secure) => openEcho(gw, secure)));
 	for (const p of peers) {
 		p.socket.pause();
 		await p.write(encode(binary('x', { length: 17 << 20 })));
 	}
-	await stays('it may send', () => peers.every((p) => p.socket.write(Buffer.alloc(1000)) && !p.error), 3500);
+	const refused = await Raw.connect(gw.port);
+	refused.socket.pause();
+	await refused.write(`GET /echo HTTP/1.1\r\nX: ${'x'.repeat(20000)}`);
+	await stays('they may send', () => peers.every((p) => p.socket.write(Buffer.alloc(1000)) && !p.error) && refused.socket.write('x'.repeat(1000)) && !refused.finished, 3500);
+	refused.socket.resume();
+	assert.equal((await refused.response()).status, 431);
+	assert.equal(await refused.ended(), 'end');
+	refused.destroy();
 	for (const p of peers) {
 		p.socket.resume();
 		await p.until('the end of the server\'s side', () => p.ended);

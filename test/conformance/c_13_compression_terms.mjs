@@ -71,6 +71,12 @@ shown(10, 'messages without compression between compressed ones', (t) => {
 	return [one(), text('Hello'), one(), binary('x', more), cont('y'), one()];
 }, [hello, hello, hello, [BINARY, 'xy'], hello]);
 shown(11, 'a last block, then another one in the next message', [text(hex('f3 48 cd c9 c9 07 00 00'), packed), text(hex('f2 48 cd c9 c9 07 00'), packed)], [hello, hello]);
+shown(12, 'a last block, and what looks back behind it: in the same message, in the next one where the window is kept', (t) => [
+	text(hex('f3 48 cd c9 c9 07 00 f2 00 11 00 00'), packed),
+	text(hex(t.clientContext ? 'f2 00 11 00 00' : 'f2 48 cd c9 c9 07 00'), packed),
+	text(hex('f3 48 cd c9 c9 07 00 00'), packed),
+	text(hex(t.clientContext ? 'f2 00 11 00 00' : 'f2 48 cd c9 c9 07 00'), packed),
+], [[TEXT, 'HelloHello'], hello, hello, hello]);
 const long = json.subarray(0, 20000), { Z_FIXED, Z_HUFFMAN_ONLY, Z_RLE, Z_FILTERED } = zlib.constants;
 for (const [i, how] of [{ level: 0 }, { level: 1 }, { level: 9 }, { strategy: Z_FIXED }, { strategy: Z_HUFFMAN_ONLY }, { strategy: Z_RLE }, { strategy: Z_FILTERED }, { memLevel: 1 }].entries()) {
 	cases.push(good(`13.10.z${i + 1}`, `a deflater with ${JSON.stringify(how)}`, (t) => {

@@ -15,7 +15,7 @@ import { echoServer, judge, many, openEcho, verdict } from './lib/suite.mjs';
 import { agreed } from './lib/deflate.mjs';
 import { model } from './lib/model.mjs';
 import { below, compressedConversation, conversation, dice } from './lib/random.mjs';
-import { close, encode } from './lib/wire.mjs';
+import { close, encode, frame } from './lib/wire.mjs';
 
 const ROUNDS = 3, EXTENSIONS = 'sec-websocket-extensions';
 
@@ -82,6 +82,29 @@ for (const context of ['no', 'yes']) {
 		await moved(await server(t, { compression: { enabled: 'yes', threshold: 1, context } }), [...mine, ...random], 22);
 	}, { ms: 180000 });
 }
+
+await test('21.4 clients that read nothing: what waits on both sides goes along', async (t) => {
+	const gw = await server(t), out = Array.from({ length: 600 }, (_, i) => [2, Buffer.alloc(39990 + (i % 20), i)]);
+	const wire = [...out.map(([op, data]) => frame(op, data)), close(1000)].map(encode);
+	const peers = await Promise.all(Array.from({ length: 4 }, () => openEcho(gw, false)));
+	for (const p of peers) {
+		p.socket.pause();
+		for (const b of wire) p.socket.write(b);
+	}
+	let left = -1, same = 0;
+	const stuck = () => {
+		const now = peers.reduce((n, p) => n + p.socket.writableLength, 0);
+		same = now === left ? same + 1 : 0;
+		left = now;
+		return same >= 5 && peers.every((p) => p.socket.writableLength > 0);
+	};
+	await until('nobody can send any more', stuck);
+	for (let i = 0; i < ROUNDS; i++) await replace(gw);
+	for (const p of peers) p.socket.resume();
+	const judged = await many(peers.map((peer, i) => ({ name: `client ${i}`, run: () => judge(peer, { kind: 'ends', code: 1000, out, pieces: [], ms: 30000 }) })), 8);
+	verdict(judged, peers.length);
+	assert.match(gw.log(), /connections are with the new program moved=4 left=0/);
+}, { ms: 120000 });
 
 await test('21.3 cases of sections 2 to 7, again and again while programs follow one another', async (t) => {
 	const gw = await server(t);

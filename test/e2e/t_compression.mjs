@@ -72,6 +72,17 @@ await test('both ways without context: one compression for all of a user\'s tabs
 	assert.ok(after.decompressed_from < after.decompressed_to / 10);
 });
 
+await test('tabs that are not equally fast share it, too', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, compression: ON, delivery: { window_messages: 4 } });
+	const tabs = await Promise.all([1, 2, 3, 4].map(() => t.client(gw, 'chat/alice')));
+	const n = 300;
+	await bus.publishAll(n, (i) => [recv('chat', 'alice'), big(i)], 100);
+	for (const c of tabs) assert.deepEqual((await c.take(n)).map((m) => m.text), Array.from({ length: n }, (_, i) => big(i)));
+	const s = await stats(gw);
+	assert.equal(s.compressed, n * tabs.length);
+	assert.ok(s.compressions < n * 1.5, `${s.compressions} for ${n} messages`); // nothing is kept for longer than a second
+});
+
 await test('short, marked and incompressible messages go as they are', async (t) => {
 	const { gw, bus } = await t.pair({ compression: ON });
 	const [r] = await offering(t, gw, 'permessage-deflate');

@@ -32,7 +32,7 @@ async function extendedConnect(t, port, path, ca) {
 		stream.once('response', (h) => (status = h[':status']));
 	});
 	await until('an answer', () => status);
-	assert.equal(status, 200);
+	if (status !== 200) return status;
 	const r = new Raw(stream);
 	r.upgraded = true;
 	return r;
@@ -50,4 +50,13 @@ await test('HAProxy: a WebSocket in HTTP/2 becomes one in HTTP/1.1', async (t) =
 	await bus.empty(recv('chat', 'alice'));
 	await r.write(closeFrame(4321));
 	assert.equal((await r.next(CLOSE)).code, 4321);
+});
+
+await test('nginx with HTTP/2 for pages: a WebSocket falls back to HTTP/1.1', async (t) => {
+	const { gw, bus, ca, certs } = await tlsPair(t);
+	const front = await Front.start(t, 'nginx', gw, { certificate: certs[0], instead: { ' ssl;': ' ssl http2;' } });
+	assert.equal(await extendedConnect(t, front.tlsPort, '/ws/chat/alice/', ca), 'no extended CONNECT');
+	const c = await front.client('chat/alice', { ca });
+	await bus.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await c.next()).text, 'hello');
 });

@@ -141,7 +141,7 @@ const kinds = {
 			'/etc/ssl/private/ws.example.org.key': certificate.key,
 			...instead,
 		}));
-		const modules = ['mpm_event', 'authz_core', 'macro', 'proxy', 'proxy_http', 'proxy_wstunnel', 'socache_shmcb', 'ssl'];
+		const modules = ['mpm_event', 'authz_core', 'macro', 'proxy', 'proxy_http', 'socache_shmcb', 'ssl'];
 		const main = `ServerRoot ${f.dir}
 PidFile ${f.dir}/pid
 DefaultRuntimeDir ${f.dir}
