@@ -43,8 +43,9 @@ for (const kind of ['haproxy', 'nginx']) {
 			assert.deepEqual([stay.filter((c) => c.closed).length, await count(one)], [0, mine], 'out before its connections end');
 		}
 		assert.deepEqual(await one.exited(), { code: 0, signal: null });
-		const codes = stay.filter((c) => c.closed).map((c) => c.closed.code);
-		assert.deepEqual(codes, Array(mine).fill(1001));
+		const ended = () => stay.filter((c) => c.closed).map((c) => c.closed.code);
+		await until('the last Close to come through', () => ended().length >= mine);
+		assert.deepEqual(ended(), Array(mine).fill(1001));
 		const before = passers.came();
 		await until('more passers-by', () => passers.came() > before + 20);
 		one.config.drain_delay = 0;
