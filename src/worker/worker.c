@@ -258,7 +258,10 @@ void worker_check_end(struct worker *w)
 {
 	struct conn *c;
 
-	for (c = w->conns; c && (c->admin || c->state == CONN_REFUSED); c = c->next)
+	/* Who asks the admin listener gets its answer; who looks at /live comes back. */
+	for (c = w->conns;
+		c && (c->state == CONN_REFUSED || (c->admin && c->state != CONN_REQUEST));
+		c = c->next)
 		;
 	if (!c)
 		event_base_loopexit(w->base, NULL);
@@ -455,8 +458,7 @@ static void worker_drop_idle(struct worker *w)
 
 	for (c = w->conns; c; c = next) {
 		next = c->next;
-		if (c->state == CONN_REQUEST && !c->admin && !c->fed &&
-			w->now_ms >= c->state_ms + 1000)
+		if (c->state == CONN_REQUEST && !c->fed && w->now_ms >= c->state_ms + 1000)
 			conn_free(c);
 	}
 }

@@ -4,7 +4,7 @@
 
 const NB = '\u00a0', NONE = '–';
 const digits = (n, most) => n.toLocaleString('en', { maximumFractionDigits: most });
-const few = (n) => (n && n < 9.95 ? n.toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }) : digits(n, 0));
+const few = (n) => (n > 0 && n < 0.05 ? '<0.1' : n && n < 9.95 ? n.toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }) : digits(n, 0));
 const known = (f) => (n) => (n === null || n === undefined || Number.isNaN(n) ? NONE : f(n));
 const count = known((n) => digits(n, 0));
 const rate = known((n) => `${few(n)}/s`);
