@@ -107,6 +107,7 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 
 	s->b = b;
 	s->n = n;
+	TAILQ_INIT(&s->ended);
 	s->generation = generation;
 	s->words = shm_slot(&b->shm, n);
 	s->routes = shm_routes(&b->shm, n);

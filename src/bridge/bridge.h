@@ -23,6 +23,7 @@
 #define WSGATE_BRIDGE_H
 
 #include <event2/event.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #include <wsgate/broker.h>
@@ -146,7 +147,9 @@ struct slot {
 	_Atomic uint32_t *behind; /* a bit for each route */
 	struct bconn **conns;     /* owned, by route index */
 	struct bconn *blocked_first, *blocked_last;
+	unsigned nconns;
 	unsigned held; /* routes that have ended and keep a mark: ended.c */
+	TAILQ_HEAD(ended_list, ended) ended;
 	struct notice *notice_first, *notice_last;
 };
 
@@ -307,6 +310,8 @@ bool ended_found(struct slot *s, uint32_t index, const struct route_view *v);
 bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out);
 /* Their places may be used again. */
 void ended_release(struct buser *u);
+/* There are new connections, which need the places more. */
+void ended_make_room(struct slot *s);
 void ended_drop(struct buser *u); /* at the end of the process: a successor finds them again */
 
 /* window.c: what a connection has and did not confirm */

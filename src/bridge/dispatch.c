@@ -265,6 +265,8 @@ static void conn_link(struct bconn *c, struct buser *u)
 		c->next->prev = c;
 	u->conns = c;
 	u->b->slots[c->slot].conns[c->index] = c;
+	u->b->slots[c->slot].nconns++;
+	ended_make_room(&u->b->slots[c->slot]);
 }
 
 static void conn_unlink(struct bconn *c)
@@ -276,6 +278,7 @@ static void conn_unlink(struct bconn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	c->user->b->slots[c->slot].conns[c->index] = NULL;
+	c->user->b->slots[c->slot].nconns--;
 }
 
 /* A connection that a predecessor served goes on at its own marks. */

@@ -2,9 +2,10 @@
 
 #include "bridge.h"
 
-/* Of a slot: a part of the places that it has beyond its share, so that a broker which removes
- * nothing fills up nobody. */
-#define HELD_MAX 128
+/* Of a slot: so many in any case, which is a part of the places that it has beyond its share; more
+ * as long as an eighth of all its places stays free: a broker which removes nothing fills up
+ * nobody. */
+#define HELD_MIN 128
 
 /*
  * A route whose connection has ended keeps what was confirmed there until that is removed from the
@@ -13,9 +14,16 @@
  */
 struct ended {
 	struct ended *next;
+	TAILQ_ENTRY(ended) link; /* of its slot, oldest first */
+	struct buser *user;
 	struct slot *slot;
 	struct down_ref ref;
 };
+
+static bool ended_room(const struct slot *s)
+{
+	return s->held < HELD_MIN || s->nconns + s->held < s->routes.n - s->routes.n / 8;
+}
 
 static bool ended_listed(const struct buser *u, const struct slot *s, const struct down_ref *ref)
 {
@@ -28,36 +36,45 @@ static bool ended_listed(const struct buser *u, const struct slot *s, const stru
 /* False: too many wait, or there is no memory for one more. */
 static bool ended_keep(struct buser *u, struct slot *s, const struct down_ref *ref)
 {
-	struct ended *e = s->held < HELD_MAX ? malloc(sizeof(*e)) : NULL;
+	struct ended *e = ended_room(s) ? malloc(sizeof(*e)) : NULL;
 
 	if (!e)
 		return false;
 	s->held++;
-	*e = (struct ended){u->ended, s, *ref};
+	*e = (struct ended){.next = u->ended, .user = u, .slot = s, .ref = *ref};
+	TAILQ_INSERT_TAIL(&s->ended, e, link);
 	u->ended = e;
 	return true;
+}
+
+static void ended_free(struct buser *u)
+{
+	struct ended *e = u->ended;
+
+	u->ended = e->next;
+	e->slot->held--;
+	TAILQ_REMOVE(&e->slot->ended, e, link);
+	free(e);
 }
 
 void ended_release(struct buser *u)
 {
 	while (u->ended) {
-		struct ended *e = u->ended;
-
-		u->ended = e->next;
-		e->slot->held--;
-		slots_notify(e->slot, DOWN_ENDED, &e->ref, 0, 0, NULL);
-		free(e);
+		slots_notify(u->ended->slot, DOWN_ENDED, &u->ended->ref, 0, 0, NULL);
+		ended_free(u);
 	}
+}
+
+void ended_make_room(struct slot *s)
+{
+	while (s->held && !ended_room(s))
+		ended_release(TAILQ_FIRST(&s->ended)->user);
 }
 
 void ended_drop(struct buser *u)
 {
-	while (u->ended) {
-		struct ended *e = u->ended;
-
-		u->ended = e->next;
-		free(e);
-	}
+	while (u->ended)
+		ended_free(u);
 }
 
 void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
