@@ -98,6 +98,10 @@ static int writable(struct client *c)
 	}
 	if (!c->code)
 		return 0;
+	if (lws_partial_buffered(c->ws)) { /* it would be dropped */
+		lws_callback_on_writable(c->ws);
+		return 0;
+	}
 	lws_close_reason(c->ws, (enum lws_close_status)c->code, (unsigned char *)c->reason,
 		strlen(c->reason));
 	return -1;

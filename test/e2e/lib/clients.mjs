@@ -73,7 +73,7 @@ export const CLIENTS = {
 	'python3-autobahn': { cmd: python('py_autobahn.py'), deflate: 'both', busy: false, pause: 'all' },
 	'python3-websocket': { cmd: python('py_websocket_client.py'), busy: false, pause: 'none' },
 	'Mojo::UserAgent': { cmd: ['perl', own('pl_mojo.pl')], deflate: 'context', busy: false },
-	libwebsockets: { cmd: built('lws'), deflate: 'both', busy: false, pause: 'none' },
+	libwebsockets: { cmd: built('lws'), deflate: 'both', busy: false, pause: 'none', shows: { answer: false } },
 	wslay: { cmd: built('wslay'), busy: false, pause: 'none' },
 	'java.net.http': { large: true, cmd: ['java', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', path.join(BUILD, 'test/clients'), 'JavaClient'], busy: false, pause: 'none' },
 	'Go gorilla/websocket': { large: true, cmd: built('gorilla'), deflate: 'both', busy: false, pause: 'none' },

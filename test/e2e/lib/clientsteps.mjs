@@ -52,6 +52,8 @@ async function byPath({ gw, bus, open, what }) {
 	c.tell('text 50 1000');
 	c.tell('close 4321 good night');
 	assert.match(await c.next(), /^closed 4321 ?(good night)?$/);
+	// Who does not wait for the answer to its Close knows less.
+	if (what.shows?.answer === false) await until('all before the Close', async () => (await bus.count(send('chat', 'path'))) === before + 50);
 	assert.equal(await bus.count(send('chat', 'path')), before + 50);
 }
 
