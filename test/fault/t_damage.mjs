@@ -78,7 +78,7 @@ await test('down ring: a damaged record ends the worker once, and the message co
 	const go = await hold(pid);
 	await bus.publish(recv('chat', victim.user), 'needle of the haystack');
 	gw.restarts = true;
-	await until('the record', () => scribble(gw, 'needle of the haystack', 16 + 24 + 8, Buffer.from([0xff, 0xff, 0xff, 0x7f])));
+	await until('the record', () => scribble(gw, 'needle of the haystack', 16 + 32 + 8, Buffer.from([0xff, 0xff, 0xff, 0x7f])));
 	go();
 	await until('the end of that worker', () => gw.pid(title) !== pid && victim.c.closed);
 	assert.match(gw.log(), /down ring is damaged: this worker ends/);
