@@ -34,10 +34,9 @@ static void slot_scan(struct slot *s, enum route_state state)
 	for (uint32_t i = 0; i < s->routes.n; i++) {
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
 			continue;
-		if (slots_buried(s, v.generation))
-			continue;
-		if (v.generation >> 32 != slots_generation(s)) {
-			/* Of a worker that died while there was no bridge. */
+		if (v.generation >> 32 != slots_generation(s) || slots_buried(s, v.generation)) {
+			/* Of a dead worker. Who buried it may have died before it had removed all.
+			 */
 			if (state == ROUTE_ENDED && !ended_mark(s->b, &v, &u))
 				_exit(1);
 			continue;
