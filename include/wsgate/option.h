@@ -79,7 +79,12 @@ void option_clear(void *base, const struct option *o);
 void option_print(const void *base, const struct option *o, FILE *out);
 /* Whether two configurations have the same value: what a reload compares. */
 bool option_equal(const void *a, const void *b, const struct option *o);
-/* The same for people: without secrets. */
+/* A titled section of the file, whole: kind "title" { … }. */
+void option_print_section(const char *kind, const char *title, const void *base,
+	const struct option *table, size_t n, FILE *out);
+/* Whether two sections have the same values. */
+bool option_equal_all(const void *a, const void *b, const struct option *table, size_t n);
+/* The same as option_print() for people: without secrets. */
 void option_print_public(const void *base, const struct option *o, FILE *out);
 /* Makes a secret one what option_print_public() shows of it. */
 void option_forget(void *base, const struct option *o);

@@ -77,17 +77,9 @@ int conauth_done(
 
 void conauth_print(const struct config *c, FILE *out)
 {
-	for (size_t i = 0; i < c->nauth; i++) {
-		fputs("auth ", out);
-		option_print_string(c->auth[i].service, out);
-		fputs(" {\n", out);
-		for (size_t k = 0; k < option_auth_count; k++) {
-			fprintf(out, "\t%s = ", strchr(option_auth_table[k].key, '.') + 1);
-			option_print(&c->auth[i], &option_auth_table[k], out);
-			putc('\n', out);
-		}
-		fputs("}\n", out);
-	}
+	for (size_t i = 0; i < c->nauth; i++)
+		option_print_section("auth", c->auth[i].service, &c->auth[i], option_auth_table,
+			option_auth_count, out);
 }
 
 const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len)
@@ -109,13 +101,11 @@ bool config_auth_equal(const struct config *a, const struct config *b)
 {
 	if (a->nauth != b->nauth)
 		return false;
-	for (size_t i = 0; i < a->nauth; i++) {
-		if (strcmp(a->auth[i].service, b->auth[i].service) != 0)
+	for (size_t i = 0; i < a->nauth; i++)
+		if (strcmp(a->auth[i].service, b->auth[i].service) != 0 ||
+			!option_equal_all(
+				&a->auth[i], &b->auth[i], option_auth_table, option_auth_count))
 			return false;
-		for (size_t k = 0; k < option_auth_count; k++)
-			if (!option_equal(&a->auth[i], &b->auth[i], &option_auth_table[k]))
-				return false;
-	}
 	return true;
 }
 

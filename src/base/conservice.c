@@ -52,17 +52,9 @@ int conservice_done(
 
 void conservice_print(const struct config *c, FILE *out)
 {
-	for (size_t i = 0; i < c->nservices; i++) {
-		fputs("service ", out);
-		option_print_string(c->services[i].service, out);
-		fputs(" {\n", out);
-		for (size_t k = 0; k < option_service_count; k++) {
-			fprintf(out, "\t%s = ", strchr(option_service_table[k].key, '.') + 1);
-			option_print(&c->services[i], &option_service_table[k], out);
-			putc('\n', out);
-		}
-		fputs("}\n", out);
-	}
+	for (size_t i = 0; i < c->nservices; i++)
+		option_print_section("service", c->services[i].service, &c->services[i],
+			option_service_table, option_service_count, out);
 }
 
 const struct config_service *config_service_of(
@@ -85,13 +77,10 @@ bool config_services_equal(const struct config *a, const struct config *b)
 {
 	if (a->nservices != b->nservices)
 		return false;
-	for (size_t i = 0; i < a->nservices; i++) {
-		if (strcmp(a->services[i].service, b->services[i].service) != 0)
+	for (size_t i = 0; i < a->nservices; i++)
+		if (strcmp(a->services[i].service, b->services[i].service) != 0 ||
+			!option_equal_all(&a->services[i], &b->services[i], option_service_table,
+				option_service_count))
 			return false;
-		for (size_t k = 0; k < option_service_count; k++)
-			if (!option_equal(
-				    &a->services[i], &b->services[i], &option_service_table[k]))
-				return false;
-	}
 	return true;
 }

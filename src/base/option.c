@@ -519,3 +519,25 @@ bool option_equal(const void *a, const void *b, const struct option *o)
 		return get_number(a, o) == get_number(b, o);
 	}
 }
+
+bool option_equal_all(const void *a, const void *b, const struct option *table, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!option_equal(a, b, &table[i]))
+			return false;
+	return true;
+}
+
+void option_print_section(const char *kind, const char *title, const void *base,
+	const struct option *table, size_t n, FILE *out)
+{
+	fprintf(out, "%s ", kind);
+	option_print_string(title, out);
+	fputs(" {\n", out);
+	for (size_t i = 0; i < n; i++) {
+		fprintf(out, "\t%s = ", strchr(table[i].key, '.') + 1);
+		option_print(base, &table[i], out);
+		putc('\n', out);
+	}
+	fputs("}\n", out);
+}
