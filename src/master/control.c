@@ -14,6 +14,7 @@
 #include <wsgate/log.h>
 
 #include "control.h"
+#include "local.h"
 
 #define CALLER_SECONDS 30 /* for the request, or for an answer that does not come */
 
@@ -206,32 +207,16 @@ void control_closed(struct control *c, const struct proto_closed *p)
 
 /* ---- the socket ---- */
 
-/*
- * The folder belongs to the service user: nothing is done to the name once the socket is there.
- * Mode and group come with its birth.
- */
+/* The folder belongs to the service user. */
 static int control_bind(int fd, int dir, gid_t gid)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	gid_t own = getegid();
-	bool root = geteuid() == 0;
-	mode_t mask;
-	int r, saved;
 
 	/* By descriptor: a path may be longer than an address. */
 	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/%s", dir, CONTROL_NAME);
 	if (unlinkat(dir, CONTROL_NAME, 0) < 0 && errno != ENOENT)
 		return -1;
-	if (root && setegid(gid) < 0)
-		return -1;
-	mask = umask(0117);
-	r = bind(fd, (const struct sockaddr *)&un, sizeof(un));
-	saved = errno;
-	umask(mask);
-	if (root && setegid(own) < 0)
-		return -1;
-	errno = saved;
-	return r;
+	return local_bind(fd, &un, gid);
 }
 
 static int control_watch(struct control *c)

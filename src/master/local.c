@@ -61,7 +61,7 @@ static int local_clear(int fd, int dir, const char *name, const struct sockaddr_
 	return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -1 : 0;
 }
 
-static int local_bind(int fd, const struct sockaddr_un *un, gid_t gid)
+int local_bind(int fd, const struct sockaddr_un *un, gid_t gid)
 {
 	bool root = geteuid() == 0 && gid != (gid_t)-1;
 	gid_t own = getegid();
