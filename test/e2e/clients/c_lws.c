@@ -31,54 +31,44 @@ static void die(const char *why)
 	exit(1);
 }
 
-static void queue(struct client *c, enum lws_write_protocol kind, const void *data, size_t len)
+static void queue(void *ctx, enum lines_kind kind, const void *data, size_t len)
 {
+	static const enum lws_write_protocol kinds[] = {
+		[LINES_TEXT] = LWS_WRITE_TEXT,
+		[LINES_BINARY] = LWS_WRITE_BINARY,
+		[LINES_PING] = LWS_WRITE_PING,
+	};
+	struct client *c = ctx;
 	struct piece *p = malloc(sizeof(*p) + LWS_PRE + len);
 
 	if (!p)
 		die("no memory");
 	p->next = NULL;
-	p->kind = kind;
+	p->kind = kinds[kind];
 	p->len = len;
 	memcpy(p->data + LWS_PRE, data, len);
 	*c->last = p;
 	c->last = &p->next;
-}
-
-static void obey(void *ctx, const char *word, char *rest)
-{
-	struct client *c = ctx;
-	char *more = rest;
-
-	if (strcmp(word, "text") == 0) {
-		long n = strtol(rest, &more, 10);
-		size_t size = strtoul(more, NULL, 10);
-
-		for (long i = 0; i < n; i++) {
-			char *s = lines_numbered(i, size);
-
-			queue(c, LWS_WRITE_TEXT, s, size);
-			free(s);
-		}
-	} else if (strcmp(word, "binary") == 0) {
-		size_t size = strtoul(rest, NULL, 10);
-		uint8_t *p = lines_octets(size);
-
-		queue(c, LWS_WRITE_BINARY, p, size);
-		free(p);
-	} else if (strcmp(word, "ping") == 0) {
-		queue(c, LWS_WRITE_PING, rest, strlen(rest));
-	} else if (strcmp(word, "close") == 0) {
-		c->code = (int)strtol(rest, &more, 10);
-		snprintf(c->reason, sizeof(c->reason), "%s", *more ? more + 1 : more);
-	} else if (strcmp(word, "pause") == 0 || strcmp(word, "resume") == 0) {
-		lws_rx_flow_control(c->ws, *word == 'r');
-		lines_say("%sd", word);
-	} else {
-		lines_say("error no %s here", word);
-	}
 	lws_callback_on_writable(c->ws);
 }
+
+static void close_later(void *ctx, int code, const char *reason)
+{
+	struct client *c = ctx;
+
+	c->code = code;
+	snprintf(c->reason, sizeof(c->reason), "%s", reason);
+	lws_callback_on_writable(c->ws);
+}
+
+static void take(void *ctx, bool on)
+{
+	struct client *c = ctx;
+
+	lws_rx_flow_control(c->ws, on);
+}
+
+static const struct lines_acts acts = {queue, close_later, take, true};
 
 /* One piece a call: libwebsockets calls again when there is room. */
 static int writable(struct client *c)
@@ -184,7 +174,7 @@ static int input(struct lws *wsi, enum lws_callback_reasons why, void *user, voi
 	(void)user;
 	(void)in;
 	(void)len;
-	if (why == LWS_CALLBACK_RAW_RX_FILE && !lines_read(obey, c))
+	if (why == LWS_CALLBACK_RAW_RX_FILE && !lines_read(&acts, c))
 		c->over = true;
 	return 0;
 }

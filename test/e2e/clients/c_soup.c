@@ -11,35 +11,24 @@ struct client {
 	SoupWebsocketConnection *ws;
 };
 
-static void obey(void *ctx, const char *word, char *rest)
+static void send_message(void *ctx, enum lines_kind kind, const void *data, size_t len)
 {
 	struct client *c = ctx;
-	char *more = rest;
 
-	if (strcmp(word, "text") == 0) {
-		long n = strtol(rest, &more, 10);
-		size_t size = strtoul(more, NULL, 10);
-
-		for (long i = 0; i < n; i++) {
-			char *s = lines_numbered(i, size);
-
-			soup_websocket_connection_send_text(c->ws, s);
-			free(s);
-		}
-	} else if (strcmp(word, "binary") == 0) {
-		size_t size = strtoul(rest, NULL, 10);
-		uint8_t *p = lines_octets(size);
-
-		soup_websocket_connection_send_binary(c->ws, p, size);
-		free(p);
-	} else if (strcmp(word, "close") == 0) {
-		gushort code = (gushort)strtoul(rest, &more, 10);
-
-		soup_websocket_connection_close(c->ws, code, *more ? more + 1 : more);
-	} else {
-		lines_say("error no %s here", word);
-	}
+	if (kind == LINES_TEXT)
+		soup_websocket_connection_send_text(c->ws, data);
+	else
+		soup_websocket_connection_send_binary(c->ws, data, len);
 }
+
+static void close_now(void *ctx, int code, const char *reason)
+{
+	struct client *c = ctx;
+
+	soup_websocket_connection_close(c->ws, (gushort)code, reason);
+}
+
+static const struct lines_acts acts = {send_message, close_now, NULL, false};
 
 static gboolean input(GIOChannel *in, GIOCondition what, gpointer ctx)
 {
@@ -47,7 +36,7 @@ static gboolean input(GIOChannel *in, GIOCondition what, gpointer ctx)
 
 	(void)in;
 	(void)what;
-	if (lines_read(obey, c))
+	if (lines_read(&acts, c))
 		return TRUE;
 	g_main_loop_quit(c->loop);
 	return FALSE;

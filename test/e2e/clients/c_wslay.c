@@ -136,47 +136,36 @@ static void heard(
 	}
 }
 
-static void queue(struct client *c, uint8_t opcode, const void *data, size_t len)
+static void queue(void *ctx, enum lines_kind kind, const void *data, size_t len)
 {
-	struct wslay_event_msg m = {opcode, data, len};
+	static const uint8_t opcodes[] = {
+		[LINES_TEXT] = WSLAY_TEXT_FRAME,
+		[LINES_BINARY] = WSLAY_BINARY_FRAME,
+		[LINES_PING] = WSLAY_PING,
+	};
+	struct wslay_event_msg m = {opcodes[kind], data, len};
+	struct client *c = ctx;
 
 	if (wslay_event_queue_msg(c->ws, &m) != 0)
 		fail("queue");
 }
 
-static void obey(void *ctx, const char *word, char *rest)
+static void close_later(void *ctx, int code, const char *reason)
 {
 	struct client *c = ctx;
-	char *more = rest;
 
-	if (strcmp(word, "text") == 0) {
-		long n = strtol(rest, &more, 10);
-		size_t size = strtoul(more, NULL, 10);
-
-		for (long i = 0; i < n; i++) {
-			char *s = lines_numbered(i, size);
-
-			queue(c, WSLAY_TEXT_FRAME, s, size);
-			free(s);
-		}
-	} else if (strcmp(word, "binary") == 0) {
-		size_t size = strtoul(rest, NULL, 10);
-		uint8_t *p = lines_octets(size);
-
-		queue(c, WSLAY_BINARY_FRAME, p, size);
-		free(p);
-	} else if (strcmp(word, "ping") == 0) {
-		queue(c, WSLAY_PING, rest, strlen(rest));
-	} else if (strcmp(word, "close") == 0) {
-		c->code = (uint16_t)strtoul(rest, &more, 10);
-		snprintf(c->reason, sizeof(c->reason), "%s", *more ? more + 1 : more);
-	} else if (strcmp(word, "pause") == 0 || strcmp(word, "resume") == 0) {
-		c->taking = *word == 'r';
-		lines_say("%sd", word);
-	} else {
-		lines_say("error no %s here", word);
-	}
+	c->code = (uint16_t)code;
+	snprintf(c->reason, sizeof(c->reason), "%s", reason);
 }
+
+static void take(void *ctx, bool on)
+{
+	struct client *c = ctx;
+
+	c->taking = on;
+}
+
+static const struct lines_acts acts = {queue, close_later, take, true};
 
 /* Control frames overtake what is queued: a Close has to wait for the messages before it. */
 static void close_when_sent(struct client *c)
@@ -196,7 +185,7 @@ static int step(struct client *c)
 	fds[1].events = (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
 	if (poll(fds, 2, reads && BIO_pending(c->bio) > 0 ? 0 : -1) < 0)
 		return -1;
-	if (fds[0].revents && !lines_read(obey, c))
+	if (fds[0].revents && !lines_read(&acts, c))
 		return -1;
 	if (c->taking && wslay_event_want_read(c->ws) && wslay_event_recv(c->ws) != 0)
 		return -1;

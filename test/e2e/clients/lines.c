@@ -73,7 +73,76 @@ static void busy(const char *file)
 	lines_say("idle");
 }
 
-bool lines_read(lines_command *fn, void *ctx)
+static char *numbered(long i, size_t size)
+{
+	char number[24], *s = malloc(size + 1);
+	size_t n = (size_t)snprintf(number, sizeof(number), "%ld", i);
+
+	if (!s)
+		die("no memory");
+	memset(s, '.', size);
+	memcpy(s, number, n < size ? n : size);
+	s[size] = '\0';
+	return s;
+}
+
+static uint8_t *octets(size_t size)
+{
+	uint8_t *p = malloc(size + 1);
+
+	if (!p)
+		die("no memory");
+	for (size_t k = 0; k < size; k++)
+		p[k] = (uint8_t)k;
+	p[size] = '\0';
+	return p;
+}
+
+static void send_text(const struct lines_acts *acts, void *ctx, char *rest)
+{
+	char *more;
+	long n = strtol(rest, &more, 10);
+	size_t size = strtoul(more, NULL, 10);
+
+	for (long i = 0; i < n; i++) {
+		char *s = numbered(i, size);
+
+		acts->send(ctx, LINES_TEXT, s, size);
+		free(s);
+	}
+}
+
+static void send_binary(const struct lines_acts *acts, void *ctx, const char *rest)
+{
+	size_t size = strtoul(rest, NULL, 10);
+	uint8_t *p = octets(size);
+
+	acts->send(ctx, LINES_BINARY, p, size);
+	free(p);
+}
+
+/* word, and what follows it after a blank ("" when nothing does) */
+static void obey(const struct lines_acts *acts, void *ctx, const char *word, char *rest)
+{
+	if (strcmp(word, "text") == 0) {
+		send_text(acts, ctx, rest);
+	} else if (strcmp(word, "binary") == 0) {
+		send_binary(acts, ctx, rest);
+	} else if (strcmp(word, "ping") == 0 && acts->pings) {
+		acts->send(ctx, LINES_PING, rest, strlen(rest));
+	} else if (strcmp(word, "close") == 0) {
+		int code = (int)strtol(rest, &rest, 10);
+
+		acts->close(ctx, code, *rest ? rest + 1 : rest);
+	} else if (acts->take && (strcmp(word, "pause") == 0 || strcmp(word, "resume") == 0)) {
+		acts->take(ctx, *word == 'r');
+		lines_say("%sd", word);
+	} else {
+		lines_say("error no %s here", word);
+	}
+}
+
+bool lines_read(const struct lines_acts *acts, void *ctx)
 {
 	static char buf[4096];
 	static size_t have;
@@ -96,33 +165,9 @@ bool lines_read(lines_command *fn, void *ctx)
 		if (strcmp(buf, "busy") == 0 && rest)
 			busy(rest);
 		else
-			fn(ctx, buf, rest ? rest : end);
+			obey(acts, ctx, buf, rest ? rest : end);
 		have -= (size_t)(end + 1 - buf);
 		memmove(buf, end + 1, have + 1);
 	}
 	return true;
-}
-
-char *lines_numbered(long i, size_t size)
-{
-	char number[24], *s = malloc(size + 1);
-	size_t n = (size_t)snprintf(number, sizeof(number), "%ld", i);
-
-	if (!s)
-		die("no memory");
-	memset(s, '.', size);
-	memcpy(s, number, n < size ? n : size);
-	s[size] = '\0';
-	return s;
-}
-
-uint8_t *lines_octets(size_t size)
-{
-	uint8_t *p = malloc(size + 1);
-
-	if (!p)
-		die("no memory");
-	for (size_t k = 0; k < size; k++)
-		p[k] = (uint8_t)k;
-	return p;
 }

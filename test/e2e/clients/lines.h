@@ -17,8 +17,15 @@ struct lines_options {
 	int port;
 };
 
-/* A command: word, and what follows it after a blank ("" when nothing does). */
-typedef void lines_command(void *ctx, const char *word, char *rest);
+enum lines_kind { LINES_TEXT, LINES_BINARY, LINES_PING };
+
+/* What the commands come down to. The data ends with a NUL that does not count. */
+struct lines_acts {
+	void (*send)(void *ctx, enum lines_kind kind, const void *data, size_t len);
+	void (*close)(void *ctx, int code, const char *reason);
+	void (*take)(void *ctx, bool on); /* "pause" and "resume"; NULL: the library cannot */
+	bool pings;                       /* it can send one */
+};
 
 void lines_options(struct lines_options *o, int argc, char **argv);
 void lines_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -26,11 +33,6 @@ void lines_message(bool text, const void *data, size_t len);
 
 /* Reads what standard input has, without waiting, and obeys each whole line; false at its end.
  * "busy" is done here: nothing else runs meanwhile. */
-bool lines_read(lines_command *fn, void *ctx);
-
-/* Message i of a "text" command; the caller frees it. */
-char *lines_numbered(long i, size_t size);
-/* That of a "binary" command; the caller frees it. */
-uint8_t *lines_octets(size_t size);
+bool lines_read(const struct lines_acts *acts, void *ctx);
 
 #endif
