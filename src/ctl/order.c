@@ -94,16 +94,21 @@ int order_reload(const struct config *c)
 	return CTL_OK;
 }
 
+static void order_about(struct control_request *q, const struct identity *id)
+{
+	q->service_len = (uint8_t)id->service_len;
+	q->user_len = (uint8_t)id->user_len;
+	memcpy(q->service, id->service, id->service_len);
+	memcpy(q->user, id->user, id->user_len);
+}
+
 int order_close(
 	const struct config *c, const struct identity *id, uint16_t code, const char *reason)
 {
 	struct control_request q = {.command = CONTROL_CLOSE, .code = code};
 	struct control_answer a;
 
-	q.service_len = (uint8_t)id->service_len;
-	q.user_len = (uint8_t)id->user_len;
-	memcpy(q.service, id->service, id->service_len);
-	memcpy(q.user, id->user, id->user_len);
+	order_about(&q, id);
 	snprintf(q.reason, sizeof(q.reason), "%s", reason);
 	if (order_ask(c, &q, &a, CLOSE_SECONDS) < 0)
 		return order_failed(c);
@@ -120,10 +125,7 @@ int order_trace(const struct config *c, const struct identity *id, uint16_t seco
 	struct control_request q = {.command = CONTROL_TRACE, .code = seconds};
 	struct control_answer a;
 
-	q.service_len = (uint8_t)id->service_len;
-	q.user_len = (uint8_t)id->user_len;
-	memcpy(q.service, id->service, id->service_len);
-	memcpy(q.user, id->user, id->user_len);
+	order_about(&q, id);
 	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0)
 		return order_failed(c);
 	if (a.result != CONTROL_OK) {

@@ -87,18 +87,23 @@ const char *figures_life(enum snapshot_life life)
 
 /* ---- workers, services ---- */
 
-/* Only those that there were: most of these numbers stay 0. */
+/* Only if there were some: most of these numbers stay 0. */
+static void add_sum(json_t *to, uint16_t name, uint64_t n)
+{
+	char key[8];
+
+	snprintf(key, sizeof(key), "%u", name);
+	if (n)
+		figures_number(to, name ? key : "other", n);
+}
+
 static void add_codes(
 	json_t *to, const char *key, const _Atomic uint64_t *v, const uint16_t *names, unsigned n)
 {
 	json_t *out = json_object();
-	char name[8];
 
-	for (unsigned i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "%u", names[i]);
-		if (stat_get(v[i]))
-			figures_number(out, names[i] ? name : "other", stat_get(v[i]));
-	}
+	for (unsigned i = 0; i < n; i++)
+		add_sum(out, names[i], stat_get(v[i]));
 	figures_add(to, key, out);
 }
 
@@ -156,15 +161,6 @@ json_t *figures_services(const struct snapshot *s)
 		figures_append(list, o);
 	}
 	return list;
-}
-
-static void add_sum(json_t *to, uint16_t name, uint64_t n)
-{
-	char key[8];
-
-	snprintf(key, sizeof(key), "%u", name);
-	if (n)
-		figures_number(to, name ? key : "other", n);
 }
 
 json_t *figures_endings(const struct snapshot *s)

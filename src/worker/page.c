@@ -38,6 +38,19 @@ static bool page_hash(const char *open, const char *close, char out[HASH_MAX])
 	return true;
 }
 
+/* They are the program's: made once. */
+static bool page_hashes(const char **script, const char **style)
+{
+	static char scripts[HASH_MAX], styles[HASH_MAX];
+	static bool made;
+
+	made = made || (page_hash("<script>", "</script>", scripts) &&
+			       page_hash("<style>", "</style>", styles));
+	*script = scripts[0] ? scripts : " 'none'";
+	*style = styles[0] ? styles : " 'none'";
+	return made;
+}
+
 /* " ws://HOST:8000", HOST as we were asked, which was checked. */
 static bool page_client(const struct conn *c, const char *scheme, const char *listener, char *out)
 {
@@ -53,9 +66,9 @@ static bool page_client(const struct conn *c, const char *scheme, const char *li
 bool page_headers(const struct conn *c, char out[PAGE_HEADERS_MAX])
 {
 	const struct config *cf = c->w->c;
-	char script[HASH_MAX], style[HASH_MAX], clients[PAGE_HEADERS_MAX / 2] = "";
-	bool good = page_hash("<script>", "</script>", script) &&
-		    page_hash("<style>", "</style>", style);
+	char clients[PAGE_HEADERS_MAX / 2] = "";
+	const char *script, *style;
+	bool good = page_hashes(&script, &style);
 
 	for (size_t i = 0; cf->admin.try_out == SWITCH_ON && i < cf->listen.n; i++)
 		good = good && page_client(c, "ws", cf->listen.v[i], clients);
@@ -66,6 +79,5 @@ bool page_headers(const struct conn *c, char out[PAGE_HEADERS_MAX])
 			       "style-src%s; img-src data:; connect-src 'self'%s; "
 			       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 			       "X-Frame-Options: DENY\r\n",
-			       script[0] ? script : " 'none'", style[0] ? style : " 'none'",
-			       clients) < PAGE_HEADERS_MAX;
+			       script, style, clients) < PAGE_HEADERS_MAX;
 }

@@ -105,13 +105,17 @@ class Program:
             self.events.put(json.loads(line))
         self.events.put(None)
 
+    def next_event(self, until, late):
+        """None: it has ended."""
+        try:
+            return self.events.get(timeout=max(until - time.monotonic(), 0.001))
+        except queue.Empty:
+            raise Failure(late) from None
+
     def await_event(self, name, limit):
         until = time.monotonic() + limit
         while True:
-            try:
-                event = self.events.get(timeout=max(until - time.monotonic(), 0.001))
-            except queue.Empty:
-                raise Failure(f"{self.name}: no \"{name}\" within {limit:.0f} s") from None
+            event = self.next_event(until, f'{self.name}: no "{name}" within {limit:.0f} s')
             if event is None:
                 raise Failure(f"{self.name} ended without \"{name}\"")
             if event["event"] == name:
@@ -126,13 +130,7 @@ class Program:
         self.proc.stdin.close()
         last = None
         until = time.monotonic() + limit
-        while True:
-            try:
-                event = self.events.get(timeout=max(until - time.monotonic(), 0.001))
-            except queue.Empty:
-                raise Failure(f"{self.name} does not end") from None
-            if event is None:
-                break
+        while (event := self.next_event(until, f"{self.name} does not end")) is not None:
             last = event
         self.proc.wait(limit)
         return last
