@@ -115,6 +115,11 @@ struct holders {
 	struct holder v[];
 };
 
+static inline uint64_t seq_of(uint64_t v)
+{
+	return v & ~SEQ_ASIDE;
+}
+
 struct broker_queue {
 	struct broker *b;
 	void *owner;

@@ -71,24 +71,20 @@ static void enqueue(struct broker_queue *q)
 	TAILQ_INSERT_TAIL(&q->b->removals, q, removals);
 }
 
-static uint64_t seq_of(uint64_t v)
-{
-	return v & ~SEQ_ASIDE;
-}
-
 /* What is confirmed by now is to go, and what was set aside above it. */
 static void advance(struct broker_queue *q)
 {
 	struct seqs *s = q->seqs;
-	uint32_t before = s ? s->doomed : 0;
 	bool clear = q->unknown <= q->confirmed;
 
-	while (s && s->doomed < s->n &&
-		(seq_of(s->v[s->doomed]) <= q->confirmed ||
-			(clear && (s->v[s->doomed] & SEQ_ASIDE))))
-		s->v[s->doomed] = seq_of(s->v[s->doomed]), s->doomed++;
-	if (s)
-		q->b->stats.removals_pending += s->doomed - before;
+	while (s && s->doomed < s->n) {
+		uint64_t v = s->v[s->doomed];
+
+		if (seq_of(v) > q->confirmed && !(clear && v & SEQ_ASIDE))
+			break;
+		s->v[s->doomed++] = seq_of(v);
+		q->b->stats.removals_pending++;
+	}
 	enqueue(q);
 }
 

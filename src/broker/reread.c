@@ -47,7 +47,7 @@ static bool none_is_doubtful(const struct broker_queue *q, const struct reread *
 	const struct seqs *s = q->seqs;
 
 	return q->unknown > r->after ||
-	       (s && s->n > s->doomed && (s->v[s->n - 1] & ~SEQ_ASIDE) > r->after);
+	       (s && s->n > s->doomed && seq_of(s->v[s->n - 1]) > r->after);
 }
 
 void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e, uint64_t from)
