@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "devlog.h"
@@ -467,10 +468,7 @@ static pthread_mutex_t kinds_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t kind_clock(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return clock_ms(CLOCK_MONOTONIC);
 }
 
 /* When there are too many, the last ones share a place. */

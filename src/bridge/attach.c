@@ -34,7 +34,7 @@ static void slot_scan(struct slot *s, enum route_state state)
 	for (uint32_t i = 0; i < s->routes.n; i++) {
 		if (!stat_get(s->routes.routes[i].generation) || !route_read(&s->routes, i, &v))
 			continue;
-		if (v.generation >> 32 != slots_generation(s) || slots_buried(s, v.generation)) {
+		if (slots_dead(s, v.generation)) {
 			/* Of a dead worker. Who buried it may have died before it had removed all.
 			 */
 			if (state == ROUTE_ENDED && !ended_mark(s->b, &v, &u))

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
@@ -15,18 +16,7 @@
 
 uint64_t bridge_clock(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t bridge_clock_ns(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ms(CLOCK_MONOTONIC);
 }
 
 size_t bridge_key(const struct identity *id, char out[KEY_MAX])

@@ -207,7 +207,6 @@ struct bridge {
 /* service length, service, user: no two users have the same one. Returns its length. */
 size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
 uint64_t bridge_clock(void);
-uint64_t bridge_clock_ns(clockid_t id);
 void bridge_check_flushed(struct bridge *b);
 
 /* slots.c */
@@ -216,7 +215,8 @@ void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
 /* Of the worker that is at work on it now: routes of other generations are a dead one's. */
 uint64_t slots_generation(const struct slot *s);
-bool slots_buried(const struct slot *s, uint64_t generation);
+/* Whether the worker that wrote a route of that generation is. */
+bool slots_dead(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
 /* All of ours that are in use; list has room for two of each slot. Returns how many. */
@@ -266,6 +266,8 @@ struct bconn *dispatch_open(
 	struct bridge *b, struct slot *s, uint32_t index, const struct route_view *v);
 /* NULL: there is none, or no memory to make one. */
 struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make);
+struct identity dispatch_identity(const struct buser *u);         /* its names are the user's */
+const struct log_field *dispatch_who(const struct identity *who); /* valid until the next call */
 /* After the scan of a new bridge: opens the queues. */
 void dispatch_opened_all(struct bridge *b);
 void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v);

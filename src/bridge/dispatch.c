@@ -7,11 +7,28 @@
 
 /* ---- users ---- */
 
-static struct identity user_identity(const struct buser *u)
+struct identity dispatch_identity(const struct buser *u)
 {
 	const char *service = u->names + 1; /* behind the length byte of the key */
 
 	return (struct identity){service, service + u->service_len, u->service_len, u->user_len};
+}
+
+const struct log_field *dispatch_who(const struct identity *who)
+{
+	static struct log_field f[3];
+
+	f[0] = kv_mem("service", who->service, who->service_len);
+	f[1] = kv_mem("user", who->user, who->user_len);
+	f[2] = kv_end;
+	return f;
+}
+
+static const struct log_field *user_who(const struct buser *u)
+{
+	const struct identity who = dispatch_identity(u);
+
+	return dispatch_who(&who);
 }
 
 static struct buser *user_find(struct bridge *b, const struct identity *id)
@@ -38,17 +55,6 @@ static struct buser *user_new(struct bridge *b, const struct identity *id)
 	}
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
 	return u;
-}
-
-static const struct log_field *user_who(const struct buser *u)
-{
-	static struct log_field f[3];
-	const char *names = u->names + 1;
-
-	f[0] = kv_mem("service", names, u->service_len);
-	f[1] = kv_mem("user", names + u->service_len, u->user_len);
-	f[2] = kv_end;
-	return f;
 }
 
 static void user_free(struct buser *u)
@@ -242,7 +248,7 @@ void dispatch_closed(void *owner)
 
 static bool user_open(struct buser *u)
 {
-	struct identity id = user_identity(u);
+	struct identity id = dispatch_identity(u);
 
 	u->q = broker_queue_open(u->b->broker, &id, u->mark, u->head, u);
 	return u->q != NULL;

@@ -6,12 +6,11 @@
 #include <signal.h>
 #include <string.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 #include <wsgate/snapshot.h>
 
 #include "bridge.h"
-
-#define MS UINT64_C(1000000)
 
 /* ---- samples ---- */
 
@@ -172,7 +171,7 @@ static void past_follow(struct bridge *b)
 
 void past_tick(struct bridge *b)
 {
-	uint64_t now = bridge_clock_ns(CLOCK_REALTIME) / MS;
+	uint64_t now = clock_ms(CLOCK_REALTIME);
 
 	/* At round times; a clock that was set back is followed. */
 	if (b->sample_due_ms && now < b->sample_due_ms && b->sample_due_ms <= now + HISTORY_MS)

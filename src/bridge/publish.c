@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
@@ -292,7 +293,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 	struct bridge_stats *st = &p->src->b->shm.bridge->stats;
 
 	track(publish_track(p, duplicate ? "it was stored before" : "stored"));
-	hist_add(&st->publish, hist_elapsed(p->stamp, bridge_clock_ns(CLOCK_MONOTONIC)), 1);
+	hist_add(&st->publish, hist_elapsed(p->stamp, clock_ns(CLOCK_MONOTONIC)), 1);
 	stat_add(st->stored, 1);
 	stat_add(st->stored_bytes, p->p.len);
 	p->user->full_since_ms = 0;

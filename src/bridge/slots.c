@@ -223,11 +223,11 @@ uint64_t slots_generation(const struct slot *s)
 	return atomic_load_explicit(&s->words->generation, memory_order_acquire);
 }
 
-/* Its worker is dead, and a bridge has taken over what was confirmed there. The slot's generation
- * does not show it before the worker's successor begins. */
-bool slots_buried(const struct slot *s, uint64_t generation)
+/* The slot's generation does not show it before the worker's successor begins. */
+bool slots_dead(const struct slot *s, uint64_t generation)
 {
-	return generation >> 32 <= stat_get(s->words->buried);
+	return generation >> 32 != slots_generation(s) ||
+	       generation >> 32 <= stat_get(s->words->buried);
 }
 
 static void slot_change(struct slot *s, uint32_t index)
@@ -243,7 +243,7 @@ static void slot_change(struct slot *s, uint32_t index)
 		dispatch_end(b, c); /* its worker is dead; the place is a successor's now */
 		c = NULL;
 	}
-	if (v.generation >> 32 != slots_generation(s) || slots_buried(s, v.generation)) {
+	if (slots_dead(s, v.generation)) {
 		if (c)
 			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {

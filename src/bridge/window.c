@@ -1,5 +1,7 @@
 #include <stdlib.h>
 
+#include <wsgate/clock.h>
+
 #include "bridge.h"
 
 #define NS UINT64_C(1000000000)
@@ -61,7 +63,7 @@ void window_forget(struct bconn *c, uint64_t upto)
 {
 	struct hist *h = &c->user->b->shm.bridge->stats.confirm;
 	struct window *w = c->out;
-	uint64_t now = w ? bridge_clock_ns(CLOCK_REALTIME) : 0;
+	uint64_t now = w ? clock_ns(CLOCK_REALTIME) : 0;
 
 	while (w && w->n && w->v[w->first].seq <= upto) {
 		const struct given *g = &w->v[w->first];

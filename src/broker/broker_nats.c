@@ -7,20 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include <wsgate/clock.h>
 #include "parts.h"
 
 #define FAST_MS 5
 #define SLOW_MS 50
 #define CHANGED_MS 1000 /* by then it is known which stream this is */
-
-static uint64_t clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* ---- the clock ---- */
 
@@ -84,7 +77,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	b->now_ms = clock_ms();
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	set_timer(b, false);
 	while ((r = request_take_due(b, false, &kind)))
 		answer(b, r, kind, NULL);
@@ -102,7 +95,7 @@ static void on_deferred(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	b->now_ms = clock_ms();
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	npublish_run_results(b);
 	reread_run_failed(b);
 	queue_run_closed(b);
@@ -140,7 +133,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 {
 	if (b->state == BROKER_DOWN)
 		return;
-	b->now_ms = clock_ms();
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	b->state = BROKER_LIVE;
 	b->removal_pause = 0;
 	if (!marks_valid)
@@ -221,7 +214,7 @@ static void on_event(void *arg, struct wire_event *e)
 	struct broker *b = arg;
 	struct broker_queue *q;
 
-	b->now_ms = clock_ms();
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	switch ((enum wire_kind)e->kind) {
 	case WIRE_LIVE:
 		q = queue_of(b, e->key);
@@ -303,7 +296,7 @@ struct broker *broker_new(struct event_base *base, const struct config *c,
 	b->base = base;
 	b->ev = ev;
 	b->arg = arg;
-	b->now_ms = clock_ms();
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	request_init(&b->requests);
 	feed_init(b);
 	TAILQ_INIT(&b->recheck);

@@ -1,16 +1,13 @@
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/notes.h>
 
 void notes_make(struct proto_note *n, bool error, const char *text, size_t len)
 {
-	struct timespec now;
-
 	memset(n, 0, sizeof(*n));
-	clock_gettime(CLOCK_REALTIME, &now);
-	n->at_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	n->at_ms = clock_ms(CLOCK_REALTIME);
 	n->error = error;
 	memcpy(n->text, text, len < sizeof(n->text) ? len : sizeof(n->text) - 1);
 }

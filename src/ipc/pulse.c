@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/pulse.h>
 
 #define STEP_US 100000u
@@ -26,14 +26,6 @@ struct pulse {
 	uint64_t due_us, peak_us, last_peak_us, cpu_us;
 	unsigned step, look;
 };
-
-static uint64_t pulse_clock(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void pulse_memory(struct process_stats *out)
 {
@@ -70,7 +62,7 @@ static uint64_t pulse_count_files(void)
 
 static void pulse_look(struct pulse *p)
 {
-	uint64_t cpu = pulse_clock(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t cpu = clock_us(CLOCK_PROCESS_CPUTIME_ID);
 	struct rlimit limit;
 
 	stat_add(p->out->cpu_us, cpu - p->cpu_us);
@@ -86,14 +78,14 @@ static void pulse_arm(struct pulse *p)
 {
 	const struct timeval tv = {0, STEP_US};
 
-	p->due_us = pulse_clock(CLOCK_MONOTONIC) + STEP_US;
+	p->due_us = clock_us(CLOCK_MONOTONIC) + STEP_US;
 	(void)event_add(p->timer, &tv);
 }
 
 static void pulse_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct pulse *p = arg;
-	uint64_t now = pulse_clock(CLOCK_MONOTONIC), lag = now > p->due_us ? now - p->due_us : 0;
+	uint64_t now = clock_us(CLOCK_MONOTONIC), lag = now > p->due_us ? now - p->due_us : 0;
 
 	(void)fd;
 	(void)what;

@@ -7,9 +7,9 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/shm.h>
 
 #define PAGE 4096u
@@ -100,7 +100,6 @@ static int write_all(int fd, const void *data, size_t len)
 static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
 {
 	struct shm_header h;
-	struct timespec now;
 	int err;
 
 	memset(&h, 0, sizeof(h));
@@ -111,8 +110,7 @@ static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
 	if (getrandom(h.id, sizeof(h.id), 0) != sizeof(h.id))
 		return -1;
 	h.sizes = *s;
-	clock_gettime(CLOCK_REALTIME, &now);
-	h.created_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	h.created_ms = clock_ms(CLOCK_REALTIME);
 	h.master_pid = (uint32_t)getpid();
 	strncpy(h.version, version, sizeof(h.version) - 1);
 	if (ftruncate(fd, (off_t)h.size) < 0)

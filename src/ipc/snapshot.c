@@ -1,20 +1,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/snapshot.h>
 
 #define SILENT_MS 3000 /* workers and bridge write something each second */
-
-static uint64_t clock_ms(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static uint64_t seconds_since(uint64_t then_ms, uint64_t now_ms)
 {

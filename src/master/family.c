@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "brief.h"
@@ -32,10 +33,7 @@
 
 uint64_t family_clock(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_ms(CLOCK_MONOTONIC);
 }
 
 void family_wake(struct family *f)

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "notify.h"
@@ -80,12 +80,10 @@ void notify_ready(pid_t main)
 
 void notify_reloading(void)
 {
-	struct timespec now;
 	char text[64];
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
-		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+		clock_us(CLOCK_MONOTONIC));
 	notify_say(text);
 }
 

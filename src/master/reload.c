@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 #include <wsgate/option.h>
 
@@ -20,14 +20,6 @@
 #include "reload.h"
 
 #define ANSWER_MS 10000
-
-static uint64_t real_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int no_memory(char *err, size_t errlen)
 {
@@ -160,7 +152,7 @@ static void reload_finish(struct reload *r, bool failed, const char *text)
 {
 	r->busy = false;
 	r->failed = failed;
-	r->ended_ms = real_ms();
+	r->ended_ms = clock_ms(CLOCK_REALTIME);
 	snprintf(r->text, sizeof(r->text), "%s", text);
 	if (!failed)
 		log_info("reloaded", kv_uint("changed", r->changed),

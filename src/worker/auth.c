@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/credential.h>
 #include <wsgate/jwt.h>
 #include <wsgate/log.h>
@@ -91,14 +91,6 @@ void auth_free(struct auth *a)
 
 /* ---- answers ---- */
 
-static uint64_t auth_real_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static const struct log_field *auth_who(const struct handshake_identity *who)
 {
 	static struct log_field f[3];
@@ -137,7 +129,7 @@ static bool same(const char *a, size_t alen, const char *b, size_t blen)
 static bool auth_proven(struct conn *c, struct handshake_identity *who, const char *user,
 	size_t user_len, uint64_t expires_s)
 {
-	uint64_t now = auth_real_ms();
+	uint64_t now = clock_ms(CLOCK_REALTIME);
 
 	if (who->user_len && !same(who->user, who->user_len, user, user_len))
 		return auth_refuse(
@@ -165,7 +157,7 @@ static enum jwt_verdict auth_check(const struct worker *w, const struct config_a
 		.service_len = service_len};
 
 	return jwt_check(w->auth->keys[rule - w->c->auth], &r, token, strlen(token),
-		auth_real_ms() / 1000, said);
+		clock_ms(CLOCK_REALTIME) / 1000, said);
 }
 
 static bool auth_verdict(struct conn *c, enum jwt_verdict v, const struct handshake_identity *who)
@@ -229,7 +221,7 @@ static const char *auth_fresh(struct conn *c, const struct config_auth *rule, co
 	struct identity id = place_identity(c);
 	struct jwt_said said;
 	enum jwt_verdict v = auth_check(c->w, rule, id.service, id.service_len, token, &said);
-	uint64_t now = auth_real_ms();
+	uint64_t now = clock_ms(CLOCK_REALTIME);
 
 	if (v != JWT_GOOD)
 		return jwt_verdict_text(v);

@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
+
 #include "pack.h"
 #include "tally.h"
 #include "worker.h"
@@ -396,7 +398,7 @@ bool conn_resume(struct conn *c)
 void conn_fed(struct conn *c)
 {
 	if (!c->fed)
-		c->begun_us = worker_clock_us(CLOCK_MONOTONIC);
+		c->begun_us = clock_us(CLOCK_MONOTONIC);
 	c->fed = 1;
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "follow.h"
@@ -52,7 +52,7 @@ void follow_context(struct conn *c, void *to)
 
 static uint64_t age_us(uint64_t stamp_ns)
 {
-	uint64_t now = worker_clock_us(CLOCK_REALTIME);
+	uint64_t now = clock_us(CLOCK_REALTIME);
 
 	return stamp_ns && now > stamp_ns / 1000 ? now - stamp_ns / 1000 : 0;
 }

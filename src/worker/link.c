@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "follow.h"
@@ -96,7 +97,6 @@ static enum link_put link_put(
 	struct worker *w = c->w;
 	struct identity id;
 	struct up_record *r;
-	struct timespec now;
 	char *p;
 
 	link_reclaim(w);
@@ -104,10 +104,9 @@ static enum link_put link_put(
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	r->generation = c->generation;
 	r->conn = c->id;
-	r->stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	r->stamp = clock_ns(CLOCK_MONOTONIC);
 	if (type == UP_FLUSH)
 		c->flush_stamp = r->stamp;
 	r->index = c->route;
@@ -158,7 +157,6 @@ enum link_put link_put_question(
 	struct worker *w = c->w;
 	size_t len = strlen(text), size = sizeof(struct up_record) + service_len + 1 + len;
 	struct up_record *r;
-	struct timespec now;
 	char *p;
 
 	link_reclaim(w);
@@ -166,9 +164,8 @@ enum link_put link_put_question(
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	r->generation = w->h->generation << 32;
-	r->stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	r->stamp = clock_ns(CLOCK_MONOTONIC);
 	r->index = UP_NOBODY;
 	r->len = (uint32_t)len;
 	r->service_len = (uint8_t)service_len;

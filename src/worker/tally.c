@@ -1,3 +1,5 @@
+#include <wsgate/clock.h>
+
 #include "tally.h"
 
 void tally_start(struct worker *w)
@@ -131,7 +133,7 @@ void tally_beat(struct worker *w)
 void tally_delivered(struct worker *w)
 {
 	struct hist *h = &w->slot->stats.delivery;
-	uint64_t now = worker_clock_us(CLOCK_REALTIME) * 1000;
+	uint64_t now = clock_ns(CLOCK_REALTIME);
 
 	for (uint16_t i = 0; i < w->nsegs; i++)
 		if (w->segs[i].stamp_ns)

@@ -1,6 +1,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/credential.h>
 #include <wsgate/log.h>
 
@@ -65,8 +66,7 @@ static bool upgrade_accept(struct conn *c)
 	c->hs = NULL;
 	c->counted = 1;
 	if (c->begun_us)
-		hist_add(&c->w->slot->stats.handshake,
-			worker_clock_us(CLOCK_MONOTONIC) - c->begun_us, 1);
+		hist_add(&c->w->slot->stats.handshake, clock_us(CLOCK_MONOTONIC) - c->begun_us, 1);
 	c->ping_mark = 0;
 	life_begin(c);
 	tally_opened(c);

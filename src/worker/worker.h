@@ -278,7 +278,6 @@ struct worker {
 
 /* worker.c */
 uint64_t worker_clock(void);
-uint64_t worker_clock_us(clockid_t id);
 void worker_listen(struct worker *w, bool on);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
