@@ -13,6 +13,12 @@
  * A connection that is the first here begins behind what was confirmed elsewhere, as a further one
  * does: it may be the same client that has moved. Before it is known who else holds a user
  * (gates.c), nothing of it is removed.
+ *
+ * Trap: in a cluster the servers tell each other later who is subscribed. Two gateways that open a
+ * user in the same moment, on two servers, may both say hello to nobody, and beats, whose
+ * subscription is old, still pass. So hello is said again when the first one is echoed: whoever was
+ * subscribed before he echoed hears it now, and who came later, said hello to a server that knew of
+ * us.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -304,6 +310,7 @@ void holders_start(struct broker_queue *q)
 {
 	struct gates *g = &q->b->gates;
 
+	q->greeted_again = false;
 	if (q->b->state == BROKER_LIVE && g->living == 0 && gates_cleared(q->b) > 0) {
 		clear(q); /* alone: the usual case */
 		return;
@@ -379,6 +386,12 @@ void holders_tick(struct broker *b)
 	struct broker_queue *q;
 
 	while ((q = TAILQ_FIRST(&g->unclear)) && q->barrier <= cleared) {
+		if (!q->greeted_again && g->living > 0) {
+			q->greeted_again = true;
+			unclear(q);
+			holders_greet(q);
+			continue;
+		}
 		clear(q);
 		if (q->closing)
 			queue_unsubscribe(q);
