@@ -79,13 +79,22 @@ static void print_status(const struct config *c, const struct snapshot *s)
 	printf("wsgated  %.31s, master pid %u, up %s, %" PRIu64 " connections%s\n",
 		s->shm.header->version, s->shm.header->master_pid, format_age(age, s->age_s),
 		s->total.connections, s->runs ? "" : "  (not running)");
-	order_status(c);
+	order_status(c, s);
 	print_rates("traffic  ", &s->rates);
 	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed,
 		s->total.behind);
 	print_bridge(s);
 	for (size_t i = 0; i < s->nworkers; i++)
 		print_worker(&s->workers[i]);
+}
+
+static json_t *status_json(const struct config *c, const struct snapshot *s)
+{
+	struct proto_drain drain;
+	bool known;
+	json_t *reload = order_status_json(c, &drain, &known);
+
+	return figures_status(s, reload, figures_drain(s, known ? &drain : NULL));
 }
 
 int status_show(const struct config *c, bool json)
@@ -96,7 +105,7 @@ int status_show(const struct config *c, bool json)
 	if (view_take(&s, c) < 0)
 		return CTL_FAILED;
 	if (json)
-		r = json_line(figures_status(&s, order_status_json(c)));
+		r = json_line(status_json(c, &s));
 	else
 		print_status(c, &s);
 	view_drop(&s);
