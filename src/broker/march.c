@@ -277,7 +277,7 @@ static void adapt(struct march *m, const struct haul *h, uint32_t asked, uint64_
 	uint64_t each = h->distinct ? way / h->distinct : way;
 
 	m->spacing = 1;
-	if (h->close < h->distinct / 2 && each > 1)
+	if (2 * h->close < h->distinct && each > 1)
 		m->spacing = each < STEP_LONG / 4 ? (uint32_t)each * 4 : STEP_LONG;
 	m->ahead = h->distinct < asked / 4 ? AHEAD_MIN : m->ahead * 2;
 	if (m->ahead > AHEAD_MAX)
@@ -493,7 +493,8 @@ void march_gathered(struct broker *b)
 	table_each(&m->members, drop_behind, &p);
 	m->at = p.start;
 	table_each(&m->members, set_marched, NULL);
-	log_info("many users have many messages waiting: the stream is read once for all of them",
+	log_info(m->read ? "more users have many messages waiting: the reading goes back for them"
+			 : "many users have many messages waiting: the stream is read once for all",
 		kv_uint("users", table_count(&m->members)), kv_uint("from", m->at + 1));
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (b->slots[i].q && b->slots[i].q->deep)

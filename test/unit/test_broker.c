@@ -80,45 +80,6 @@ static void text_and_names(void **state)
 	rig_free(r);
 }
 
-/* Users who come back to messages that lie interleaved: the stream is read once for all, each gets
- * his own in order, and what comes live meanwhile behind them. */
-static void many_with_backlogs(void **state)
-{
-	enum { USERS = 200, EACH = 12 };
-	struct rig *r = rig_up(NULL);
-	struct rig_queue *q[USERS];
-	char user[16], text[16];
-
-	(void)state;
-	for (int i = 0; i < EACH; i++) {
-		snprintf(text, sizeof(text), "%d", i);
-		for (int u = 0; u < USERS; u++) {
-			snprintf(user, sizeof(user), "u%d", u);
-			rig_send(r, user, text, u == 7 ? "Nats-Subject: ws.recv.svc.u8" : NULL);
-		}
-	}
-	for (int u = 0; u < USERS; u++) {
-		snprintf(user, sizeof(user), "u%d", u);
-		q[u] = rig_open(r, user, 0, 0);
-	}
-	broker_queue_want(q[3]->q, false);
-	rig_until(r, rig_logged("the stream is read once"));
-	rig_send(r, "u5", "12", NULL);
-	rig_until(r, rig_logged("the stream was read once"));
-	assert_true(rig_logged("to_its_end=yes"));
-	for (int u = 0; u < USERS; u++) {
-		if (u == 3)
-			broker_queue_want(q[u]->q, true);
-		rig_until(r, q[u]->n == (u == 5 ? EACH + 1 : EACH));
-		check_texts(q[u], 0, (size_t)q[u]->n);
-		broker_queue_confirm(q[u]->q, q[u]->seq[q[u]->n - 1]);
-	}
-	rig_until(r, rig_stored(r) == 0);
-	for (int u = 0; u < USERS; u++)
-		rig_close(q[u]);
-	rig_free(r);
-}
-
 /* Live copies that never come: the next one that does shows the gap; the last of all shows in a
  * rescan. */
 static void gap_is_read(void **state)
@@ -575,7 +536,6 @@ int main(void)
 		cmocka_unit_test_teardown(broken_headers, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
 		cmocka_unit_test_teardown(many_queues, rig_teardown),
-		cmocka_unit_test_teardown(many_with_backlogs, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
