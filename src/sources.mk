@@ -71,6 +71,7 @@ BROKER_SRC = \
 	src/broker/job.c \
 	src/broker/login.c \
 	src/broker/nkey.c \
+	src/broker/march.c \
 	src/broker/npublish.c \
 	src/broker/oneshot.c \
 	src/broker/queue.c \
