@@ -384,6 +384,7 @@ bool holders_ours(const struct broker_queue *q);
 void holders_greet(struct broker_queue *q);
 void holders_drop_gate(struct broker *b, uint64_t id);
 void holders_tick(struct broker *b);
+void holders_count(struct broker *b); /* for the figures: not often, it looks at all */
 
 /* ---- npublish.c ---- */
 void npublish_reply(

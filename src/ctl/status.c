@@ -48,6 +48,13 @@ static void print_bridge(const struct snapshot *s)
 	       " removals under way, %" PRIu64 " fell behind, %" PRIu64 " set aside\n",
 		stat_get(b->delivered), stat_get(b->removals), stat_get(b->removals_pending),
 		stat_get(b->fell_behind), stat_get(b->aside));
+	if (stat_get(b->gateways) || stat_get(b->gateways_lost))
+		printf("others   %" PRIu64 " gateways heard, %" PRIu64 " lost so far, %" PRIu64
+		       " users there, too, %" PRIu64 " of them slower there, %" PRIu64
+		       " not answered for yet\n",
+			stat_get(b->gateways), stat_get(b->gateways_lost),
+			stat_get(b->shared_users), stat_get(b->held_users),
+			stat_get(b->unclear_users));
 	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64
 	       " rescans\n",
 		stat_get(b->live), stat_get(b->gets), stat_get(b->gaps), stat_get(b->rescans));

@@ -94,6 +94,7 @@ function brokerFacts(s) {
 		['Being stored', `${count(b.publishing)}; ${count(b.retries)} repeated, ${count(b.refused)} refused`],
 		['Read again', `${count(b.rereads)}; ${many(b.gaps, 'gap', 'gaps')} closed, users looked at again ${many(b.rescans, 'time', 'times')}`],
 		['Set aside', count(b.aside)],
+		['Other gateways', b.gateways ? `${count(b.gateways)}, with ${count(b.shared_users)} of our users connected there, too` : NONE],
 	]);
 }
 
