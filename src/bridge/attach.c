@@ -140,26 +140,6 @@ static void slots_lock(const struct bridge *b)
 		log_warn("the segment is locked by another process", kv_errno(errno));
 }
 
-size_t slots_up_sources(struct bridge *b, struct up_source **list)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
-			list[n++] = &b->slots[i].up[r];
-	return n;
-}
-
-/* What waits in all rings, in the order in which it came: a user may have changed workers in
- * between. */
-static void slots_read_first(struct bridge *b)
-{
-	struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_RINGS];
-
-	if (b->stale_read)
-		publish_read_merged(list, slots_up_sources(b, list));
-}
-
 int slots_start(struct bridge *b)
 {
 	static const enum route_state scan_order[] = {ROUTE_OPEN, ROUTE_ENDED, ROUTE_OPENING};
@@ -186,7 +166,7 @@ int slots_start(struct bridge *b)
 			if (b->slots[i].used)
 				slot_scan(&b->slots[i], scan_order[k]);
 	b->scanning = false;
-	slots_read_first(b);
+	slots_read(b);
 	dispatch_opened_all(b);
 	slots_wakeup(b);
 	return 0;
