@@ -3,7 +3,8 @@
  * that: it makes and opens the records from then on, and OpenSSL is needed no more. What is asked
  * for is tried for each connection; where it fails, OpenSSL goes on. Room: tls.
  *
- * Sources: the kernel's Documentation/networking/tls.rst; SSL_CTX_set_options(3), SSL_OP_ENABLE_KTLS.
+ * Sources: the kernel's Documentation/networking/tls.rst; SSL_CTX_set_options(3),
+ * SSL_OP_ENABLE_KTLS.
  */
 #ifndef WSGATE_OFFLOAD_H
 #define WSGATE_OFFLOAD_H

@@ -1,10 +1,10 @@
 /*
  * offload: see offload.h.
  *
- * OpenSSL gives the kernel all keys by itself, with one exception: before 3.2 not those that TLS 1.3
- * reads with. They are derived here (RFC 8446 7.3) from the client's secret, which OpenSSL tells
- * to who asks (SSL_CTX_set_keylog_callback(3)). No record has been read with them when the handshake
- * is over, for OpenSSL is not let read ahead.
+ * OpenSSL gives the kernel all keys by itself, with one exception: before 3.2 not those that
+ * TLS 1.3 reads with. They are derived here (RFC 8446 7.3) from the client's secret, which OpenSSL
+ * tells to who asks (SSL_CTX_set_keylog_callback(3)). No record has been read with them when the
+ * handshake is over, for OpenSSL is not let read ahead.
  */
 #include <errno.h>
 #include <linux/tls.h>
@@ -27,7 +27,7 @@
 #define SOL_TLS_ 282  /* linux/socket.h, which does not go with sys/socket.h */
 #define LABEL "CLIENT_TRAFFIC_SECRET_0 "
 
-struct secret { /* owned by an SSL */
+struct secret {     /* owned by an SSL */
 	size_t len; /* 0: not told */
 	uint8_t v[SECRET_MAX];
 };
@@ -134,7 +134,8 @@ bool offload_want(SSL *ssl)
 /* ---- keys for reading TLS 1.3 ---- */
 
 /* HKDF-Expand-Label(secret, label, "", len) */
-static bool expand(const SSL *ssl, const struct secret *s, const char *label, uint8_t *out, size_t len)
+static bool expand(
+	const SSL *ssl, const struct secret *s, const char *label, uint8_t *out, size_t len)
 {
 	const EVP_MD *md = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", NULL);
@@ -217,8 +218,7 @@ static bool take_reading(SSL *ssl)
 	if (SSL_version(ssl) != TLS1_3_VERSION || !s || !s->len)
 		return false;
 	len = derive(ssl, s, &k);
-	good = len &&
-	       setsockopt(SSL_get_fd(ssl), SOL_TLS_, TLS_RX, &k, (socklen_t)len) == 0;
+	good = len && setsockopt(SSL_get_fd(ssl), SOL_TLS_, TLS_RX, &k, (socklen_t)len) == 0;
 	OPENSSL_cleanse(&k, sizeof(k));
 	return good;
 }

@@ -163,8 +163,10 @@ static void test_keys(void **state)
 		size_t len;
 		const char *cipher;
 	} kinds[] = {
-		{"TLS_AES_128_GCM_SHA256", TLS_CIPHER_AES_GCM_128, sizeof(got.aes128), "AES-128-GCM"},
-		{"TLS_AES_256_GCM_SHA384", TLS_CIPHER_AES_GCM_256, sizeof(got.aes256), "AES-256-GCM"},
+		{"TLS_AES_128_GCM_SHA256", TLS_CIPHER_AES_GCM_128, sizeof(got.aes128),
+			"AES-128-GCM"},
+		{"TLS_AES_256_GCM_SHA384", TLS_CIPHER_AES_GCM_256, sizeof(got.aes256),
+			"AES-256-GCM"},
 		{"TLS_CHACHA20_POLY1305_SHA256", TLS_CIPHER_CHACHA20_POLY1305, sizeof(got.chacha),
 			"ChaCha20-Poly1305"},
 	};

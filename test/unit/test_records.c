@@ -101,7 +101,9 @@ static ssize_t receive(const struct turn *t, size_t n)
 	errno = 0;
 	return records_recv(FD, buf, sizeof(buf), &why);
 }
-#define RECEIVE(...) receive((const struct turn[]){__VA_ARGS__}, sizeof((const struct turn[]){__VA_ARGS__}) / sizeof(struct turn))
+#define RECEIVE(...)                                                                               \
+	receive((const struct turn[]){__VA_ARGS__},                                                \
+		sizeof((const struct turn[]){__VA_ARGS__}) / sizeof(struct turn))
 
 static void fails(ssize_t n, int error, bool reason)
 {
