@@ -250,6 +250,10 @@ static void swept_meanwhile(void **state)
 	(void)state;
 	fill(r, USERS, 0, EACH);
 	queues[0] = rig_open(r, name(0), 0, head);
+	broker_queue_want(queues[0]->q, false);
+	broker_queue_confirm(queues[0]->q, 1);
+	rig_until(r, rig_stored(r) == USERS * EACH); /* it is known that nobody else holds it */
+	broker_queue_want(queues[0]->q, true);
 	open_all(r, 1, USERS);
 	rig_until(r, rig_logged(BEGINS));
 	broker_queue_confirm(queues[0]->q, head);
