@@ -144,6 +144,7 @@ WSGATED_SRC = \
 	src/worker/auth.c \
 	src/worker/callout_cache.c \
 	src/worker/conn.c \
+	src/worker/drain.c \
 	src/worker/follow.c \
 	src/worker/heir.c \
 	src/worker/life.c \

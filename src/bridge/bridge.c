@@ -248,7 +248,14 @@ static void bridge_stats(struct bridge *b)
 	stat_add(st->removals, s.removals - b->counted.removals);
 	stat_add(st->suppressed, s.duplicates_dropped - b->counted.duplicates_dropped);
 	stat_add(st->reconnects, s.reconnects - b->counted.reconnects);
+	stat_add(st->gateways_lost, s.gateways_lost - b->counted.gateways_lost);
+	stat_add(st->fenced, s.fenced - b->counted.fenced);
+	stat_add(st->cut_off_users, s.cut_off_users - b->counted.cut_off_users);
 	b->counted = s;
+	stat_set(st->gateways, s.gateways);
+	stat_set(st->shared_users, s.shared_users);
+	stat_set(st->held_users, s.held_users);
+	stat_set(st->unclear_users, s.unclear_users);
 	stat_set(st->removals_pending, s.removals_pending);
 	stat_set(st->rtt_us, s.rtt_us);
 }

@@ -384,6 +384,7 @@ void broker_stats(const struct broker *b, struct broker_stats *out)
 {
 	*out = b->stats;
 	out->rtt_us = wire_rtt(b->wire);
+	out->gateways = b->gates.living;
 }
 
 void broker_server(const struct broker *b, char *out, size_t len)

@@ -162,8 +162,9 @@ struct broker_queue {
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
 	bool fresh : 1; /* opened, and nothing was given yet */
 	bool blind : 1; /* others did not know of it yet, since it was opened */
-	bool tell : 1;  /* our mark is news for the others */
-	char name[];    /* "service.user", encoded */
+	bool greeted_again : 1;
+	bool tell : 1; /* our mark is news for the others */
+	char name[];   /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -384,6 +385,7 @@ bool holders_ours(const struct broker_queue *q);
 void holders_greet(struct broker_queue *q);
 void holders_drop_gate(struct broker *b, uint64_t id);
 void holders_tick(struct broker *b);
+void holders_count(struct broker *b); /* for the figures: not often, it looks at all */
 
 /* ---- npublish.c ---- */
 void npublish_reply(

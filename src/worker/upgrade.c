@@ -129,7 +129,10 @@ bool upgrade_route(
 	struct identity id = {who->service, who->user, who->service_len, who->user_len};
 
 	if (w->draining)
-		return upgrade_unavailable(c, "this gateway is stopping", named);
+		return upgrade_unavailable(c,
+			w->ends ? "this gateway is stopping"
+				: "this gateway is drained: it takes no connections for now",
+			named);
 	switch (link_broker(w)) {
 	case LINK_BROKER_STARTING:
 		return upgrade_unavailable(c, "no contact with the broker yet", named);
