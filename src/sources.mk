@@ -5,6 +5,7 @@ BASE_SRC = \
 	src/base/conftext.c \
 	src/base/config.c \
 	src/base/conservice.c \
+	src/base/constream.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
@@ -12,6 +13,7 @@ BASE_SRC = \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_service.c \
+	src/base/option_stream.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/vault.c \

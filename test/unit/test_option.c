@@ -26,6 +26,9 @@
 #define MAN_SERVICE_BEGIN ".\\\" service keys: made by test_option --write from the option table\n"
 #define MAN_SERVICE_END ".\\\" service keys: end\n"
 
+#define MAN_STREAM_BEGIN ".\\\" stream keys: made by test_option --write from the option table\n"
+#define MAN_STREAM_END ".\\\" stream keys: end\n"
+
 static const char sample_head[] =
 	"# wsgate.conf: every key of wsgated(8), with its default. wsgate.conf(5) says more.\n"
 	"#\n"
@@ -43,6 +46,11 @@ static const char sample_auth[] =
 static const char sample_service[] =
 	"\n# What a service speaks: one section each, or \"*\" for all that have none.\n"
 	"#service \"*\" {\n";
+
+static const char sample_stream[] =
+	"\n# Several streams: each service is in one section; there is none for all others then.\n"
+	"# What a section does not say is as in section stream above.\n"
+	"#stream \"ws-chat\" {\n";
 
 /* The default as the file has it. The caller frees. */
 static char *default_text(const struct option *o)
@@ -146,6 +154,16 @@ static void make_sample(FILE *f)
 		free(def);
 	}
 	fputs("#}\n", f);
+	fputs(sample_stream, f);
+	for (i = 0; i < option_stream_count; i++) {
+		const struct option *o = &option_stream_table[i];
+		char *def = default_text(o);
+
+		fprintf(f, "#\t# %s\n#\t%s%s = %s\n", o->help, i == 0 ? "" : "#", leaf(o),
+			i == 0 ? "{\"chat\"}" : def);
+		free(def);
+	}
+	fputs("#}\n", f);
 }
 
 /* A text as an argument of an mdoc macro or as text: no macro, no escape. */
@@ -224,6 +242,11 @@ static void make_man_auth(FILE *f)
 static void make_man_service(FILE *f)
 {
 	make_man_titled(option_service_table, option_service_count, f);
+}
+
+static void make_man_stream(FILE *f)
+{
+	make_man_titled(option_stream_table, option_stream_count, f);
 }
 
 static char *made(void (*make)(FILE *))
@@ -355,6 +378,11 @@ static void test_every_field(void **state)
 	memset(covered + offsetof(struct config, auth), 1, sizeof(struct config_auth *));
 	memset(covered + offsetof(struct config, nservices), 1, sizeof(size_t));
 	memset(covered + offsetof(struct config, services), 1, sizeof(struct config_service *));
+	memset(covered + offsetof(struct config, nstreams), 1, sizeof(size_t));
+	memset(covered + offsetof(struct config, streams), 1, sizeof(struct config_stream *));
+	/* Of a section with a title alone. */
+	memset(covered + offsetof(struct config, stream.services), 1, sizeof(struct strlist));
+	memset(covered + offsetof(struct config, stream.given), 1, sizeof(uint32_t));
 	for (i = 0; i < sizeof(covered); i++) {
 		gap = covered[i] ? 0 : gap + 1;
 		assert_true(gap < 8);
@@ -470,6 +498,11 @@ static void test_man(void **state)
 	free(want);
 	got = between(text, MAN_SERVICE_BEGIN, MAN_SERVICE_END);
 	want = made(make_man_service);
+	assert_string_equal(got, want);
+	free(got);
+	free(want);
+	got = between(text, MAN_STREAM_BEGIN, MAN_STREAM_END);
+	want = made(make_man_stream);
 	assert_string_equal(got, want);
 	free(got);
 	free(want);
@@ -590,6 +623,7 @@ int main(int argc, char **argv)
 		write_man(MAN_TLS_BEGIN, MAN_TLS_END, make_man_tls);
 		write_man(MAN_AUTH_BEGIN, MAN_AUTH_END, make_man_auth);
 		write_man(MAN_SERVICE_BEGIN, MAN_SERVICE_END, make_man_service);
+		write_man(MAN_STREAM_BEGIN, MAN_STREAM_END, make_man_stream);
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

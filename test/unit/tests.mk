@@ -88,12 +88,14 @@ CONFIG_SRC = \
 	src/base/conftext.c \
 	src/base/config.c \
 	src/base/conservice.c \
+	src/base/constream.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_service.c \
+	src/base/option_stream.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c
