@@ -115,6 +115,7 @@ WSGATED_SRC = \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
+	src/bridge/streams.c \
 	src/bridge/track.c \
 	src/bridge/window.c \
 	src/master/bequest.c \

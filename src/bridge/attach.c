@@ -44,7 +44,8 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (!slot_scans(s, i, v.state, state))
 			continue;
 		if (state == ROUTE_ENDED ? !ended_found(s, i, &v)
-					 : !s->conns[i] && quota_admits(s, i, &v) &&
+					 : !s->conns[i] && dispatch_serves(s, i, &v) &&
+						   quota_admits(s, i, &v) &&
 						   !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again,
 				     with back-off */
@@ -115,7 +116,8 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 	slot_none_behind(s);
 	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
 		b->shm.header->sizes.down_size);
-	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+	s->nup = shm_up_rings(&b->shm);
+	for (unsigned r = 0; r < s->nup; r++)
 		slot_attach_up(s, r);
 	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
 	s->bell = s->conns ? chan_new(b->base, bell, "worker", bell_handlers, slots_bell_gone, s)
@@ -145,7 +147,7 @@ size_t slots_up_sources(struct bridge *b, struct up_source **list)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+		for (unsigned r = 0; b->slots[i].used && r < b->slots[i].nup; r++)
 			list[n++] = &b->slots[i].up[r];
 	return n;
 }
@@ -154,7 +156,7 @@ size_t slots_up_sources(struct bridge *b, struct up_source **list)
  * between. */
 static void slots_read_first(struct bridge *b)
 {
-	struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_RINGS];
+	static struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_MAX];
 
 	if (b->stale_read)
 		publish_read_merged(list, slots_up_sources(b, list));
@@ -187,7 +189,8 @@ int slots_start(struct bridge *b)
 				slot_scan(&b->slots[i], scan_order[k]);
 	b->scanning = false;
 	slots_read_first(b);
-	dispatch_opened_all(b);
+	for (unsigned i = 0; i < b->nstreams; i++)
+		dispatch_opened_all(&b->streams[i]);
 	slots_wakeup(b);
 	return 0;
 }

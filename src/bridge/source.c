@@ -11,27 +11,14 @@ bool source_empty(const struct up_source *src)
 	return !src->first && (src->broken || !ring_used(src->ring.words));
 }
 
-void source_check_drained(struct up_source *src)
-{
-	struct bridge *b = src->b;
-	struct proto_slot done = {src->slot, 0, src->drained_generation};
-
-	if (!src->drained_generation || !source_empty(src))
-		return;
-	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
-		return; /* again with the next tick */
-	log_debug("the up ring of a dead worker is empty", kv_uint("slot", src->slot),
-		kv_uint("generation", src->drained_generation));
-	src->drained_generation = 0;
-}
-
 /* It costs the worker that wrote it alone. Its pid is read from shared memory, too: only a
  * sibling's is believed. */
 static void source_damaged(struct up_source *src)
 {
 	struct bridge *b = src->b;
 	struct slot *s = src->stale < 0 ? &b->slots[src->slot] : NULL;
-	uint32_t pid = s && shm_up_ring(atomic_load(&s->words->generation)) == src->which
+	uint32_t pid = s && shm_up_ring(atomic_load(&s->words->generation)) ==
+					    src->which % SHM_UP_RINGS
 			       ? atomic_load(&s->words->pid)
 			       : 0;
 
@@ -43,6 +30,12 @@ static void source_damaged(struct up_source *src)
 	if (pid > 1 && (pid_t)pid != b->h->master && (pid_t)pid != getpid() &&
 		getpgid((pid_t)pid) == getpgrp())
 		kill((pid_t)pid, SIGKILL);
+}
+
+static void source_check_drained(const struct up_source *src)
+{
+	if (src->stale < 0)
+		slots_check_drained(&src->b->slots[src->slot], src->which % SHM_UP_RINGS);
 }
 
 void source_read(struct up_source *src)

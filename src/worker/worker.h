@@ -101,11 +101,18 @@ struct sight {
 	struct conn *soon_first, *soon_last; /* to be read although no event tells */
 };
 
+/* link.c: a way up, and who waits for room there. */
+struct lane {
+	struct ring up;
+	uint64_t reclaimed; /* our own records up to here were looked at after their release */
+	struct conn *wait_first, *wait_last;
+};
+
 struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct worker *w;
 	struct conn *prev, *next;
 	struct conn *wait_prev,
-		*wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
+		*wait_next; /* of its lane: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
 	struct conn *soon_next; /* in w->sight */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
@@ -134,6 +141,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
+	uint8_t stream;    /* of its service, in the configuration's order; of one with a route */
 	bool admin : 1, echo : 1, reading : 1, writing : 1, soon : 1, ping_out : 1, waiting : 1,
 		share_full : 1, flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1,
 		write_shut : 1, counted : 1;
@@ -237,7 +245,6 @@ struct worker {
 	size_t nnetworks;
 	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
 	struct conn *conns;     /* all of them */
-	struct conn *wait_first, *wait_last;
 	struct conn *asking_first, *asking_last;
 	struct auth *auth;           /* owned */
 	struct conn *live[LIVE_MAX]; /* connections on /live */
@@ -254,8 +261,9 @@ struct worker {
 	struct route_section routes;
 	struct changes changes;
 	struct crowd crowd;
-	struct ring up, down;
-	uint64_t up_reclaimed; /* our own records up to here were looked at after their release */
+	struct lane lanes[SHM_LANES_MAX];
+	struct ring down;
+	size_t waiting; /* connections, in all lanes */
 	uint32_t bell_rung;
 	uint64_t route_count;   /* of generations given */
 	struct conn **by_route; /* owned; NULL: free or ending */
@@ -341,7 +349,8 @@ void conn_deadline(struct conn *c, uint64_t at_ms);
 
 /* upgrade.c: false: c is gone */
 unsigned upgrade_retry_after(const struct worker *w);
-void upgrade_refused(struct conn *c); /* the bridge: too many of this user */
+/* By the bridge: too many of this user; or (404) it knows of no stream for the service. */
+void upgrade_refused(struct conn *c, unsigned status);
 bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
 bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
 void upgrade_opened(struct conn *c);
@@ -396,7 +405,10 @@ int link_start(struct worker *w);
 void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
-bool link_connected(const struct worker *w);         /* the bridge to the broker, now */
+/* A stream, or (LINK_ANY) one of them at least. */
+#define LINK_ANY UINT8_MAX
+bool link_connected(const struct worker *w, unsigned stream); /* the bridge to the broker, now */
+bool link_all_connected(const struct worker *w);
 /* Whether a message can ever be put: one that began before the program was replaced was measured by
  * another limit. */
 bool link_fits(const struct conn *c, size_t len);
@@ -411,7 +423,7 @@ void link_wait(struct conn *c);
 void link_unwait(struct conn *c);
 size_t link_max_message(const struct worker *w);
 enum link_broker { LINK_BROKER_READY, LINK_BROKER_STARTING, LINK_BROKER_AWAY };
-enum link_broker link_broker(const struct worker *w);
+enum link_broker link_broker(const struct worker *w, unsigned stream);
 
 /* place.c: the route of a connection */
 bool place_open(struct conn *c, const struct identity *id);

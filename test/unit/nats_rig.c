@@ -240,7 +240,7 @@ struct rig *rig_new(const char *extra)
 
 void rig_start(struct rig *r)
 {
-	r->broker = broker_new(r->base, &r->config, &events, r, 0);
+	r->broker = broker_new(r->base, &r->config, 0, &events, r, 0);
 	assert_non_null(r->broker);
 }
 
