@@ -218,9 +218,11 @@ static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_t
 		ref = (struct down_ref){c->generation, c->index, 0};
 		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
 	}
-	if (b->stopping && p->src->stale < 0)
-		(void)slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason);
-	return true;
+	if (p->src->stale >= 0 || slots_dead(&b->slots[p->src->slot], p->generation))
+		return true;
+	/* One that was not taken in here, but has to end in good order: dispatch_serves(). */
+	return slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason) ||
+	       b->stopping;
 }
 
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)

@@ -104,7 +104,7 @@ static bool stream_is_same(struct bstream *s, uint64_t created, uint64_t last)
 
 static void streams_max_message(struct bridge *b)
 {
-	size_t max = b->c->max_message;
+	size_t max = b->c->max_message, before = stat_get(b->shm.bridge->max_message);
 
 	for (unsigned i = 0; i < b->nstreams; i++) {
 		size_t room = b->streams[i].max_payload;
@@ -116,6 +116,9 @@ static void streams_max_message(struct bridge *b)
 	}
 	b->max_message = max;
 	stat_set(b->shm.bridge->max_message, max);
+	if (max < b->c->max_message && max != before)
+		log_info("max_message is bounded by the broker's max_payload less 1 KiB",
+			kv_uint("bytes", max));
 }
 
 static void stream_connected(void *arg, uint64_t created, uint64_t last, size_t max_payload)
@@ -126,9 +129,6 @@ static void stream_connected(void *arg, uint64_t created, uint64_t last, size_t 
 
 	s->max_payload = max_payload;
 	streams_max_message(b);
-	if (b->max_message < b->c->max_message)
-		log_info("max_message is bounded by the broker's max_payload less 1 KiB",
-			kv_uint("bytes", b->max_message));
 	if (!same)
 		dispatch_reset(s);
 	b->now_ms = bridge_clock();

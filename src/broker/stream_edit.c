@@ -133,8 +133,10 @@ bool stream_edit_republishes(const json_t *config, const struct settings *s, boo
 enum stream_result stream_edit_check(
 	const json_t *config, const struct settings *s, struct stream_state *out)
 {
-	static const char mend[] =
-		"name another one in stream.name (it is made if it does not exist)";
+	const char *mend =
+		s->nservices > 0
+			? "give its section the name of another one (it is made if it does not exist)"
+			: "name another one in stream.name (it is made if it does not exist)";
 	bool there;
 
 	if (!key_is(config, "retention", "workqueue"))
