@@ -148,6 +148,7 @@ WSGATED_SRC = \
 	src/worker/conn.c \
 	src/worker/follow.c \
 	src/worker/heir.c \
+	src/worker/lane.c \
 	src/worker/life.c \
 	src/worker/link.c \
 	src/worker/live.c \

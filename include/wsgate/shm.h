@@ -41,8 +41,8 @@
 
 struct shm_sizes {
 	uint32_t max_workers;
-	uint32_t routes;             /* per slot */
-	uint32_t lanes;              /* 1 … SHM_LANES_MAX */
+	uint32_t routes; /* per slot */
+	uint32_t lanes;  /* 1 … SHM_LANES_MAX */
 	uint32_t reserved;
 	uint64_t up_size, down_size; /* bytes of a ring, powers of two */
 };
@@ -143,7 +143,7 @@ struct shm { /* one process' view */
 
 /* The worker of generation g writes into these up rings: of each lane, the one g % SHM_UP_RINGS. */
 #define shm_up_ring(generation) ((unsigned)((generation) % SHM_UP_RINGS))
-#define shm_lane_ring(lane, generation) ((unsigned)(lane) * SHM_UP_RINGS + shm_up_ring(generation))
+#define shm_lane_ring(lane, generation) ((unsigned)(lane)*SHM_UP_RINGS + shm_up_ring(generation))
 /* All of a slot's. */
 static inline unsigned shm_up_rings(const struct shm *shm)
 {

@@ -423,7 +423,8 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 
 	if (cfg->line > now.lines)
-		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name, "the section is not closed; add a }");
+		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name,
+			"the section is not closed; add a }");
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
 	if (strcmp(opt->name, "auth") == 0)

@@ -33,15 +33,14 @@ static int fault(char *err, size_t errlen, const char *title, const char *why)
 static int has(const struct config_stream *s, const char *service, size_t len)
 {
 	for (size_t i = 0; i < s->services.n; i++)
-		if (strlen(s->services.v[i]) == len &&
-			memcmp(s->services.v[i], service, len) == 0)
+		if (strlen(s->services.v[i]) == len && memcmp(s->services.v[i], service, len) == 0)
 			return (int)i;
 	return -1;
 }
 
 /* The subjects of two streams must have nothing in common. */
-static int check_services(
-	const struct config *c, const struct config_stream *s, const char *title, char *err, size_t errlen)
+static int check_services(const struct config *c, const struct config_stream *s, const char *title,
+	char *err, size_t errlen)
 {
 	for (size_t i = 0; i < s->services.n; i++) {
 		const char *name = s->services.v[i];

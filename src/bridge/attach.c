@@ -43,10 +43,10 @@ static void slot_scan(struct slot *s, enum route_state state)
 		}
 		if (!slot_scans(s, i, v.state, state))
 			continue;
-		if (state == ROUTE_ENDED ? !ended_found(s, i, &v)
-					 : !s->conns[i] && dispatch_serves(s, i, &v) &&
-						   quota_admits(s, i, &v) &&
-						   !dispatch_open(s->b, s, i, &v))
+		if (state == ROUTE_ENDED
+				? !ended_found(s, i, &v)
+				: !s->conns[i] && streams_serve(s, i, &v) &&
+					  quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again,
 				     with back-off */
 	}

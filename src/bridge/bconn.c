@@ -29,9 +29,8 @@ bool bconn_give(struct bconn *c, const struct broker_message *m)
 
 	if (c->blocked)
 		return false;
-	if (!window_reserve(c) ||
-		!slots_put_message(&b->slots[c->slot], m, c->user->s->epoch, bconn_text(b, m), &ref,
-			1)) {
+	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, c->user->s->epoch,
+					  bconn_text(b, m), &ref, 1)) {
 		slots_block(&b->slots[c->slot], c);
 		return false;
 	}

@@ -124,9 +124,9 @@ struct query;
 struct up_source {
 	struct bridge *b;
 	struct ring ring;
-	struct pub *first, *last;    /* records read and not released, in order */
-	uint64_t retry_below;        /* records below were seen by a predecessor: a duplicate is no
-					surprise */
+	struct pub *first, *last; /* records read and not released, in order */
+	uint64_t retry_below;     /* records below were seen by a predecessor: a duplicate is no
+				     surprise */
 	bool broken; /* the writer's word is damaged: read again when there is a new writer */
 	int stale;   /* index of the stale segment, -1: a live one */
 	uint16_t slot;
@@ -166,9 +166,9 @@ struct bstream {
 	struct broker_stats counted; /* of the broker's counts: what shared memory has */
 	uint32_t epoch;              /* of the stream as it is now; 0: not known */
 	bool connected;
-	bool late;           /* came by a reload: where it is refused, others go on */
-	size_t max_payload;  /* 0: not known yet */
-	size_t retries;      /* since the last tick */
+	bool late;          /* came by a reload: where it is refused, others go on */
+	size_t max_payload; /* 0: not known yet */
+	size_t retries;     /* since the last tick */
 	/* publish.c */
 	struct pub_user *ready_first, *ready_last; /* have something to publish */
 	struct pub_user *later;                    /* wait for the next tick or for the broker */
@@ -237,6 +237,8 @@ void streams_adopt(struct bridge *b);
 void streams_inherit(struct bridge *b, const struct shm_streams *was, bool served);
 /* NULL: the configuration has none for that service. */
 struct bstream *streams_of(struct bridge *b, const struct identity *id);
+/* False: no stream has its service, or another one than before; it was told so. */
+bool streams_serve(struct slot *s, uint32_t index, const struct route_view *v);
 int streams_start(struct bridge *b);
 /* Another configuration for those that are at work. 0; or -1 with errno: some have it, and are
  * given it again with the next one. */
@@ -310,12 +312,9 @@ struct identity dispatch_identity(const struct buser *u);         /* its names a
 const struct log_field *dispatch_who(const struct identity *who); /* valid until the next call */
 /* After the scan of a new bridge, or with a session: opens the queues of a stream. */
 void dispatch_opened_all(struct bstream *s);
-/* False: no stream has its service, or another one than before; it was told so. */
-bool dispatch_serves(struct slot *s, uint32_t index, const struct route_view *v);
 void dispatch_marks(struct bconn *c, const struct route_view *v);
 void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
-void dispatch_reset(struct bstream *s); /* another incarnation: all marks go to 0 */
 /* By the name that it has in every worker. NULL: it is not here. */
 struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */

@@ -164,8 +164,7 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 		if (!k)
 			continue;
 		if (!slots_put_message(
-			    &b->slots[c->slot], n->m, u->s->epoch, bconn_text(b, n->m), refs,
-			    k)) {
+			    &b->slots[c->slot], n->m, u->s->epoch, bconn_text(b, n->m), refs, k)) {
 			for (uint32_t i = 0; i < k; i++)
 				slots_block(&b->slots[c->slot], who[i]);
 			continue;
@@ -425,30 +424,6 @@ struct bconn *dispatch_open(
 	return c;
 }
 
-bool dispatch_serves(struct slot *s, uint32_t index, const struct route_view *v)
-{
-	struct identity id = {v->service, v->user, v->service_len, v->user_len};
-	struct bstream *of = streams_of(s->b, &id);
-	struct down_ref ref = {v->generation, index, 0};
-	const char *why = of ? "another stream keeps this service now: come back"
-			     : "no stream keeps this service";
-
-	/* The marks of a stream that the service has left, which say more than those to come. */
-	if (of && (v->state == ROUTE_OPENING || !of->epoch || v->epoch <= of->epoch))
-		return true;
-	if (v->state == ROUTE_OPENING) {
-		slots_notify(s, DOWN_REFUSED, &ref, 0, 404, NULL);
-		return false;
-	}
-	log_some_warnings(5, "a connection ends: its service has another stream than before, or none",
-		kv_mem("service", id.service, id.service_len),
-		kv_mem("user", id.user, id.user_len));
-	if (v->state == ROUTE_MOVED) /* the worker that gave it is to let go of it */
-		slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
-	slots_notify(s, DOWN_KICK, &ref, 0, of ? 1012 : 1008, why);
-	return false;
-}
-
 struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make)
 {
 	struct buser *u = user_find(b, id);
@@ -540,32 +515,6 @@ uint64_t dispatch_kick(
 	struct buser *u = user_find(b, id);
 
 	return u ? dispatch_kick_user(u, code, reason) : 0;
-}
-
-/* ---- the stream is another one ---- */
-
-static bool user_reset(void *value, void *arg)
-{
-	struct buser *u = value;
-
-	if (u->s != arg)
-		return true;
-	u->head = u->mark = 0;
-	while (u->first)
-		buffer_drop_first(u);
-	u->floor = 0;
-	for (struct bconn *c = u->conns; c; c = c->next) {
-		c->pos = c->confirmed = 0;
-		c->cursor = NULL;
-		c->synced = true;
-		window_drop(c);
-	}
-	return true;
-}
-
-void dispatch_reset(struct bstream *s)
-{
-	table_each(&s->b->users, user_reset, s);
 }
 
 static bool user_retry(void *value, void *arg)

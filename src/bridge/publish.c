@@ -32,7 +32,7 @@ struct pub {
 /* Users with records here: order is kept by one unacknowledged message each. */
 struct pub_user {
 	struct bridge *b;
-	struct bstream *s;      /* NULL: none has its service any more */
+	struct bstream *s; /* NULL: none has its service any more */
 	struct pub *first, *last;
 	struct pub_user *next;  /* in the ready or the later list */
 	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
@@ -220,7 +220,7 @@ static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_t
 	}
 	if (p->src->stale >= 0 || slots_dead(&b->slots[p->src->slot], p->generation))
 		return true;
-	/* One that was not taken in here, but has to end in good order: dispatch_serves(). */
+	/* One that was not taken in here, but has to end in good order: streams_serve(). */
 	return slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason) ||
 	       b->stopping;
 }

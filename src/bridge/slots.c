@@ -266,7 +266,7 @@ static void slot_change(struct slot *s, uint32_t index)
 	} else if (c) {
 		dispatch_marks(c, &v);
 	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) &&
-		   dispatch_serves(s, index, &v) && quota_admits(s, index, &v) &&
+		   streams_serve(s, index, &v) && quota_admits(s, index, &v) &&
 		   !dispatch_open(b, s, index, &v)) {
 		if (v.state == ROUTE_MOVED) {
 			log_error("no memory for a connection that moved: the bridge begins anew");

@@ -17,10 +17,10 @@ static void source_damaged(struct up_source *src)
 {
 	struct bridge *b = src->b;
 	struct slot *s = src->stale < 0 ? &b->slots[src->slot] : NULL;
-	uint32_t pid = s && shm_up_ring(atomic_load(&s->words->generation)) ==
-					    src->which % SHM_UP_RINGS
-			       ? atomic_load(&s->words->pid)
-			       : 0;
+	uint32_t pid =
+		s && shm_up_ring(atomic_load(&s->words->generation)) == src->which % SHM_UP_RINGS
+			? atomic_load(&s->words->pid)
+			: 0;
 
 	log_error("up ring is damaged: the rest of it is lost", kv_uint("slot", src->slot),
 		kv_uint("pos", src->ring.pos), kv_uint("pid", pid));

@@ -46,11 +46,9 @@ static void stale_check(struct bridge *b, unsigned i)
 	log_info("all messages of an older segment are stored");
 }
 
-
 /* A mark there is one of a stream that we know, in the incarnation that we know. Its epoch may be
  * another one's here: each master's gateway counts its own. */
-static bool stale_means(
-	struct bridge *b, const struct shm_streams *was, const struct route_view *v)
+static bool stale_means(struct bridge *b, const struct shm_streams *was, const struct route_view *v)
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	const struct bstream *s = streams_of(b, &id);

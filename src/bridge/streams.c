@@ -26,6 +26,31 @@ struct bstream *streams_of(struct bridge *b, const struct identity *id)
 	return i < 0 || (unsigned)i >= b->nstreams ? NULL : &b->streams[i];
 }
 
+bool streams_serve(struct slot *s, uint32_t index, const struct route_view *v)
+{
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct bstream *of = streams_of(s->b, &id);
+	struct down_ref ref = {v->generation, index, 0};
+	const char *why = of ? "another stream keeps this service now: come back"
+			     : "no stream keeps this service";
+
+	/* The marks of a stream that the service has left, which say more than those to come. */
+	if (of && (v->state == ROUTE_OPENING || !of->epoch || v->epoch <= of->epoch))
+		return true;
+	if (v->state == ROUTE_OPENING) {
+		slots_notify(s, DOWN_REFUSED, &ref, 0, 404, NULL);
+		return false;
+	}
+	log_some_warnings(5,
+		"a connection ends: its service has another stream than before, or none",
+		kv_mem("service", id.service, id.service_len),
+		kv_mem("user", id.user, id.user_len));
+	if (v->state == ROUTE_MOVED) /* the worker that gave it is to let go of it */
+		slots_notify(s, DOWN_OPENED, &ref, 0, 0, NULL);
+	slots_notify(s, DOWN_KICK, &ref, 0, of ? 1012 : 1008, why);
+	return false;
+}
+
 /* ---- what others see ---- */
 
 /* What any of them is makes the state of all: who is served here can be. */
@@ -100,6 +125,31 @@ static bool stream_is_same(struct bstream *s, uint64_t created, uint64_t last)
 	return false;
 }
 
+static bool stream_reset_user(void *value, void *arg)
+{
+	struct buser *u = value;
+
+	if (u->s != arg)
+		return true;
+	u->head = u->mark = 0;
+	while (u->first)
+		buffer_drop_first(u);
+	u->floor = 0;
+	for (struct bconn *c = u->conns; c; c = c->next) {
+		c->pos = c->confirmed = 0;
+		c->cursor = NULL;
+		c->synced = true;
+		window_drop(c);
+	}
+	return true;
+}
+
+/* Its marks go to 0. */
+static void stream_reset(struct bstream *s)
+{
+	table_each(&s->b->users, stream_reset_user, s);
+}
+
 /* ---- events of a session ---- */
 
 static void streams_max_message(struct bridge *b)
@@ -130,14 +180,14 @@ static void stream_connected(void *arg, uint64_t created, uint64_t last, size_t 
 	s->max_payload = max_payload;
 	streams_max_message(b);
 	if (!same)
-		dispatch_reset(s);
+		stream_reset(s);
 	b->now_ms = bridge_clock();
 	s->connected = true;
 	broker_resume(s->broker, same);
 	stream_server(s);
 	stream_state(s, SHM_BROKER_CONNECTED);
-	log_info("connected to the broker", kv_str("stream", s->words->name),
-		kv_uint("last", last));
+	log_info(
+		"connected to the broker", kv_str("stream", s->words->name), kv_uint("last", last));
 	dispatch_opened_all(s);
 	publish_again_all(s);
 }
@@ -238,8 +288,8 @@ void streams_inherit(struct bridge *b, const struct shm_streams *was, bool serve
 
 static int stream_start(struct bstream *s, size_t i)
 {
-	s->broker = broker_new(s->b->base, s->b->c, i, &stream_events, s,
-		atomic_load(&s->b->shm.bridge->gateway));
+	s->broker = broker_new(
+		s->b->base, s->b->c, i, &stream_events, s, atomic_load(&s->b->shm.bridge->gateway));
 	return s->broker ? 0 : -1;
 }
 

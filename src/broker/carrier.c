@@ -199,9 +199,9 @@ void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event 
 
 		while ((s = natsSubscription_NextMsg(&msg, k->replies[r], 0)) == NATS_OK ||
 			s == NATS_NO_RESPONDERS) {
-			e = s == NATS_OK ? hookup_message(k->wire, WIRE_REPLY, msg,
-						   hookup_token(msg))
-					 : wire_event_new(k->wire, WIRE_NOBODY, NULL);
+			e = s == NATS_OK
+				    ? hookup_message(k->wire, WIRE_REPLY, msg, hookup_token(msg))
+				    : wire_event_new(k->wire, WIRE_NOBODY, NULL);
 			if (!e)
 				continue; /* it times out */
 			if (s != NATS_OK)

@@ -74,8 +74,7 @@ static inline void *hookup_closure(const struct carrier *k, uint64_t key)
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure);
 
 /* Replies that were received, in direct sessions. */
-struct wire_event *hookup_message(
-	unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key);
+struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key);
 uint64_t hookup_token(const natsMsg *msg);
 /* Measures the way to the server and back. */
 void errand_measure(struct carrier *k);

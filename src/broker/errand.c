@@ -56,8 +56,7 @@ static natsStatus run_subscribe(struct carrier *k, const struct command *cmd)
 	natsSubscription_Destroy(p->sub);
 	p->sub = NULL;
 	s = natsConnection_Subscribe(
-		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live,
-		hookup_closure(k, cmd->key));
+		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, hookup_closure(k, cmd->key));
 	p->tag = (uint32_t)cmd->key;
 	if (s == NATS_OK)
 		s = natsSubscription_SetPendingLimits(p->sub, -1, -1);

@@ -1,12 +1,12 @@
 /*
  * gates: which other gateways live, and how much of what this one said they have heard.
  *
- * Each gateway beats, on a subject of the stream's own, as "1 ID INCARNATION BEAT LEASE FLAGS" and a line "ID
- * INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and how often it
- * was taken for gone. One connection carries beats and what is said about users (holders.c), and
- * NATS keeps its order: who echoes a beat has heard, and answered, what was said before it. A beat
- * that is missing in between, or a new session, means that words may be lost, too: then all users
- * are said again before the next echo.
+ * Each gateway beats, on a subject of the stream's own, as "1 ID INCARNATION BEAT LEASE FLAGS" and
+ * a line "ID INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and
+ * how often it was taken for gone. One connection carries beats and what is said about users
+ * (holders.c), and NATS keeps its order: who echoes a beat has heard, and answered, what was said
+ * before it. A beat that is missing in between, or a new session, means that words may be lost,
+ * too: then all users are said again before the next echo.
  *
  * A gateway that is not heard for its lease is taken for gone, and what was kept for its
  * connections is removed. When it comes back it learns so, and they end (`fenced`). Only time in

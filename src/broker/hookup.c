@@ -40,8 +40,7 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 		wire_post(e);
 }
 
-struct wire_event *hookup_message(
-	unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key)
+struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
 	struct wire_event *e = wire_event_new(wire, kind, NULL);
 
@@ -196,8 +195,8 @@ static natsStatus subscribe_advisories(struct carrier *k)
 
 static natsStatus subscribe_beats(struct carrier *k)
 {
-	return natsConnection_Subscribe(&k->beats, k->nc[MAIN], k->settings.beat, on_beat,
-		hookup_closure(k, 0));
+	return natsConnection_Subscribe(
+		&k->beats, k->nc[MAIN], k->settings.beat, on_beat, hookup_closure(k, 0));
 }
 
 static void learn_servers(struct carrier *k)

@@ -161,9 +161,10 @@ static bool same_services(const struct settings *a, const struct settings *b)
 bool settings_equal(const struct settings *a, const struct settings *b)
 {
 	return settings_same_broker(a, b) && strcmp(a->stream, b->stream) == 0 &&
-	       strcmp(a->prefix, b->prefix) == 0 && same_services(a, b) && a->max_age == b->max_age &&
-	       a->max_bytes == b->max_bytes && a->max_per_user == b->max_per_user &&
-	       a->duplicate_window == b->duplicate_window && a->replicas == b->replicas;
+	       strcmp(a->prefix, b->prefix) == 0 && same_services(a, b) &&
+	       a->max_age == b->max_age && a->max_bytes == b->max_bytes &&
+	       a->max_per_user == b->max_per_user && a->duplicate_window == b->duplicate_window &&
+	       a->replicas == b->replicas;
 }
 
 static bool same_host(const char *a, const char *b)

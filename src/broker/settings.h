@@ -16,8 +16,8 @@ struct settings {
 	char *beat;            /* subject on which gateways say that they live; owned */
 	char **services;       /* as tokens of subjects, owned; none: all that there are */
 	size_t nservices;
-	char *url;             /* as configured; owned */
-	char **servers;        /* its URLs, and those learned; owned */
+	char *url;      /* as configured; owned */
+	char **servers; /* its URLs, and those learned; owned */
 	int nservers;
 	struct login login;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */

@@ -92,7 +92,8 @@ static enum stream_result explain(
 
 	if (a->err == ERR_OVERLAP && s->nservices > 0)
 		return stream_say(out, STREAM_REFUSED,
-			"stream %s cannot have the subjects %s.send.%s.> and %s.recv.%s.> (or those of "
+			"stream %s cannot have the subjects %s.send.%s.> and %s.recv.%s.> (or "
+			"those of "
 			"another one of its services): a stream of this account has them already; "
 			"see \"Several streams\" in wsgate(7)",
 			s->stream, s->prefix, s->services[0], s->prefix, s->services[0]);
@@ -154,8 +155,8 @@ static char *new_config(const struct settings *s)
 	json_t *doc = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i, s:i, "
 				"s:i, s:i, s:I, s:b, s:o}",
 		"name", s->stream, "description", "Queues of WebSocket users", "subjects",
-		stream_edit_subjects(s), "retention", "workqueue", "storage", "file", "discard", "new",
-		"discard_new_per_subject", s->max_per_user > 0, "max_msgs_per_subject",
+		stream_edit_subjects(s), "retention", "workqueue", "storage", "file", "discard",
+		"new", "discard_new_per_subject", s->max_per_user > 0, "max_msgs_per_subject",
 		s->max_per_user > 0 ? (json_int_t)s->max_per_user : -1, "max_age", (json_int_t)age,
 		"max_bytes", s->max_bytes > 0 ? (json_int_t)s->max_bytes : -1, "max_msgs", -1,
 		"max_consumers", -1, "max_msg_size", -1, "num_replicas", (int)s->replicas,

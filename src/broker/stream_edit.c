@@ -41,9 +41,9 @@ json_t *stream_edit_subjects(const struct settings *s)
 	if (s->nservices == 0)
 		good = good && json_array_append_new(list, json_sprintf("%s.>", s->prefix)) == 0;
 	for (size_t i = 0; good && i < 2 * s->nservices; i++)
-		good = json_array_append_new(list,
-			       json_sprintf("%s.%s.%s.>", s->prefix, i % 2 ? "recv" : "send",
-				       s->services[i / 2])) == 0;
+		good = json_array_append_new(
+			       list, json_sprintf("%s.%s.%s.>", s->prefix, i % 2 ? "recv" : "send",
+					     s->services[i / 2])) == 0;
 	if (good)
 		return list;
 	json_decref(list);
@@ -135,7 +135,8 @@ enum stream_result stream_edit_check(
 {
 	const char *mend =
 		s->nservices > 0
-			? "give its section the name of another one (it is made if it does not exist)"
+			? "give its section the name of another one (it is made if it does not "
+			  "exist)"
 			: "name another one in stream.name (it is made if it does not exist)";
 	bool there;
 

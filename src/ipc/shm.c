@@ -81,9 +81,10 @@ uint64_t shm_file_size(const struct shm_sizes *s)
 static bool shm_sizes_valid(const struct shm_sizes *s)
 {
 	return s->max_workers >= 1 && s->max_workers <= 4096 && s->routes >= 1 &&
-	       s->routes <= 1u << 28 && s->lanes >= 1 && s->lanes <= SHM_LANES_MAX && s->up_size >= PAGE && s->up_size <= 1ull << 32 &&
-	       !(s->up_size & (s->up_size - 1)) && s->down_size >= PAGE &&
-	       s->down_size <= 1ull << 32 && !(s->down_size & (s->down_size - 1));
+	       s->routes <= 1u << 28 && s->lanes >= 1 && s->lanes <= SHM_LANES_MAX &&
+	       s->up_size >= PAGE && s->up_size <= 1ull << 32 && !(s->up_size & (s->up_size - 1)) &&
+	       s->down_size >= PAGE && s->down_size <= 1ull << 32 &&
+	       !(s->down_size & (s->down_size - 1));
 }
 
 static int write_all(int fd, const void *data, size_t len)

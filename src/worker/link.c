@@ -91,48 +91,10 @@ enum link_broker link_broker(const struct worker *w, unsigned stream)
 
 /* ---- up: client → service ---- */
 
-static struct lane *link_lane(struct worker *w, unsigned stream)
-{
-	return &w->lanes[stream % w->shm.header->sizes.lanes];
-}
-
-static uint64_t link_up_size(const struct worker *w)
-{
-	return w->shm.header->sizes.up_size;
-}
-
-/*
- * Our own records that the bridge gave back, before we write over them: their connections have that
- * much of their share again. The writer's tail moves here alone.
- */
-static void link_reclaim_lane(struct worker *w, struct lane *l)
-{
-	uint64_t tail = ring_refresh(&l->up);
-	struct ring back = l->up;
-	const void *payload;
-	uint16_t type;
-	uint64_t pos;
-	size_t size;
-
-	back.pos = l->reclaimed;
-	while (back.pos < tail && ring_next(&back, &type, &payload, &size, &pos) == RING_RECORD) {
-		const struct up_record *r = payload;
-		struct down_ref ref = {r->generation, r->index, 0};
-		struct conn *c;
-
-		if (pos >= tail)
-			break;
-		c = place_find(w, &ref);
-		if (c)
-			c->up_bytes -= c->up_bytes < size ? c->up_bytes : size;
-	}
-	l->reclaimed = tail;
-}
-
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
-	struct lane *l = link_lane(w, c->stream);
+	struct lane *l = lane_of(w, c->stream);
 	size_t size;
 
 	*id = place_identity(c);
@@ -140,7 +102,7 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	       follow_trace_len(c, type) + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
 	 * always. */
-	c->share_full = c->up_bytes && c->up_bytes + size > link_up_size(w) / 4;
+	c->share_full = c->up_bytes && c->up_bytes + size > lane_size(w) / 4;
 	if (c->share_full)
 		return NULL;
 	return ring_reserve(&l->up, type, size);
@@ -152,19 +114,19 @@ bool link_fits(const struct conn *c, size_t len)
 
 	return sizeof(struct up_record) + id.service_len + id.user_len +
 		       follow_trace_len(c, UP_MESSAGE) + len <=
-	       ring_max_record(link_up_size(c->w));
+	       ring_max_record(lane_size(c->w));
 }
 
 static enum link_put link_put(
 	struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
 {
 	struct worker *w = c->w;
-	struct lane *l = link_lane(w, c->stream);
+	struct lane *l = lane_of(w, c->stream);
 	struct identity id;
 	struct up_record *r;
 	char *p;
 
-	link_reclaim_lane(w, l);
+	lane_reclaim(w, l);
 	r = link_reserve(c, type, len, &id);
 	if (!r)
 		return LINK_FULL;
@@ -221,13 +183,13 @@ enum link_put link_put_question(
 {
 	struct worker *w = c->w;
 	int stream = config_stream_of(w->c, service, service_len);
-	struct lane *l = link_lane(w, stream < 0 ? 0 : (unsigned)stream);
+	struct lane *l = lane_of(w, stream < 0 ? 0 : (unsigned)stream);
 	size_t len = strlen(text), size = sizeof(struct up_record) + service_len + 1 + len;
 	struct up_record *r;
 	char *p;
 
-	link_reclaim_lane(w, l);
-	r = size > link_up_size(w) / 4 ? NULL : ring_reserve(&l->up, UP_ASK, size);
+	lane_reclaim(w, l);
+	r = size > lane_size(w) / 4 ? NULL : ring_reserve(&l->up, UP_ASK, size);
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));
@@ -245,85 +207,6 @@ enum link_put link_put_question(
 	ring_commit(&l->up);
 	link_ring_bridge(w);
 	return LINK_PUT;
-}
-
-/* Room that was given back, and not looked at yet. */
-static bool link_room(const struct lane *l)
-{
-	return atomic_load_explicit(&l->up.words->tail, memory_order_acquire) != l->reclaimed;
-}
-
-void link_wait(struct conn *c)
-{
-	struct worker *w = c->w;
-	struct lane *l = link_lane(w, c->stream);
-
-	if (c->waiting)
-		return;
-	c->waiting = 1;
-	w->waiting++;
-	conn_read_off(c);
-	c->wait_next = NULL;
-	c->wait_prev = l->wait_last;
-	if (l->wait_last)
-		l->wait_last->wait_next = c;
-	else
-		l->wait_first = c;
-	l->wait_last = c;
-	atomic_store_explicit(&w->slot->want_space, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	/* Before the bridge could see the flag. */
-	if (link_room(l))
-		event_active(w->again, EV_TIMEOUT, 0);
-}
-
-void link_unwait(struct conn *c)
-{
-	struct worker *w = c->w;
-	struct lane *l = link_lane(w, c->stream);
-
-	if (!c->waiting)
-		return;
-	c->waiting = 0;
-	w->waiting--;
-	if (c->wait_prev)
-		c->wait_prev->wait_next = c->wait_next;
-	else
-		l->wait_first = c->wait_next;
-	if (c->wait_next)
-		c->wait_next->wait_prev = c->wait_prev;
-	else
-		l->wait_last = c->wait_prev;
-	c->wait_prev = c->wait_next = NULL;
-	if (!w->waiting)
-		atomic_store_explicit(&w->slot->want_space, 0, memory_order_relaxed);
-}
-
-void link_reclaim(struct worker *w)
-{
-	for (unsigned i = 0; i < w->shm.header->sizes.lanes; i++)
-		link_reclaim_lane(w, &w->lanes[i]);
-}
-
-/* In order of waiting; who is over its own share does not hold up the others. */
-static void link_serve_waiting(struct worker *w, struct lane *l)
-{
-	struct conn *c = l->wait_first, *last = l->wait_last;
-
-	link_reclaim_lane(w, l);
-	while (c) {
-		struct conn *next = c == last ? NULL : c->wait_next;
-		bool full;
-
-		if (!session_take_pending(c)) {
-			c = next;
-			continue;
-		}
-		full = c->waiting && !c->share_full;
-		if (full)
-			return;
-		c = next;
-	}
 }
 
 /* ---- down: service → client ---- */
@@ -545,15 +428,12 @@ void link_wakeup(struct worker *w)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))
 		link_ring_bridge(w);
-	for (unsigned i = 0; w->waiting && i < w->shm.header->sizes.lanes; i++)
-		if (w->lanes[i].wait_first)
-			link_serve_waiting(w, &w->lanes[i]);
+	lane_serve_all(w);
 	if (!more) {
 		bell_sleep(&w->slot->bell);
 		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) !=
-		       w->down.pos;
-		for (unsigned i = 0; w->waiting && i < w->shm.header->sizes.lanes; i++)
-			more |= w->lanes[i].wait_first && link_room(&w->lanes[i]);
+			       w->down.pos ||
+		       lane_more(w);
 	}
 	if (more)
 		event_active(w->again, EV_TIMEOUT, 0);
@@ -602,13 +482,7 @@ int link_start(struct worker *w)
 	shm_changes(&w->shm, w->h->slot, &w->changes);
 	shm_crowd(&w->shm, w->h->slot, &w->crowd);
 	crowd_clear(&w->crowd);
-	for (unsigned i = 0; i < w->shm.header->sizes.lanes; i++) {
-		unsigned up = shm_lane_ring(i, w->h->generation);
-
-		ring_attach_writer(&w->lanes[i].up, &w->slot->up[up],
-			shm_up_data(&w->shm, w->h->slot, up), link_up_size(w));
-		w->lanes[i].reclaimed = w->lanes[i].up.tail;
-	}
+	lane_attach(w);
 	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),
 		w->shm.header->sizes.down_size);
 	if (link_alloc(w) < 0) {

@@ -193,7 +193,7 @@ static void move_run(struct worker *w)
 	unsigned looked = 0;
 	bool whole = false;
 
-	link_reclaim(w);
+	lane_reclaim_all(w);
 	while (h && looked++ < BATCH && !whole) {
 		struct conn *c = m->cursor ? m->cursor : w->conns;
 

@@ -421,8 +421,8 @@ static const struct chan_handler bell_handlers[] = {
 };
 
 /*
- * The broker, or a stream, has been away for longer than the grace: clients are told to try again later, perhaps
- * through another gateway. Some each second, so that they do not all come at once.
+ * The broker, or a stream, has been away for longer than the grace: clients are told to try again
+ * later, perhaps through another gateway. Some each second, so that they do not all come at once.
  */
 static void worker_shed(struct worker *w)
 {

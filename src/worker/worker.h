@@ -7,7 +7,7 @@
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
- *   link.c     the rings
+ *   link.c     the rings   lane.c  those up, and who waits for room there
  *   pack.c     what goes out compressed, and comes so
  *   place.c    the routes: link.c and this one alone touch shared memory, but for counting
  *   tally.c    counts what connections do
@@ -101,7 +101,7 @@ struct sight {
 	struct conn *soon_first, *soon_last; /* to be read although no event tells */
 };
 
-/* link.c: a way up, and who waits for room there. */
+/* lane.c: a way up, and who waits for room there. */
 struct lane {
 	struct ring up;
 	uint64_t reclaimed; /* our own records up to here were looked at after their release */
@@ -418,12 +418,22 @@ enum link_put link_put_flush(struct conn *c);
 enum link_put link_put_question(
 	struct conn *c, const char *service, size_t service_len, const char *text);
 uint32_t link_bridge(const struct worker *w); /* the pid of the bridge that runs, or ran last */
-void link_reclaim(struct worker *w);
-void link_wait(struct conn *c);
-void link_unwait(struct conn *c);
 size_t link_max_message(const struct worker *w);
 enum link_broker { LINK_BROKER_READY, LINK_BROKER_STARTING, LINK_BROKER_AWAY };
 enum link_broker link_broker(const struct worker *w, unsigned stream);
+
+/* lane.c */
+void lane_attach(struct worker *w);
+struct lane *lane_of(struct worker *w, unsigned stream);
+uint64_t lane_size(const struct worker *w); /* bytes of its ring */
+/* What the bridge gave back may be written again; its connections have that much of their share. */
+void lane_reclaim(struct worker *w, struct lane *l);
+void lane_reclaim_all(struct worker *w);
+/* For room: it is not read meanwhile. */
+void lane_wait(struct conn *c);
+void lane_unwait(struct conn *c);
+void lane_serve_all(struct worker *w);  /* who waits, where there is room */
+bool lane_more(const struct worker *w); /* there is by now */
 
 /* place.c: the route of a connection */
 bool place_open(struct conn *c, const struct identity *id);

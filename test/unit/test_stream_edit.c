@@ -154,13 +154,17 @@ static void services_have_subjects(void **state)
 #define REST                                                                                       \
 	"'allow_direct':true,'discard':'new','num_replicas':1,'duplicate_window':60000000000,"     \
 	"'republish':{'src':'ws.recv.>','dest':'wslive.>'}"
-	edited("{" REST ",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>']}",
+	edited("{" REST
+	       ",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>']}",
 		&s,
-		"{" REST ",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>',"
+		"{" REST
+		",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>',"
 		"'ws.send.s%2Ehop.>']}");
-	edited("{" REST ",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send']}",
+	edited("{" REST
+	       ",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send']}",
 		&s,
-		"{" REST ",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send',"
+		"{" REST
+		",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send',"
 		"'ws.send.chat.>','ws.recv.chat.>']}");
 	edited("{" REST "}", &s,
 		"{" REST ",'subjects':['ws.send.chat.>','ws.recv.chat.>','ws.send.s%2Ehop.>',"

@@ -106,7 +106,9 @@ $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 test_config_SRC = $(CONFIG_SRC)
 
 UNIT_TESTS += test_option
-test_option_SRC = $(CONFIG_SRC)
+test_option_SRC = \
+	test/unit/option_pages.c \
+	$(CONFIG_SRC)
 
 UNIT_TESTS += test_secrets
 test_secrets_SRC = $(CONFIG_SRC)
