@@ -73,6 +73,7 @@ BROKER_SRC = \
 	src/broker/job.c \
 	src/broker/login.c \
 	src/broker/nkey.c \
+	src/broker/march.c \
 	src/broker/npublish.c \
 	src/broker/oneshot.c \
 	src/broker/queue.c \
@@ -146,6 +147,7 @@ WSGATED_SRC = \
 	src/worker/auth.c \
 	src/worker/callout_cache.c \
 	src/worker/conn.c \
+	src/worker/drain.c \
 	src/worker/follow.c \
 	src/worker/heir.c \
 	src/worker/lane.c \

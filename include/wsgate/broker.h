@@ -177,6 +177,9 @@ bool broker_ask(struct broker *b, const char *service, size_t len, const char *t
 struct broker_stats {
 	uint64_t gets, live, gaps, rescans, removals, removals_pending, set_aside, reconnects,
 		duplicates_dropped;
+	/* Of other gateways, as in stats.h. */
+	uint64_t gateways, gateways_lost, fenced, cut_off_users, shared_users, held_users,
+		unclear_users;
 	uint64_t rtt_us; /* of the last ping; 0: unknown */
 };
 void broker_stats(const struct broker *b, struct broker_stats *out);

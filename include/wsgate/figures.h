@@ -27,7 +27,9 @@ json_t *figures_workers(const struct snapshot *s);
 json_t *figures_endings(const struct snapshot *s);
 json_t *figures_services(const struct snapshot *s);
 /* The whole, but for history. Takes reload: how the last one ended. */
-json_t *figures_status(const struct snapshot *s, json_t *reload);
+json_t *figures_status(const struct snapshot *s, json_t *reload, json_t *drain);
+/* Whether the gateway is to be empty, and how far it is. NULL: not known. */
+json_t *figures_drain(const struct snapshot *s, const struct proto_drain *d);
 /* Of n samples, oldest first, those from `from` on, a column each; the ones before serve for rates.
  */
 json_t *figures_history(const struct history_view *v, size_t n, size_t from);

@@ -41,6 +41,7 @@ struct heritage {
 	int admin[HERITAGE_ADMINS]; /* shared admin listeners, or -1 */
 	uint32_t admin_id[HERITAGE_ADMINS];
 	struct proto_deeds deeds;
+	struct proto_drain drain;
 	int bell; /* chan end to the bridge */
 
 	/* the bridge */

@@ -45,6 +45,7 @@ enum proto_type {
 	PROTO_VAULT, /* worker: no body, and vault_write()'s file: of the PROTO_CONFIG that follows
 		      */
 	PROTO_TRACE, /* struct trace_order: whose messages are followed, from now on */
+	PROTO_DRAIN, /* worker: struct proto_drain: anew, whenever it changes */
 	PROTO_DEEDS, /* worker: struct proto_deeds: anew, whenever something of it changes */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40, /* no body: look at your rings */
@@ -68,6 +69,17 @@ struct proto_stop {
 	uint32_t restart;  /* 1: clients are told 1012, come back at once; 0: 1001, stopping for
 			      good. To a bridge: a successor goes on */
 	uint32_t delay_ms; /* before all that: not ready, and everything as ever */
+};
+/*
+ * The gateway is to be empty, and to go on. Times are those of CLOCK_MONOTONIC: they hold for
+ * successors, and for the program that replaces this one.
+ */
+struct proto_drain {
+	uint64_t begin_ms; /* not ready from then on; 0: it takes connections */
+	uint64_t close_ms; /* until then all goes on as ever, then connections are closed */
+	uint64_t end_ms;   /* what is open then is cut off */
+	uint32_t even;     /* 1: closes are spread over all of that time, however few they are */
+	uint32_t reserved;
 };
 /*
  * A worker gives its connections away: PROTO_RETIRE, then PROTO_HEIR for each worker that gets
@@ -155,8 +167,9 @@ _Static_assert(sizeof(struct proto_note) == 248 && sizeof(struct proto_deeds) ==
 		       sizeof(struct proto_deeds) <= PROTO_BODY_MAX,
 	"layout");
 _Static_assert(sizeof(struct proto_header) == 8 && sizeof(struct proto_slot) == 16 &&
-		       sizeof(struct proto_stop) == 16 && sizeof(struct proto_applied) == 256 &&
-		       sizeof(struct proto_listen) == 280 && sizeof(struct proto_close) == 400,
+		       sizeof(struct proto_stop) == 16 && sizeof(struct proto_drain) == 32 &&
+		       sizeof(struct proto_applied) == 256 && sizeof(struct proto_listen) == 280 &&
+		       sizeof(struct proto_close) == 400,
 	"layout");
 
 /* "DOORBELL", for logs with -vv; "?" for an unknown one. */

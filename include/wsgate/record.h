@@ -90,7 +90,7 @@ _Static_assert(sizeof(struct down_ref) == 16 && sizeof(struct down_message) == 3
 
 /* Checked views; false for a record that does not add up. */
 struct up_view {
-	const struct up_record *r;
+	struct up_record r; /* a copy: who wrote it may write there again */
 	struct identity id;
 	const uint8_t *trace; /* NULL: none */
 	const uint8_t *data;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <wsgate/proto.h>
 #include <wsgate/shm.h>
 #include <wsgate/subject.h>
 
@@ -70,6 +71,8 @@ void snapshot_free(struct snapshot *s);
 const char *snapshot_broker(const struct snapshot *s);
 /* The same of one stream. */
 const char *snapshot_state(uint32_t state);
+/* "no", "leaving" (not ready, and all as ever), "draining", "drained" */
+const char *snapshot_drain(const struct snapshot *s, const struct proto_drain *d);
 /* Over all workers that there ever were. d: a counter of stats_worker. */
 uint64_t snapshot_sum(const struct snapshot *s, const struct stats_desc *d);
 uint64_t snapshot_refused(const struct snapshot *s, unsigned status_index);

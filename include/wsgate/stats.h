@@ -122,6 +122,14 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 		"Confirmed messages removed from the stream")                                      \
 	X(reconnects, COUNTER, ONE, "broker_reconnects",                                           \
 		"Connections made to the broker after the first one of a bridge")                  \
+	X(gateways_lost, COUNTER, ONE, "gateways_lost",                                            \
+		"Other gateways that were not heard for their lease")                              \
+	X(fenced, COUNTER, ONE, "fenced",                                                          \
+		"How often another gateway took this one for gone, so that all connections "       \
+		"ended")                                                                           \
+	X(cut_off_users, COUNTER, ONE, "cut_off_users",                                            \
+		"Users whose connections ended because they came while this gateway was cut off "  \
+		"from another one")                                                                \
 	X(removals_pending, GAUGE, ONE, "removals_pending",                                        \
 		"Confirmed messages that are not removed yet")                                     \
 	X(publishing, GAUGE, ONE, "publishes_pending", "Publishes without an answer")              \
@@ -129,6 +137,13 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 		"Users who are connected, or whose removals are not finished")                     \
 	X(buffered_bytes, GAUGE, BYTES, "buffered_bytes",                                          \
 		"Bytes of messages that wait for room in a connection's window")                   \
+	X(gateways, GAUGE, ONE, "other_gateways", "Other gateways that are heard")                 \
+	X(shared_users, GAUGE, ONE, "shared_users",                                                \
+		"Users who are connected to another gateway, too")                                 \
+	X(held_users, GAUGE, ONE, "shared_users_waiting",                                          \
+		"Those of them whose connections here have confirmed more than those elsewhere")   \
+	X(unclear_users, GAUGE, ONE, "unanswered_users",                                           \
+		"Users of whom nothing is removed before the other gateways have answered")        \
 	X(rtt_us, GAUGE, MICROSECONDS, "broker_round_trip_seconds",                                \
 		"Round trip to the broker; 0: not known")
 

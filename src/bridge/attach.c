@@ -142,26 +142,6 @@ static void slots_lock(const struct bridge *b)
 		log_warn("the segment is locked by another process", kv_errno(errno));
 }
 
-size_t slots_up_sources(struct bridge *b, struct up_source **list)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < b->slots[i].nup; r++)
-			list[n++] = &b->slots[i].up[r];
-	return n;
-}
-
-/* What waits in all rings, in the order in which it came: a user may have changed workers in
- * between. */
-static void slots_read_first(struct bridge *b)
-{
-	static struct up_source *list[HERITAGE_SLOT_MAX * SHM_UP_MAX];
-
-	if (b->stale_read)
-		publish_read_merged(list, slots_up_sources(b, list));
-}
-
 int slots_start(struct bridge *b)
 {
 	static const enum route_state scan_order[] = {ROUTE_OPEN, ROUTE_ENDED, ROUTE_OPENING};
@@ -188,7 +168,7 @@ int slots_start(struct bridge *b)
 			if (b->slots[i].used)
 				slot_scan(&b->slots[i], scan_order[k]);
 	b->scanning = false;
-	slots_read_first(b);
+	slots_read(b);
 	for (unsigned i = 0; i < b->nstreams; i++)
 		dispatch_opened_all(&b->streams[i]);
 	slots_wakeup(b);

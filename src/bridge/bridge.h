@@ -134,6 +134,14 @@ struct up_source {
 	const uint8_t *segment_id; /* 16 bytes, borrowed from the segment */
 };
 
+/* A record that lies in an up ring, not taken yet. Its words are shared memory. */
+struct up_next {
+	struct up_source *src;
+	uint64_t pos, end; /* where it begins, and the next one does */
+	struct up_view v;
+	uint16_t type;
+};
+
 struct slot {
 	struct bridge *b;
 	unsigned n;
@@ -179,7 +187,8 @@ struct stale {
 	struct shm shm;
 	struct up_source *sources; /* owned */
 	size_t nsources;
-	bool mapped, done, locked;
+	bool mapped, done;
+	bool read; /* all that lay there at first */
 };
 
 struct bridge {
@@ -221,6 +230,9 @@ struct bridge {
 	size_t npub_free;
 };
 
+/* Rings of ours, and of all older segments. */
+#define SOURCES_MAX ((1 + HERITAGE_STALE_MAX) * (size_t)HERITAGE_SLOT_MAX * SHM_UP_MAX)
+
 #define KEY_MAX (1 + 2 * TOKEN_MAX)
 /* service length, service, user: no two users have the same one. Returns its length. */
 size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
@@ -248,8 +260,6 @@ void streams_more(struct bridge *b);
 void streams_moving(struct bridge *b);
 void streams_stop(struct bridge *b);
 void streams_stats(struct bridge *b);
-/* Of one, as of many: before its first contact none of it is known. */
-bool streams_any_connected(const struct bridge *b);
 
 /* slots.c */
 int slots_start(struct bridge *b);
@@ -263,6 +273,8 @@ void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
 /* All of ours that are in use; list has room for SHM_UP_MAX of each slot. Returns how many. */
 size_t slots_up_sources(struct bridge *b, struct up_source **list);
+/* All that lies in them; nothing while older segments are not read. */
+void slots_read(struct bridge *b);
 bool slots_empty(const struct bridge *b); /* every up ring is released */
 /* One record for connections of one slot. False: no room now. */
 bool slots_put_message(struct slot *s, const struct broker_message *m, uint32_t epoch, uint8_t text,
@@ -287,8 +299,13 @@ void slots_end_all(struct bridge *b);
 /* A slot that is used from here on. Takes bell, also when it fails. 0 or -1 with errno. */
 int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation);
 
-/* source.c: an up ring is read */
-void source_read(struct up_source *src);
+/*
+ * source.c: up rings are read, in the order in which workers wrote: a user may have changed workers
+ * in between. What was written after until (CLOCK_MONOTONIC, ns) stays for the next time; so does
+ * everything that follows a record for which there is no memory (b->starved).
+ */
+void sources_read(struct bridge *b, struct up_source **list, size_t n, uint64_t until);
+bool source_unread(const struct up_source *src); /* more than what was read lies there */
 bool source_empty(const struct up_source *src);
 
 /* orders.c */
@@ -298,6 +315,10 @@ void orders_on_close(void *arg, const void *body, int fd);
 
 /* stale.c: sets b->stale_read when all older segments are read */
 void stale_read_all(struct bridge *b);
+/* Of those that were read: the last workers of a program that was replaced, or whose master is
+ * dead, may write there still. list has room for SHM_UP_MAX of each slot of each. Returns how many.
+ */
+size_t stale_up_sources(struct bridge *b, struct up_source **list);
 void stale_free_all(struct bridge *b);
 
 /* dispatch.c */
@@ -406,10 +427,10 @@ void query_stop(struct bridge *b); /* after streams_stop() */
 /* publish.c */
 int publish_start(struct bridge *b);
 void publish_stop(struct bridge *b);
-/* Reads what is new in a ring. False: the ring is damaged. */
-bool publish_read(struct up_source *src);
-/* The same for several, in the order of their stamps. */
-void publish_read_merged(struct up_source **sources, size_t n);
+/* What is next in a ring; it stays there. out is set with RING_RECORD alone. */
+enum ring_read publish_peek(struct up_source *src, struct up_next *out);
+/* Takes it. False: no memory for it, it stays where it is. */
+bool publish_next_record(const struct up_next *n);
 /* Forgets what was read and not released (at the end of the process). */
 void publish_drop(struct up_source *src);
 void publish_run(struct bridge *b);

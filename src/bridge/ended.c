@@ -85,8 +85,7 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 
 	if (u && ended_listed(u, s, &ref))
 		return;
-	/* While the broker is away places are not held: it may be for long. */
-	if (!u || !u->closing || !u->mark || !u->s->connected || !ended_keep(u, s, &ref))
+	if (!u || !u->closing || !u->mark || !ended_keep(u, s, &ref))
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 }
 

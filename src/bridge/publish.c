@@ -426,9 +426,10 @@ static void publish_trace(struct pub *p, const struct up_view *v)
 	track(publish_track(p, "read from the ring"));
 }
 
-static bool publish_take(
-	struct up_source *src, uint16_t type, const struct up_view *v, uint64_t pos)
+static bool publish_take(const struct up_next *n)
 {
+	const struct up_view *v = &n->v;
+	struct up_source *src = n->src;
 	struct bridge *b = src->b;
 	struct pub *p = pub_new(b);
 
@@ -441,20 +442,20 @@ static bool publish_take(
 		return false;
 	}
 	p->src = src;
-	p->end = src->ring.pos;
-	p->generation = v->r->generation;
-	p->stamp = v->r->stamp;
-	p->index = v->r->index;
-	p->type = type;
-	p->seen = pos < src->retry_below;
-	route_id_text(v->r->conn, p->conn);
+	p->end = n->end;
+	p->generation = v->r.generation;
+	p->stamp = v->r.stamp;
+	p->index = v->r.index;
+	p->type = n->type;
+	p->seen = n->pos < src->retry_below;
+	route_id_text(v->r.conn, p->conn);
 	pub_names(p);
 	p->p = (struct broker_publish){.id = v->id,
-		.text = v->r->text,
+		.text = v->r.text,
 		.conn = p->conn,
 		.msg_id = p->msg_id,
 		.data = v->data,
-		.len = v->r->len,
+		.len = v->r.len,
 		.arg = p};
 	publish_trace(p, v);
 	p->poisoned = publish_poisoned(publish_conn(p));
@@ -472,75 +473,37 @@ static bool publish_take(
 	return true;
 }
 
-/* One record. RING_EMPTY also when there is no memory for it: it stays where it is. */
-static enum ring_read publish_read_one(struct up_source *src)
-{
-	uint64_t before = src->ring.pos, pos;
-	const void *payload;
-	struct up_view v;
-	uint16_t type;
-	size_t size;
-	enum ring_read r = ring_next(&src->ring, &type, &payload, &size, &pos);
-
-	if (r != RING_RECORD)
-		return r;
-	if ((type != UP_MESSAGE && type != UP_FLUSH && type != UP_ASK) ||
-		!up_parse(payload, size, &v))
-		return RING_CORRUPT;
-	if (type == UP_ASK) {
-		query_take(src,
-			&v); /* with nothing to keep its place: it goes with what is before it */
-		return RING_RECORD;
-	}
-	if (publish_take(src, type, &v, pos))
-		return RING_RECORD;
-	src->ring.pos = before;
-	src->b->starved = true;
-	log_some_errors(5, "no memory for a client's message: it waits");
-	return RING_EMPTY;
-}
-
-bool publish_read(struct up_source *src)
-{
-	enum ring_read r;
-
-	while ((r = publish_read_one(src)) == RING_RECORD)
-		;
-	return r == RING_EMPTY;
-}
-
-/* The stamp of the next record. False: there is none, or none that can be read. */
-static bool publish_peek(const struct up_source *src, uint64_t *stamp)
+enum ring_read publish_peek(struct up_source *src, struct up_next *out)
 {
 	struct ring ring = src->ring;
 	const void *payload;
-	struct up_view v;
-	uint16_t type;
-	uint64_t pos;
 	size_t size;
+	enum ring_read r = ring_next(&ring, &out->type, &payload, &size, &out->pos);
 
-	if (ring_next(&ring, &type, &payload, &size, &pos) != RING_RECORD ||
-		!up_parse(payload, size, &v))
-		return false;
-	*stamp = v.r->stamp;
-	return true;
+	if (r == RING_EMPTY)
+		src->ring.pos = ring.pos; /* behind a pad at the end */
+	if (r != RING_RECORD)
+		return r;
+	if ((out->type != UP_MESSAGE && out->type != UP_FLUSH && out->type != UP_ASK) ||
+		!up_parse(payload, size, &out->v))
+		return RING_CORRUPT;
+	out->src = src;
+	out->end = ring.pos;
+	return RING_RECORD;
 }
 
-void publish_read_merged(struct up_source **sources, size_t n)
+bool publish_next_record(const struct up_next *n)
 {
-	struct up_source *oldest;
+	struct up_source *src = n->src;
 
-	do {
-		uint64_t least = UINT64_MAX, stamp;
-
-		oldest = NULL;
-		for (size_t i = 0; i < n; i++) {
-			if (publish_peek(sources[i], &stamp) && stamp < least) {
-				least = stamp;
-				oldest = sources[i];
-			}
-		}
-	} while (oldest && publish_read_one(oldest) == RING_RECORD);
+	if (n->type == UP_ASK) /* nothing keeps its place: it goes with what is before it */
+		query_take(src, &n->v);
+	else if (!publish_take(n)) {
+		log_some_errors(5, "no memory for a client's message: it waits");
+		return false;
+	}
+	src->ring.pos = n->end;
+	return true;
 }
 
 void publish_drop(struct up_source *src)

@@ -60,7 +60,7 @@ static void query_unlink(struct bridge *b, struct query *q)
 
 static void query_ask(struct bridge *b, struct query *q, const struct up_view *v)
 {
-	char *text = strndup((const char *)v->data, v->r->len);
+	char *text = strndup((const char *)v->data, v->r.len);
 	struct bstream *s = streams_of(b, &v->id);
 
 	q->next = b->queries;
@@ -89,8 +89,8 @@ void query_take(const struct up_source *src, const struct up_view *v)
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return; /* its time will be over */
-	q->generation = v->r->generation;
-	q->stamp = v->r->stamp;
+	q->generation = v->r.generation;
+	q->stamp = v->r.stamp;
 	q->slot = src->slot;
 	query_ask(b, q, v);
 }

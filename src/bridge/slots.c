@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
@@ -231,13 +232,6 @@ bool slots_dead(const struct slot *s, uint64_t generation)
 	       generation >> 32 <= stat_get(s->words->buried);
 }
 
-/* What a worker of that generation has written, or its predecessors in the same rings. */
-static void slot_read_up(struct slot *s, uint64_t generation)
-{
-	for (unsigned r = shm_up_ring(generation); r < s->nup; r += SHM_UP_RINGS)
-		source_read(&s->up[r]);
-}
-
 static void slot_change(struct slot *s, uint32_t index)
 {
 	struct bridge *b = s->b;
@@ -256,9 +250,8 @@ static void slot_change(struct slot *s, uint32_t index)
 			dispatch_marks(c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {
 		if (c) {
-			if (c->poisoned &&
-				b->stale_read) /* what it wrote before its end is refused with it */
-				slot_read_up(s, slots_generation(s));
+			if (c->poisoned) /* what it wrote before its end is refused with it */
+				slots_read(b);
 			dispatch_marks(c, &v);
 			dispatch_end(b, c);
 		}
@@ -309,28 +302,42 @@ static bool slot_idle(const struct slot *s)
 		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
 		return false;
 	for (unsigned i = 0; s->b->stale_read && i < s->nup; i++)
-		if (!s->up[i].broken && atomic_load_explicit(&s->up[i].ring.words->head,
-						memory_order_acquire) != s->up[i].ring.pos)
+		if (source_unread(&s->up[i]))
 			return false;
 	return true;
 }
 
+size_t slots_up_sources(struct bridge *b, struct up_source **list)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < b->nslots; i++)
+		for (unsigned r = 0; b->slots[i].used && r < b->slots[i].nup; r++)
+			list[n++] = &b->slots[i].up[r];
+	return n;
+}
+
+void slots_read(struct bridge *b)
+{
+	static struct up_source *list[SOURCES_MAX]; /* too large for the stack */
+	size_t n;
+
+	if (!b->stale_read)
+		return; /* the same user's older messages go first */
+	n = slots_up_sources(b, list);
+	n += stale_up_sources(b, list + n);
+	sources_read(b, list, n, clock_ns(CLOCK_MONOTONIC));
+}
+
 static void slots_round(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->nslots; i++) {
-		struct slot *s = &b->slots[i];
-
-		if (!s->used)
-			continue;
-		slot_changes(s);
-		if (!b->stale_read)
-			continue; /* the same user's older messages go first */
-		/* A dead worker's ring first: the same user may be back. */
-		slot_read_up(s, slots_generation(s) + 1);
-		slot_read_up(s, slots_generation(s));
-		if (s->notice_first || s->blocked_first)
-			slot_serve_blocked(s);
-	}
+	for (unsigned i = 0; i < b->nslots; i++)
+		if (b->slots[i].used)
+			slot_changes(&b->slots[i]);
+	slots_read(b);
+	for (unsigned i = 0; i < b->nslots; i++)
+		if (b->slots[i].notice_first || b->slots[i].blocked_first)
+			slot_serve_blocked(&b->slots[i]);
 }
 
 void slots_wakeup(struct bridge *b)

@@ -1,6 +1,8 @@
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
@@ -32,22 +34,90 @@ static void source_damaged(struct up_source *src)
 		kill((pid_t)pid, SIGKILL);
 }
 
+bool source_unread(const struct up_source *src)
+{
+	return !src->broken &&
+	       atomic_load_explicit(&src->ring.words->head, memory_order_acquire) != src->ring.pos;
+}
+
+/* False: nothing is to be read there now. */
+static bool source_peek(struct up_source *src, uint64_t until, struct up_next *out)
+{
+	enum ring_read r = src->broken ? RING_EMPTY : publish_peek(src, out);
+
+	if (r == RING_RECORD && out->v.r.stamp <= until)
+		return true;
+	/* Nobody has written after now. */
+	if (r == RING_CORRUPT || (r == RING_RECORD && out->v.r.stamp > clock_ns(CLOCK_MONOTONIC)))
+		source_damaged(src);
+	return false;
+}
+
 static void source_check_drained(const struct up_source *src)
 {
 	if (src->stale < 0)
 		slots_check_drained(&src->b->slots[src->slot], src->which % SHM_UP_RINGS);
 }
 
-void source_read(struct up_source *src)
+static void source_pause(struct up_source *src)
 {
-	if (src->broken) {
-		source_check_drained(src);
-		return;
-	}
-	if (!publish_read(src))
-		source_damaged(src);
-	else if (!src->first && src->ring.pos != atomic_load_explicit(&src->ring.words->tail,
-							 memory_order_relaxed))
+	if (!src->broken && !src->first &&
+		src->ring.pos != atomic_load_explicit(&src->ring.words->tail, memory_order_relaxed))
 		ring_release(&src->ring, src->ring.pos); /* a pad at the end */
 	source_check_drained(src);
+}
+
+/* The oldest of n; *rest: the stamp of the oldest of the others. */
+static struct up_next *sources_oldest(struct up_next *next, size_t n, uint64_t *rest)
+{
+	struct up_next *oldest = next;
+
+	*rest = UINT64_MAX;
+	for (size_t i = 1; i < n; i++) {
+		struct up_next *other = &next[i];
+
+		if (other->v.r.stamp < oldest->v.r.stamp) {
+			other = oldest;
+			oldest = &next[i];
+		}
+		if (other->v.r.stamp < *rest)
+			*rest = other->v.r.stamp;
+	}
+	return oldest;
+}
+
+void sources_read(struct bridge *b, struct up_source **list, size_t n, uint64_t until)
+{
+	static struct up_next *next; /* kept */
+	static size_t cap;
+	size_t k = 0;
+
+	if (n > cap) {
+		struct up_next *bigger = reallocarray(next, n, sizeof(*next));
+
+		if (!bigger) {
+			b->starved = true;
+			return;
+		}
+		next = bigger;
+		cap = n;
+	}
+	for (size_t i = 0; i < n && !b->starved; i++)
+		k += source_peek(list[i], until, &next[k]);
+	while (k && !b->starved) {
+		uint64_t rest;
+		struct up_next *at = sources_oldest(next, k, &rest);
+		bool more = true;
+
+		while (more && at->v.r.stamp <= rest) {
+			b->starved = !publish_next_record(at);
+			if (b->starved)
+				break;
+			more = source_peek(at->src, until, at);
+		}
+		if (!more)
+			*at = next[--k];
+	}
+	for (size_t i = 0; i < n; i++)
+		source_pause(list[i]);
 }

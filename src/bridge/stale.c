@@ -29,12 +29,11 @@ static void stale_check(struct bridge *b, unsigned i)
 	struct proto_stale done = {i, 0};
 	bool written;
 
-	if (!st->mapped || st->done)
+	if (!st->read || st->done)
 		return;
-	/* Before the rings: who writes its last record there and ends was still at work then. */
+	/* Before the look at the rings: who writes its last record there and ends was still at work
+	 * then. */
 	written = (int)i == b->h->predecessor && stale_written(st);
-	for (size_t k = 0; k < st->nsources; k++)
-		source_read(&st->sources[k]); /* there was no memory for it, then */
 	for (size_t k = 0; k < st->nsources; k++)
 		if (!source_empty(&st->sources[k]))
 			return;
@@ -53,7 +52,8 @@ static bool stale_means(struct bridge *b, const struct shm_streams *was, const s
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	const struct bstream *s = streams_of(b, &id);
 
-	for (unsigned k = 0; s && k < was->n; k++)
+	/* Of one that is there already our own bridge knows all. */
+	for (unsigned k = 0; s && !s->connected && k < was->n; k++)
 		if (strcmp(was->v[k].name, s->words->name) == 0)
 			return was->v[k].created == stat_get(s->words->created) &&
 			       was->v[k].epoch == s->epoch;
@@ -66,8 +66,8 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 {
 	struct shm_streams was;
 
-	if (streams_any_connected(b) || shm_read_streams(b->h->stale[which], &was) < 0)
-		return; /* their own bridge has had its time for that */
+	if (shm_read_streams(b->h->stale[which], &was) < 0)
+		return;
 	streams_inherit(b, &was, false);
 	for (unsigned slot = 0; slot < old->header->sizes.max_workers; slot++) {
 		struct route_section routes;
@@ -87,22 +87,34 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 static int stale_map(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
-	struct up_source **list;
-	uint32_t n;
 
+	if (st->mapped)
+		return 0;
 	if (shm_map(&st->shm, b->h->stale[i], true) < 0)
 		return -1;
-	n = st->shm.header->sizes.max_workers;
-	st->sources = calloc((size_t)n * SHM_UP_MAX, sizeof(*st->sources));
-	list = calloc((size_t)n * SHM_UP_MAX + HERITAGE_SLOT_MAX * SHM_UP_MAX,
-		sizeof(struct up_source *));
-	if (!st->sources || !list) {
-		free(st->sources);
-		free(list);
-		st->sources = NULL;
+	if (st->shm.header->sizes.max_workers >
+		HERITAGE_SLOT_MAX) { /* no master of ours makes it */
 		shm_unmap(&st->shm);
+		errno = EINVAL;
 		return -1;
 	}
+	st->mapped = true;
+	if (i == b->h->nstale - 1)
+		stale_marks(b, i, &st->shm);
+	return 0;
+}
+
+static int stale_attach(struct bridge *b, unsigned i)
+{
+	struct stale *st = &b->stales[i];
+	uint32_t n;
+
+	if (stale_map(b, i) < 0)
+		return -1;
+	n = st->shm.header->sizes.max_workers;
+	st->sources = calloc((size_t)n * shm_up_rings(&st->shm), sizeof(*st->sources));
+	if (!st->sources)
+		return -1;
 	for (unsigned slot = 0; slot < n; slot++) {
 		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < shm_up_rings(&st->shm);
 			r++) {
@@ -116,36 +128,69 @@ static int stale_map(struct bridge *b, unsigned i)
 			src->retry_below = UINT64_MAX;
 			ring_attach_reader(&src->ring, &shm_slot(&st->shm, slot)->up[r],
 				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
-			list[st->nsources - 1] = src;
 		}
 	}
-	if (i == b->h->nstale - 1)
-		stale_marks(b, i, &st->shm);
+	return 0;
+}
+
+/* False: not all of it; the rest with the next tick. */
+static bool stale_read(struct bridge *b, struct stale *st)
+{
+	static struct up_source *list[SOURCES_MAX]; /* too large for the stack */
+	size_t n = 0;
+
+	if (st->read)
+		return true;
+	for (size_t k = 0; k < st->nsources; k++)
+		list[n++] = &st->sources[k];
 	/*
 	 * Of a program that was to replace us and failed: what its clients sent there they sent
 	 * behind what lies in our own rings. The same boot, so the stamps are of one clock.
 	 */
-	n = (uint32_t)st->nsources;
 	if (st->shm.header->created_ms > b->shm.header->created_ms)
-		n += (uint32_t)slots_up_sources(b, list + n);
-	publish_read_merged(list, n);
-	free(list);
-	st->mapped = true;
-	return 0;
+		n += slots_up_sources(b, list + n);
+	sources_read(b, list, n, UINT64_MAX);
+	st->read = !b->starved;
+	return st->read;
 }
 
-/* The bridge of a dead master may still be at work on it: it holds a lock while it lives. */
+size_t stale_up_sources(struct bridge *b, struct up_source **list)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < b->h->nstale; i++)
+		for (size_t k = 0;
+			b->stales[i].read && !b->stales[i].done && k < b->stales[i].nsources; k++)
+			list[n++] = &b->stales[i].sources[k];
+	return n;
+}
+
+/*
+ * The bridge of a dead master may still be at work on it: it holds a lock while it lives. What it
+ * has still to remove is told by the marks, which are read at once: who confirmed a message, and is
+ * back here, does not get it again. A program that was replaced has moved its marks itself.
+ */
+static bool stale_locks(struct bridge *b, unsigned i)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(b->h->stale[i], F_SETLK, &lock) == 0)
+		return true;
+	if ((int)i != b->h->predecessor)
+		(void)stale_map(b, i); /* what is wrong with it is said later */
+	return false;
+}
+
 static void stale_try(struct bridge *b, unsigned i)
 {
 	struct stale *st = &b->stales[i];
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (st->done)
 		return;
-	if (!st->mapped) {
-		if (fcntl(b->h->stale[i], F_SETLK, &lock) < 0)
+	if (!st->sources) {
+		if (!stale_locks(b, i))
 			return;
-		if (stale_map(b, i) < 0) {
+		if (stale_attach(b, i) < 0) {
 			/* A predecessor of another layout has stored all. */
 			if (errno != EPROTO || (int)i != b->h->predecessor)
 				log_error("cannot read an older segment: it is left where it is",
@@ -155,16 +200,19 @@ static void stale_try(struct bridge *b, unsigned i)
 		}
 		log_info("an older segment was found: what it holds is published first");
 	}
-	stale_check(b, i);
+	if (stale_read(b, st))
+		stale_check(b, i);
 }
 
 void stale_read_all(struct bridge *b)
 {
-	b->stale_read = true;
-	for (unsigned i = 0; i < b->h->nstale && b->stale_read; i++) {
+	bool read = true;
+
+	for (unsigned i = 0; i < b->h->nstale && read; i++) {
 		stale_try(b, i); /* in order of age, for the same reason */
-		b->stale_read = b->stales[i].mapped || b->stales[i].done;
+		read = b->stales[i].read || b->stales[i].done;
 	}
+	b->stale_read = read;
 }
 
 void stale_free_all(struct bridge *b)

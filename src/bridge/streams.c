@@ -11,14 +11,6 @@
 
 #include "bridge.h"
 
-bool streams_any_connected(const struct bridge *b)
-{
-	for (unsigned i = 0; i < b->nstreams; i++)
-		if (b->streams[i].connected)
-			return true;
-	return false;
-}
-
 struct bstream *streams_of(struct bridge *b, const struct identity *id)
 {
 	int i = config_stream_of(b->c, id->service, id->service_len);
@@ -341,7 +333,7 @@ void streams_stop(struct bridge *b)
 /* ---- figures ---- */
 
 /* Its counts begin with this process, ours do not. */
-static void stream_stats(struct bstream *s, uint64_t *pending, uint64_t *rtt)
+static void stream_stats(struct bstream *s, struct broker_stats *all)
 {
 	struct bridge_stats *st = &s->b->shm.bridge->stats;
 	struct broker_stats n;
@@ -354,19 +346,32 @@ static void stream_stats(struct bstream *s, uint64_t *pending, uint64_t *rtt)
 	stat_add(st->removals, n.removals - s->counted.removals);
 	stat_add(st->suppressed, n.duplicates_dropped - s->counted.duplicates_dropped);
 	stat_add(st->reconnects, n.reconnects - s->counted.reconnects);
+	stat_add(st->gateways_lost, n.gateways_lost - s->counted.gateways_lost);
+	stat_add(st->fenced, n.fenced - s->counted.fenced);
+	stat_add(st->cut_off_users, n.cut_off_users - s->counted.cut_off_users);
 	stat_add(s->words->reconnects, n.reconnects - s->counted.reconnects);
-	s->counted = n;
 	stat_set(s->words->removals_pending, n.removals_pending);
-	*pending += n.removals_pending;
-	*rtt = n.rtt_us > *rtt ? n.rtt_us : *rtt;
+	s->counted = n;
+	all->removals_pending += n.removals_pending;
+	all->shared_users += n.shared_users;
+	all->held_users += n.held_users;
+	all->unclear_users += n.unclear_users;
+	/* The same gateways, by each stream. */
+	all->gateways = n.gateways > all->gateways ? n.gateways : all->gateways;
+	all->rtt_us = n.rtt_us > all->rtt_us ? n.rtt_us : all->rtt_us;
 }
 
 void streams_stats(struct bridge *b)
 {
-	uint64_t pending = 0, rtt = 0;
+	struct bridge_stats *st = &b->shm.bridge->stats;
+	struct broker_stats all = {0};
 
 	for (unsigned i = 0; i < b->nstreams; i++)
-		stream_stats(&b->streams[i], &pending, &rtt);
-	stat_set(b->shm.bridge->stats.removals_pending, pending);
-	stat_set(b->shm.bridge->stats.rtt_us, rtt);
+		stream_stats(&b->streams[i], &all);
+	stat_set(st->gateways, all.gateways);
+	stat_set(st->shared_users, all.shared_users);
+	stat_set(st->held_users, all.held_users);
+	stat_set(st->unclear_users, all.unclear_users);
+	stat_set(st->removals_pending, all.removals_pending);
+	stat_set(st->rtt_us, all.rtt_us);
 }

@@ -61,6 +61,9 @@ static void answer(
 	case REQUEST_PROBE:
 		gates_probed(b, e);
 		return;
+	case REQUEST_MARCH:
+		march_reply(b, r, e);
+		return;
 	case REQUEST_NONE:
 	case REQUEST_KINDS:
 		break;
@@ -135,7 +138,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 		return;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	b->state = BROKER_LIVE;
-	b->removal_pause = 0;
+	b->removal_pause = b->march_pause = 0;
 	if (!marks_valid)
 		aside_drop_all(b);
 	gates_begin(b); /* before anything is said about a queue */
@@ -188,24 +191,38 @@ static void reply(struct broker *b, struct wire_event *e)
 	answer(b, r, kind, e);
 }
 
-/* Which one of them is not known: all are asked again, with the same Nats-Msg-Id where there is
- * one. There is no leader, perhaps. */
-static void nobody_answers(struct broker *b, enum wire_replies replies)
+static void fail_all(struct broker *b, enum request_kind kind)
 {
-	static const enum request_kind kinds[WIRE_REPLIES] = {[WIRE_GETS] = REQUEST_GET,
-		[WIRE_PUBLISHES] = REQUEST_PUBLISH,
-		[WIRE_DELETES] = REQUEST_DELETE};
-	enum request_kind kind = kinds[replies];
 	struct request *r, *last = TAILQ_LAST(&b->requests.waiting[kind], request_list);
 	bool more = last;
 
-	if (replies == WIRE_DELETES)
-		removal_pause(b);
 	/* Those that are made meanwhile have an answer of their own to come. */
 	while (more && (r = TAILQ_FIRST(&b->requests.waiting[kind]))) {
 		more = r != last;
 		request_end(b, r);
 		answer(b, r, kind, NULL);
+	}
+}
+
+/* Which one of them is not known: all are asked again, with the same Nats-Msg-Id where there is
+ * one. There is no leader, perhaps. */
+static void nobody_answers(struct broker *b, enum wire_replies replies)
+{
+	switch (replies) {
+	case WIRE_GETS:
+		fail_all(b, REQUEST_MARCH);
+		fail_all(b, REQUEST_GET);
+		break;
+	case WIRE_PUBLISHES:
+		fail_all(b, REQUEST_PUBLISH);
+		break;
+	case WIRE_DELETES:
+		removal_pause(b);
+		fail_all(b, REQUEST_DELETE);
+		break;
+	case WIRE_OTHERS:
+	case WIRE_REPLIES:
+		break;
 	}
 }
 
@@ -280,6 +297,7 @@ static void broker_destroy(struct broker *b)
 	for (struct request *r; (r = request_take_due(b, true, &kind));)
 		if (kind == REQUEST_GET || kind == REQUEST_DELETE || kind == REQUEST_ASK)
 			free(r);
+	march_free(b);
 	npublish_free_all(b);
 	request_free(&b->requests);
 	gates_free(b);
@@ -369,6 +387,7 @@ void broker_stats(const struct broker *b, struct broker_stats *out)
 {
 	*out = b->stats;
 	out->rtt_us = wire_rtt(b->wire);
+	out->gateways = b->gates.living;
 }
 
 void broker_server(const struct broker *b, char *out, size_t len)

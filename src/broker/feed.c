@@ -16,6 +16,7 @@
 #include "parts.h"
 
 #define IN_FLIGHT 256
+#define IN_FLIGHT_BESIDE 64 /* while a march is under way: it waits for them when it goes back */
 #define IN_FLIGHT_MIN 4
 #define IN_FLIGHT_BYTES (32u << 20) /* of answers */
 #define TURNS 4
@@ -146,12 +147,17 @@ void feed_live(struct broker_queue *q, struct wire_event *e)
 
 /* ---- what to read next ---- */
 
+bool feed_reading(const struct broker_queue *q)
+{
+	return wanted(q) && (q->high > q->head || q->check || !q->synced);
+}
+
 static bool next_get(const struct broker_queue *q, uint64_t *from, bool *sweep)
 {
 	/* A sweep begins when no removal is under way, else it would find what is going anyway. */
 	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_idle(q));
 	*from = *sweep ? q->sweep_pos : q->head + 1;
-	return *sweep || (wanted(q) && (q->high > q->head || q->check || !q->synced));
+	return *sweep || feed_reading(q);
 }
 
 void feed_kick(struct broker_queue *q)
@@ -161,7 +167,8 @@ void feed_kick(struct broker_queue *q)
 	uint64_t from;
 	bool sweep;
 
-	if (b->state != BROKER_LIVE || q->job.state >= JOB_SOON || !next_get(q, &from, &sweep))
+	if (b->state != BROKER_LIVE || q->marching || q->job.state >= JOB_SOON ||
+		!next_get(q, &from, &sweep))
 		return;
 	if (q->job.state == JOB_IDLE || (urgent && q->job.state == JOB_READY))
 		job_move(b, &q->job, urgent ? JOB_URGENT : JOB_READY);
@@ -186,6 +193,7 @@ void feed_stop(struct broker_queue *q)
 {
 	if (q->job.state != JOB_FLYING)
 		job_move(q->b, &q->job, JOB_IDLE);
+	march_leave(q);
 	feed_drop_hoard(q);
 }
 
@@ -220,7 +228,7 @@ static bool start_get(struct broker *b, struct job *j)
 
 	if (r) {
 		from = r->after + 1;
-	} else if (!next_get(q, &from, &sweep)) {
+	} else if (q->marching || !next_get(q, &from, &sweep)) {
 		job_move(b, j, JOB_IDLE);
 		queue_settle(q);
 		return true;
@@ -266,9 +274,11 @@ void feed_pump(struct broker *b)
 
 	if (room > IN_FLIGHT)
 		room = IN_FLIGHT;
+	if (b->march && room > IN_FLIGHT_BESIDE)
+		room = IN_FLIGHT_BESIDE;
 	if (room < IN_FLIGHT_MIN)
 		room = IN_FLIGHT_MIN;
-	while (b->state == BROKER_LIVE && b->flying < room && (j = next_job(b)))
+	while (b->state == BROKER_LIVE && !b->gathering && b->flying < room && (j = next_job(b)))
 		if (!start_get(b, j))
 			return;
 }
@@ -293,6 +303,8 @@ static void found_none(struct broker_queue *q, bool sweep)
 		q->unknown = 0;
 		sweep_done(q);
 	}
+	if (!wanted(q) && q->high > q->head)
+		return; /* the live copy was dropped: it is read when it is wanted */
 	/* It is gone: removed by somebody else, or too old. Should it come all the same, the mark
 	 * still lies below. */
 	q->high = q->head;
@@ -324,6 +336,25 @@ static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
 	broker_message_unref(&e->m);
 }
 
+bool feed_found(struct broker_queue *q, struct wire_event *e)
+{
+	bool wants = wanted(q);
+
+	if (e->m.seq <= q->head) { /* it came live meanwhile */
+		broker_message_unref(&e->m);
+		return wants;
+	}
+	found(q, e, false);
+	return wants;
+}
+
+void feed_none(struct broker_queue *q)
+{
+	found_none(q, false);
+	feed_kick(q);
+	queue_settle(q);
+}
+
 static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t from, bool sweep)
 {
 	struct broker *b = q->b;
@@ -338,8 +369,11 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 		broker_message_unref(&e->m);
 	} else if (e->m.seq >= from) {
 		found(q, e, sweep);
+		if (!sweep && q->job.state == JOB_IDLE && wanted(q))
+			march_consider(q, from);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);
+		march_read_up(q);
 		found_none(q, sweep);
 	} else {
 		if (e->status != 503)
@@ -372,6 +406,7 @@ void feed_reply(struct broker *b, struct get *g, struct wire_event *e)
 		feed_kick(q);
 		queue_settle(q);
 	}
+	march_gathered(b);
 	feed_pump(b);
 }
 

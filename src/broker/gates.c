@@ -148,6 +148,7 @@ static void lose(struct broker *b, struct gate *p, const char *why)
 static void silent(struct broker *b, struct gate *p)
 {
 	p->losses++;
+	b->stats.gateways_lost++;
 	lose(b, p, "another gateway is not heard any more");
 }
 
@@ -245,6 +246,7 @@ static void fence(struct broker *b, const struct gate *p)
 		 "messages",
 		kv_str("gateway", name(p->id)));
 	b->gates.greet = true;
+	b->stats.fenced++;
 	b->ev->fenced(b->arg);
 }
 
@@ -387,6 +389,7 @@ void gates_tick(struct broker *b)
 	if (b->now_ms >= g->beat_ms) {
 		beat(b, 0);
 		probe(b);
+		holders_count(b);
 	}
 	holders_tick(b);
 }

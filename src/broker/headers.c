@@ -123,6 +123,19 @@ static uint16_t status_of(const char *p, size_t n)
 	return (uint16_t)number(p, n < 3 ? 0 : 3);
 }
 
+/* The block of headers, as it came. False: there is none, or it lies elsewhere. */
+static bool raw_block(natsMsg *msg, const char **from, const char **end)
+{
+	const char *p = natsMsg_GetReply(msg), *data = natsMsg_GetData(msg);
+
+	if (!p)
+		p = natsMsg_GetSubject(msg);
+	p += strlen(p) + 1;
+	*from = p;
+	*end = data;
+	return data && data - p >= 8 && data - p <= (64 << 20) && memcmp(p, "NATS/1.0", 8) == 0;
+}
+
 /*
  * The block of headers, as it came: nats.c would make a table with an allocation for each of them,
  * and refuses all when one line is broken, which any publisher can send and the server stores: such
@@ -131,14 +144,11 @@ static uint16_t status_of(const char *p, size_t n)
  */
 static bool read_raw(natsMsg *msg, struct wire_event *e)
 {
-	const char *p = natsMsg_GetReply(msg), *end = natsMsg_GetData(msg), *v, *nl;
+	const char *p, *end, *v, *nl;
 	bool first = true;
 	size_t n;
 
-	if (!p)
-		p = natsMsg_GetSubject(msg);
-	p += strlen(p) + 1;
-	if (!end || end - p < 8 || end - p > (64 << 20) || memcmp(p, "NATS/1.0", 8) != 0)
+	if (!raw_block(msg, &p, &end))
 		return false;
 	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1, first = false) {
 		size_t len = (size_t)(nl - p);
@@ -199,4 +209,32 @@ void headers_read(natsMsg *msg, struct wire_event *e)
 		if (e->m.stamp_ns == 0)
 			e->m.stamp_ns = arrival();
 	}
+}
+
+bool headers_subject(natsMsg *msg, const char *prefix, const char **name, size_t *len)
+{
+	const char *p, *end, *nl, *v, *subject = NULL, **values = NULL;
+	size_t n = 0, vn, skip = strlen(prefix) + sizeof(".recv.") - 1;
+	int count = 0;
+
+	if (raw_block(msg, &p, &end)) {
+		for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+			if (!line_value(p, (size_t)(nl - p), "Nats-Subject", &v, &vn))
+				continue;
+			subject = v; /* the last one is the server's */
+			n = vn > 0 && v[vn - 1] == '\r' ? vn - 1 : vn;
+		}
+	}
+	if (!subject && natsMsgHeader_Values(msg, "Nats-Subject", &values, &count) == NATS_OK &&
+		count > 0) {
+		subject = values[count - 1];
+		n = strlen(subject);
+	}
+	free(values);
+	if (!subject || n <= skip || memcmp(subject, prefix, skip - 6) != 0 ||
+		memcmp(subject + skip - 6, ".recv.", 6) != 0)
+		return false;
+	*name = subject + skip;
+	*len = n - skip;
+	return true;
 }

@@ -16,5 +16,8 @@ void headers_read(natsMsg *msg, struct wire_event *e);
  * (2.9 sends none with those): nanoseconds since 1970. 0: none that can be read.
  */
 uint64_t headers_stamp(const char *text, size_t len);
+/* Whose it is, in an answer to a direct get: "service.user", encoded, out of the subject that the
+ * server names. False: it names none of that prefix. Borrowed from the message. */
+bool headers_subject(natsMsg *msg, const char *prefix, const char **name, size_t *len);
 
 #endif

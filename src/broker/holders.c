@@ -13,6 +13,12 @@
  * A connection that is the first here begins behind what was confirmed elsewhere, as a further one
  * does: it may be the same client that has moved. Before it is known who else holds a user
  * (gates.c), nothing of it is removed.
+ *
+ * Trap: in a cluster the servers tell each other later who is subscribed. Two gateways that open a
+ * user in the same moment, on two servers, may both say hello to nobody, and beats, whose
+ * subscription is old, still pass. So hello is said again when the first one is echoed: whoever was
+ * subscribed before he echoed hears it now, and who came later, said hello to a server that knew of
+ * us.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,12 +65,21 @@ static void tell(struct broker_queue *q)
 	TAILQ_INSERT_HEAD(&q->b->gates.shared, q, shared);
 }
 
+static void not_unclear(struct broker_queue *q)
+{
+	if (!q->on_unclear)
+		return;
+	TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
+	q->on_unclear = false;
+	q->b->stats.unclear_users--;
+}
+
 static void unclear(struct broker_queue *q)
 {
 	struct gates *g = &q->b->gates;
 
-	if (q->on_unclear)
-		TAILQ_REMOVE(&g->unclear, q, unclear);
+	not_unclear(q);
+	q->b->stats.unclear_users++;
 	q->barrier = g->beat + 1;
 	q->on_unclear = true;
 	TAILQ_INSERT_TAIL(&g->unclear, q, unclear);
@@ -86,6 +101,7 @@ void holders_greet(struct broker_queue *q)
 static void lacks(struct broker_queue *q)
 {
 	q->blind = false;
+	q->b->stats.cut_off_users++;
 	log_some_warnings(5,
 		"a user came while this gateway was cut off from another one: the connections end, "
 		"for they may lack messages",
@@ -139,6 +155,7 @@ static void share(struct broker_queue *q, bool yes)
 	if (yes == q->on_shared)
 		return;
 	q->on_shared = yes;
+	q->b->stats.shared_users += yes ? 1 : UINT64_MAX;
 	if (yes)
 		TAILQ_INSERT_TAIL(list, q, shared);
 	else
@@ -290,9 +307,7 @@ void holders_hear(struct broker_queue *q, struct wire_event *e)
 
 static void clear(struct broker_queue *q)
 {
-	if (q->on_unclear)
-		TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
-	q->on_unclear = false;
+	not_unclear(q);
 	/* The session ended before the others heard of it, or there was none. */
 	if (q->blind && q->opened_ms == 0 && !q->closing && q->b->gates.n > 0)
 		lacks(q);
@@ -304,6 +319,7 @@ void holders_start(struct broker_queue *q)
 {
 	struct gates *g = &q->b->gates;
 
+	q->greeted_again = false;
 	if (q->b->state == BROKER_LIVE && g->living == 0 && gates_cleared(q->b) > 0) {
 		clear(q); /* alone: the usual case */
 		return;
@@ -350,9 +366,7 @@ void holders_close(struct broker_queue *q)
 
 void holders_free(struct broker_queue *q)
 {
-	if (q->on_unclear)
-		TAILQ_REMOVE(&q->b->gates.unclear, q, unclear);
-	q->on_unclear = false;
+	not_unclear(q);
 	share(q, false);
 	free(q->others);
 	q->others = NULL;
@@ -372,6 +386,17 @@ static void forget_silent(struct broker_queue *q)
 	}
 }
 
+void holders_count(struct broker *b)
+{
+	struct broker_queue *q;
+
+	b->stats.held_users = 0;
+	TAILQ_FOREACH(q, &b->gates.shared, shared)
+	{
+		b->stats.held_users += !q->on_unclear && least(q) < q->mark;
+	}
+}
+
 void holders_tick(struct broker *b)
 {
 	struct gates *g = &b->gates;
@@ -379,6 +404,12 @@ void holders_tick(struct broker *b)
 	struct broker_queue *q;
 
 	while ((q = TAILQ_FIRST(&g->unclear)) && q->barrier <= cleared) {
+		if (!q->greeted_again && g->living > 0) {
+			q->greeted_again = true;
+			unclear(q);
+			holders_greet(q);
+			continue;
+		}
 		clear(q);
 		if (q->closing)
 			queue_unsubscribe(q);

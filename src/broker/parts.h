@@ -25,6 +25,7 @@ enum request_kind {
 	REQUEST_INFO,
 	REQUEST_ASK,
 	REQUEST_PROBE,
+	REQUEST_MARCH,
 	REQUEST_KINDS
 };
 
@@ -147,6 +148,7 @@ struct broker_queue {
 	uint32_t hoard_bytes;
 	uint16_t removing, asides; /* in flight */
 	uint8_t hoard_n;
+	uint8_t run; /* messages that its own gets found, one after another; up to 2 */
 	bool want : 1;
 	bool synced : 1;   /* a live copy that follows head is the next one */
 	bool check : 1;    /* what is above head is to be looked at all the same */
@@ -154,11 +156,15 @@ struct broker_queue {
 	bool sweeping : 1; /* and that has begun */
 	bool closing : 1;
 	bool subscribed : 1;
+	bool deep : 1;     /* it has a backlog; counted */
+	bool marching : 1; /* which is read together with others', */
+	bool marched : 1;  /* and all of it below the march's place was given */
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
 	bool fresh : 1; /* opened, and nothing was given yet */
 	bool blind : 1; /* others did not know of it yet, since it was opened */
-	bool tell : 1;  /* our mark is news for the others */
-	char name[];    /* "service.user", encoded */
+	bool greeted_again : 1;
+	bool tell : 1; /* our mark is news for the others */
+	char name[];   /* "service.user", encoded */
 };
 TAILQ_HEAD(queue_list, broker_queue);
 
@@ -233,6 +239,12 @@ struct broker {
 	uint32_t flying, turn;
 	size_t get_bytes;   /* of a recent large answer */
 	size_t hoard_bytes; /* all queues */
+	/* march.c */
+	struct march *march;  /* owned; NULL: none */
+	uint32_t deep;        /* queues with a backlog */
+	uint64_t stride;      /* from one message of such a queue to its next, of late: times 32 */
+	bool gathering;       /* a march is to begin: nobody asks for anything meanwhile */
+	uint64_t march_pause; /* until */
 	/* removal.c */
 	struct queue_list removals;
 	uint32_t removing;
@@ -288,6 +300,27 @@ void feed_reply(
 void feed_drop_hoard(struct broker_queue *q);
 void feed_tick(struct broker *b);
 void feed_pump(struct broker *b);
+/* Wants to read: there is something, or nobody knows whether there is. */
+bool feed_reading(const struct broker_queue *q);
+/* Of a reading that somebody else does: the next message (takes e; false: it is not wanted), and
+ * that there is no more. */
+bool feed_found(struct broker_queue *q, struct wire_event *e);
+void feed_none(struct broker_queue *q);
+
+/* ---- march.c ---- */
+struct march;
+/* Its own get from there found a message, and it reads on: perhaps with others. */
+void march_consider(struct broker_queue *q, uint64_t from);
+/* It reads nothing any more, or by itself. */
+void march_leave(struct broker_queue *q);
+/* It has no backlog any more. */
+void march_read_up(struct broker_queue *q);
+void march_reply(
+	struct broker *b, struct request *r, struct wire_event *e); /* takes e; NULL: no answer */
+/* Perhaps all who are to march are there. */
+void march_gathered(struct broker *b);
+void march_free(struct broker *b);
+
 /* ---- job.c ---- */
 void job_move(struct broker *b, struct job *j, enum job_state to);
 struct broker_queue *job_queue(struct job *j);
@@ -353,6 +386,7 @@ bool holders_ours(const struct broker_queue *q);
 void holders_greet(struct broker_queue *q);
 void holders_drop_gate(struct broker *b, uint64_t id);
 void holders_tick(struct broker *b);
+void holders_count(struct broker *b); /* for the figures: not often, it looks at all */
 
 /* ---- npublish.c ---- */
 void npublish_reply(

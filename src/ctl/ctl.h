@@ -45,10 +45,13 @@ int order_reload(const struct config *c);
 int order_close(
 	const struct config *c, const struct identity *id, uint16_t code, const char *reason);
 int order_trace(const struct config *c, const struct identity *id, uint16_t seconds);
-/* One line: the last reload. */
-void order_status(const struct config *c);
-/* The same as an object. */
-struct json_t *order_status_json(const struct config *c);
+/* seconds 0: drain_timeout; wait: until no connection is left. */
+int order_drain(const struct config *c, uint16_t seconds, bool wait);
+int order_undrain(const struct config *c);
+/* A line: the last reload; one more when the gateway is drained. */
+void order_status(const struct config *c, const struct snapshot *s);
+/* The last reload as an object; *drain: the drain, if it is known. */
+struct json_t *order_status_json(const struct config *c, struct proto_drain *drain, bool *known);
 /* Whether the master answers; else why not, until the next call. */
 bool order_answers(const struct config *c, const char **why);
 

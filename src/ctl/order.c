@@ -13,6 +13,7 @@
 #include <wsgate/control.h>
 
 #include "ctl.h"
+#include "format.h"
 #include "json.h"
 
 #define RELOAD_SECONDS 60
@@ -139,39 +140,62 @@ int order_trace(const struct config *c, const struct identity *id, uint16_t seco
 	return CTL_OK;
 }
 
-void order_status(const struct config *c)
+static void print_reload(const struct control_answer *a)
+{
+	struct tm tm;
+	time_t at = (time_t)(a->at_ms / 1000);
+	char when[40];
+
+	if (a->result == CONTROL_NEVER) {
+		printf("reload   none since the start\n");
+		return;
+	}
+	gmtime_r(&at, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	printf("reload   %s %s: %s\n", when, a->result == CONTROL_OK ? "good" : "failed", a->text);
+}
+
+static void print_drain(const struct control_answer *a, const struct snapshot *s)
+{
+	const struct proto_drain *d = &a->drain;
+	char age[FORMAT_AGE_MAX];
+
+	if (!d->begin_ms)
+		return;
+	printf("drain    %s: not ready for %s", snapshot_drain(s, d),
+		format_age(age, s->at_ms > d->begin_ms ? (s->at_ms - d->begin_ms) / 1000 : 0));
+	if (s->total.connections && d->end_ms > s->at_ms)
+		printf(", empty in %" PRIu64 " s at the latest",
+			(d->end_ms - s->at_ms + 999) / 1000);
+	printf("; wsgatectl undrain takes it back\n");
+}
+
+void order_status(const struct config *c, const struct snapshot *s)
 {
 	struct control_request q = {.command = CONTROL_STATUS};
 	struct control_answer a;
-	struct tm tm;
-	time_t at;
-	char when[40];
 
 	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0) {
 		printf("reload   unknown: the master does not answer (%s)\n", strerror(errno));
 		return;
 	}
-	if (a.result == CONTROL_NEVER) {
-		printf("reload   none since the start\n");
-		return;
-	}
-	at = (time_t)(a.at_ms / 1000);
-	gmtime_r(&at, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	printf("reload   %s %s: %s\n", when, a.result == CONTROL_OK ? "good" : "failed", a.text);
+	print_reload(&a);
+	print_drain(&a, s);
 }
 
-json_t *order_status_json(const struct config *c)
+json_t *order_status_json(const struct config *c, struct proto_drain *drain, bool *known)
 {
 	struct control_request q = {.command = CONTROL_STATUS};
 	struct control_answer a;
 	json_t *o = json_object();
 
-	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0) {
+	*known = order_ask(c, &q, &a, STATUS_SECONDS) == 0;
+	if (!*known) {
 		figures_text(o, "outcome", "unknown");
 		figures_text(o, "text", strerror(errno));
 		return o;
 	}
+	*drain = a.drain;
 	figures_text(o, "outcome",
 		a.result == CONTROL_NEVER ? "none"
 		: a.result == CONTROL_OK  ? "good"
@@ -179,6 +203,72 @@ json_t *order_status_json(const struct config *c)
 	figures_text(o, "text", a.result == CONTROL_NEVER ? "" : a.text);
 	figures_number(o, "at_ms", a.at_ms);
 	return o;
+}
+
+/* ---- drain ---- */
+
+static int order_drain_ask(
+	const struct config *c, struct control_request *q, struct control_answer *a)
+{
+	if (order_ask(c, q, a, STATUS_SECONDS) < 0)
+		return order_failed(c);
+	if (a->result == CONTROL_OK)
+		return CTL_OK;
+	fprintf(stderr, "wsgatectl: %s: %s\n",
+		q->command == CONTROL_DRAIN ? "not drained" : "still drained", a->text);
+	return CTL_FAILED;
+}
+
+/* Until no connection is left. The end of the daemon is one, too; an undrain is none. */
+static int order_drain_wait(const struct config *c)
+{
+	const struct timespec pause = {0, 100000000};
+	struct control_request q = {.command = CONTROL_STATUS};
+	struct control_answer a;
+	struct snapshot s;
+	uint64_t left = 1;
+
+	while (left) {
+		if (view_take(&s, c) < 0)
+			return CTL_FAILED;
+		left = s.runs ? s.total.connections : 0;
+		view_drop(&s);
+		if (!left)
+			break;
+		if (order_ask(c, &q, &a, STATUS_SECONDS) == 0 && !a.drain.begin_ms) {
+			fprintf(stderr, "wsgatectl: the drain was taken back\n");
+			return CTL_FAILED;
+		}
+		nanosleep(&pause, NULL);
+	}
+	printf("no connection is left\n");
+	return CTL_OK;
+}
+
+int order_drain(const struct config *c, uint16_t seconds, bool wait)
+{
+	struct control_request q = {.command = CONTROL_DRAIN, .code = seconds};
+	struct control_answer a;
+	int r = order_drain_ask(c, &q, &a);
+
+	if (r != CTL_OK)
+		return r;
+	printf("not ready; connections are closed over %" PRIu64 " s, from %" PRIu64
+	       " s after that on\n",
+		(a.drain.end_ms - a.drain.close_ms) / 1000,
+		(a.drain.close_ms - a.drain.begin_ms) / 1000);
+	return fflush(stdout) != 0 ? CTL_FAILED : wait ? order_drain_wait(c) : CTL_OK;
+}
+
+int order_undrain(const struct config *c)
+{
+	struct control_request q = {.command = CONTROL_UNDRAIN};
+	struct control_answer a;
+	int r = order_drain_ask(c, &q, &a);
+
+	if (r == CTL_OK)
+		printf("takes connections\n");
+	return r;
 }
 
 bool order_answers(const struct config *c, const char **why)

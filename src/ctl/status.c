@@ -58,6 +58,13 @@ static void print_bridge(const struct snapshot *s)
 	       " removals under way, %" PRIu64 " fell behind, %" PRIu64 " set aside\n",
 		stat_get(b->delivered), stat_get(b->removals), stat_get(b->removals_pending),
 		stat_get(b->fell_behind), stat_get(b->aside));
+	if (stat_get(b->gateways) || stat_get(b->gateways_lost))
+		printf("others   %" PRIu64 " gateways heard, %" PRIu64 " lost so far, %" PRIu64
+		       " users there, too, %" PRIu64 " of them slower there, %" PRIu64
+		       " not answered for yet\n",
+			stat_get(b->gateways), stat_get(b->gateways_lost),
+			stat_get(b->shared_users), stat_get(b->held_users),
+			stat_get(b->unclear_users));
 	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64
 	       " rescans\n",
 		stat_get(b->live), stat_get(b->gets), stat_get(b->gaps), stat_get(b->rescans));
@@ -89,13 +96,22 @@ static void print_status(const struct config *c, const struct snapshot *s)
 	printf("wsgated  %.31s, master pid %u, up %s, %" PRIu64 " connections%s\n",
 		s->shm.header->version, s->shm.header->master_pid, format_age(age, s->age_s),
 		s->total.connections, s->runs ? "" : "  (not running)");
-	order_status(c);
+	order_status(c, s);
 	print_rates("traffic  ", &s->rates);
 	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed,
 		s->total.behind);
 	print_bridge(s);
 	for (size_t i = 0; i < s->nworkers; i++)
 		print_worker(&s->workers[i]);
+}
+
+static json_t *status_json(const struct config *c, const struct snapshot *s)
+{
+	struct proto_drain drain;
+	bool known;
+	json_t *reload = order_status_json(c, &drain, &known);
+
+	return figures_status(s, reload, figures_drain(s, known ? &drain : NULL));
 }
 
 int status_show(const struct config *c, bool json)
@@ -106,7 +122,7 @@ int status_show(const struct config *c, bool json)
 	if (view_take(&s, c) < 0)
 		return CTL_FAILED;
 	if (json)
-		r = json_line(figures_status(&s, order_status_json(c)));
+		r = json_line(status_json(c, &s));
 	else
 		print_status(c, &s);
 	view_drop(&s);

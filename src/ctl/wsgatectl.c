@@ -316,6 +316,31 @@ static int cmd_trace(const struct config *c, const char *file, char **args, int 
 	return order_trace(c, &id, (uint16_t)seconds);
 }
 
+static int cmd_drain(const struct config *c, const char *file, char **args, int n)
+{
+	double seconds = 0;
+	bool wait = false, good = true;
+
+	(void)file;
+	for (int i = 0; i < n && good; i++) {
+		if (strcmp(args[i], "--wait") == 0)
+			wait = true;
+		else
+			good = strcmp(args[i], "--time") == 0 && ++i < n &&
+			       number_of(args[i], 1, 65535, &seconds);
+	}
+	return good ? order_drain(c, (uint16_t)seconds, wait)
+		    : misused("drain [--time SECONDS, 1 to 65535] [--wait]");
+}
+
+static int cmd_undrain(const struct config *c, const char *file, char **args, int n)
+{
+	(void)file;
+	(void)args;
+	(void)n;
+	return order_undrain(c);
+}
+
 static const struct command commands[] = {
 	{"status", 0, 1, cmd_status,
 		"status [--json]             one screen: processes, connections, broker"},
@@ -333,6 +358,11 @@ static const struct command commands[] = {
 	{"reload", 0, 0, cmd_reload,
 		"reload                      apply the configuration as it is now; says how it "
 		"went"},
+	{"drain", 0, 3, cmd_drain,
+		"drain [--time SECONDS] [--wait]   not ready; connections are closed over a time; "
+		"it "
+		"goes on without any"},
+	{"undrain", 0, 0, cmd_undrain, "undrain                     it takes connections again"},
 	{"subject", 2, 2, cmd_subject,
 		"subject SERVICE USER        print the two subjects of a user"},
 	{"check", 0, 1, cmd_check,

@@ -77,6 +77,8 @@ const char *proto_name(unsigned type)
 		return "TLS";
 	case PROTO_TRACE:
 		return "TRACE";
+	case PROTO_DRAIN:
+		return "DRAIN";
 	case PROTO_DEEDS:
 		return "DEEDS";
 	case PROTO_TICKETS:

@@ -201,9 +201,21 @@ static json_t *figures_streams(const struct snapshot *s)
 	return list;
 }
 
+json_t *figures_drain(const struct snapshot *s, const struct proto_drain *d)
+{
+	json_t *o = json_object();
+
+	figures_text(o, "state", d ? snapshot_drain(s, d) : "unknown");
+	figures_number(o, "since_seconds",
+		d && d->begin_ms && s->at_ms > d->begin_ms ? (s->at_ms - d->begin_ms) / 1000 : 0);
+	figures_number(o, "left_seconds",
+		d && d->end_ms > s->at_ms ? (d->end_ms - s->at_ms + 999) / 1000 : 0);
+	return o;
+}
+
 /* ---- the whole ---- */
 
-json_t *figures_status(const struct snapshot *s, json_t *reload)
+json_t *figures_status(const struct snapshot *s, json_t *reload, json_t *drain)
 {
 	const struct shm_bridge *b = s->shm.bridge;
 	json_t *out = json_object(), *broker = json_object(),
@@ -215,6 +227,7 @@ json_t *figures_status(const struct snapshot *s, json_t *reload)
 	figures_flag(out, "running", s->runs);
 	figures_number(out, "uptime_seconds", s->age_s);
 	figures_add(out, "reload", reload);
+	figures_add(out, "drain", drain);
 	figures_text(broker, "state", snapshot_broker(s));
 	figures_number(broker, "since_seconds", s->broker_since_s);
 	figures_text(broker, "server", s->server);

@@ -1,20 +1,22 @@
+#include <string.h>
+
 #include <wsgate/record.h>
 #include <wsgate/ring.h>
 
 bool up_parse(const void *payload, size_t size, struct up_view *out)
 {
-	const struct up_record *r = payload;
+	struct up_record *r = &out->r;
 	const char *p;
 
 	if (size < sizeof(*r))
 		return false;
-	p = (const char *)(r + 1);
+	memcpy(r, payload, sizeof(*r));
+	p = (const char *)payload + sizeof(*r);
 	if (!r->service_len || !r->user_len || r->service_len > TOKEN_MAX ||
 		r->user_len > TOKEN_MAX || r->text > 1 ||
 		(r->trace_len && r->trace_len != sizeof(struct trace_context)) ||
 		size != sizeof(*r) + r->service_len + r->user_len + r->trace_len + (size_t)r->len)
 		return false;
-	out->r = r;
 	out->id.service = p;
 	out->id.service_len = r->service_len;
 	out->id.user = p + r->service_len;

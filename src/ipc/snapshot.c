@@ -302,6 +302,15 @@ void snapshot_free(struct snapshot *s)
 	s->services = NULL;
 }
 
+const char *snapshot_drain(const struct snapshot *s, const struct proto_drain *d)
+{
+	if (!d->begin_ms)
+		return "no";
+	if (s->at_ms < d->close_ms)
+		return "leaving";
+	return s->total.connections ? "draining" : "drained";
+}
+
 const char *snapshot_broker(const struct snapshot *s)
 {
 	uint32_t state = atomic_load(&s->shm.bridge->broker_state);

@@ -64,6 +64,8 @@ int bequest(const struct upgrade *u, size_t n, struct will *w)
 		describe(&l->admins[i].row, i, 0, w);
 		return l->admins[i].fd;
 	}
-	w->type = WILL_COMPLETE;
+	/* Should an order come meanwhile, it is refused. */
+	w->type = u->family->drain.begin_ms && n == 0 ? WILL_DRAIN : WILL_COMPLETE;
+	w->u.drain = u->family->drain;
 	return -1;
 }

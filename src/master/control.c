@@ -16,6 +16,7 @@
 #include "control.h"
 #include "local.h"
 
+#define DRAIN_MIN_MS 1000
 #define CALLER_SECONDS 30 /* for the request, or for an answer that does not come */
 
 /* ---- callers ---- */
@@ -51,7 +52,7 @@ static void caller_fail(struct caller *k, const char *text)
 static void caller_outcome(struct caller *k)
 {
 	const struct reload *r = k->control->reload;
-	struct control_answer a = {.at_ms = r->ended_ms};
+	struct control_answer a = {.at_ms = r->ended_ms, .drain = k->control->family->drain};
 
 	a.result = !r->ended_ms ? CONTROL_NEVER : r->failed ? CONTROL_FAILED : CONTROL_OK;
 	snprintf(a.text, sizeof(a.text), "%s", r->text);
@@ -108,6 +109,39 @@ static void caller_trace(struct caller *k, const struct control_request *q)
 	caller_answer(k, &a);
 }
 
+/* What is asked of those who take connections comes to nothing while they change. */
+static const char *drain_never(const struct control *c)
+{
+	return family_stopping(c->family) ? "the gateway is stopping" : c->reload->blocked;
+}
+
+static void caller_drain(struct caller *k, const struct control_request *q)
+{
+	struct family *f = k->control->family;
+	struct control_answer a = {.result = CONTROL_OK};
+	bool drain = q->command == CONTROL_DRAIN, drained = f->drain.begin_ms != 0;
+	uint64_t time = q->code ? q->code * UINT64_C(1000) : f->config->drain_timeout;
+	const char *never = drain_never(k->control);
+	uint64_t now = family_clock();
+
+	if (never) {
+		caller_fail(k, never);
+		return;
+	}
+	if (time < DRAIN_MIN_MS)
+		time = DRAIN_MIN_MS; /* everybody is to get a Close */
+	if (drain || drained)
+		news_drain(f, f->config->drain_delay, drain ? time : 0, q->code != 0);
+	if (drain)
+		log_info("asked to drain: not ready until it is taken back",
+			kv_uint("delay_ms", f->drain.close_ms > now ? f->drain.close_ms - now : 0),
+			kv_uint("ms", time));
+	else if (drained)
+		log_info("asked to take connections again");
+	a.drain = f->drain;
+	caller_answer(k, &a);
+}
+
 static void caller_serve(struct caller *k, const struct control_request *q)
 {
 	switch (q->command) {
@@ -126,6 +160,10 @@ static void caller_serve(struct caller *k, const struct control_request *q)
 		return;
 	case CONTROL_TRACE:
 		caller_trace(k, q);
+		return;
+	case CONTROL_DRAIN:
+	case CONTROL_UNDRAIN:
+		caller_drain(k, q);
 		return;
 	}
 	caller_fail(k, "the daemon does not know this command: it is of another version");

@@ -82,6 +82,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 		h->tls = f->tls;
 		h->tickets = f->tickets;
 		h->deeds = f->deeds;
+		h->drain = f->drain;
 		_Static_assert(HERITAGE_ADMINS == LISTEN_ADMINS, "one each");
 		for (int i = 0; i < LISTEN_ADMINS; i++) {
 			h->admin[i] = f->hold_admin ? -1 : l->admins[i].fd;

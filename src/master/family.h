@@ -36,6 +36,7 @@ struct family {
 	struct news news;
 	struct trace_order
 		trace; /* whose messages are followed; who changes it adds to news.trace */
+	struct proto_drain drain; /* the same with news.drain */
 	struct proto_deeds deeds; /* workers know them; who changes them adds to news.deeds */
 	int tls;                  /* owned: what its tls sections name (bundle.h); -1: none */
 	struct tickets tickets;

@@ -115,6 +115,9 @@ static int take_one(struct inherit *in, const struct will *w, int *fd)
 		if (wl->row >= LISTEN_ADMINS || take_row(&l->admins[wl->row].row, wl) < 0)
 			return -1;
 		return take(&l->admins[wl->row].fd, fd);
+	case WILL_DRAIN:
+		in->drain = w->u.drain;
+		return 0;
 	case WILL_COMPLETE:
 		return complete(in) ? 1 : -1;
 	}

@@ -20,6 +20,7 @@ struct inherit {
 	int fd;           /* owned: to the old one; -1: none */
 	struct event *ev; /* owned */
 	struct will_hello hello;
+	struct proto_drain drain;  /* begin_ms 0: it takes connections */
 	int pidfile, dir, control; /* owned, until somebody takes them and writes -1 */
 	struct listen_set set;     /* owned */
 	bool prepared;             /* our workers are ready, and the old one knows */

@@ -512,6 +512,7 @@ static int master_start(struct master *m, const struct config_source *source, in
 		.other_ended = master_other_ended,
 		.arg = m,
 		.tls = tls,
+		.drain = m->inherit.drain,
 		.background = !m->foreground};
 	if (master_listen_to_operator(m, source) < 0)
 		return -1;

@@ -158,6 +158,7 @@ void news_born(const struct family *f, struct child *c)
 	c->tickets_told = f->news.tickets;
 	c->deeds_told = f->news.deeds;
 	c->trace_told = f->news.trace;
+	c->drain_told = f->news.drain;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -343,6 +344,36 @@ static bool news_trace_tell(const struct family *f, struct child *c)
 	return true;
 }
 
+void news_drain(struct family *f, uint64_t delay_ms, uint64_t time_ms, bool even)
+{
+	uint64_t now = family_clock();
+
+	/* Who is drained for a while has told the load balancers. */
+	if (f->drain.begin_ms && now >= f->drain.begin_ms + delay_ms)
+		delay_ms = 0;
+	else if (f->drain.begin_ms)
+		delay_ms -= now - f->drain.begin_ms;
+	if (time_ms)
+		f->drain = (struct proto_drain){
+			.begin_ms = f->drain.begin_ms ? f->drain.begin_ms : now,
+			.close_ms = now + delay_ms,
+			.end_ms = now + delay_ms + time_ms,
+			.even = even};
+	else
+		memset(&f->drain, 0, sizeof(f->drain));
+	f->news.drain++;
+	family_wake(f);
+}
+
+static bool news_drain_tell(const struct family *f, struct child *c)
+{
+	if (c->drain_told < f->news.drain &&
+		!news_send(c, PROTO_DRAIN, &f->drain, sizeof(f->drain), -1))
+		return false;
+	c->drain_told = f->news.drain;
+	return true;
+}
+
 void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text)
 {
 	struct proto_deeds *d = &f->deeds;
@@ -370,7 +401,8 @@ static bool news_tell_worker(struct family *f, struct child *c)
 {
 	struct proto_config body = {f->news.serial};
 
-	if (!news_tickets(f, c) || !news_deeds(f, c) || !news_listeners(f, c))
+	if (!news_tickets(f, c) || !news_deeds(f, c) || !news_drain_tell(f, c) ||
+		!news_listeners(f, c))
 		return false;
 	if (f->tls < 0 || c->config_told >= f->news.serial || f->news.text < 0)
 		return true;

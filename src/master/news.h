@@ -27,6 +27,7 @@ struct news {
 	enum proto_log_target log_target;
 	uint64_t tickets;   /* how often there was a new key of TLS tickets */
 	uint64_t trace;     /* how often family.trace has changed */
+	uint64_t drain;     /* how often family.drain has changed */
 	uint64_t deeds;     /* how often family.deeds have changed */
 	uint64_t listeners; /* how often it has changed who has which */
 };
@@ -41,6 +42,11 @@ void news_config(struct family *f, int text, int secret, int keys);
 void news_log(struct family *f, enum proto_log_target target);
 /* Whose messages are followed in the log, for so long; seconds 0: nobody's. */
 void news_trace(struct family *f, const struct trace_order *who, unsigned seconds);
+/*
+ * The gateway is to be empty: not ready from now on; after delay_ms connections are closed, over
+ * time_ms. even: over all of it, however few they are. time_ms 0: it takes connections again.
+ */
+void news_drain(struct family *f, uint64_t delay_ms, uint64_t time_ms, bool even);
 /* A reload has ended: workers say so to whoever asks. */
 void news_reloaded(struct family *f, bool failed, uint64_t at_ms, const char *text);
 /* The callee of log_tap() in the master: f is the family. */

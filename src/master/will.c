@@ -27,6 +27,7 @@ static const struct {
 	{"COMPLETE", WILL_COMPLETE, 0},
 	{"PAIR", WILL_PAIR, sizeof(struct will_number)},
 	{"MOVED", WILL_MOVED, 0},
+	{"DRAIN", WILL_DRAIN, sizeof(struct proto_drain)},
 	{"PREPARED", WILL_PREPARED, sizeof(struct will_number)},
 	{"SERVING", WILL_SERVING, sizeof(struct will_number)},
 	{"FAILED", WILL_FAILED, sizeof(struct will_text)},

@@ -3,7 +3,7 @@
  * SOCK_SEQPACKET pair. The two may be of different versions: this protocol has its own, and both
  * ends refuse one that they do not know. Room: master.
  *
- *   old → new   HELLO PIDFILE DIR CONTROL LISTENER… [ADMIN] COMPLETE
+ *   old → new   HELLO PIDFILE DIR CONTROL LISTENER… [ADMIN] [DRAIN] COMPLETE
  *   new → old   PREPARED       its workers are ready, without listeners and without a bridge
  *   old → new   PAIR… MOVED    connections go from worker to worker; no bridge runs
  *   new → old   SERVING        it has everything now
@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+#include <wsgate/proto.h>
 
 #include "listen.h"
 #include "segment.h"
@@ -38,6 +40,8 @@ enum will_type {
 	WILL_COMPLETE,
 	WILL_PAIR, /* one end of a pair, for a worker of the new one */
 	WILL_MOVED,
+	WILL_DRAIN, /* before COMPLETE: the gateway is drained; not said otherwise, so that older
+		       programs need not know it */
 	WILL_PREPARED = 20,
 	WILL_SERVING,
 	WILL_FAILED, /* it ends; text says why */
@@ -73,6 +77,7 @@ struct will {
 		struct will_listener listener;
 		struct will_number number;
 		struct will_text text;
+		struct proto_drain drain;
 	} u;
 };
 _Static_assert(sizeof(struct will_hello) == 2160 && sizeof(struct will_listener) == 480, "layout");

@@ -59,7 +59,8 @@ const char *admin_not_ready(const struct worker *w)
 	uint64_t beat = stat_get(w->shm.bridge->beat_ms);
 
 	if (w->draining || w->leaving)
-		return "not ready: draining";
+		return w->stopping ? "not ready: draining"
+				   : "not ready: drained, until wsgatectl undrain";
 	switch (link_broker(w, LINK_ANY)) {
 	case LINK_BROKER_STARTING:
 		return "not ready: no contact with the broker yet";

@@ -196,7 +196,7 @@ static struct conn *arrive_build(
 			kv_uint("connections", w->nconns));
 		return NULL;
 	}
-	if (w->draining || move_gives(w)) {
+	if (w->ends || move_gives(w)) {
 		close(fd);
 		return NULL;
 	}

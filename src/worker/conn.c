@@ -131,9 +131,8 @@ void conn_free(struct conn *c)
 	for (uint16_t s = c->first_seg; s != NO_SEG; s = w->segs[s].next)
 		w->segs[s].conn = NULL;
 	free(c);
-	if (w->draining)
-		worker_check_end(w);
-	else if (w->move)
+	drain_check(w);
+	if (w->move && !w->ends)
 		move_ended(w);
 }
 

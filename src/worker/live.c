@@ -155,7 +155,7 @@ static json_t *live_document(const struct worker *w, uint64_t since_ms, uint64_t
 		free(v);
 		return NULL;
 	}
-	o = figures_status(&s, live_reload(w));
+	o = figures_status(&s, live_reload(w), figures_drain(&s, &w->drain));
 	figures_flag(o, "ready", !why);
 	figures_add(o, "not_ready", why ? json_string(why) : json_null());
 	figures_number(o, "max_connections", w->c->max_connections);

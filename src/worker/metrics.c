@@ -326,6 +326,8 @@ static void metrics_state(FILE *out, const struct worker *w, const struct snapsh
 	const struct proto_deeds *d = &w->deeds;
 
 	single(out, "ready", "1: /readyz answers 200", !admin_not_ready(w));
+	single(out, "drained", "1: wsgatectl drain was said: not ready, until wsgatectl undrain",
+		w->drain.begin_ms != 0);
 	single(out, "bridge_up", "1: the bridge runs; 0: it hangs, or is dead",
 		s->bridge == SNAPSHOT_RUNS);
 	single(out, "broker_connected", "1: connected to the broker, for every stream",

@@ -336,7 +336,7 @@ void move_on_retire(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	if (w->draining || move_gives(w))
+	if (w->ends || move_gives(w))
 		return;
 	if (!move_new(w)) {
 		log_error("no memory to hand connections over: this worker ends");
@@ -400,6 +400,6 @@ void move_on_resume(void *arg, const void *body, int fd)
 		close(fd);
 	w->now_ms = worker_clock();
 	move_stop(w);
-	atomic_store(&w->slot->draining, 0);
+	atomic_store(&w->slot->draining, w->draining);
 	log_info("accepts again");
 }

@@ -149,7 +149,7 @@ void reconf_on_listen(void *arg, const void *body, int fd)
 	char title[PROTO_ADDRESS_MAX];
 
 	snprintf(title, sizeof(title), "%.*s", PROTO_ADDRESS_MAX - 1, pl->tls);
-	if (fd >= 0 && w->draining && !pl->admin)
+	if (fd >= 0 && w->ends && !pl->admin)
 		close(fd);
 	else if (fd < 0 || worker_add_listener(
 				   w, fd, pl->id, pl->admin, pl->tls[0] != '\0' ? title : NULL) < 0)

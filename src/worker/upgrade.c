@@ -138,7 +138,10 @@ bool upgrade_route(
 	int stream = config_stream_of(w->c, id.service, id.service_len);
 
 	if (w->draining)
-		return upgrade_unavailable(c, "this gateway is stopping", named);
+		return upgrade_unavailable(c,
+			w->ends ? "this gateway is stopping"
+				: "this gateway is drained: it takes no connections for now",
+			named);
 	if (stream < 0)
 		return upgrade_refuse(c, &no_stream, 0, named);
 	switch (link_broker(w, (unsigned)stream)) {

@@ -18,8 +18,6 @@
 #define ACCEPT_BATCH 64
 #define SHED_MIN 50
 #define SHED_SECONDS 20
-#define DRAIN_HINT_S 5       /* clients are told to come back in 1 to so many seconds */
-#define DRAIN_STEP_US 10000u /* at the slowest: a hundred closes a second */
 
 uint64_t worker_clock(void)
 {
@@ -232,132 +230,6 @@ int worker_random(struct worker *w, uint8_t out[8])
 
 /* ---- the end ---- */
 
-static void worker_stop_listening(struct worker *w)
-{
-	struct listener *l, *next;
-
-	for (l = w->listeners; l; l = next) {
-		next = l->next;
-		if (!l->admin) /* /readyz says that we are draining */
-			worker_drop_listener(w, l, false);
-	}
-}
-
-void worker_check_end(struct worker *w)
-{
-	struct conn *c;
-
-	/* Who asks the admin listener gets its answer; who looks at /live comes back. */
-	for (c = w->conns;
-		c && (c->state == CONN_REFUSED || (c->admin && c->state != CONN_REQUEST));
-		c = c->next)
-		;
-	if (!c)
-		event_base_loopexit(w->base, NULL);
-}
-
-/* Closes what is due by now: spread over most of the drain time, so that they do not all come back
- * at once. */
-static void worker_drain_some(struct worker *w)
-{
-	static unsigned turn;
-	struct conn *c, *next;
-	char reason[64];
-	uint64_t elapsed_us = (w->now_ms - w->drain_next_ms) * 1000;
-	uint64_t due = elapsed_us / w->drain_step_us;
-
-	if (w->now_ms >= w->drain_until_ms) {
-		log_warn("drain time is over: the rest is cut off",
-			kv_uint("connections", w->nconns));
-		event_base_loopexit(w->base, NULL);
-		return;
-	}
-	if (!due)
-		return;
-	w->drain_next_ms += due * w->drain_step_us / 1000;
-	for (c = w->conns; c && due; c = next) {
-		next = c->next;
-		if (c->state != CONN_OPEN)
-			continue;
-		due--;
-		snprintf(reason, sizeof(reason), "the gateway is %s; reconnect in %u s",
-			w->restarts ? "restarting" : "stopping", 1 + turn++ % DRAIN_HINT_S);
-		(void)!session_close(c, w->restarts ? WS_CODE_RESTART : WS_CODE_GOING_AWAY, reason);
-	}
-}
-
-static void worker_drain_tick(evutil_socket_t fd, short what, void *arg)
-{
-	struct worker *w = arg;
-
-	(void)fd;
-	(void)what;
-	w->now_ms = worker_clock();
-	worker_drain_some(w);
-	worker_check_end(w);
-}
-
-static void worker_drain(struct worker *w, const struct proto_stop *stop)
-{
-	struct timeval tick = {0, DRAIN_STEP_US};
-	uint64_t open = 1;
-
-	w->now_ms = worker_clock();
-	w->draining = true;
-	w->restarts = stop->restart != 0;
-	move_stop(w);
-	atomic_store(&w->slot->draining, 1);
-	worker_stop_listening(w);
-	auth_give_up(w);
-	for (struct conn *c = w->conns; c; c = c->next)
-		open += c->state == CONN_OPEN;
-	log_info("draining", kv_uint("connections", open - 1), kv_uint("ms", stop->drain_ms));
-	w->drain_until_ms = w->now_ms + stop->drain_ms;
-	w->drain_next_ms = w->now_ms - DRAIN_STEP_US / 1000;
-	w->drain_step_us = stop->drain_ms * 700 / open;
-	if (w->drain_step_us > DRAIN_STEP_US)
-		w->drain_step_us = DRAIN_STEP_US;
-	if (!w->drain_step_us)
-		w->drain_step_us = 1;
-	if (!w->drain_tick)
-		w->drain_tick = event_new(w->base, -1, EV_PERSIST, worker_drain_tick, w);
-	if (!w->drain_tick || event_add(w->drain_tick, &tick) < 0 || !stop->drain_ms)
-		event_base_loopexit(w->base, NULL);
-	else
-		worker_drain_tick(-1, 0, w);
-}
-
-static void worker_left(evutil_socket_t fd, short what, void *arg)
-{
-	struct worker *w = arg;
-
-	(void)fd;
-	(void)what;
-	worker_drain(w, &w->stop);
-}
-
-static void worker_on_stop(void *arg, const void *body, int fd)
-{
-	struct worker *w = arg;
-	const struct proto_stop *stop = body;
-	struct timeval delay = {stop->delay_ms / 1000, stop->delay_ms % 1000 * 1000};
-
-	if (fd >= 0)
-		close(fd);
-	if (stop->delay_ms && !w->leaving && !w->draining) {
-		w->stop = *stop;
-		w->leaving = evtimer_new(w->base, worker_left, w);
-		if (w->leaving && evtimer_add(w->leaving, &delay) == 0) {
-			log_info("not ready any more: load balancers have time to know",
-				kv_uint("ms", stop->delay_ms));
-			return;
-		}
-	}
-	if (w->leaving)
-		evtimer_del(w->leaving);
-	worker_drain(w, stop);
-}
-
 /* Without a master nobody would restart us or stop us: the clients come back elsewhere. */
 static void worker_orphaned(void *arg)
 {
@@ -399,7 +271,8 @@ static void worker_on_deeds(void *arg, const void *body, int fd)
 }
 
 static const struct chan_handler master_handlers[] = {
-	{PROTO_STOP, sizeof(struct proto_stop), worker_on_stop},
+	{PROTO_STOP, sizeof(struct proto_stop), drain_on_stop},
+	{PROTO_DRAIN, sizeof(struct proto_drain), drain_on_order},
 	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
 	{PROTO_DEEDS, sizeof(struct proto_deeds), worker_on_deeds},
 	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
@@ -468,7 +341,8 @@ static void worker_beat(evutil_socket_t fd, short what, void *arg)
 	auth_beat(w);
 	live_beat(w);
 	trace_tick(w->now_ms);
-	if (w->draining)
+	drain_beat(w);
+	if (w->ends)
 		worker_drop_idle(w);
 	link_wakeup(w); /* a doorbell may have been lost */
 	log_catch_up();
@@ -516,6 +390,8 @@ static int worker_start(struct worker *w)
 		if (w->h->admin[i] >= 0 &&
 			worker_add_listener(w, w->h->admin[i], w->h->admin_id[i], true, NULL) < 0)
 			return -1;
+	if (w->h->drain.begin_ms)
+		drain_set(w, &w->h->drain);
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 
@@ -537,10 +413,8 @@ static void worker_free(struct worker *w)
 	log_tap(NULL, NULL);
 	if (w->accept_pause)
 		event_free(w->accept_pause);
-	if (w->drain_tick)
-		event_free(w->drain_tick);
-	if (w->leaving)
-		event_free(w->leaving);
+	if (w->drain_timer)
+		event_free(w->drain_timer);
 	if (w->beat)
 		event_free(w->beat);
 	chan_free(w->master);

@@ -237,7 +237,7 @@ struct worker {
 	uint8_t *tls_buf;           /* owned: frames that become one record of TLS */
 	int tls_file;               /* owned: for the PROTO_CONFIG that follows; -1: none */
 	struct event *accept_pause; /* owned: after EMFILE */
-	struct event *drain_tick;   /* owned; NULL until the worker stops */
+	struct event *drain_timer;  /* owned; NULL: never needed */
 	int spare_fd;
 	struct sight sight;
 	struct wheel wheel, holds;             /* holds: clients that are over their rate */
@@ -277,11 +277,17 @@ struct worker {
 	struct pack pack;
 	uint8_t nonce[4096]; /* random bytes for Pings */
 	size_t nonce_left;
-	struct event *leaving;   /* owned; not NULL: not ready, for drain_delay */
-	struct proto_stop stop;  /* what comes after that */
-	bool draining, restarts; /* restarts: clients are to come back at once */
+	/* drain.c */
+	struct proto_stop stop;   /* stopping: as it was asked for */
+	struct proto_drain drain; /* of the gateway, which goes on */
+	bool leaving;             /* not ready, and all as ever, for drain_delay */
+	bool draining;            /* connections are closed, new ones refused */
+	bool stopping, ends;      /* ends: draining, and then the worker is no more */
+	bool restarts;            /* ends: clients are to come back at once */
+	bool over, emptied;       /* over: all were told, and the rest was cut off */
+	bool drain_even;
 	uint64_t drain_until_ms, drain_next_ms;
-	uint64_t drain_step_us; /* between two closes while draining */
+	uint64_t drain_told_ms; /* all are to be told by then */
 };
 
 /* worker.c */
@@ -294,10 +300,16 @@ int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const
 void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
 /* Those for clients, but others have the sockets too: who waits there is theirs. */
 void worker_leave_listeners(struct worker *w);
-void worker_check_end(struct worker *w);
 /* 0, or -1 with errno. */
 int worker_random(struct worker *w, uint8_t out[8]);
 size_t worker_family_connections(const struct worker *w);
+
+/* drain.c */
+void drain_on_stop(void *arg, const void *body, int fd);
+void drain_on_order(void *arg, const void *body, int fd);
+void drain_set(struct worker *w, const struct proto_drain *d); /* the gateway is, or is not */
+void drain_beat(struct worker *w);                             /* each second */
+void drain_check(struct worker *w); /* a connection has ended while draining */
 
 /* sight.c: false: it cannot be watched. reading and writing say what a connection is watched for.
  */

@@ -58,4 +58,27 @@ for (const kind of ['haproxy', 'nginx']) {
 		await passers.end();
 		assert.deepEqual(passers.faults, []);
 	});
+
+	await test(`${kind}: a gateway that is drained gets no new ones, and gets them again when that is taken back`, async (t) => {
+		const { gates: [one], front } = await rig(t, kind);
+		const stay = await Promise.all(numbers(12).map((k) => front.client(`chat/stays${k}`)));
+		const mine = await count(one);
+		assert.ok(mine > 2, `${mine} of 12`);
+		const passers = traffic(front);
+		await until('passers-by', () => passers.came() > 20);
+		assert.equal((await one.ctl('drain', '--time', '2', '--wait')).code, 0);
+		const ended = () => stay.filter((c) => c.closed).map((c) => c.closed.code);
+		await until('the last Close to come through', () => ended().length >= mine);
+		assert.deepEqual(ended(), Array(mine).fill(1012));
+		const before = passers.came();
+		await until('more passers-by', () => passers.came() > before + 20);
+		assert.equal((await one.figures()).total.connections, 0);
+		assert.equal((await one.ctl('undrain')).code, 0);
+		await until('one that stays at the gateway that is back', async () => {
+			await front.client(`chat/stays-again${passers.came()}`);
+			return (await count(one)) > 0;
+		});
+		await passers.end();
+		assert.deepEqual(passers.faults, []);
+	});
 }

@@ -4,6 +4,7 @@ import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
 import { PING, PONG } from './lib/raw.mjs';
 
+const figure = async (gw, name) => (await gw.figures()).bridge[name];
 const ALICE = recv('chat', 'alice');
 
 // n gateways that know each other. grace: how long one waits for its broker; it is taken for gone three seconds later.
@@ -36,10 +37,17 @@ await test('a slower device on another gateway loses nothing', async (t) => {
 	await bus.publishAll(N, (i) => [ALICE, text(i)]);
 	await quick.take(N);
 	assert.ok(await bus.count(ALICE) > N / 2, 'it waits for the other one');
+	await until('that to be seen', async () => (await figure(a, 'shared_users')) === 1 && (await figure(a, 'held_users')) === 1);
+	assert.match((await a.admin('/metrics')).text, /^wsgate_shared_users_waiting 1$/m);
+	assert.equal(await figure(a, 'gateways'), 1);
+	assert.match((await a.ctl('status')).out, /^others +1 gateways heard, 0 lost so far, 1 users there, too, 1 of them slower there, 0 not answered for yet$/m);
 	slow.ws.resume();
 	assert.deepEqual((await slow.take(N)).map((m) => m.text), Array.from({ length: N }, (_, i) => text(i)));
 	await bus.empty(ALICE);
 	assert.equal(slow.got.length, N);
+	await until('nobody to wait for', async () => (await figure(a, 'held_users')) === 0);
+	await slow.close();
+	await until('nobody to share with', async () => (await figure(a, 'shared_users')) === 0);
 });
 
 await test('the death of a bridge, and a program that is replaced, give nothing up', async (t) => {
@@ -89,6 +97,7 @@ await test('a gateway that stops in good order is not waited for', async (t) => 
 	await bus.publish(ALICE, '0');
 	await c.next();
 	await bus.empty(ALICE, 5000);
+	assert.deepEqual([await figure(a, 'gateways'), await figure(a, 'gateways_lost')], [0, 0]);
 });
 
 function everybody(gate, sig) {
@@ -123,6 +132,8 @@ await test('cut off for too long: what was kept goes, and who may lack some is t
 	const end = await there.ended();
 	assert.ok(there.got.length === 10 || [1006, 1012].includes(end.code), `${end.code} ${end.reason}, ${there.got.length}`);
 	await until('it to learn that', () => /took this one for gone/.test(b.log()));
+	await until('both to count it', async () => (await figure(a, 'gateways_lost')) === 1 && (await figure(b, 'fenced')) === 1);
+	await until('nobody who is not answered for', async () => (await figure(b, 'unclear_users')) === 0);
 	const back = await t.client(b, 'chat/alice');
 	await bus.publish(ALICE, '10');
 	assert.equal((await back.next()).text, '10');

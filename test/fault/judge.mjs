@@ -32,6 +32,14 @@ function progress(o, records, faults, from) {
 	return () => clearInterval(timer);
 }
 
+// One of the users whose messages stay.
+async function whatIsLeft(gw, bus, say) {
+	const left = await bus.left('ws.recv.>');
+	const [name, user] = left[0]?.split('.').slice(-2) ?? [];
+	say(`${left.length} users; ${user}: ${(await bus.stored(left[0] ?? 'none')).map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
+	for (const line of `${(await gw.ctl('sessions', name, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) say(line);
+}
+
 // All processes live, the broker answers, everybody is connected and has everything.
 async function settle(t, gates, root, records, all, service, clients) {
 	const gw = gates[0];
@@ -48,13 +56,10 @@ async function settle(t, gates, root, records, all, service, clients) {
 	// After a restart of the broker and of the bridge the slow walk over all queues (a minute) may have to find some.
 	const emptied = now();
 	for (const bus of all.map((s) => root.on(s.stream))) {
+		await bus.empty('ws.recv.>', 10000).catch(() => whatIsLeft(gw, bus, (line) => console.log(`left: ${line}`)));
 		await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
-			const left = await bus.left('ws.recv.>');
-			const last = await bus.stored(left[0] ?? 'none');
-			const [name, user] = left[0]?.split('.').slice(-2) ?? [];
-			records.blame(`${e.message}: ${left.length} users`);
-			records.blame(`${user}: ${last.map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
-			for (const line of `${(await gw.ctl('sessions', name, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) records.blame(line);
+			records.blame(e.message);
+			await whatIsLeft(gw, bus, (line) => records.blame(line));
 		});
 	}
 	clients.closeAll();

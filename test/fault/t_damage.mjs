@@ -45,6 +45,7 @@ async function othersServe({ gw, bus }, all, gone) {
 for (const [what, before, bytes] of [
 	['the header of a record', 48 + 6, Buffer.from([0xff, 0xff, 0xff, 0x7f, 9, 9, 9, 9])],
 	['what a record says about itself', 6 + 12, Buffer.from([0xff, 0xff, 0xff, 0xff])],
+	['when a record was written', 6 + 32, Buffer.alloc(8, 0xff)],
 ]) {
 	await test(`up ring: ${what} is damaged`, async (t) => {
 		const p = await t.pair({ workers: 2 }), { gw, bus } = p;

@@ -2,6 +2,7 @@
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
+import { titleOf } from '../e2e/lib/proc.mjs';
 import { hold } from './lib/hold.mjs';
 
 const users = numbers(30).map((i) => `u${i}`);
@@ -92,6 +93,20 @@ await test('confirmed and closed, and the bridge dies before it is removed: its 
 	await p.nats.start();
 	await p.gw.ready();
 	await comeBack(t, p);
+});
+
+await test('confirmed and closed, and the master dies while its bridge has still to remove it: the next start gives nothing again', async (t) => {
+	const p = await t.pair({ workers: 2 }), { gw } = p;
+	const bridge = gw.pid('bridge');
+	const { back: go, clients } = await confirmed(t, p, () => hold(bridge));
+	await closeAll(clients);
+	gw.restarts = true;
+	gw.signal('SIGKILL');
+	await gw.proc.ended;
+	await gw.start();
+	await comeBack(t, p);
+	go();
+	await until('the end of the old bridge', () => !titleOf(bridge).startsWith('wsgated'));
 });
 
 await test('confirmed, and everything dies before it is removed: the next start removes it', async (t) => {

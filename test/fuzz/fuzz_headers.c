@@ -96,6 +96,8 @@ static struct wire_event *read_block(const uint8_t *data, size_t size, int broke
 	struct wire_event *e = calloc(1, sizeof(*e) + 1);
 	char *mem = malloc(sizeof(subject) + size); /* to the byte: what is behind is not ours */
 	natsMsg m = {.subject = mem, .broken = broken};
+	const char *name;
+	size_t len;
 
 	check(e && mem);
 	memcpy(mem, subject, sizeof(subject));
@@ -104,6 +106,8 @@ static struct wire_event *read_block(const uint8_t *data, size_t size, int broke
 	if (!broken)
 		split(&m, mem + sizeof(subject), size);
 	headers_read(&m, e);
+	if (headers_subject(&m, "ws", &name, &len))
+		check(len > 0 && len <= size && !memchr(name, '\n', len));
 	for (int i = 0; i < m.n; i++)
 		free(m.values[i]);
 	free(mem);

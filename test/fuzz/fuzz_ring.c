@@ -35,7 +35,7 @@ static int look(uint16_t type, const void *p, size_t n, int down)
 			return 0;
 		touch(u.id.service, u.id.service_len);
 		touch(u.id.user, u.id.user_len);
-		touch(u.data, u.r->len);
+		touch(u.data, u.r.len);
 		return 1;
 	}
 	if (!down_parse(type, p, n, &d))

@@ -84,7 +84,8 @@ static void sample_tls_key(const struct option *o, FILE *f)
 
 	if (o->def[0] == '\0')
 		fprintf(f, "#\t# %s\n#\t%s%s = \"/etc/wsgate/%s.pem\"\n", o->help,
-			o->offset <= offsetof(struct config_tls, key) ? "" : "#", option_leaf(o), option_leaf(o));
+			o->offset <= offsetof(struct config_tls, key) ? "" : "#", option_leaf(o),
+			option_leaf(o));
 	else
 		fprintf(f, "#\t# %s\n#\t#%s = %s\n", o->help, option_leaf(o), def);
 	free(def);
@@ -248,4 +249,3 @@ char *man_made(const struct man_part *p)
 	fclose(f);
 	return text;
 }
-

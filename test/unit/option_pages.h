@@ -20,7 +20,8 @@ struct man_part {
 };
 #define MAN_PARTS 5
 extern const struct man_part man_parts[MAN_PARTS];
-/* The line before a part, or that behind it; and what is to stand between them. The caller frees. */
+/* The line before a part, or that behind it; and what is to stand between them. The caller frees.
+ */
 char *man_line(const struct man_part *p, bool first);
 char *man_made(const struct man_part *p);
 

@@ -109,7 +109,7 @@ static bool read_all(struct rig *g, bool up)
 		if (up) {
 			touch(u.id.service, u.id.service_len);
 			touch(u.id.user, u.id.user_len);
-			touch(u.data, u.r->len);
+			touch(u.data, u.r.len);
 		} else if (type == DOWN_MESSAGE) {
 			touch(d.refs, d.m->nrefs * sizeof(*d.refs));
 			touch(d.data, d.m->len);

@@ -40,8 +40,8 @@ static bool same_file(int a, int b)
 static void test_every_type(void **state)
 {
 	static const enum will_type types[] = {WILL_HELLO, WILL_PIDFILE, WILL_DIR, WILL_CONTROL,
-		WILL_LISTENER, WILL_ADMIN, WILL_COMPLETE, WILL_PAIR, WILL_MOVED, WILL_PREPARED,
-		WILL_SERVING, WILL_FAILED};
+		WILL_LISTENER, WILL_ADMIN, WILL_COMPLETE, WILL_PAIR, WILL_MOVED, WILL_DRAIN,
+		WILL_PREPARED, WILL_SERVING, WILL_FAILED};
 	struct will w, got;
 	int fd;
 

@@ -245,8 +245,8 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-UNIT_TESTS += test_broker test_broker_stream test_gates
-$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream $(B)/test/unit/test_gates: LDFLAGS_ALL += -Wl,--wrap=wire_post
+UNIT_TESTS += test_broker test_broker_stream test_gates test_march
+$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream $(B)/test/unit/test_gates $(B)/test/unit/test_march: LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
 	test/unit/nats_rig.c \
 	$(BASE_SRC) \
@@ -254,6 +254,7 @@ NATS_RIG_SRC = \
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
 test_gates_SRC = $(NATS_RIG_SRC)
+test_march_SRC = $(NATS_RIG_SRC)
 
 UNIT_TESTS += test_headers
 test_headers_SRC = \

@@ -17,12 +17,19 @@ function familyFaults(s, bad, warn) {
 	}
 }
 
+function drainText(s) {
+	const { state, since_seconds, left_seconds } = s.drain, open = many(s.total.connections, 'connection', 'connections');
+	const now = state === 'leaving' ? 'connections are closed when load balancers had time to know' : state === 'draining' ? `${open} left, for ${seconds(left_seconds)} at most` : 'no connection is left';
+	return `drained by an operator for ${age(since_seconds)}: not ready; ${now}`;
+}
+
 /* What is not as it should be: { bad, text }, worst first. */
 function faults(s) {
 	const all = [], bad = (text) => all.push({ bad: true, text }), warn = (text) => all.push({ bad: false, text });
 	const errors = s.warnings.filter((w) => w.level === 'error' && s.time_ms - w.at_ms < ERROR_MS).length;
 	if (!s.running) bad('the gateway has ended');
-	if (!s.ready) bad(s.not_ready);
+	if (s.drain.state !== 'no' && s.running) warn(drainText(s));
+	else if (!s.ready) bad(s.not_ready);
 	if (s.broker.state === 'away') bad(`the broker is away for ${age(s.broker.since_seconds)}: clients stay, and their messages wait`);
 	if (s.broker.state === 'connected in part')
 		for (const st of s.streams.filter((st) => st.state !== 'connected'))
@@ -90,6 +97,7 @@ function brokerFacts(s) {
 		['Being stored', `${count(b.publishing)}; ${count(b.retries)} repeated, ${count(b.refused)} refused`],
 		['Read again', `${count(b.rereads)}; ${many(b.gaps, 'gap', 'gaps')} closed, users looked at again ${many(b.rescans, 'time', 'times')}`],
 		['Set aside', count(b.aside)],
+		['Other gateways', b.gateways ? `${count(b.gateways)}, with ${count(b.shared_users)} of our users connected there, too` : NONE],
 		...(s.streams.length < 2 ? [] : s.streams.map((st) => [`Stream ${st.stream}`,
 			`${st.state} for ${age(st.since_seconds)}; ${many(st.users, 'user', 'users')}, ${count(st.stored)} stored, ${count(st.delivered)} delivered, ${count(st.removals_pending)} to be removed`])),
 	]);

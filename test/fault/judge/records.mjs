@@ -117,6 +117,18 @@ export class Records {
 		return false;
 	}
 
+	// How long its worker or the bridge stood still between its end and then: ms in which nobody could know of it.
+	stillSince(c, to) {
+		let ms = 0;
+		for (let i = this.faults.length - 1; i >= 0 && this.faults[i].at > c.endAt - 10000; i--) {
+			const f = this.faults[i];
+			if (!/^stop-(bridge|worker|all)$/.test(f.kind) || (c.gate !== undefined && f.gate !== c.gate)) continue;
+			if (f.kind === 'stop-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
+			ms += Math.max(0, Math.min(f.until, to) - Math.max(f.at, c.endAt - 500));
+		}
+		return ms;
+	}
+
 	// Was there such a fault (also one that lasted) between two instants?
 	faultIn(kinds, from, to, target, gate) {
 		for (let i = this.faults.length - 1; i >= 0; i--) {
@@ -182,11 +194,18 @@ export class Records {
 		if (took > this.longestDown) this.longestDown = took;
 	}
 
+	// Those that lived since then, for the reader of a verdict.
+	lives(u, since) {
+		const s = (at) => (at / 1000).toFixed(3);
+		return u.conns.filter((x) => !x.endAt || x.endAt > since).map((x) => `${x.id}: worker ${x.slot ?? 'unknown'}, from ${s(x.openAt)}` +
+			` to ${x.endAt ? `${s(x.endAt)} (${x.code})` : 'now'}, ponged ${x.ponged} at ${s(x.pongedAt)}`).join('; ');
+	}
+
 	// Why may a message come again? The contract names: a connection that ended before its Pong, a restart of
 	// the broker; another connection of the user that has not had it; a publisher that had to repeat.
 	doubled(c, n) {
 		const u = c.user, before = u.gotBy[n];
-		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000) &&
+		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000 - this.lagSince(x.endAt) - this.stillSince(x, c.openAt)) &&
 			(x.ponged < n || x.pongedAt > c.openAt - 1000);
 		let why;
 		if (before === c) why = u.attempts[n] > 1 ? 'published twice' : undefined;
@@ -209,7 +228,7 @@ export class Records {
 		if (!why) {
 			why = 'NOT ALLOWED';
 			this.blame(`${u.name}: ${n} came again on connection ${c.id}: ${before.id} had it, ponged ${before.ponged}, ` +
-				`ended ${before.code} at ${(before.endAt / 1000).toFixed(3)}`);
+				`ended ${before.code} at ${(before.endAt / 1000).toFixed(3)}; ${this.lives(u, before.openAt)}`);
 		}
 		this.doubles.set(why, (this.doubles.get(why) ?? 0) + 1);
 	}

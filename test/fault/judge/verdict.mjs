@@ -37,6 +37,8 @@ function checkConn(records, u, c) {
 	return lost;
 }
 
+const sending = (u, k) => `${k} (connection ${u.sentBy[k].id}, worker ${u.sentBy[k].slot}, ${(u.sentAt[k] / 1000).toFixed(3)})`;
+
 // On a connection in the order of sending; behind a message that was taken before the connection opened.
 // Not behind what another gateway has taken: one that is cut off stores it later.
 function checkOrder(records, u) {
@@ -52,7 +54,10 @@ function checkOrder(records, u) {
 			settled = Math.max(settled, c.settledAtOpen);
 			last.set(c.id, c.gate === undefined ? -1 : floors.get(c.gate) ?? -1);
 		}
-		if (seq < last.get(c.id)) records.blame(`${u.name}: ${k} is stored as ${seq}, behind ${last.get(c.id)}`);
+		if (seq < last.get(c.id)) {
+			const before = u.seq.indexOf(last.get(c.id));
+			records.blame(`${u.name}: ${sending(u, k)} is stored as ${seq}, behind ${sending(u, before)}, which is ${last.get(c.id)}`);
+		}
 		else last.set(c.id, seq);
 	}
 }
