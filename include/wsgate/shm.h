@@ -28,7 +28,7 @@
 
 #define SHM_MAGIC "wsgateSM"
 #ifndef SHM_LAYOUT /* a test builds a program with another one */
-#define SHM_LAYOUT 9
+#define SHM_LAYOUT 10
 #endif
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
 #define SHM_STREAMS 16

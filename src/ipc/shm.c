@@ -16,8 +16,8 @@
 
 /* See shm_read_streams(): other versions of the program read these. */
 #define STREAM_SIZE 48
-#define GATEWAY_LAYOUT 6 /* the first one that has a gateway's name, */
-#define STREAMS_LAYOUT 9 /* and streams */
+#define GATEWAY_LAYOUT 6  /* the first one that has a gateway's name, */
+#define STREAMS_LAYOUT 10 /* and streams */
 #define STREAMS_SIZE offsetof(struct shm_bridge, pid)
 _Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
 		       offsetof(struct shm_bridge, broker_state) == 4 &&
