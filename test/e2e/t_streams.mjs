@@ -293,6 +293,39 @@ await test('from one stream for all to a section with its name: connections and 
 	assert.match(await t.client(gw, 'shop/ann').then(() => 'let in', (e) => e.message), /404/);
 }, { ms: 90000 });
 
+// The example of wsgate(7), as it stands there.
+function example() {
+	const page = fs.readFileSync(new URL('../../man/wsgate.7', import.meta.url), 'utf8');
+	const text = page.slice(page.indexOf('that has another stream now, moved there'));
+	const [, code] = text.match(/\.Bd [^\n]*\n([\s\S]*?)\.Ed/);
+	return code.replace(/\\e/g, '\\').replace(/\\\(ga/g, '`').replace(/\\\(aq/g, "'");
+}
+
+await test('from one stream to several, as wsgate(7) says: what waits is moved', async (t) => {
+	const { gw, bus } = await t.pair();
+	for (let i = 0; i < 20; i++) await bus.publish(recv(i % 2 ? 'chat' : 'shop', `u${i % 4}`), String(i));
+	const a = await t.client(gw, 'chat/sender');
+	await a.send('unread');
+	await bus.storedAll(send('chat', 'sender'), 1);
+	gw.signal('SIGTERM');
+	await gw.exited();
+	// "nats stream edit"
+	const jsm = await bus.jsm(), { config } = await jsm.streams.info('websockets');
+	await jsm.streams.update('websockets', { ...config, subjects: ['ws.send.shop.>', 'ws.recv.shop.>'] });
+	gw.config.streams = { websockets: { services: ['shop'] }, 'ws-chat': { services: ['chat'] } };
+	gw.writeConfig();
+	await gw.start();
+	await both(gw);
+	const early = await t.client(gw, 'chat/u1');
+	await new (Object.getPrototypeOf(async () => {}).constructor)('jsm', 'js', example())(jsm, bus.js);
+	assert.deepEqual((await early.take(5)).map((m) => m.text), ['1', '5', '9', '13', '17']);
+	assert.deepEqual((await (await t.client(gw, 'chat/u3')).take(5)).map((m) => m.text), ['3', '7', '11', '15', '19']);
+	assert.deepEqual((await (await t.client(gw, 'shop/u0')).take(5)).map((m) => m.text), ['0', '4', '8', '12', '16']);
+	const [up] = await bus.on('ws-chat').storedAll(send('chat', 'sender'), 1);
+	assert.deepEqual([up.text, up.headers['Ws-Type']], ['unread', 'text']);
+	assert.equal(await bus.count('ws.*.chat.>'), 0);
+}, { ms: 90000 });
+
 await test('two gateways: a user on both, by two streams', async (t) => {
 	const { nats, gw, bus, chat, shop } = await pair(t);
 	const other = await t.gateway(nats, { config: { streams: two } });

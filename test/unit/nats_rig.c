@@ -244,6 +244,25 @@ void rig_start(struct rig *r)
 	assert_non_null(r->broker);
 }
 
+struct rig *rig_beside(struct rig *r, size_t stream)
+{
+	struct rig *b = calloc(1, sizeof(*b));
+
+	assert_non_null(b);
+	b->config = r->config;
+	b->base = r->base;
+	b->marks_valid = true;
+	b->broker = broker_new(b->base, &b->config, stream, &events, b, 0);
+	assert_non_null(b->broker);
+	return b;
+}
+
+void rig_beside_free(struct rig *r)
+{
+	rig_stop(r);
+	free(r);
+}
+
 void rig_stop(struct rig *r)
 {
 	broker_free(r->broker);
