@@ -11,6 +11,7 @@
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
 #   make bench        benchmarks against bare programs (ROWS=idle,echo-64 SCALE=0.1 RUNS=3)
 #   make bench-codec  frames alone, against wslay and npm ws    make bench-compression  what it costs and saves
+#   make model        many users on many gateways, on paper, from measured costs (test/bench/costs.json)
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
 #   make uninstall    the same variables
 #   make deb          a Debian package in build/deb/    make check-deb  tries it with dpkg, on this machine

@@ -17,9 +17,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+
+#define PIDFILE_RETRY_MS 10
+#define PIDFILE_PATIENCE_MS 1000
 
 static char *title;                   /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
@@ -208,6 +212,23 @@ static int pidfile_lock(int fd, pid_t *other)
 	return -1;
 }
 
+/*
+ * A master that was killed may have forked a child a moment before, which has the descriptor until
+ * it closes it or ends: a start at once does not fail of that.
+ */
+static int pidfile_lock_soon(int fd, pid_t *other)
+{
+	const struct timespec pause = {0, PIDFILE_RETRY_MS * 1000000L};
+
+	for (unsigned waited = 0; pidfile_lock(fd, other) < 0; waited += PIDFILE_RETRY_MS) {
+		if (errno != EWOULDBLOCK || waited >= PIDFILE_PATIENCE_MS)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	*other = 0;
+	return 0;
+}
+
 int daemon_pidfile_open(const char *path, pid_t *other)
 {
 	struct stat mine, there;
@@ -218,7 +239,7 @@ int daemon_pidfile_open(const char *path, pid_t *other)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0644);
 		if (fd < 0)
 			return -1;
-		if (pidfile_lock(fd, other) < 0 || fstat(fd, &mine) < 0)
+		if (pidfile_lock_soon(fd, other) < 0 || fstat(fd, &mine) < 0)
 			break;
 		/* A predecessor may have removed it between open and lock: then this one locks
 		 * nothing. */

@@ -48,4 +48,8 @@ bench-compression: all
 	$(Q)scripts/deps build check
 	$(Q)BUILD=$(B) WSGATE_BUILD=$(CURDIR)/$(B) node test/bench/compression.mjs | grep -v '^ok '
 
-.PHONY: bench-build bench-codec bench-compression
+# Many users on many gateways, on paper; test/bench/cluster_costs.py measures what a cluster pays.
+model:
+	$(Q)python3 test/bench/model.py $(MODEL)
+
+.PHONY: model bench-build bench-codec bench-compression

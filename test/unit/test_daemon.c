@@ -117,6 +117,34 @@ static void test_pidfile(void **state)
 	assert_int_equal(in_child(lock_free), 0);
 }
 
+/* Its child has the descriptor for a while longer. */
+static int dies_with_the_lock(void)
+{
+	pid_t other;
+	int fd = daemon_pidfile_open(pidfile, &other);
+
+	if (fd < 0 || daemon_pidfile_write(fd) < 0)
+		return 1;
+	if (fork() == 0) {
+		usleep(100000);
+		_exit(0);
+	}
+	return 0;
+}
+
+static void test_pidfile_of_the_dead(void **state)
+{
+	pid_t other;
+	int fd;
+
+	(void)state;
+	assert_int_equal(in_child(dies_with_the_lock), 0);
+	fd = daemon_pidfile_open(pidfile, &other);
+	assert_true(fd >= 0);
+	assert_int_equal(other, 0);
+	close(fd);
+}
+
 static void test_pidfile_faults(void **state)
 {
 	char path[128];
@@ -333,6 +361,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_title),
 		cmocka_unit_test(test_pidfile),
+		cmocka_unit_test(test_pidfile_of_the_dead),
 		cmocka_unit_test(test_pidfile_faults),
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_user),

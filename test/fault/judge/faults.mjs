@@ -1,7 +1,7 @@
 // What goes wrong: a schedule drawn from the seed, applied to the gateway and its broker.
 import fs from 'node:fs';
 import path from 'node:path';
-import { sleep } from '../../e2e/lib/proc.mjs';
+import { sleep, until } from '../../e2e/lib/proc.mjs';
 import { now } from './records.mjs';
 
 // Kind, how often it comes beside the others, what it does.
@@ -138,7 +138,8 @@ export class Faults {
 		try {
 			await g.proc.ended;
 			for (let tries = 0; ; tries++) {
-				await g.start(false);
+				await g.start(false); // a worker of old may have answered
+				await until('the new master', () => g.proc.exit || Number(fs.readFileSync(g.pidfile, 'utf8')) === g.proc.pid);
 				f.until = now();
 				if (!g.proc.exit) return;
 				this.records.blame(`a start after ${f.kind} ended: ${JSON.stringify(g.proc.exit)}`);

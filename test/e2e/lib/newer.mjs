@@ -1,0 +1,163 @@
+// A program that answers as nats-server 2.11 is documented to (ADR-31, ADR-44, release notes): one stream in memory, no more than
+// a gateway and a service need. It shows what the gateway makes of newer answers, not that such servers give them.
+import net from 'node:net';
+
+const CRLF = Buffer.from('\r\n');
+// Of a stream's configuration: whatever else comes is refused, as with "strict".
+const KNOWN = ['name', 'description', 'subjects', 'retention', 'storage', 'discard', 'discard_new_per_subject', 'max_msgs_per_subject', 'max_age', 'max_bytes',
+	'max_msgs', 'max_consumers', 'max_msg_size', 'num_replicas', 'duplicate_window', 'allow_direct', 'republish', 'mirror_direct', 'sealed', 'deny_delete',
+	'deny_purge', 'allow_rollup_hdrs', 'compression', 'consumer_limits', 'metadata', 'allow_msg_ttl'];
+
+function matches(pattern, subject) {
+	const p = pattern.split('.'), s = subject.split('.');
+	for (const [i, t] of p.entries()) {
+		if (t === '>') return s.length > i;
+		if (i >= s.length || (t !== '*' && t !== s[i])) return false;
+	}
+	return p.length === s.length;
+}
+
+export class Newer {
+	// stream: its configuration at the beginning, or null; stampMs: how much older messages are than they say; drops: of that many
+	// removals one is dropped, as when too many requests wait
+	static async start(t, { version = '2.11.4', stream = null, stampMs = 0, drops = 0 } = {}) {
+		const n = new Newer();
+		Object.assign(n, { version, config: stream, stampMs, drops, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		n.created = '2026-01-01T00:00:00.123456789Z';
+		n.server = net.createServer((s) => n.accept(s));
+		await new Promise((go) => n.server.listen(0, '127.0.0.1', go));
+		n.port = n.server.address().port;
+		n.url = `nats://127.0.0.1:${n.port}`;
+		t.atEnd(() => {
+			for (const c of n.clients) c.socket.destroy();
+			n.server.close();
+		});
+		return n;
+	}
+
+	accept(socket) {
+		const c = { socket, subs: new Map(), buf: Buffer.alloc(0) };
+		this.clients.add(c);
+		socket.setNoDelay(true);
+		socket.on('error', () => {}).on('close', () => this.clients.delete(c));
+		socket.on('data', (d) => {
+			c.buf = Buffer.concat([c.buf, d]);
+			while (this.take(c));
+		});
+		socket.write(`INFO ${JSON.stringify({ server_id: 'N', server_name: 'newer', version: this.version, proto: 1, headers: true, max_payload: 1 << 20, jetstream: true })}\r\n`);
+	}
+
+	// One operation of a client. False: it is not whole yet.
+	take(c) {
+		const end = c.buf.indexOf(CRLF);
+		if (end < 0) return false;
+		const words = c.buf.subarray(0, end).toString().split(/ +/), op = words[0].toUpperCase();
+		let used = end + 2;
+		if (op === 'PUB' || op === 'HPUB') {
+			const total = Number(words.at(-1)), head = op === 'HPUB' ? Number(words.at(-2)) : 0;
+			if (c.buf.length < used + total + 2) return false;
+			const body = c.buf.subarray(used, used + total), reply = words.length > (head ? 4 : 3) ? words[2] : '';
+			used += total + 2;
+			this.published(words[1], reply, Buffer.from(body.subarray(0, head)), Buffer.from(body.subarray(head)));
+		} else if (op === 'SUB') {
+			c.subs.set(words.at(-1), words[1]);
+		} else if (op === 'UNSUB') {
+			if (words.length === 2) c.subs.delete(words[1]);
+		} else if (op === 'PING') {
+			c.socket.write('PONG\r\n');
+		}
+		c.buf = c.buf.subarray(used);
+		return true;
+	}
+
+	// To all who listen. False: nobody does.
+	send(subject, reply, head, body) {
+		let heard = false;
+		for (const c of this.clients) {
+			for (const [sid, pattern] of c.subs) {
+				if (!matches(pattern, subject)) continue;
+				heard = true;
+				const to = `${subject} ${sid}${reply ? ` ${reply}` : ''}`;
+				c.socket.write(Buffer.concat([
+					Buffer.from(head.length ? `HMSG ${to} ${head.length} ${head.length + body.length}\r\n` : `MSG ${to} ${body.length}\r\n`), head, body, CRLF]));
+			}
+		}
+		return heard;
+	}
+
+	json(reply, type, more) {
+		this.send(reply, '', Buffer.alloc(0), Buffer.from(JSON.stringify({ type: `io.nats.jetstream.api.v1.${type}`, ...more })));
+	}
+
+	status(reply, code, text) {
+		this.send(reply, '', Buffer.from(`NATS/1.0 ${code} ${text}\r\n\r\n`), Buffer.alloc(0));
+	}
+
+	published(subject, reply, head, body) {
+		if (subject.startsWith('$JS.API.')) return this.api(subject.slice(8), reply, body);
+		if (this.config && this.config.subjects.some((s) => matches(s, subject))) return this.store(subject, reply, head, body);
+		if (!this.send(subject, reply, head, body) && reply) this.status(reply, 503, '');
+		return undefined;
+	}
+
+	// With what a server adds behind the publisher's own.
+	headed(head, more) {
+		const own = head.length ? head.subarray(0, head.length - 2) : Buffer.from('NATS/1.0\r\n');
+		return Buffer.concat([own, Buffer.from(`${Object.entries(more).map(([k, v]) => `${k}: ${v}\r\n`).join('')}\r\n`)]);
+	}
+
+	store(subject, reply, head, body) {
+		const last = [...this.stored.values()].filter((m) => m.subject === subject).at(-1)?.seq ?? 0;
+		const m = { seq: ++this.seq, subject, head, body, stamp: new Date(Date.now() - this.stampMs).toISOString() };
+		this.stored.set(m.seq, m);
+		if (reply) this.json(reply, 'pub_ack', { stream: this.config.name, seq: m.seq });
+		const { republish } = this.config;
+		if (!republish || !matches(republish.src, subject)) return;
+		const dest = republish.dest.replace('>', subject.slice(republish.src.length - 1));
+		this.send(dest, '', this.headed(head, { 'Nats-Stream': this.config.name, 'Nats-Subject': subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, 'Nats-Last-Sequence': last }), body);
+	}
+
+	info() {
+		const seqs = [...this.stored.keys()];
+		return { config: this.config, created: this.created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
+	}
+
+	configure(type, reply, body) {
+		const config = JSON.parse(body), unknown = Object.keys(config).filter((k) => !KNOWN.includes(k));
+		if (unknown.length) {
+			this.refused.push(unknown);
+			return this.json(reply, type, { error: { code: 400, err_code: 10025, description: `unknown field ${unknown}` } });
+		}
+		this.updates.push(config);
+		this.config = { ...config, metadata: { ...config.metadata, '_nats.ver': this.version, '_nats.level': '1', '_nats.req.level': '0' } };
+		return this.json(reply, type, this.info());
+	}
+
+	api(name, reply, body) {
+		const verb = name.split('.').slice(0, -1).join('.');
+		this.asked[verb] = (this.asked[verb] ?? 0) + 1;
+		if (name === 'INFO') return this.json(reply, 'account_info_response', { memory: 0, storage: 0, streams: 1, consumers: 0, limits: {}, api: { level: 1, total: 0, errors: 0 } });
+		if (name.startsWith('STREAM.NAMES')) return this.json(reply, 'stream_names_response', { total: 0, offset: 0, limit: 1024, streams: null });
+		if (verb === 'STREAM.CREATE') return this.configure('stream_create_response', reply, body);
+		if (!this.config) return this.json(reply, 'stream_info_response', { error: { code: 404, err_code: 10059, description: 'stream not found' } });
+		if (verb === 'STREAM.INFO') return this.json(reply, 'stream_info_response', this.info());
+		if (verb === 'STREAM.UPDATE') return this.configure('stream_update_response', reply, body);
+		if (verb === 'CONSUMER.LIST') return this.json(reply, 'consumer_list_response', { total: 0, offset: 0, limit: 256, consumers: [] });
+		if (verb === 'DIRECT.GET') return this.get(reply, JSON.parse(body));
+		if (verb === 'STREAM.MSG.DELETE') return this.remove(reply, JSON.parse(body));
+		return this.status(reply, 503, '');
+	}
+
+	get(reply, q) {
+		const m = [...this.stored.values()].find((x) => x.seq >= (q.seq ?? 1) && (!q.next_by_subj || matches(q.next_by_subj, x.subject)));
+		if (!m) return this.status(reply, 404, 'Message Not Found');
+		return this.send(reply, '', this.headed(m.head, { 'Nats-Stream': this.config.name, 'Nats-Subject': m.subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp }), m.body);
+	}
+
+	remove(reply, q) {
+		if (this.drops && this.asked['STREAM.MSG.DELETE'] % this.drops === 0) return undefined;
+		const there = this.stored.delete(q.seq);
+		if (!reply) return undefined;
+		return this.json(reply, 'stream_msg_delete_response', there ? { success: true } : { error: { code: 404, err_code: 10043, description: 'no message found' }, success: false });
+	}
+}
