@@ -433,7 +433,7 @@ void slots_check_drained(struct slot *s, unsigned ring)
 			return;
 	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
 		return; /* again with the next tick */
-	log_debug("the up rings of a dead worker are empty", kv_uint("slot", s->n),
+	log_debug("the up ring of a dead worker is empty", kv_uint("slot", s->n),
 		kv_uint("generation", *generation));
 	*generation = 0;
 }
