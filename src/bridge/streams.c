@@ -11,6 +11,8 @@
 
 #include "bridge.h"
 
+_Static_assert(CONFIG_STREAMS <= SHM_STREAMS, "each has its row");
+
 struct bstream *streams_of(struct bridge *b, const struct identity *id)
 {
 	int i = config_stream_of(b->c, id->service, id->service_len);

@@ -20,6 +20,8 @@
 #define EVENT_COST 512 /* of a small message, in nats.c and here */
 #define EVENTS_AT_ONCE 1024
 
+_Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
+
 struct wire {
 	struct event *readable, *kick;
 	struct carrier *carrier;
