@@ -240,6 +240,42 @@ static void removed_meanwhile(void **state)
 	rig_free(r);
 }
 
+/* What was given before this process, and is confirmed now, is removed now, not at the end. */
+static void swept_meanwhile(void **state)
+{
+	enum { USERS = 300, EACH = 60, BEFORE = 3 };
+	struct rig *r = rig_up(NULL);
+	uint64_t head = USERS * (BEFORE - 1) + 1;
+
+	(void)state;
+	fill(r, USERS, 0, EACH);
+	queues[0] = rig_open(r, name(0), 0, head);
+	broker_queue_want(queues[0]->q, false);
+	broker_queue_confirm(queues[0]->q, 1);
+	rig_until(r, rig_stored(r) == USERS * EACH); /* it is known that nobody else holds it */
+	broker_queue_want(queues[0]->q, true);
+	open_all(r, 1, USERS);
+	rig_until(r, rig_logged(BEGINS));
+	broker_queue_confirm(queues[0]->q, head);
+	rig_until(r, rig_stored(r) == USERS * EACH + 1 - BEFORE);
+	assert_false(rig_logged(OVER));
+	rig_until(r, rig_logged("to_its_end=yes"));
+	rig_until(r, queues[0]->n == EACH - BEFORE);
+	check(queues[0], BEFORE, EACH - BEFORE);
+	rig_close(queues[0]);
+	queues[0] = rig_open(r, name(0), 0, 0);
+	rig_until(r, queues[0]->n == EACH - BEFORE);
+	broker_queue_confirm(queues[0]->q, queues[0]->seq[EACH - BEFORE - 1]);
+	rig_until(r, rig_stored(r) == (USERS - 1) * EACH + 1);
+	rig_close(queues[0]);
+	for (int u = 1; u < USERS; u++) {
+		rig_until(r, queues[u]->n == EACH);
+		check(queues[u], 0, EACH);
+		rig_close(queues[u]);
+	}
+	rig_free(r);
+}
+
 /* The server dies in the middle; when it is back all goes on behind what was given. */
 static void broken_off(void **state)
 {
@@ -299,6 +335,7 @@ int main(void)
 		cmocka_unit_test_teardown(others_between, rig_teardown),
 		cmocka_unit_test_teardown(who_comes_later, rig_teardown),
 		cmocka_unit_test_teardown(removed_meanwhile, rig_teardown),
+		cmocka_unit_test_teardown(swept_meanwhile, rig_teardown),
 		cmocka_unit_test_teardown(broken_off, rig_teardown),
 		cmocka_unit_test_teardown(another_stream, rig_teardown),
 	};
