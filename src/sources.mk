@@ -86,7 +86,9 @@ BROKER_SRC = \
 
 TLS_SRC = \
 	src/tls/bundle.c \
+	src/tls/offload.c \
 	src/tls/pem.c \
+	src/tls/records.c \
 	src/tls/resume.c \
 	src/tls/sni.c \
 	src/tls/tlsctx.c

@@ -29,6 +29,7 @@ struct strlist {
 
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRE };
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum tls_ktls { TLS_KTLS_AUTO, TLS_KTLS_OFF };
 enum cert_user { CERT_USER_CN, CERT_USER_EMAIL, CERT_USER_URI, CERT_USER_DNS };
 
 struct config_tls { /* one address; files are paths */
@@ -39,6 +40,7 @@ struct config_tls { /* one address; files are paths */
 	enum tls_verify client_verify;
 	enum tls_version min_version;
 	char *ciphers, *ciphersuites;
+	enum tls_ktls ktls;
 };
 
 enum auth_type { AUTH_NONE, AUTH_JWT, AUTH_CALLOUT };

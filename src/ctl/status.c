@@ -79,6 +79,22 @@ static void print_worker(const struct snapshot_worker *w)
 		in_brackets(w->life));
 }
 
+static void print_tls(const struct snapshot *s)
+{
+	uint64_t tls = 0, ktls = 0;
+
+	for (size_t i = 0; i < s->nworkers; i++) {
+		const struct snapshot_worker *w = &s->workers[i];
+
+		tls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->tls);
+		ktls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->ktls);
+	}
+	if (tls)
+		printf("tls      %" PRIu64 " connections, %" PRIu64
+		       " with their keys in the kernel\n",
+			tls, ktls);
+}
+
 static void print_status(const struct config *c, const struct snapshot *s)
 {
 	char age[FORMAT_AGE_MAX];
@@ -90,6 +106,7 @@ static void print_status(const struct config *c, const struct snapshot *s)
 	print_rates("traffic  ", &s->rates);
 	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed,
 		s->total.behind);
+	print_tls(s);
 	print_bridge(s);
 	for (size_t i = 0; i < s->nworkers; i++)
 		print_worker(&s->workers[i]);

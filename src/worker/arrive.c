@@ -147,6 +147,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->expires_ms = h->expires_ms;
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
+	c->ktls = h->ktls;
 	c->control_queued = h->control_queued;
 	c->ping_out = h->ping_out != 0;
 	follow_adopt(c, &h->trace);

@@ -214,7 +214,7 @@ static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 	ssize_t sent;
 
-	if (c->ssl)
+	if (c->ssl && !c->ktls)
 		return tls_sendv(c, iov, n);
 	do
 		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -434,14 +434,18 @@ void conn_readable(struct conn *c)
 		peer_readable(c);
 		return;
 	}
-	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE)
-		   : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	n = c->ssl || c->ktls ? tls_recv(c, w->read_buf, READ_SIZE)
+			      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno == EPROTO && c->ssl) {
+	if (n < 0 && errno == EPROTO && (c->ssl || c->ktls)) {
 		tls_failed(c);
+		return;
+	}
+	if (n < 0 && errno == EKEYEXPIRED) {
+		tls_rekeyed(c);
 		return;
 	}
 	if (c->write_waits) {

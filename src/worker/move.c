@@ -46,10 +46,10 @@ static bool move_settled(const struct conn *c)
 
 static bool move_movable(const struct conn *c)
 {
-	if (c->admin || c->stays || c->ssl)
+	if (c->admin || c->stays || !tls_moves(c))
 		return false;
 	if (c->state == CONN_REQUEST)
-		return !c->fed;
+		return !c->fed && !c->ktls; /* the request may ask OpenSSL who it is */
 	return c->state == CONN_OPEN || (c->state == CONN_OPENING && c->w->move->freeze);
 }
 
@@ -124,7 +124,7 @@ static bool move_has_heir(const struct move *m)
 static bool move_waits(const struct worker *w)
 {
 	for (const struct conn *c = w->conns; c; c = c->next) {
-		if (c->admin || c->stays || c->ssl)
+		if (c->admin || c->stays || !(tls_moves(c) || c->ktls_wanted))
 			continue;
 		if (c->state == CONN_LEAVING || move_movable(c))
 			return true;
@@ -138,7 +138,7 @@ static bool move_waits(const struct worker *w)
 /* TLS has its state in this process. Who is about to end anyway needs nobody. */
 static bool move_stays(const struct conn *c)
 {
-	return c->ssl && c->state != CONN_REFUSED && c->state != CONN_LINGER;
+	return !tls_moves(c) && c->state != CONN_REFUSED && c->state != CONN_LINGER;
 }
 
 static void move_say(struct worker *w)

@@ -202,12 +202,8 @@ bool session_refused(struct conn *c, uint16_t code, const char *reason)
 	return session_close(c, code, reason);
 }
 
-/* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
-static bool session_fail(struct conn *c, uint16_t code, const char *reason)
+bool session_unheard(struct conn *c, uint16_t code, const char *reason)
 {
-	stat_add(c->w->slot->stats.errors, 1);
-	log_some_infos(20, "client fault", kv_uint("code", code), kv_str("reason", reason),
-		kv_more(conn_who(c)));
 	c->peer_closed = 1;
 	if (c->close_sent) {
 		conn_shut(c, CONN_LINGER);
@@ -218,6 +214,15 @@ static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 		return session_step(c);
 	}
 	return session_close(c, code, reason);
+}
+
+/* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
+static bool session_fail(struct conn *c, uint16_t code, const char *reason)
+{
+	stat_add(c->w->slot->stats.errors, 1);
+	log_some_infos(20, "client fault", kv_uint("code", code), kv_str("reason", reason),
+		kv_more(conn_who(c)));
+	return session_unheard(c, code, reason);
 }
 
 bool session_too_big(struct conn *c)

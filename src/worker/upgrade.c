@@ -73,6 +73,7 @@ static bool upgrade_accept(struct conn *c)
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
 	log_debug("connection opened", kv_more(conn_who(c)), kv_more(tls_who(c)));
+	tls_opened(c);
 	return true;
 }
 

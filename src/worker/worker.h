@@ -157,9 +157,11 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter;         /* owned; NULL: never limited */
 	struct trace_context *trace; /* owned; NULL: its messages have none */
-	bool local : 1;              /* admin: came by a Unix socket */
+	bool local : 1,              /* admin: came by a Unix socket */
+		ktls : 1,            /* TLS is the kernel's affair, but for what is no data */
+		ktls_wanted : 1;     /* after the handshake it is to be */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
-	struct ssl_st *ssl;    /* owned; NULL: without TLS */
+	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
 	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
 	size_t pending_len;
@@ -394,6 +396,8 @@ bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
 bool session_close(struct conn *c, uint16_t code, const char *reason);
 bool session_refused(struct conn *c, uint16_t code, const char *reason);
+/* Nothing of it can be read any more: it is closed, and its Close is not waited for. */
+bool session_unheard(struct conn *c, uint16_t code, const char *reason);
 bool session_too_big(struct conn *c); /* what waits, or came now, can never be kept */
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
@@ -478,7 +482,8 @@ void wheel_stop(struct wheel *wh);
 void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
 void wheel_del(struct wheel *wh, struct wheel_node *n);
 
-/* tls.c: like recv() and sendmsg(), with errno; EPROTO: the peer, or OpenSSL, makes no sense */
+/* tls.c: like recv() and sendmsg(), with errno; EPROTO: the peer, or OpenSSL, makes no sense;
+ * EKEYEXPIRED: tls_rekeyed(). Where the kernel has the keys, sendmsg() itself. */
 bool tls_begin(struct conn *c, struct tlsctx *t); /* false: no memory */
 ssize_t tls_recv(struct conn *c, void *buf, size_t len);
 ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n);
@@ -486,6 +491,10 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n);
 bool tls_shut(struct conn *c);
 void tls_free(struct conn *c);
 bool tls_handshaking(const struct conn *c);
+bool tls_moves(const struct conn *c); /* nothing of it lives in this process alone */
+void tls_opened(struct conn *c);      /* the request is done with: what it alone needed goes */
+/* The peer takes new keys, which the kernel does not get: c is closed, and can still read that. */
+void tls_rekeyed(struct conn *c);
 /* After EPROTO, or when it takes too long: c ends, in a way that the peer can read. */
 void tls_failed(struct conn *c);
 void tls_late(struct conn *c);

@@ -294,6 +294,15 @@ UNIT_TESTS += test_sni
 test_sni_SRC = \
 	src/tls/sni.c
 
+# Plays the kernel.
+UNIT_TESTS += test_offload test_records
+$(B)/test/unit/test_offload: LDFLAGS_ALL += -Wl,--wrap=setsockopt,--wrap=BIO_ctrl
+test_offload_SRC = \
+	src/tls/offload.c
+$(B)/test/unit/test_records: LDFLAGS_ALL += -Wl,--wrap=recvmsg,--wrap=sendmsg,--wrap=poll
+test_records_SRC = \
+	src/tls/records.c
+
 UNIT_TESTS += test_tlsctx
 test_tlsctx_SRC = \
 	$(BASE_SRC) \
