@@ -375,7 +375,8 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 			march_consider(q, from);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);
-		march_read_up(q);
+		if (!q->marching)
+			march_read_up(q);
 		found_none(q, sweep);
 	} else {
 		if (e->status != 503)

@@ -405,7 +405,7 @@ static bool go_back(struct broker *b)
 {
 	struct march *m = b->march;
 
-	if (b->deep - table_count(&m->members) < QUEUES || m->since_back < m->back_after)
+	if (b->deep < table_count(&m->members) + QUEUES || m->since_back < m->back_after)
 		return false;
 	m->since_back = 0;
 	m->back_after *= 2;

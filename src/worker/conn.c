@@ -94,7 +94,7 @@ void conn_free(struct conn *c)
 {
 	struct worker *w = c->w;
 
-	link_unwait(c);
+	lane_unwait(c);
 	if (c->admin)
 		live_forget(c);
 	meter_free(c);
@@ -490,7 +490,7 @@ bool conn_write_again(struct conn *c)
 void conn_leave(struct conn *c)
 {
 	conn_read_off(c);
-	link_unwait(c);
+	lane_unwait(c);
 	meter_release(c);
 	(void)!sight_write(c, false);
 	wheel_del(&c->w->wheel, &c->timer);
@@ -521,7 +521,7 @@ void conn_stay(struct conn *c)
 	conn_deadline(
 		c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
 	if (c->pending)
-		link_wait(c);
+		lane_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 
