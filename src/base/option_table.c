@@ -93,7 +93,7 @@ const struct option option_table[] = {
 	          "broker; empty: none" },
 	{ .key = "drain_delay", .type = OPTION_TIME, .def = "0", .max = HOUR,
 	  .offset = AT(drain_delay),
-	  .help = "a graceful stop, or drain, begins with so much time as ever, but not ready: "
+	  .help = "a stop, or drain, begins with so much time as ever, but not ready: "
 	          "until load balancers know" },
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
