@@ -6,10 +6,12 @@
 #   make check-faults all of the fault suite      make soak    the judge, KILLS=1000 SEED=1
 #   make check-clients  clients that are large to install: Java, Go, libsoup
 #   make check-cluster  three brokers, three gateways and HAProxy in namespaces, under faults (root; some five minutes)
+#   make check-ktls   TLS where the kernel has the keys: on this one, or on Debian's in an emulated machine (a quarter of an hour)
 #   make unit         unit tests alone            make e2e     end-to-end tests alone (T=name: one of them)
 #   make conformance  RFC 6455 to the letter, section by section (T=utf8: one of them)
 #   make fuzz         fuzz parsers, rings and channels (SECONDS=60 each); make check runs what was found once
 #   make bench        benchmarks against bare programs (ROWS=idle,echo-64 SCALE=0.1 RUNS=3)
+#   make bench-million  as many idle connections as the machine carries (COUNT=1000000 MINUTES=30)
 #   make bench-codec  frames alone, against wslay and npm ws    make bench-compression  what it costs and saves
 #   make model        many users on many gateways, on paper, from measured costs (test/bench/costs.json)
 #   make install      DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc LOCALSTATEDIR=/var
@@ -193,6 +195,11 @@ check-cluster:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(B) scripts/test cluster $(T)
 
+check-ktls:
+	$(Q)scripts/deps build ktls
+	$(Q)$(MAKE) --no-print-directory all $(OTHER_LAYOUT)
+	$(Q)BUILD=$(B) scripts/check-ktls $(T)
+
 check-deb: deb
 	$(Q)scripts/deps run
 	$(Q)VERSION=$(VERSION) scripts/check-deb
@@ -203,6 +210,6 @@ clean:
 help:
 	@sed -n 's/^#//p;/^VERSION/q' Makefile
 
-.PHONY: all deps check run unit unit-build e2e conformance fuzz bench format lint install uninstall deb check-deb check-cluster clean help
+.PHONY: all deps check run unit unit-build e2e conformance fuzz bench format lint install uninstall deb check-deb check-cluster check-ktls clean help
 
 -include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

@@ -82,6 +82,9 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 	X(errors, COUNTER, ONE, "protocol_errors",                                                 \
 		"Connections ended because of a fault of the client")                              \
 	X(connections, GAUGE, ONE, "connections", "Open connections")                              \
+	X(tls, GAUGE, ONE, "tls_connections", "Open connections through TLS")                      \
+	X(ktls, GAUGE, ONE, "ktls_connections",                                                    \
+		"Open connections whose TLS is the kernel's affair (kTLS)")                        \
 	X(up_peak, GAUGE, BYTES, "up_ring_peak_bytes",                                             \
 		"Most bytes that ever waited for the bridge at a time")                            \
 	X(unconfirmed, GAUGE, ONE, "unconfirmed_messages",                                         \

@@ -25,6 +25,8 @@ struct tlsctx *tlsctx_hold(struct tlsctx *t);
 void tlsctx_drop(struct tlsctx *t); /* NULL is fine */
 /* A connection of it, on the server's side; NULL: no memory. It needs a hold of its own. */
 struct ssl_st *tlsctx_connection(struct tlsctx *t);
+/* Its connections are to be given to the kernel, where it can (offload.h). */
+bool tlsctx_offloads(const struct tlsctx *t);
 /* Of the whole process, borrowed. */
 void tlsctx_use_tickets(const struct tickets *t);
 

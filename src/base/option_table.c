@@ -23,6 +23,7 @@ static const char *const text_words[] = {"auto", "text", "binary", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const verify_words[] = {"none", "optional", "require", NULL};
 static const char *const version_words[] = {"1.2", "1.3", NULL};
+static const char *const ktls_words[] = {"auto", "off", NULL};
 static const char *const cert_user_words[] = {"cn", "email", "uri", "dns", NULL};
 static const char *const format_words[] = {"text", "json", NULL};
 
@@ -40,6 +41,7 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 		       sizeof(enum log_level) == sizeof(unsigned) &&
 		       sizeof(enum log_format) == sizeof(unsigned) &&
 		       sizeof(enum tls_verify) == sizeof(unsigned) &&
+		       sizeof(enum tls_ktls) == sizeof(unsigned) &&
 		       sizeof(enum tls_version) == sizeof(unsigned) &&
 		       sizeof(enum cert_user) == sizeof(unsigned),
 	"enums");
@@ -352,6 +354,9 @@ const struct option option_tls_table[] = {
 	  .def = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
 	  .offset = TLS_AT(ciphersuites), .check = value_check_filled,
 	  .help = "cipher suites of TLS 1.3, best first" },
+	{ .key = "tls.ktls", .type = OPTION_ENUM, .def = "auto", .words = ktls_words,
+	  .offset = TLS_AT(ktls),
+	  .help = "auto: the kernel encrypts and decrypts, where it can; off: OpenSSL always does" },
 };
 const size_t option_tls_count = COUNT(option_tls_table);
 /* clang-format on */

@@ -167,8 +167,8 @@ void feed_kick(struct broker_queue *q)
 	uint64_t from;
 	bool sweep;
 
-	if (b->state != BROKER_LIVE || q->marching || q->job.state >= JOB_SOON ||
-		!next_get(q, &from, &sweep))
+	if (b->state != BROKER_LIVE || q->job.state >= JOB_SOON || !next_get(q, &from, &sweep) ||
+		(q->marching && !sweep))
 		return;
 	if (q->job.state == JOB_IDLE || (urgent && q->job.state == JOB_READY))
 		job_move(b, &q->job, urgent ? JOB_URGENT : JOB_READY);
@@ -228,7 +228,7 @@ static bool start_get(struct broker *b, struct job *j)
 
 	if (r) {
 		from = r->after + 1;
-	} else if (q->marching || !next_get(q, &from, &sweep)) {
+	} else if (!next_get(q, &from, &sweep) || (q->marching && !sweep)) {
 		job_move(b, j, JOB_IDLE);
 		queue_settle(q);
 		return true;
@@ -350,6 +350,8 @@ bool feed_found(struct broker_queue *q, struct wire_event *e)
 
 void feed_none(struct broker_queue *q)
 {
+	if (q->job.state == JOB_FLYING) /* a sweep's get: then its own reading looks again */
+		return;
 	found_none(q, false);
 	feed_kick(q);
 	queue_settle(q);
@@ -373,7 +375,8 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 			march_consider(q, from);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);
-		march_read_up(q);
+		if (!q->marching)
+			march_read_up(q);
 		found_none(q, sweep);
 	} else {
 		if (e->status != 503)

@@ -8,7 +8,8 @@
  *
  * A step is a stretch of the stream, one sequence long where messages lie close, longer where most
  * were removed; it is read through by gets one after another. A queue that marches has all of its
- * own that lies at or below the larger of `at` and its head, and reads nothing itself.
+ * own that lies at or below the larger of `at` and its head, and reads nothing itself; only what
+ * was confirmed and is still there it looks for by itself.
  *
  * Those who come later than it began read for themselves. When they are many it goes back for
  * them: what the others have then is not given to them again. Each time it must have read twice as
@@ -37,7 +38,8 @@
 #define STEP_LONG 65536         /* sequences */
 #define DOUBTS 64               /* "none" in a row that was wrong */
 #define BACK_AFTER 2048         /* gets, the first time */
-#define LOOK_AFTER 2048         /* gets; then: is it worth it? */
+#define LOOK_AFTER 2048         /* gets, and twice from one message of a queue to its next; then: */
+#define LOOK_LATEST 32768       /* is it worth it? */
 #define PAUSE_MS 10000          /* it was not */
 /* Server's and gateway's time, microseconds: a get of a march; one of a queue, and what it costs
  * for each message that lies between. */
@@ -262,10 +264,11 @@ static struct haul give_all(struct broker *b)
 static bool worth_it(struct broker *b)
 {
 	struct march *m = b->march;
+	uint64_t far = LOOK_AFTER + 2 * b->stride / 32;
 	bool yes = (double)m->asked * COST_MARCHED <=
 		   (double)m->useful * (COST_GET + COST_BETWEEN * (double)b->stride / 32);
 
-	if (m->asked < LOOK_AFTER)
+	if (m->asked < (far < LOOK_LATEST ? far : LOOK_LATEST))
 		return true;
 	m->asked = m->useful = 0;
 	return yes;
@@ -357,7 +360,7 @@ static bool join(struct broker_queue *q)
 {
 	struct march *m = q->b->march;
 
-	if (q->marching || q->sweeping || q->job.state > JOB_READY ||
+	if (q->marching || q->job.state > JOB_READY ||
 		table_put(&m->members, q->name, strlen(q->name), q) < 0)
 		return false;
 	job_move(q->b, &q->job, JOB_IDLE);
@@ -402,7 +405,7 @@ static bool go_back(struct broker *b)
 {
 	struct march *m = b->march;
 
-	if (b->deep - table_count(&m->members) < QUEUES || m->since_back < m->back_after)
+	if (b->deep < table_count(&m->members) + QUEUES || m->since_back < m->back_after)
 		return false;
 	m->since_back = 0;
 	m->back_after *= 2;

@@ -35,6 +35,16 @@ static void print_bridge(const struct snapshot *s)
 		printf(" for %s", format_age(age, s->broker_since_s));
 	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n",
 		s->server[0] ? ", " : "", s->server, stat_get(b->reconnects), stat_get(b->rtt_us));
+	for (size_t i = 0; s->nstreams > 1 && i < s->nstreams; i++) {
+		const struct snapshot_stream *v = &s->streams[i];
+
+		printf("stream   %s: %s", v->name, snapshot_state(v->state));
+		if (v->state != SHM_BROKER_NEVER)
+			printf(" for %s", format_age(age, v->since_s));
+		printf(", %" PRIu64 " users, %" PRIu64 " stored, %" PRIu64 " delivered, %" PRIu64
+		       " removals under way, %" PRIu64 " reconnects\n",
+			v->users, v->stored, v->delivered, v->removals_pending, v->reconnects);
+	}
 	printf("bridge   pid %u, up %s, start %" PRIu64 ", %" PRIu64 " users, %" PRIu64
 	       " bytes buffered%s\n",
 		atomic_load(&s->shm.bridge->pid), format_age(age, s->bridge_age_s),
@@ -79,6 +89,22 @@ static void print_worker(const struct snapshot_worker *w)
 		in_brackets(w->life));
 }
 
+static void print_tls(const struct snapshot *s)
+{
+	uint64_t tls = 0, ktls = 0;
+
+	for (size_t i = 0; i < s->nworkers; i++) {
+		const struct snapshot_worker *w = &s->workers[i];
+
+		tls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->tls);
+		ktls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->ktls);
+	}
+	if (tls)
+		printf("tls      %" PRIu64 " connections, %" PRIu64
+		       " with their keys in the kernel\n",
+			tls, ktls);
+}
+
 static void print_status(const struct config *c, const struct snapshot *s)
 {
 	char age[FORMAT_AGE_MAX];
@@ -90,6 +116,7 @@ static void print_status(const struct config *c, const struct snapshot *s)
 	print_rates("traffic  ", &s->rates);
 	printf(", %" PRIu64 " unconfirmed, %" PRIu64 " connections behind\n", s->total.unconfirmed,
 		s->total.behind);
+	print_tls(s);
 	print_bridge(s);
 	for (size_t i = 0; i < s->nworkers; i++)
 		print_worker(&s->workers[i]);

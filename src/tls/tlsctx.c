@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include <wsgate/log.h>
+#include <wsgate/offload.h>
 #include <wsgate/tlsctx.h>
 
 #include "pem.h"
@@ -30,6 +31,7 @@ struct cert {
 
 struct tlsctx {
 	unsigned held;
+	bool offloads;
 	struct sni sni;
 	struct cert *certs; /* owned: sni.ncerts */
 	SSL_CTX **ctx;      /* owned: sni.npicks */
@@ -265,6 +267,7 @@ static int on_servername(SSL *ssl, int *alert, void *arg)
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	}
+	offload_follow(ssl);
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -429,6 +432,7 @@ struct tlsctx *tlsctx_new(const struct config *c, size_t i, const struct bundle 
 		return NULL;
 	}
 	m.t->held = 1;
+	m.t->offloads = m.section->ktls == TLS_KTLS_AUTO;
 	good = make_all(&m);
 	X509_STORE_free(m.clients);
 	sk_X509_NAME_pop_free(m.authorities, X509_NAME_free);
@@ -469,6 +473,11 @@ SSL *tlsctx_connection(struct tlsctx *t)
 	if (ssl)
 		SSL_set_accept_state(ssl);
 	return ssl;
+}
+
+bool tlsctx_offloads(const struct tlsctx *t)
+{
+	return t->offloads;
 }
 
 int tlsctx_check(const struct config *c, int fd, bool loud, char *err, size_t errlen)

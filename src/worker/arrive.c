@@ -98,7 +98,7 @@ static bool conn_begin(struct conn *c)
 	if (c->pending && !link_fits(c, c->pending_len))
 		return session_too_big(c);
 	if (c->pending)
-		link_wait(c);
+		lane_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 		bool alive;
@@ -147,6 +147,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->expires_ms = h->expires_ms;
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
+	c->ktls = h->ktls;
 	c->control_queued = h->control_queued;
 	c->ping_out = h->ping_out != 0;
 	follow_adopt(c, &h->trace);

@@ -93,7 +93,7 @@ void conn_free(struct conn *c)
 {
 	struct worker *w = c->w;
 
-	link_unwait(c);
+	lane_unwait(c);
 	if (c->admin)
 		live_forget(c);
 	meter_free(c);
@@ -214,7 +214,7 @@ static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 	ssize_t sent;
 
-	if (c->ssl)
+	if (c->ssl && !c->ktls)
 		return tls_sendv(c, iov, n);
 	do
 		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -434,14 +434,18 @@ void conn_readable(struct conn *c)
 		peer_readable(c);
 		return;
 	}
-	n = c->ssl ? tls_recv(c, w->read_buf, READ_SIZE)
-		   : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	n = c->ssl || c->ktls ? tls_recv(c, w->read_buf, READ_SIZE)
+			      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno == EPROTO && c->ssl) {
+	if (n < 0 && errno == EPROTO && (c->ssl || c->ktls)) {
 		tls_failed(c);
+		return;
+	}
+	if (n < 0 && errno == EKEYEXPIRED) {
+		tls_rekeyed(c);
 		return;
 	}
 	if (c->write_waits) {
@@ -484,7 +488,7 @@ bool conn_write_again(struct conn *c)
 void conn_leave(struct conn *c)
 {
 	conn_read_off(c);
-	link_unwait(c);
+	lane_unwait(c);
 	meter_release(c);
 	(void)!sight_write(c, false);
 	wheel_del(&c->w->wheel, &c->timer);
@@ -515,7 +519,7 @@ void conn_stay(struct conn *c)
 	conn_deadline(
 		c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
 	if (c->pending)
-		link_wait(c);
+		lane_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 

@@ -40,6 +40,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->ping_count = c->ping_count;
 	h->ping_ms = c->ping_ms;
 	h->data_s = c->data_s;
+	h->ktls = c->ktls;
 	if (c->trace)
 		h->trace = *c->trace;
 	ws_reader_save(&c->reader, &h->reader, &p->message, &p->control);

@@ -35,7 +35,8 @@ bool parcel_check(const struct parcel_head *h)
 {
 	bool named = h->kind == PARCEL_OPENING || h->kind == PARCEL_OPEN;
 
-	if (h->kind < PARCEL_FRESH || h->kind > PARCEL_ECHO)
+	if (h->kind < PARCEL_FRESH || h->kind > PARCEL_ECHO || h->ktls > 1 ||
+		(h->ktls && h->kind == PARCEL_FRESH))
 		return false;
 	if (named != (h->service_len && h->user_len) || h->service_len > TOKEN_MAX ||
 		h->user_len > TOKEN_MAX || h->confirmed > h->given || !deflate_adds_up(h))

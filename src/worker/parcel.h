@@ -55,7 +55,7 @@ struct parcel_head {
 	struct route_peer peer;
 	uint16_t out_window, in_window; /* lengths */
 	uint8_t deflate;                /* PARCEL_… */
-	uint8_t reserved;
+	uint8_t ktls;                   /* 1: the kernel has its keys (records.h) */
 	uint64_t given, confirmed;
 	uint32_t epoch;
 	uint32_t control_queued;

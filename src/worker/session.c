@@ -113,7 +113,7 @@ static bool session_stored(struct conn *c)
 {
 	if (c->flushed || c->echo || c->route == NO_ROUTE)
 		return true;
-	link_reclaim(c->w);
+	lane_reclaim_all(c->w);
 	/* A refusal was put into the down ring before the record was released. */
 	if (!c->flushing && !c->pending && !c->up_bytes &&
 		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) ==
@@ -124,7 +124,7 @@ static bool session_stored(struct conn *c)
 	c->flushing = 1;
 	conn_deadline(c, c->w->now_ms + session_store_wait(c));
 	if (c->pending || link_put_flush(c) == LINK_FULL)
-		link_wait(c);
+		lane_wait(c);
 	return false;
 }
 
@@ -202,12 +202,8 @@ bool session_refused(struct conn *c, uint16_t code, const char *reason)
 	return session_close(c, code, reason);
 }
 
-/* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
-static bool session_fail(struct conn *c, uint16_t code, const char *reason)
+bool session_unheard(struct conn *c, uint16_t code, const char *reason)
 {
-	stat_add(c->w->slot->stats.errors, 1);
-	log_some_infos(20, "client fault", kv_uint("code", code), kv_str("reason", reason),
-		kv_more(conn_who(c)));
 	c->peer_closed = 1;
 	if (c->close_sent) {
 		conn_shut(c, CONN_LINGER);
@@ -218,6 +214,15 @@ static bool session_fail(struct conn *c, uint16_t code, const char *reason)
 		return session_step(c);
 	}
 	return session_close(c, code, reason);
+}
+
+/* 7.1.7: after an error nothing more is read as frames; what came before is stored all the same. */
+static bool session_fail(struct conn *c, uint16_t code, const char *reason)
+{
+	stat_add(c->w->slot->stats.errors, 1);
+	log_some_infos(20, "client fault", kv_uint("code", code), kv_str("reason", reason),
+		kv_more(conn_who(c)));
+	return session_unheard(c, code, reason);
 }
 
 bool session_too_big(struct conn *c)
@@ -272,7 +277,7 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 	c->pending_len = m->len;
 	c->pending_text = m->opcode == WS_TEXT;
 	stat_add(c->w->slot->stats.paused, 1);
-	link_wait(c);
+	lane_wait(c);
 	return true;
 }
 
@@ -287,7 +292,7 @@ bool session_take_pending(struct conn *c)
 	}
 	if (c->flushing && !c->flushed && link_put_flush(c) == LINK_FULL)
 		return true;
-	link_unwait(c);
+	lane_unwait(c);
 	return conn_resume(c);
 }
 

@@ -8,6 +8,8 @@ void tally_start(struct worker *w)
 
 	stat_add(s->closed[STATS_BY_GATEWAY][stats_code_index(1006)], stat_get(s->connections));
 	stat_set(s->connections, 0);
+	stat_set(s->tls, 0);
+	stat_set(s->ktls, 0);
 	stat_set(s->unconfirmed, 0);
 	stats_services_start(w->slot->services);
 	tally_beat(w);
@@ -44,6 +46,8 @@ static void tally_enter(struct conn *c)
 	uint32_t unconfirmed;
 
 	stat_add(c->w->slot->stats.connections, 1);
+	stat_add(c->w->slot->stats.tls, c->ssl || c->ktls);
+	stat_add(c->w->slot->stats.ktls, c->ktls);
 	if (c->route == NO_ROUTE)
 		return;
 	v = tally_service(c);
@@ -59,6 +63,8 @@ static void tally_leave(struct conn *c)
 	uint32_t unconfirmed;
 
 	stat_sub(c->w->slot->stats.connections, 1);
+	stat_sub(c->w->slot->stats.tls, c->ssl || c->ktls);
+	stat_sub(c->w->slot->stats.ktls, c->ktls);
 	if (c->route == NO_ROUTE)
 		return;
 	v = tally_service(c);

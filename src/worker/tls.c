@@ -5,6 +5,9 @@
  * What OpenSSL has read is taken out of it to the last whole record: no event tells of what it
  * keeps. A write that was not taken is tried again with the same bytes in front, which is what
  * conn.c does: OpenSSL has made a record of them already (SSL_write(3)).
+ *
+ * Where the kernel can, it has the keys after the handshake (offload.h). Then what OpenSSL knows is
+ * kept for the request's sake alone, and goes with it; the connection is its socket, and may move.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -14,6 +17,8 @@
 #include <sys/uio.h>
 
 #include <wsgate/log.h>
+#include <wsgate/offload.h>
+#include <wsgate/records.h>
 #include <wsgate/tlsctx.h>
 
 #include "tally.h"
@@ -27,7 +32,10 @@ bool tls_begin(struct conn *c, struct tlsctx *t)
 	if (!c->ssl)
 		return false;
 	c->tlsctx = tlsctx_hold(t);
-	return SSL_set_fd(c->ssl, c->fd) == 1;
+	if (SSL_set_fd(c->ssl, c->fd) != 1)
+		return false;
+	c->ktls_wanted = tlsctx_offloads(t) && offload_want(c->ssl);
+	return true;
 }
 
 void tls_free(struct conn *c)
@@ -36,12 +44,23 @@ void tls_free(struct conn *c)
 	tlsctx_drop(c->tlsctx);
 	c->ssl = NULL;
 	c->tlsctx = NULL;
-	c->read_waits = c->write_waits = c->read_more = 0;
+	c->read_waits = c->write_waits = c->read_more = c->ktls_wanted = 0;
 }
 
 bool tls_handshaking(const struct conn *c)
 {
 	return c->ssl && !SSL_is_init_finished(c->ssl);
+}
+
+bool tls_moves(const struct conn *c)
+{
+	return c->ktls || !c->ssl;
+}
+
+void tls_opened(struct conn *c)
+{
+	if (c->ktls)
+		tls_free(c);
 }
 
 /* What a call that took nothing means, in errno. */
@@ -69,13 +88,51 @@ static ssize_t tls_result(struct conn *c, int r, bool reading)
 	return -1;
 }
 
+/* ---- the kernel ---- */
+
+static const char *tls_why; /* of the last record that was none */
+
+/* The handshake, not a byte further: what is behind it may be the kernel's to read. 0: it is over;
+ * else what a read that took nothing returns. */
+static ssize_t tls_shake(struct conn *c, bool *ended)
+{
+	int r = SSL_do_handshake(c->ssl);
+
+	*ended = r != 1;
+	if (*ended)
+		return tls_result(c, r, true);
+	c->ktls_wanted = 0;
+	c->ktls = offload_take(c->ssl);
+	return 0;
+}
+
+void tls_rekeyed(struct conn *c)
+{
+	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
+		conn_read_off(c); /* nothing more is wanted of it */
+	else if (c->state == CONN_REQUEST)
+		conn_gone(c, "new keys before a request");
+	else
+		(void)!session_unheard(c, WS_CODE_RESTART, "new keys: please come back");
+}
+
+/* ---- reading and writing ---- */
+
 ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 {
 	size_t got = 0, n;
 	ssize_t r = -1;
+	bool ended = false;
 
 	c->read_waits = c->read_more = 0;
 	ERR_clear_error();
+	if (c->ktls_wanted)
+		r = tls_shake(c, &ended);
+	if (ended)
+		return r;
+	if (c->ktls)
+		return records_recv(c->fd, buf, len, &tls_why);
+	r = -1;
 	do {
 		int ok = SSL_read_ex(c->ssl, (uint8_t *)buf + got, len - got, &n);
 
@@ -155,6 +212,8 @@ bool tls_shut(struct conn *c)
 {
 	int r;
 
+	if (c->ktls)
+		return records_end(c->fd);
 	if (!c->ssl || !SSL_is_init_finished(c->ssl))
 		return true;
 	ERR_clear_error();
@@ -179,7 +238,13 @@ void tls_failed(struct conn *c)
 	const char *why = ERR_reason_error_string(e);
 
 	ERR_clear_error();
-	if (c->state != CONN_REQUEST ||
+	if (c->ktls && (c->state == CONN_LINGER || c->state == CONN_REFUSED)) {
+		conn_read_off(c); /* it has some time to read what we said last */
+		return;
+	}
+	if (c->ktls)
+		why = tls_why;
+	if (c->state != CONN_REQUEST || c->ktls ||
 		c->fed) { /* after a fault OpenSSL calls any state a handshake */
 		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"),
 			kv_more(conn_who(c)));

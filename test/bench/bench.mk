@@ -5,7 +5,8 @@ BENCH_LOAD_SRC = \
 	test/bench/load_conn.c \
 	test/bench/load_frame.c \
 	test/bench/load_open.c \
-	test/bench/load_setup.c
+	test/bench/load_setup.c \
+	test/bench/load_tls.c
 
 BENCH_YARD_SRC = \
 	test/bench/yard.c \
@@ -38,6 +39,11 @@ $(B)/test/bench/codec: $(BENCH_CODEC_SRC:%.c=$(B)/%.o)
 
 bench-build: $(B)/test/bench/load $(B)/test/bench/yard
 
+bench-million:
+	$(Q)scripts/deps build bench
+	$(Q)$(MAKE) --no-print-directory all bench-build
+	$(Q)BUILD=$(B) scripts/bench-million
+
 bench-codec:
 	$(Q)scripts/deps build codec
 	$(Q)$(MAKE) --no-print-directory $(B)/test/bench/codec
@@ -52,4 +58,4 @@ bench-compression: all
 model:
 	$(Q)python3 test/bench/model.py $(MODEL)
 
-.PHONY: model bench-build bench-codec bench-compression
+.PHONY: model bench-build bench-million bench-codec bench-compression

@@ -11,17 +11,20 @@
  *	-b bytes     of a message, at least 20 (100)
  *	-w window    send: messages between a Ping and its Pong; 0: what the sockets take (0)
  *	-k           send: keeps connections until the end of input, there is no "done" then
- *	-o opening   handshakes at a time (256)
+ *	-S           with TLS
+ *	-o opening   handshakes at a time, in one process (256)
  *	-f user      number of the first user (0)
  *	-P path      of all connections, instead of their users' own
  *	-t seconds   limit for all of it (120)
+ *	-i seconds   between lines that say how far it has come ("progress"); 0: none (0)
  *
- * idle only answers Pings. recv expects the messages 0 to n-1 on each connection, as yard makes
- * them; when they say when they were sent, "late" has how many microseconds later they came: 50, 90
- * and 99 of a hundred, and the worst. echo sends the next one when the last came back. send waits
- *for a line on standard input, sends, and closes each connection: the gateway answers a Close when
- *all is stored. The end of standard input, SIGINT or SIGTERM end it. Prints a line of JSON when all
- *are open ("ready"), when all is done ("done") and at the end
+ * idle only answers Pings, and counts what comes. recv expects the messages 0 to n-1 on each
+ *connection, as yard makes them; when they say when they were sent, "late" has how many
+ *microseconds later they came: 50, 90 and 99 of a hundred, and the worst. echo sends the next one
+ *when the last came back. send waits for a line on standard input, sends, and closes each
+ *connection: the gateway answers a Close when all is stored. The end of standard input, SIGINT or
+ *SIGTERM end it. Prints a line of JSON when all are open ("ready"), when all is done ("done") and
+ *at the end
  * ("end"); times are seconds of the monotonic clock. Exit: 0; 1 when not all went well; 2 could
  * not run.
  */
@@ -42,6 +45,7 @@
 
 #define PROCESSES 64
 #define SPARE_FDS 64
+#define SECOND 1000000000ull
 
 struct parent {
 	struct load_setup setup;
@@ -50,7 +54,7 @@ struct parent {
 	uint64_t limit; /* when to give up */
 	int start, stop, report, signals;
 	bool started, stopped;
-	uint64_t started_at;
+	uint64_t started_at, told_at;
 	unsigned ready, done;
 };
 
@@ -243,6 +247,25 @@ static void read_reports(struct parent *p, const char *what, ssize_t n)
 	}
 }
 
+static void progress(struct parent *p, uint64_t now)
+{
+	static struct load_tally all;
+
+	if (!p->setup.interval || p->stopped || now - p->told_at < p->setup.interval * SECOND)
+		return;
+	p->told_at = now;
+	sum(p, &all);
+	say(p, "progress", &all);
+}
+
+/* Milliseconds; -1: for ever. */
+static int patience(const struct parent *p, uint64_t now)
+{
+	if (p->stopped)
+		return -1;
+	return p->setup.interval ? 250 : (int)((p->limit - now) / 1000000) + 1;
+}
+
 /* Until all children have ended, which closes the pipe of reports. */
 static void run(struct parent *p)
 {
@@ -258,9 +281,9 @@ static void run(struct parent *p)
 			stop(p);
 		fds[0].fd = p->stopped ? -1 : STDIN_FILENO;
 		fds[1].fd = p->stopped ? -1 : p->signals;
-		if (poll(fds, 3, p->stopped ? -1 : (int)((p->limit - now) / 1000000) + 1) < 0 &&
-			errno != EINTR)
+		if (poll(fds, 3, patience(p, now)) < 0 && errno != EINTR)
 			fatal("load: poll");
+		progress(p, now);
 		if (fds[1].revents)
 			stop(p);
 		else if (fds[0].revents)
@@ -294,7 +317,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	load_options(&p.setup, argc, argv);
-	p.limit = load_now() + p.setup.seconds * 1000000000ull;
+	p.limit = load_now() + p.setup.seconds * SECOND;
 	count_processes(&p);
 	p.tallies = mmap(NULL, p.processes * sizeof(*p.tallies), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);

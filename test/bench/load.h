@@ -6,12 +6,14 @@
  *	load_child.c	one process: its epoll loop, opening, ending
  *	load_open.c	one connection until it is open
  *	load_conn.c	one connection: reading, writing, what its mode wants
+ *	load_tls.c	between a connection and its socket
  *	load_frame.c	frames as a client sees them
  */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
 
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,12 +27,14 @@ struct load_setup {
 	struct sockaddr_in target;
 	const char *host; /* borrowed: as it was given, for the Host header */
 	const char *service;
+	SSL_CTX *tls;     /* NULL: without */
 	const char *path; /* borrowed; NULL: each connection has its user's */
 	uint32_t first_user;
 	uint32_t source;     /* first source address, host order */
 	unsigned per_source; /* connections from one source address */
 	unsigned count;      /* of connections */
 	unsigned seconds;    /* limit for all of it */
+	unsigned interval;   /* seconds between two lines of progress; 0: none */
 	unsigned opening;    /* handshakes at a time, in one process */
 	unsigned window;     /* send: messages between a Ping and its Pong; 0: no Pings */
 	bool keep;           /* send: no Close before the end of input */
@@ -121,6 +125,7 @@ void load_message(char *to, size_t size, uint64_t number);
 enum load_state {
 	LOAD_NEW,
 	LOAD_CONNECTING,
+	LOAD_SECURING,
 	LOAD_HANDSHAKE,
 	LOAD_OPEN,
 	LOAD_CLOSING, /* our Close is sent, nothing may follow it */
@@ -133,6 +138,7 @@ struct load_conn {
 	struct load_loop *loop;
 	int fd;
 	enum load_state state;
+	SSL *ssl; /* owned; NULL: without */
 	uint32_t user;
 	uint32_t next;     /* recv: number expected; send: number to be sent */
 	uint32_t unponged; /* send: messages since the last Ping */
@@ -172,10 +178,30 @@ void load_conn_want(struct load_conn *c, bool out);
 
 /* ---- load_open ---- */
 
+static inline bool load_opening(const struct load_conn *c)
+{
+	return c->state > LOAD_NEW && c->state < LOAD_OPEN;
+}
+
 void load_open(struct load_conn *c);
 /* Its socket is connected, or could not be. */
 void load_open_connected(struct load_conn *c);
+/* Its TLS stands, or it has none. */
+void load_open_request(struct load_conn *c);
 /* Bytes of the answer to the handshake. */
 void load_open_answer(struct load_conn *c, const uint8_t *data, size_t len, uint64_t now);
+
+/* ---- load_tls ---- */
+
+/* For all connections. No certificate is checked, no session is resumed. */
+SSL_CTX *load_tls_new(void);
+/* Begins; goes on when the socket can. */
+void load_tls_begin(struct load_conn *c);
+void load_tls_go_on(struct load_conn *c);
+/* Like send() and recv(), with TLS or without. */
+ssize_t load_tls_send(struct load_conn *c, const void *data, size_t len);
+ssize_t load_tls_recv(struct load_conn *c, void *to, size_t len);
+/* There is more to be read of which no event tells. */
+bool load_tls_more(const struct load_conn *c);
 
 #endif

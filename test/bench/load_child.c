@@ -56,7 +56,7 @@ static void stop(struct load_loop *loop, struct load_conn *conns, unsigned count
 
 	loop->stopping = true;
 	for (i = 0; i < count; i++) {
-		if (conns[i].state == LOAD_CONNECTING || conns[i].state == LOAD_HANDSHAKE)
+		if (load_opening(&conns[i]))
 			load_conn_drop(&conns[i], 0);
 		else
 			load_conn_close(&conns[i]);
@@ -69,8 +69,7 @@ static void drop_late(struct load_conn *conns, unsigned count)
 	unsigned i;
 
 	for (i = 0; i < count; i++) {
-		if ((conns[i].state == LOAD_CONNECTING || conns[i].state == LOAD_HANDSHAKE) &&
-			now - conns[i].since > HANDSHAKE_MAX)
+		if (load_opening(&conns[i]) && now - conns[i].since > HANDSHAKE_MAX)
 			load_conn_drop(&conns[i], ETIMEDOUT);
 	}
 }

@@ -37,7 +37,7 @@ static void ended(struct load_conn *c, bool clean)
 {
 	struct load_loop *loop = c->loop;
 
-	if (c->state == LOAD_CONNECTING || c->state == LOAD_HANDSHAKE) {
+	if (load_opening(c)) {
 		loop->tally->failed++;
 		loop->opening--;
 	} else if (c->state == LOAD_OPEN || c->state == LOAD_CLOSING) {
@@ -51,6 +51,8 @@ static void ended(struct load_conn *c, bool clean)
 		if (clean && loop->setup->mode == LOAD_SEND)
 			loop->tally->last = load_now();
 	}
+	SSL_free(c->ssl);
+	c->ssl = NULL;
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->out);
@@ -95,7 +97,7 @@ int load_conn_put(struct load_conn *c, const uint8_t *data, size_t len)
 	ssize_t n = 0;
 
 	if (!c->out) {
-		n = send(c->fd, data, len, MSG_NOSIGNAL);
+		n = load_tls_send(c, data, len);
 		if (n < 0 && errno != EAGAIN && errno != EINTR) {
 			load_conn_drop(c, errno);
 			return -1;
@@ -121,7 +123,7 @@ static int flush(struct load_conn *c)
 
 	if (!c->out)
 		return 0;
-	n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
+	n = load_tls_send(c, c->out + c->out_at, c->out_len - c->out_at);
 	if (n < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return 0;
@@ -301,8 +303,8 @@ static void readable(struct load_conn *c)
 	static uint8_t buffer[65536];
 	int i;
 
-	for (i = 0; i < READS && c->state != LOAD_GONE; i++) {
-		ssize_t n = recv(c->fd, buffer, sizeof(buffer), 0);
+	for (i = 0; (i < READS || load_tls_more(c)) && c->state != LOAD_GONE; i++) {
+		ssize_t n = load_tls_recv(c, buffer, sizeof(buffer));
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -314,7 +316,7 @@ static void readable(struct load_conn *c)
 			load_open_answer(c, buffer, (size_t)n, load_now());
 		else
 			load_conn_take(c, buffer, (size_t)n, load_now());
-		if ((size_t)n < sizeof(buffer))
+		if ((size_t)n < sizeof(buffer) && !load_tls_more(c))
 			return;
 	}
 }
@@ -325,6 +327,10 @@ void load_conn_event(struct load_conn *c, uint32_t events)
 		return;
 	if (c->state == LOAD_CONNECTING) {
 		load_open_connected(c);
+		return;
+	}
+	if (c->state == LOAD_SECURING) {
+		load_tls_go_on(c);
 		return;
 	}
 	if (events & EPOLLOUT) {

@@ -22,9 +22,7 @@ static void fatal(const char *what)
 
 void load_open_connected(struct load_conn *c)
 {
-	const struct load_setup *setup = c->loop->setup;
-	char request[1024], path[256];
-	int error = 0, n;
+	int error = 0;
 	socklen_t len = sizeof(error);
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len))
@@ -33,6 +31,18 @@ void load_open_connected(struct load_conn *c)
 		load_conn_drop(c, error);
 		return;
 	}
+	if (c->loop->setup->tls)
+		load_tls_begin(c);
+	else
+		load_open_request(c);
+}
+
+void load_open_request(struct load_conn *c)
+{
+	const struct load_setup *setup = c->loop->setup;
+	char request[1024], path[256];
+	int n;
+
 	snprintf(path, sizeof(path), "/ws/%s/%u/", setup->service, setup->first_user + c->user);
 	n = snprintf(request, sizeof(request),
 		"GET %s HTTP/1.1\r\n"

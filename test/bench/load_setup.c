@@ -18,9 +18,10 @@ void load_usage(const char *why)
 {
 	fprintf(stderr,
 		"load: %s\n"
-		"usage: load [-k] [-p port] [-a address] [-s service] [-c connections] [-n "
+		"usage: load [-kS] [-p port] [-a address] [-s service] [-c connections] [-n "
 		"messages]\n"
 		"            [-b bytes] [-w window] [-o opening] [-t seconds] [-f user] [-P path]\n"
+		"            [-i seconds]\n"
 		"            idle|recv|send|echo\n",
 		why);
 	exit(2);
@@ -95,10 +96,13 @@ void load_options(struct load_setup *s, int argc, char **argv)
 		.messages = 100,
 		.size = 100,
 		.seconds = 120};
-	while ((o = getopt(argc, argv, "kp:a:s:c:n:b:w:o:t:f:P:")) != -1) {
+	while ((o = getopt(argc, argv, "kSp:a:s:c:n:b:w:o:t:f:P:i:")) != -1) {
 		switch (o) {
 		case 'k':
 			s->keep = true;
+			break;
+		case 'S':
+			s->tls = load_tls_new();
 			break;
 		case 'p':
 			port = number(optarg, 1, 65535);
@@ -126,6 +130,9 @@ void load_options(struct load_setup *s, int argc, char **argv)
 			break;
 		case 'f':
 			s->first_user = number(optarg, 0, 1000000000);
+			break;
+		case 'i':
+			s->interval = number(optarg, 0, 3600);
 			break;
 		case 'P':
 			s->path = optarg;

@@ -121,6 +121,12 @@ class Program:
             if event["event"] == name:
                 return event
 
+    def next_of(self, name, limit):
+        """The next one that it says from now on."""
+        while not self.events.empty():
+            self.events.get()
+        return self.await_event(name, limit)
+
     def go(self):
         self.proc.stdin.write("go\n")
         self.proc.stdin.flush()
@@ -195,7 +201,17 @@ class Rig:
         finally:
             http_conn.close()
 
-    def start(self, most):
+    def secure(self):
+        """A TLS listener, with a certificate as it should be: lines for the configuration."""
+        self.tls_port = free_ports(1)[0]
+        key, cert = self.dir / "key.pem", self.dir / "cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days",
+                        "2", "-subj", "/CN=localhost"], check=True, stderr=self.log)
+        return f'tls "127.0.0.1:{self.tls_port}" {{ certificate = "{cert}" key = "{key}" }}'
+
+    def start(self, most, more=""):
+        """more: lines for the gateway's configuration."""
         self.nats = self.spawn("nats-server", "nats-server", "-a", "127.0.0.1", "-p",
                                self.nats_port, "-js", "-sd", self.dir / "store")
         self.await_true(self.nats, "nats-server", self.nats_ready)
@@ -211,6 +227,7 @@ listen = {{"127.0.0.1:{self.port}"}}
 echo_path = "/echo"
 broker {{ url = "{self.url}" }}
 admin {{ listen = "127.0.0.1:{self.admin_port}" }}
+{more}
 ''')
         self.gate = self.spawn("wsgated", self.build / "wsgated", "-f", "-c", conf)
         self.await_true(self.gate, "wsgated", self.gate_ready)

@@ -2,6 +2,7 @@
 it saw is no measurement."""
 
 import socket
+import subprocess
 import time
 
 from rig import SIZE, Failure, Program, cpu_seconds, pss_bytes
@@ -142,11 +143,12 @@ def row_latency(rig, users, rate, seconds):
             "p99_ratio": gate[2] / max(bare[2], 1)}
 
 
-def row_idle(rig, count):
+def row_idle(rig, count, tls=False):
     rig.settle()
     before, nats_before = pss_bytes(rig.gate_pids), pss_bytes([rig.nats.pid])
     cpu = cpu_seconds(rig.gate_pids)
-    load = rig.load("-c", count, "idle")
+    load = rig.load("-S", "-c", count, "idle", port=rig.tls_port) if tls else \
+        rig.load("-c", count, "idle")
     ready = opened(load, rig.limit)
     cpu = cpu_seconds(rig.gate_pids) - cpu
     rig.settle()
@@ -158,6 +160,20 @@ def row_idle(rig, count):
             "nats_kib_per_connection": (nats_after - nats_before) / count / 1024,
             "opened_per_second": count / max(ready["opened_to"] - ready["opened_from"], 1e-6),
             "opened_per_cpu_second": count / max(cpu, 1e-6)}
+
+
+def signatures():
+    """What one processor does alone: P-256 signatures a second, by OpenSSL's own measure."""
+    out = subprocess.run(["openssl", "speed", "-seconds", "2", "ecdsap256"], check=True, text=True,
+                         capture_output=True).stdout
+    return float(out.split("256 bits ecdsa")[1].split()[3])
+
+
+def row_tls(rig, count):
+    out = row_idle(rig, count, True)
+    out["signatures"] = signatures()
+    out["cpu_ratio"] = out["opened_per_cpu_second"] / out["signatures"]
+    return out
 
 
 def fill(rig, users, each):

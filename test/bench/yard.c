@@ -21,6 +21,7 @@
  *	-t seconds   limit for all of it (120)                live: 512)
  *	-N           live: newest first, as far as there is a choice
  *	-r rate      pub: messages a second; 0: as fast as it goes (0)
+ *	-R messages  pub: so many in all, each to a user drawn at random
  *
  * pub and send wait for a line on standard input; all that prints "done" stays until its end, so
  * that its CPU time can be taken. Prints lines of JSON as load does. Exit: 0; 1 when not all went
@@ -39,7 +40,8 @@ static void usage(const char *why)
 		"yard: %s\n"
 		"usage: yard [-eN] [-u url] [-x stream] [-s service] [-p prefix] [-U users]\n"
 		"            [-n messages] [-b bytes] [-w window] [-t seconds]\n"
-		"            [-r rate] pub|live|listen|fetch|send|drain|purge|waiting\n",
+		"            [-r rate] [-R messages] "
+		"pub|live|listen|fetch|send|drain|purge|waiting\n",
 		why);
 	exit(2);
 }
@@ -111,7 +113,7 @@ static void options(struct yard *y, int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "eNu:x:s:p:U:n:b:w:t:r:")) != -1) {
+	while ((o = getopt(argc, argv, "eNu:x:s:p:U:n:b:w:t:r:R:")) != -1) {
 		switch (o) {
 		case 'e':
 			y->await_empty = true;
@@ -145,6 +147,9 @@ static void options(struct yard *y, int argc, char **argv)
 			break;
 		case 'r':
 			y->rate = number(optarg, 0, 1000000);
+			break;
+		case 'R':
+			y->drawn = number(optarg, 1, 1000000000);
 			break;
 		case 't':
 			y->seconds = number(optarg, 1, 86400);

@@ -28,7 +28,8 @@ struct yard {
 	natsConnection *nc;
 	jsCtx *js;
 	double deadline;
-	unsigned rate; /* pub: messages a second; 0: as fast as it goes */
+	unsigned rate;  /* pub: messages a second; 0: as fast as it goes */
+	unsigned drawn; /* pub: messages in all, to users drawn at random; 0: to each so many */
 };
 
 #define YARD_NUMBER 20 /* a message begins with its number, so many characters, */

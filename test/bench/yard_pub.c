@@ -112,7 +112,7 @@ static void publish(struct pub *p, uint32_t user)
 		yard_fatal("publish", s);
 	p->published++;
 	p->flying++;
-	if (!y->one_per_user && p->sent[user] < y->messages)
+	if (!y->one_per_user && !y->drawn && p->sent[user] < y->messages)
 		turn_push(p, user);
 }
 
@@ -146,6 +146,19 @@ static int report(struct pub *p)
 	return rc;
 }
 
+/* False: nobody's turn. */
+static bool next_user(struct pub *p, uint32_t *user)
+{
+	if (p->y->drawn) {
+		*user = (uint32_t)random() % p->y->users;
+		return true;
+	}
+	if (!p->turn_len)
+		return false;
+	*user = turn_pop(p);
+	return true;
+}
+
 /* Is it time for the next one? */
 static bool due(const struct pub *p)
 {
@@ -154,7 +167,8 @@ static bool due(const struct pub *p)
 
 int yard_pub(struct yard *y, const char *kind)
 {
-	uint64_t total = (uint64_t)y->users * y->messages;
+	uint64_t total = y->drawn ? y->drawn : (uint64_t)y->users * y->messages;
+	uint32_t user;
 	struct pub p = {.y = y};
 	int rc;
 
@@ -169,8 +183,9 @@ int yard_pub(struct yard *y, const char *kind)
 		natsMsg *msg = NULL;
 		natsStatus s;
 
-		while (p.turn_len && p.flying < y->window && p.published < total && due(&p))
-			publish(&p, turn_pop(&p));
+		while (p.flying < y->window && p.published < total && due(&p) &&
+			next_user(&p, &user))
+			publish(&p, user);
 		s = natsSubscription_NextMsg(&msg, p.acks, y->rate ? 1 : SILENCE_MS);
 		if (s == NATS_TIMEOUT && y->rate && yard_now() < y->deadline)
 			continue;

@@ -240,6 +240,44 @@ static void removed_meanwhile(void **state)
 	rig_free(r);
 }
 
+/* What was given before this process, and is confirmed now, is removed now, not at the end; also of
+ * one of whom there is nothing any more, which does not count as one who came later. */
+static void swept_meanwhile(void **state)
+{
+	enum { USERS = 200, EACH = 90, BEFORE = 3 };
+	struct rig *r = rig_up(NULL);
+	uint64_t head = USERS * (BEFORE - 1) + 1;
+
+	(void)state;
+	fill(r, USERS, 0, EACH);
+	for (int u = 0; u < 2; u++) {
+		queues[u] = rig_open(r, name(u), 0, head + (uint64_t)u);
+		broker_queue_want(queues[u]->q, false);
+		broker_queue_confirm(queues[u]->q, 1 + (uint64_t)u);
+	}
+	rig_until(r, rig_stored(r) == USERS * EACH - 1); /* nobody else holds them */
+	for (int u = 0; u < 2; u++)
+		broker_queue_want(queues[u]->q, true);
+	open_all(r, 2, USERS);
+	rig_until(r, rig_logged(BEGINS));
+	free(rig_api(r, "$JS.API.STREAM.PURGE.websockets", "{\"filter\":\"ws.recv.svc.u1\"}"));
+	broker_queue_confirm(queues[0]->q, head);
+	broker_queue_confirm(queues[1]->q, head + 1);
+	rig_until(r, rig_stored(r) == (USERS - 1) * EACH + 1 - BEFORE);
+	assert_false(rig_logged(OVER));
+	rig_until(r, rig_logged("to_its_end=yes"));
+	assert_false(rig_logged(GOES_BACK));
+	rig_until(r, queues[0]->n == EACH - BEFORE);
+	check(queues[0], BEFORE, EACH - BEFORE);
+	for (int u = 2; u < USERS; u++) {
+		rig_until(r, queues[u]->n == EACH);
+		check(queues[u], 0, EACH);
+	}
+	for (int u = 0; u < USERS; u++)
+		rig_close(queues[u]);
+	rig_free(r);
+}
+
 /* The server dies in the middle; when it is back all goes on behind what was given. */
 static void broken_off(void **state)
 {
@@ -299,6 +337,7 @@ int main(void)
 		cmocka_unit_test_teardown(others_between, rig_teardown),
 		cmocka_unit_test_teardown(who_comes_later, rig_teardown),
 		cmocka_unit_test_teardown(removed_meanwhile, rig_teardown),
+		cmocka_unit_test_teardown(swept_meanwhile, rig_teardown),
 		cmocka_unit_test_teardown(broken_off, rig_teardown),
 		cmocka_unit_test_teardown(another_stream, rig_teardown),
 	};

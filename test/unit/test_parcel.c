@@ -61,6 +61,12 @@ static void test_check(void **state)
 	(void)state;
 	h = good(), h.kind = 0;
 	assert_false(parcel_check(&h));
+	h = good(), h.ktls = 2;
+	assert_false(parcel_check(&h));
+	h = (struct parcel_head){.kind = PARCEL_FRESH};
+	assert_true(parcel_check(&h));
+	h.ktls = 1; /* its handshake was read */
+	assert_false(parcel_check(&h));
 	h = good(), h.kind = PARCEL_ECHO + 1;
 	assert_false(parcel_check(&h));
 	h = good(), h.kind = PARCEL_ECHO; /* has no user */

@@ -132,10 +132,13 @@ export async function traffic(t, { gw, bus }, users = 20) {
 	};
 }
 
+// With a request that may yet ask who it is, a connection through TLS stays.
+export const OPEN = [fragmented, cutControl, halfWritten, unconfirmed];
+
 // All of them at once. Returns what must hold afterwards.
-export async function inTheMiddle(t, rig) {
+export async function inTheMiddle(t, rig, kinds = [...OPEN, fresh]) {
 	const checks = [];
-	for (const make of [fragmented, cutControl, halfWritten, unconfirmed, fresh]) checks.push(await make(t, rig));
+	for (const make of kinds) checks.push(await make(t, rig));
 	checks.push(await traffic(t, rig));
 	return async () => {
 		for (const check of checks.reverse()) await check();

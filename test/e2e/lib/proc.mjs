@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 
 // Sanitized programs are slower.
-export const SLOW = /build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1;
+export const SLOW = Number(process.env.WSGATE_SLOW ?? 0) || (/build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1);
 
 const groups = new Set();
 process.on('exit', () => groups.forEach(endGroup));
