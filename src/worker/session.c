@@ -369,7 +369,7 @@ static bool session_pong_late(struct conn *c)
 	uint64_t unsent = conn_unsent(c), now = c->w->now_ms;
 	bool unread;
 
-	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c);
+	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || conn_unread(c);
 	if (unsent < c->unsent_last || unread) {
 		bool first_look = c->unsent_last == UINT64_MAX;
 

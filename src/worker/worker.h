@@ -168,6 +168,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool local : 1,              /* admin: came by a Unix socket */
 		ktls : 1,            /* TLS is the kernel's affair, but for what is no data */
 		ktls_wanted : 1;     /* after the handshake it is to be */
+	bool looked : 1;             /* its time was over, and something lay there unread */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
 	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
@@ -355,6 +356,8 @@ void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
 void conn_fed(struct conn *c); /* something was read */
 uint64_t conn_unsent(const struct conn *c);
+/* Something lies in its socket, and is to be read. */
+bool conn_unread(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
 bool conn_progress(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state state);
