@@ -5,6 +5,7 @@ BASE_SRC = \
 	src/base/conftext.c \
 	src/base/config.c \
 	src/base/conservice.c \
+	src/base/constream.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
@@ -12,6 +13,7 @@ BASE_SRC = \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_service.c \
+	src/base/option_stream.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/vault.c \
@@ -116,6 +118,7 @@ WSGATED_SRC = \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
+	src/bridge/streams.c \
 	src/bridge/track.c \
 	src/bridge/window.c \
 	src/master/bequest.c \
@@ -149,6 +152,7 @@ WSGATED_SRC = \
 	src/worker/drain.c \
 	src/worker/follow.c \
 	src/worker/heir.c \
+	src/worker/lane.c \
 	src/worker/life.c \
 	src/worker/link.c \
 	src/worker/live.c \

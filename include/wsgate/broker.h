@@ -6,6 +6,9 @@
  * to a sequence (which removes for good), and may read again from an earlier one. How live copies,
  * gaps, rescans and removals work is the implementation's affair (src/broker). Room: broker.
  *
+ * A broker is what is kept in one stream: its queues are those of that stream's services alone, and
+ * it knows nothing of others in the same process.
+ *
  * One event loop, one thread: every function is called on the loop, every event is delivered on it.
  * Nothing here blocks. Events may be delivered from within no function but the loop itself, so a
  * caller never sees itself called back.
@@ -103,9 +106,10 @@ struct broker_events {
 };
 
 /* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with
- * connected, lost, refused, published, fenced. `gateway` names this one among those that share the
- * broker, and is its successors', too; 0: any. */
-struct broker *broker_new(struct event_base *base, const struct config *c,
+ * connected, lost, refused, published, answered, fenced. `stream` says which of the
+ * configuration's, and stays. `gateway` names this one among those that share the stream, and is
+ * its successors', too; 0: any. */
+struct broker *broker_new(struct event_base *base, const struct config *c, size_t stream,
 	const struct broker_events *ev, void *arg, uint64_t gateway);
 /* From now on queues are closed because a successor of the same name goes on with them. */
 void broker_moving(struct broker *b);

@@ -65,6 +65,19 @@ struct config_service {
 	struct strlist protocols;
 };
 
+/* Where the messages of some services are kept; or, without services, of all. */
+struct config_stream {
+	char *name;
+	struct strlist services;        /* raw names; none: all that there are */
+	uint64_t max_age;               /* 0: for ever */
+	uint64_t max_bytes;             /* 0: no limit */
+	uint64_t max_messages_per_user; /* 0: no limit */
+	uint64_t duplicate_window;
+	uint32_t replicas;
+	uint32_t given; /* keys that a section said, by their place in the table */
+};
+#define CONFIG_STREAMS 16 /* sections with a title */
+
 struct config {
 	uint32_t workers; /* as written: 0 means one for each online processor; see config_workers()
 			   */
@@ -148,14 +161,7 @@ struct config {
 		uint64_t grace;
 		uint64_t full_timeout; /* a stream that is full: retried for so long, then 1013 */
 	} broker;
-	struct {
-		char *name;
-		uint64_t max_age;               /* 0: for ever */
-		uint64_t max_bytes;             /* 0: no limit */
-		uint64_t max_messages_per_user; /* 0: no limit */
-		uint64_t duplicate_window;
-		uint32_t replicas;
-	} stream;
+	struct config_stream stream; /* the one, or what the sections with a title do not say */
 	struct {
 		char *listen; /* "" : none */
 		char *socket; /* path; "" : none */
@@ -168,6 +174,8 @@ struct config {
 	struct config_auth *auth;
 	size_t nservices;
 	struct config_service *services;
+	size_t nstreams; /* 0: one for all services */
+	struct config_stream *streams;
 };
 
 #define CONFIG_FILE "/etc/wsgate/wsgate.conf" /* where no other one is named */
@@ -223,6 +231,19 @@ const struct config_auth *config_auth_of(const struct config *c, const char *ser
 bool config_services_equal(const struct config *a, const struct config *b);
 const struct config_service *config_service_of(
 	const struct config *c, const char *service, size_t len);
+
+/* The streams that there are, counted from 0: at least one. */
+size_t config_streams(const struct config *c);
+const struct config_stream *config_stream(const struct config *c, size_t i);
+/* The number of a service's (raw), or -1: it has none. */
+int config_stream_of(const struct config *c, const char *service, size_t len);
+bool config_streams_equal(const struct config *a, const struct config *b);
+/* Whether next has the streams of now in their places, each with its services at least: the rest
+ * may change while they are at work. */
+bool config_streams_extend(const struct config *next, const struct config *now);
+/* Gives `to` the sections of `from`. 0; or -1 without memory: then it has none. */
+int config_streams_copy(struct config *to, const struct config *from)
+	__attribute__((warn_unused_result));
 
 /* The number of workers to run: c->workers, or the online processors; never above max_workers. */
 uint32_t config_workers(const struct config *c);

@@ -35,7 +35,7 @@ struct option {
 	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
 	size_t offset; /* into struct config (tls.*: into struct config_tls; auth.*: config_auth,
-			  service.*: config_service) */
+			  service.*: config_service, titled stream.*: config_stream) */
 	const char *const *words; /* ends with NULL */
 	const char *(*check)(
 		const char *value); /* of a string or one item: NULL, or what it must be */
@@ -54,6 +54,11 @@ extern const size_t option_auth_count;
 /* The keys of a titled section service "service" { }. For the file alone. */
 extern const struct option option_service_table[];
 extern const size_t option_service_count;
+
+/* The keys of a titled section stream "name" { }. For the file alone; what it does not say is as
+ * stream.* of option_table. */
+extern const struct option option_stream_table[];
+extern const size_t option_stream_count;
 
 /* NULL: no such key. */
 const struct option *option_find(const char *key);

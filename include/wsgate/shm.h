@@ -5,7 +5,7 @@
  *
  *   header | bridge region | slot 0 | slot 1 | … | slot max_workers-1
  *   slot:   words (generation, bells, ring words, counters, services) | behind | routes | long
- * names | change list | crowd | up ring 0 | up ring 1 | down ring
+ * names | change list | crowd | up rings, two a lane | down ring
  *
  * The file is sparse: a slot's space is allocated when the slot is first used.
  * One writer per region: header: master, once, before the first fork. Bridge region, down rings'
@@ -28,13 +28,22 @@
 
 #define SHM_MAGIC "wsgateSM"
 #ifndef SHM_LAYOUT /* a test builds a program with another one */
-#define SHM_LAYOUT 9
+#define SHM_LAYOUT 10
 #endif
 #define SHM_UP_RINGS 2 /* a dead worker's is drained while its successor uses the other */
+#define SHM_STREAMS 16
+/*
+ * Ways up of a worker, so that what waits for one stream does not hold up what is for others: what
+ * is for stream n goes by lane n % lanes. Rings go back as a prefix.
+ */
+#define SHM_LANES_MAX SHM_STREAMS
+#define SHM_UP_MAX (SHM_LANES_MAX * SHM_UP_RINGS)
 
 struct shm_sizes {
 	uint32_t max_workers;
-	uint32_t routes;             /* per slot */
+	uint32_t routes; /* per slot */
+	uint32_t lanes;  /* 1 … SHM_LANES_MAX */
+	uint32_t reserved;
 	uint64_t up_size, down_size; /* bytes of a ring, powers of two */
 };
 
@@ -61,18 +70,31 @@ struct shm_before {
 	struct stats_service services[STATS_SERVICES + 1];
 };
 
+#define SHM_STREAM_NAME 136
+struct shm_stream_words {
+	alignas(64) char name[SHM_STREAM_NAME]; /* written once, before the rest; "": none */
+	/* Its incarnation: the epoch is one that no stream ever had, and goes up before created
+	 * changes, so a bridge killed between the two raises it once more. */
+	_Atomic uint32_t epoch;
+	_Atomic uint32_t state;    /* enum shm_broker_state */
+	_Atomic uint64_t since_ms; /* CLOCK_MONOTONIC */
+	_Atomic uint64_t created;  /* ns since 1970, 0: never seen */
+	_Atomic uint64_t last_seq; /* highest mark ever given, of this epoch */
+	/* As of struct bridge_stats. */
+	_Atomic uint64_t users, stored, delivered, removals_pending, reconnects;
+};
+
 struct shm_bridge {
-	/* The incarnation of the stream: epoch goes up before created changes, so a bridge killed
-	 * between the two raises it once more. */
-	alignas(64) _Atomic uint32_t epoch;
-	_Atomic uint32_t broker_state;
-	_Atomic uint64_t created; /* ns since 1970, 0: never seen */
+	alignas(64) _Atomic uint32_t epoch; /* the highest of all streams */
+	_Atomic uint32_t broker_state;      /* one stream at least is connected */
+	_Atomic uint64_t created;           /* as of the first stream */
 	_Atomic uint64_t
 		state_since_ms;       /* CLOCK_MONOTONIC: same boot, same clock for all processes */
 	_Atomic uint64_t max_message; /* bytes a client may send: configuration and broker; 0 before
 					 the first contact */
-	_Atomic uint64_t last_seq;    /* highest mark ever given, of this epoch */
+	_Atomic uint64_t last_seq;    /* as of the first stream */
 	_Atomic uint64_t gateway;     /* its name among others, kept by successors; 0: none yet */
+	struct shm_stream_words streams[SHM_STREAMS]; /* the configuration's, in its order */
 	_Atomic uint32_t pid;
 	_Atomic uint64_t started_ms;     /* since 1970 */
 	_Atomic uint64_t beat_ms;        /* CLOCK_MONOTONIC: it lived then */
@@ -103,7 +125,7 @@ struct shm_slot {
 	_Atomic uint64_t down_peak; /* the bridge's: most bytes that ever waited for the worker */
 	_Atomic uint64_t buried; /* the bridge's: what clients confirmed to this generation, and to
 				    those before it, was taken over */
-	struct ring_words up[SHM_UP_RINGS], down;
+	struct ring_words up[SHM_UP_MAX], down;
 	struct changes_words changes;
 	alignas(64) struct worker_stats stats;
 	struct process_stats process;
@@ -119,8 +141,14 @@ struct shm { /* one process' view */
 	struct shm_bridge *bridge;
 };
 
-/* The worker of generation g writes into up ring g % SHM_UP_RINGS. */
+/* The worker of generation g writes into these up rings: of each lane, the one g % SHM_UP_RINGS. */
 #define shm_up_ring(generation) ((unsigned)((generation) % SHM_UP_RINGS))
+#define shm_lane_ring(lane, generation) ((unsigned)(lane)*SHM_UP_RINGS + shm_up_ring(generation))
+/* All of a slot's. */
+static inline unsigned shm_up_rings(const struct shm *shm)
+{
+	return shm->header->sizes.lanes * SHM_UP_RINGS;
+}
 
 uint64_t shm_file_size(const struct shm_sizes *s);
 /*
@@ -137,16 +165,23 @@ int shm_prepare_slot(int fd, unsigned slot);
 int shm_map(struct shm *shm, int fd, bool writable);
 void shm_unmap(struct shm *shm);
 /*
- * Where the stream stood for the bridge of another segment, which no bridge serves any more: what
+ * Where the streams stood for the bridge of another segment, which no bridge serves any more: what
  * its connections' marks mean. Also of other layouts: these words keep their places at the
  * beginning of the bridge region, behind the header's pages. 0 or -1 with errno.
  */
 struct shm_stream {
-	uint32_t epoch, broker_state;
-	uint64_t created, max_message, last_seq;
-	uint64_t gateway; /* 0: its layout is older than that */
+	char name[SHM_STREAM_NAME]; /* "": its layout is older than that; it is the only one */
+	uint32_t epoch;
+	uint64_t created, last_seq;
 };
-int shm_read_stream(int fd, struct shm_stream *out);
+struct shm_streams {
+	uint32_t epoch, broker_state;
+	uint64_t max_message;
+	uint64_t gateway; /* 0: its layout is older than that */
+	unsigned n;
+	struct shm_stream v[SHM_STREAMS];
+};
+int shm_read_streams(int fd, struct shm_streams *out);
 /* Reads the header alone, without mapping. 0 or -1 as above. */
 int shm_read_header(int fd, struct shm_header *out);
 

@@ -36,6 +36,12 @@ struct snapshot_service {
 	struct stats_service_view v;      /* sums over workers */
 	uint64_t behind;
 };
+struct snapshot_stream {
+	char name[SHM_STREAM_NAME];
+	uint32_t state; /* enum shm_broker_state */
+	uint64_t since_s;
+	uint64_t users, stored, delivered, removals_pending, reconnects;
+};
 struct snapshot {
 	struct shm shm;   /* borrowed */
 	bool runs;        /* the master; the reader's to say */
@@ -48,6 +54,8 @@ struct snapshot {
 	size_t nworkers;
 	struct snapshot_service *services; /* owned; by name, the rest last */
 	size_t nservices;
+	struct snapshot_stream streams[SHM_STREAMS];
+	size_t nstreams;
 	struct snapshot_traffic total; /* also of workers that are no more, and of replaced programs
 					*/
 	struct stats_rates rates;
@@ -59,8 +67,10 @@ int snapshot_take(struct snapshot *s, const struct shm *shm);
 /* The same without services. */
 int snapshot_take_sums(struct snapshot *s, const struct shm *shm);
 void snapshot_free(struct snapshot *s);
-/* "connected", "away", "never reached yet" */
+/* "connected", "connected in part" (not for every stream), "away", "never reached yet" */
 const char *snapshot_broker(const struct snapshot *s);
+/* The same of one stream. */
+const char *snapshot_state(uint32_t state);
 /* "no", "leaving" (not ready, and all as ever), "draining", "drained" */
 const char *snapshot_drain(const struct snapshot *s, const struct proto_drain *d);
 /* Over all workers that there ever were. d: a counter of stats_worker. */

@@ -10,6 +10,7 @@
 #include "conauth.h"
 #include "confile.h"
 #include "conservice.h"
+#include "constream.h"
 #include "secrets.h"
 
 #define LISTEN_MAX 32 /* with those of tls */
@@ -189,6 +190,16 @@ static int check_proxy(struct loading *l)
 		l, from, key, "from nobody: name the proxies in proxy.networks, or leave it out");
 }
 
+static int check_streams(struct loading *l)
+{
+	const struct origin from = {.kind = FROM_FILE};
+	char err[320];
+
+	return constream_inherit(l->c, err, sizeof(err)) < 0
+		       ? config_fault(l, &from, "stream", "%s", err)
+		       : 0;
+}
+
 static int check_together(struct loading *l)
 {
 	const struct config *c = l->c;
@@ -205,7 +216,7 @@ static int check_together(struct loading *l)
 	if (strcmp(c->identity.service_cookie, c->identity.user_cookie) == 0)
 		return config_fault(l, from, key,
 			"service_cookie and user_cookie are the same; give them two names");
-	if (check_proxy(l) < 0 || secrets_check(l) < 0)
+	if (check_proxy(l) < 0 || check_streams(l) < 0 || secrets_check(l) < 0)
 		return -1;
 	return check_listen(l);
 }
@@ -300,6 +311,7 @@ void config_free(struct config *c)
 	free(c->tls);
 	conauth_free(c);
 	conservice_free(c);
+	constream_free(c);
 	free(c);
 }
 
@@ -366,6 +378,7 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out)
 	}
 	conauth_print(c, out);
 	conservice_print(c, out);
+	constream_print(c, out);
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }
 

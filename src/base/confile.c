@@ -19,6 +19,7 @@
 #include "confile.h"
 #include "conftext.h"
 #include "conservice.h"
+#include "constream.h"
 #include "value.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
@@ -33,6 +34,7 @@ static struct {
 	struct config_auth auth;
 	bool auth_begun; /* it has its defaults */
 	struct config_service service;
+	struct config_stream stream;
 	const char *text;
 } now;
 
@@ -48,6 +50,8 @@ static void full_key(const cfg_t *cfg, const char *name, char *out, size_t outle
 {
 	if (strcmp(cfg->name, "root") == 0)
 		snprintf(out, outlen, "%.90s", name);
+	else if (strcmp(cfg->name, CONFTEXT_STREAM) == 0)
+		snprintf(out, outlen, "stream.%.90s", name);
 	else
 		snprintf(out, outlen, "%.30s.%.90s", cfg->name, name);
 }
@@ -60,7 +64,10 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 
 	full_key(cfg, name, key, sizeof(key));
 	guess = option_guess(key);
-	if (dot && option_find(name))
+	if (strcmp(cfg->name, CONFTEXT_STREAM) == 0)
+		snprintf(text, sizeof(text),
+			"no such key in a stream section with a title; wsgate.conf(5) lists them");
+	else if (dot && option_find(name))
 		snprintf(text, sizeof(text), "in the file it is written %.*s { %s = ... }",
 			(int)(dot - name), name, dot + 1);
 	else if (guess)
@@ -94,6 +101,12 @@ static void twice(const cfg_t *cfg, const char *text)
 
 		if (titled(title, name)) {
 			fault_line(cfg->line, "service", "a service has two sections; keep one");
+			return;
+		}
+	}
+	for (size_t i = 0; i < now.l->c->nstreams; i++) {
+		if (titled(title, now.l->c->streams[i].name)) {
+			fault_line(cfg->line, "stream", "a stream has two sections; keep one");
 			return;
 		}
 	}
@@ -191,6 +204,16 @@ static int auth_begin(const cfg_t *cfg)
 	return conauth_defaults(&now.auth) < 0 ? fault_line(cfg->line, "auth", "out of memory") : 0;
 }
 
+static int stream_value(const cfg_t *cfg, cfg_opt_t *opt, const char *key)
+{
+	for (size_t i = 0; i < option_stream_count; i++)
+		if (strcmp(option_stream_table[i].key, key) == 0) {
+			now.stream.given |= UINT32_C(1) << i;
+			return store(cfg, opt, &now.stream, &option_stream_table[i]);
+		}
+	return fault_line(cfg->line, key, "write key = value, without |");
+}
+
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const struct option *o;
@@ -198,6 +221,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	size_t i;
 
 	full_key(cfg, opt->name, key, sizeof(key));
+	if (strcmp(cfg->name, CONFTEXT_STREAM) == 0)
+		return stream_value(cfg, opt, key);
 	for (i = 0; i < option_tls_count; i++)
 		if (strcmp(option_tls_table[i].key, key) == 0) {
 			now.tls_seen |= UINT32_C(1) << i;
@@ -383,19 +408,31 @@ static int service_done(const cfg_t *parent, const cfg_t *sec)
 		       : 0;
 }
 
+static int stream_done(const cfg_t *parent, const cfg_t *sec)
+{
+	char err[480];
+
+	return constream_done(now.l->c, &now.stream, sec->title, err, sizeof(err)) < 0
+		       ? fault_line(parent->line, "stream", err)
+		       : 0;
+}
+
 /* A section's end. */
 static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 
 	if (cfg->line > now.lines)
-		return fault_line(now.lines, opt->name, "the section is not closed; add a }");
+		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name,
+			"the section is not closed; add a }");
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
 	if (strcmp(opt->name, "auth") == 0)
 		return auth_done(cfg, sec);
 	if (strcmp(opt->name, "service") == 0)
 		return service_done(cfg, sec);
+	if (strcmp(opt->name, CONFTEXT_STREAM) == 0)
+		return stream_done(cfg, sec);
 	return empty_lists(sec);
 }
 
@@ -415,10 +452,12 @@ static cfg_opt_t *add_opt(cfg_opt_t *opts, const char *name, cfg_type_t type, cf
 static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, cfg_flag_t flags)
 {
 	const char *dot = strchr(o->key, '.'), *name = o->key;
+	bool titled_stream = flags && strncmp(o->key, "stream.", 7) == 0;
 	cfg_opt_t *sec;
 
 	if (dot) {
-		snprintf(section, 32, "%.*s", (int)(dot - o->key), o->key);
+		snprintf(section, 32, "%.*s", (int)(dot - o->key),
+			titled_stream ? CONFTEXT_STREAM : o->key);
 		sec = add_opt(opts, section, CFGT_SEC, flags);
 		if (!sec->subopts)
 			sec->subopts =
@@ -436,7 +475,18 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 /* libconfuse's view of the option table. NULL: no memory. */
 static cfg_t *make_parser(void)
 {
-	size_t i, n = option_count + option_tls_count + option_auth_count + option_service_count;
+	const struct {
+		const struct option *table;
+		size_t n;
+	} titled_tables[] = {
+		{option_tls_table, option_tls_count},
+		{option_auth_table, option_auth_count},
+		{option_service_table, option_service_count},
+		{option_stream_table, option_stream_count},
+	};
+	size_t i, n = option_count + option_tls_count + option_auth_count + option_service_count +
+		      option_stream_count;
+	size_t at = option_count;
 	cfg_opt_t *opts = calloc(n + 1, sizeof(*opts));
 	char(*sections)[32] = calloc(n, sizeof(*sections));
 	bool ok = opts && sections;
@@ -445,17 +495,10 @@ static cfg_t *make_parser(void)
 	for (i = 0; ok && i < option_count; i++)
 		ok = (option_table[i].hidden && !now.l->trusted) ||
 		     add_option(opts, &option_table[i], sections[i], CFGF_NONE);
-	for (i = 0; ok && i < option_tls_count; i++)
-		ok = add_option(opts, &option_tls_table[i], sections[option_count + i],
-			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
-	for (i = 0; ok && i < option_auth_count; i++)
-		ok = add_option(opts, &option_auth_table[i],
-			sections[option_count + option_tls_count + i],
-			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
-	for (i = 0; ok && i < option_service_count; i++)
-		ok = add_option(opts, &option_service_table[i],
-			sections[n - option_service_count + i],
-			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+	for (size_t k = 0; k < sizeof(titled_tables) / sizeof(titled_tables[0]); k++)
+		for (i = 0; ok && i < titled_tables[k].n; i++)
+			ok = add_option(opts, &titled_tables[k].table[i], sections[at++],
+				CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	if (ok)
 		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
 	for (i = 0; opts && opts[i].name; i++)
@@ -500,6 +543,7 @@ static int parse(struct loading *l, const char *text, int lines)
 	tls_clear();
 	conauth_clear(&now.auth);
 	conservice_clear(&now.service);
+	constream_clear(&now.stream);
 	if (l->failed)
 		reset_lexer();
 	return l->failed ? -1 : 0;
@@ -521,6 +565,7 @@ static int parse_bytes(struct loading *l, char *buf, size_t len)
 	if (open_comment)
 		return config_fault(
 			l, &o, NULL, "the comment that begins here is not closed; add */");
+	conftext_mark_streams(buf);
 	memcpy(buf + len, TAIL, sizeof(TAIL));
 	return parse(l, buf, lines);
 }

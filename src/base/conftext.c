@@ -57,6 +57,32 @@ char *conftext_blank_comments(char *s)
 	return NULL;
 }
 
+void conftext_mark_streams(char *s)
+{
+	static const char name[] = "stream";
+	int depth = 0;
+
+	while (*s != '\0') {
+		char *word = s;
+
+		if (*s == '"' || *s == '\'') {
+			s = skip_string(s);
+		} else if (!is_word(*s)) {
+			depth += (*s == '{') - (*s == '}');
+			s++;
+		} else {
+			while (is_word(*s))
+				s++;
+			if (depth != 0 || s - word != sizeof(name) - 1 ||
+				memcmp(word, name, sizeof(name) - 1) != 0)
+				continue;
+			s += strspn(s, " \t\r\n");
+			if (*s == '"' || *s == '\'' || is_word(*s))
+				memcpy(word, CONFTEXT_STREAM, sizeof(name) - 1);
+		}
+	}
+}
+
 ssize_t conftext_slurp(int fd, char *buf, size_t max)
 {
 	size_t len = 0;

@@ -12,6 +12,10 @@
 ssize_t conftext_slurp(int fd, char *buf, size_t max) __attribute__((warn_unused_result));
 /* Blanks all comments, but for their line ends. NULL; or where one begins that has no end. */
 char *conftext_blank_comments(char *s) __attribute__((warn_unused_result));
+/* What libconfuse is told that a section stream "title" { } is called: it takes one of a name with
+ * a title, or without, but not both. Of the same length. */
+#define CONFTEXT_STREAM "$tream"
+void conftext_mark_streams(char *s);
 /* The number of the line in which `at` is. */
 int conftext_line(const char *s, const char *at);
 

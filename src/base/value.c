@@ -217,6 +217,15 @@ const char *value_check_stream(const char *s)
 						 : "must be 1 to 128 letters, digits, _ or -";
 }
 
+const char *value_check_service(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (strcmp(s, "*") == 0)
+		return "must be the name of a service; * is none: a subject cannot mean all others";
+	return n > 0 && n <= 128 ? NULL : "must be the name of a service, 1 to 128 bytes";
+}
+
 const char *value_check_echo_path(const char *s)
 {
 	if (*s == '\0')

@@ -25,6 +25,7 @@ const char *value_check_socket_or_none(const char *s);
 const char *value_check_host(const char *s);
 const char *value_check_prefix(const char *s);
 const char *value_check_stream(const char *s);
+const char *value_check_service(const char *s);
 const char *value_check_echo_path(const char *s);
 const char *value_check_origin(const char *s);
 const char *value_check_cookie(const char *s);

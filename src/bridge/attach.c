@@ -43,9 +43,10 @@ static void slot_scan(struct slot *s, enum route_state state)
 		}
 		if (!slot_scans(s, i, v.state, state))
 			continue;
-		if (state == ROUTE_ENDED ? !ended_found(s, i, &v)
-					 : !s->conns[i] && quota_admits(s, i, &v) &&
-						   !dispatch_open(s->b, s, i, &v))
+		if (state == ROUTE_ENDED
+				? !ended_found(s, i, &v)
+				: !s->conns[i] && streams_serve(s, i, &v) &&
+					  quota_admits(s, i, &v) && !dispatch_open(s->b, s, i, &v))
 			_exit(1); /* without memory for what was served: the master tries again,
 				     with back-off */
 	}
@@ -115,7 +116,8 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 	slot_none_behind(s);
 	ring_attach_writer(&s->down, &s->words->down, shm_down_data(&b->shm, n),
 		b->shm.header->sizes.down_size);
-	for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+	s->nup = shm_up_rings(&b->shm);
+	for (unsigned r = 0; r < s->nup; r++)
 		slot_attach_up(s, r);
 	s->conns = calloc(s->routes.n, sizeof(struct bconn *));
 	s->bell = s->conns ? chan_new(b->base, bell, "worker", bell_handlers, slots_bell_gone, s)
@@ -167,7 +169,8 @@ int slots_start(struct bridge *b)
 				slot_scan(&b->slots[i], scan_order[k]);
 	b->scanning = false;
 	slots_read(b);
-	dispatch_opened_all(b);
+	for (unsigned i = 0; i < b->nstreams; i++)
+		dispatch_opened_all(&b->streams[i]);
 	slots_wakeup(b);
 	return 0;
 }

@@ -29,8 +29,8 @@ bool bconn_give(struct bconn *c, const struct broker_message *m)
 
 	if (c->blocked)
 		return false;
-	if (!window_reserve(c) ||
-		!slots_put_message(&b->slots[c->slot], m, b->epoch, bconn_text(b, m), &ref, 1)) {
+	if (!window_reserve(c) || !slots_put_message(&b->slots[c->slot], m, c->user->s->epoch,
+					  bconn_text(b, m), &ref, 1)) {
 		slots_block(&b->slots[c->slot], c);
 		return false;
 	}
@@ -78,7 +78,7 @@ void bconn_run(struct bconn *c)
 		c->cursor = c->cursor->next;
 	}
 	if (c->synced || c->rereading || c->retry || c->blocked || !u->q || u->closing ||
-		!u->b->connected || !window_open(c, c->need))
+		!u->s->connected || !window_open(c, c->need))
 		return;
 	c->rereading = true;
 	stat_add(u->b->shm.bridge->stats.rereads, 1);

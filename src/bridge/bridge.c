@@ -27,91 +27,12 @@ size_t bridge_key(const struct identity *id, char out[KEY_MAX])
 	return 1 + id->service_len + id->user_len;
 }
 
-/* ---- the broker ---- */
+/* ---- the end ---- */
 
-static void bridge_state(struct bridge *b, enum shm_broker_state state)
+void bridge_fatal(struct bridge *b, const char *text)
 {
-	atomic_store(&b->shm.bridge->state_since_ms, bridge_clock());
-	atomic_store(&b->shm.bridge->broker_state, (uint32_t)state);
-}
-
-static void bridge_server(struct bridge *b)
-{
-	struct shm_bridge *sb = b->shm.bridge;
-	uint32_t version = atomic_load(&sb->server_version) | 1;
-
-	atomic_store(&sb->server_version, version);
-	memset(sb->server, 0, sizeof(sb->server));
-	broker_server(b->broker, sb->server, sizeof(sb->server));
-	atomic_store(&sb->server_version, version + 1);
-}
-
-/* Is it the stream that our marks are of? If not, a new epoch begins. */
-static bool bridge_same_stream(struct bridge *b, uint64_t created, uint64_t last)
-{
-	struct shm_bridge *sb = b->shm.bridge;
-	uint64_t known = atomic_load(&sb->created);
-
-	if (known == created && last >= stat_get(sb->last_seq))
-		return true;
-	if (known)
-		log_warn(known == created ? "the stream lost messages that were delivered: all "
-					    "marks begin anew"
-					  : "the stream is another one: all marks begin anew",
-			kv_uint("last", last), kv_uint("mark", stat_get(sb->last_seq)));
-	/* The epoch first: a bridge killed in between raises it once more. */
-	b->epoch = atomic_load(&sb->epoch) + 1;
-	atomic_store(&sb->epoch, b->epoch);
-	stat_set(sb->last_seq, 0);
-	atomic_store(&sb->created, created);
-	return false;
-}
-
-static void bridge_connected(void *arg, uint64_t created, uint64_t last, size_t max_payload)
-{
-	struct bridge *b = arg;
-	size_t room = max_payload > 1024 ? max_payload - 1024 : 1;
-	bool same = bridge_same_stream(b, created, last);
-
-	b->max_message = b->c->max_message < room ? b->c->max_message : room;
-	if (b->max_message < b->c->max_message)
-		log_info("max_message is bounded by the broker's max_payload less 1 KiB",
-			kv_uint("bytes", b->max_message));
-	stat_set(b->shm.bridge->max_message, b->max_message);
-	if (!same)
-		dispatch_reset(b);
-	b->now_ms = bridge_clock();
-	b->connected = true;
-	broker_resume(b->broker, same);
-	bridge_server(b);
-	bridge_state(b, SHM_BROKER_CONNECTED);
-	log_info("connected to the broker", kv_uint("last", last));
-	dispatch_opened_all(b);
-	publish_tick(b);
-}
-
-static void bridge_lost(void *arg)
-{
-	struct bridge *b = arg;
-
-	if (b->connected) {
-		bridge_state(b, SHM_BROKER_LOST);
-		log_warn("the broker is away: clients stay, their messages wait");
-	}
-	b->connected = false;
-}
-
-static void bridge_refused(void *arg, const char *text)
-{
-	struct bridge *b = arg;
 	struct proto_text fatal;
 
-	if (atomic_load(&b->shm.bridge->broker_state) != SHM_BROKER_NEVER) {
-		/* It served once: clients stay, and somebody may mend the stream. Tried again. */
-		log_error("the stream does not serve any more: tried again", kv_str("why", text));
-		return;
-	}
-	log_error("the broker refuses this configuration", kv_str("why", text));
 	memset(&fatal, 0, sizeof(fatal));
 	strncpy(fatal.text, text, sizeof(fatal.text) - 1);
 	if (b->master && chan_send(b->master, PROTO_FATAL, &fatal, sizeof(fatal), -1) < 0)
@@ -119,21 +40,6 @@ static void bridge_refused(void *arg, const char *text)
 	b->status = CHILD_EXIT_FATAL;
 	event_base_loopbreak(b->base);
 }
-
-static const struct broker_events bridge_events = {
-	.connected = bridge_connected,
-	.lost = bridge_lost,
-	.refused = bridge_refused,
-	.message = dispatch_message,
-	.reread = dispatch_reread,
-	.published = publish_result,
-	.closed = dispatch_closed,
-	.fenced = fence_all,
-	.lacks = fence_user,
-	.answered = query_answered,
-};
-
-/* ---- the end ---- */
 
 static void bridge_finish(struct bridge *b)
 {
@@ -181,7 +87,7 @@ static void bridge_on_stop(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	if (stop->restart)
-		broker_moving(((struct bridge *)arg)->broker);
+		streams_moving(arg);
 	bridge_flush(arg, stop->drain_ms);
 }
 
@@ -234,32 +140,6 @@ static void bridge_again(evutil_socket_t fd, short what, void *arg)
 	slots_wakeup(arg);
 }
 
-static void bridge_stats(struct bridge *b)
-{
-	struct bridge_stats *st = &b->shm.bridge->stats;
-	struct broker_stats s;
-
-	broker_stats(b->broker, &s);
-	/* Its counts begin with this process, ours do not. */
-	stat_add(st->gets, s.gets - b->counted.gets);
-	stat_add(st->live, s.live - b->counted.live);
-	stat_add(st->gaps, s.gaps - b->counted.gaps);
-	stat_add(st->rescans, s.rescans - b->counted.rescans);
-	stat_add(st->removals, s.removals - b->counted.removals);
-	stat_add(st->suppressed, s.duplicates_dropped - b->counted.duplicates_dropped);
-	stat_add(st->reconnects, s.reconnects - b->counted.reconnects);
-	stat_add(st->gateways_lost, s.gateways_lost - b->counted.gateways_lost);
-	stat_add(st->fenced, s.fenced - b->counted.fenced);
-	stat_add(st->cut_off_users, s.cut_off_users - b->counted.cut_off_users);
-	b->counted = s;
-	stat_set(st->gateways, s.gateways);
-	stat_set(st->shared_users, s.shared_users);
-	stat_set(st->held_users, s.held_users);
-	stat_set(st->unclear_users, s.unclear_users);
-	stat_set(st->removals_pending, s.removals_pending);
-	stat_set(st->rtt_us, s.rtt_us);
-}
-
 static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct bridge *b = arg;
@@ -271,7 +151,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	publish_tick(b);
 	query_tick(b);
 	dispatch_tick(b);
-	bridge_stats(b);
+	streams_stats(b);
 	past_tick(b);
 	trace_tick(b->now_ms);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
@@ -305,38 +185,33 @@ static int bridge_events_new(struct bridge *b)
 	return event_add(b->tick, &tick) < 0 || event_add(b->beat, &second) < 0 ? -1 : 0;
 }
 
-/* The program was replaced: connections came here with marks of the stream as that one's bridge
- * knew it. */
+/* The program was replaced: connections came here with marks of the streams as that one's bridge
+ * knew them. */
 static void bridge_inherit(struct bridge *b)
 {
-	struct shm_bridge *sb = b->shm.bridge;
-	struct shm_stream was;
+	struct shm_streams was;
 
-	if (b->h->predecessor < 0 || atomic_load(&sb->created))
+	if (b->h->predecessor < 0)
 		return;
-	if (shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0) {
+	if (shm_read_streams(b->h->stale[b->h->predecessor], &was) < 0) {
 		log_warn("cannot read where the stream stood: messages may be delivered twice",
 			kv_errno(errno));
 		return;
 	}
-	if (!was.created)
-		return;
-	stat_set(sb->last_seq, was.last_seq);
-	stat_set(sb->max_message, was.max_message);
-	atomic_store(&sb->epoch, was.epoch);
-	bridge_state(b, SHM_BROKER_LOST); /* the grace begins */
-	atomic_store(&sb->created, was.created);
+	if (!stat_get(b->shm.bridge->max_message))
+		stat_set(b->shm.bridge->max_message, was.max_message);
+	streams_inherit(b, &was, true);
 }
 
 /* Other gateways know this one by a name that its successors keep. */
 static void bridge_name(struct bridge *b)
 {
-	struct shm_stream was = {0};
+	struct shm_streams was;
 	uint64_t name;
 
 	if (atomic_load(&b->shm.bridge->gateway))
 		return;
-	if (b->h->predecessor >= 0 && shm_read_stream(b->h->stale[b->h->predecessor], &was) < 0)
+	if (b->h->predecessor < 0 || shm_read_streams(b->h->stale[b->h->predecessor], &was) < 0)
 		was.gateway = 0;
 	memcpy(&name, b->shm.header->id, sizeof(name));
 	atomic_store(&b->shm.bridge->gateway, was.gateway ? was.gateway : name | 1);
@@ -347,6 +222,7 @@ static void bridge_adopt(struct bridge *b)
 	struct timespec now;
 
 	bridge_name(b);
+	streams_adopt(b);
 	bridge_inherit(b);
 	past_adopt(b);
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -356,13 +232,9 @@ static void bridge_adopt(struct bridge *b)
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
 	stat_set(b->shm.bridge->stats.users, 0);
 	stat_set(b->shm.bridge->stats.buffered_bytes, 0);
-	b->epoch = atomic_load(&b->shm.bridge->epoch);
 	b->max_message = b->c->max_message;
 	if (stat_get(b->shm.bridge->max_message))
 		b->max_message = stat_get(b->shm.bridge->max_message);
-	if (atomic_load(&b->shm.bridge->broker_state) == SHM_BROKER_CONNECTED)
-		bridge_state(b,
-			SHM_BROKER_LOST); /* the grace begins: connections and handshakes go on */
 }
 
 /* No bridge for so long that other gateways took this one for gone, if there are any. */
@@ -386,9 +258,7 @@ static int bridge_start(struct bridge *b)
 	bridge_adopt(b);
 	log_tap(notes_tap, &b->shm.bridge->notes);
 	trace_follow(&b->h->trace);
-	b->broker =
-		broker_new(b->base, b->c, &bridge_events, b, atomic_load(&b->shm.bridge->gateway));
-	if (!b->broker || slots_start(b) < 0)
+	if (streams_start(b) < 0 || slots_start(b) < 0)
 		return -1;
 	if (away)
 		fence_all(b);
@@ -397,7 +267,7 @@ static int bridge_start(struct bridge *b)
 
 static void bridge_free(struct bridge *b)
 {
-	broker_free(b->broker);
+	streams_stop(b);
 	slots_stop(b);
 	dispatch_stop(b);
 	publish_stop(b);

@@ -1,7 +1,8 @@
 /*
  * bridge: the one process that talks to the broker.
  *
- *   bridge.c    start, stop, the broker's state, the incarnation of the stream
+ *   bridge.c    start, stop
+ *   streams.c   the streams: the broker's state for each, and which incarnation it is
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   source.c    one up ring: reading it, its end, damage
  *   stale.c     segments of dead masters: what they had taken and not stored
@@ -36,6 +37,7 @@
 #include <wsgate/table.h>
 
 struct bridge;
+struct bstream;
 struct buser;
 
 /* A message that is given and not confirmed. */
@@ -90,6 +92,7 @@ struct bconn {
  */
 struct buser {
 	struct bridge *b;
+	struct bstream *s; /* of its service, for as long as it is here */
 	struct broker_queue
 		*q; /* NULL only while a new bridge reads the sections, or without memory */
 	struct bconn *conns;
@@ -121,10 +124,9 @@ struct query;
 struct up_source {
 	struct bridge *b;
 	struct ring ring;
-	struct pub *first, *last;    /* records read and not released, in order */
-	uint64_t retry_below;        /* records below were seen by a predecessor: a duplicate is no
-					surprise */
-	uint64_t drained_generation; /* say PROTO_DRAINED for it when the ring is empty; 0: no */
+	struct pub *first, *last; /* records read and not released, in order */
+	uint64_t retry_below;     /* records below were seen by a predecessor: a duplicate is no
+				     surprise */
 	bool broken; /* the writer's word is damaged: read again when there is a new writer */
 	int stale;   /* index of the stale segment, -1: a live one */
 	uint16_t slot;
@@ -149,7 +151,10 @@ struct slot {
 	struct route_section routes;
 	struct changes changes;
 	struct ring down;
-	struct up_source up[SHM_UP_RINGS];
+	struct up_source up[SHM_UP_MAX];
+	unsigned nup;
+	uint64_t drained_generation[SHM_UP_RINGS]; /* say PROTO_DRAINED for it when its rings are
+						      empty; 0: no */
 	struct chan *bell;
 	uint32_t rung;
 	_Atomic uint32_t *behind; /* a bit for each route */
@@ -159,6 +164,23 @@ struct slot {
 	unsigned held; /* routes that have ended and keep a mark: ended.c */
 	TAILQ_HEAD(ended_list, ended) ended;
 	struct notice *notice_first, *notice_last;
+};
+
+/* A stream and what is under way to it. One that is away, or made anew, holds up no other. */
+struct bstream {
+	struct bridge *b;
+	struct broker *broker;
+	struct shm_stream_words *words;
+	struct broker_stats counted; /* of the broker's counts: what shared memory has */
+	uint32_t epoch;              /* of the stream as it is now; 0: not known */
+	bool connected;
+	bool late;          /* came by a reload: where it is refused, others go on */
+	size_t max_payload; /* 0: not known yet */
+	size_t retries;     /* since the last tick */
+	/* publish.c */
+	struct pub_user *ready_first, *ready_last; /* have something to publish */
+	struct pub_user *later;                    /* wait for the next tick or for the broker */
+	size_t publishing;
 };
 
 struct stale {
@@ -175,17 +197,16 @@ struct bridge {
 	struct config *own;     /* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master;
-	struct broker *broker;
+	struct bstream streams[SHM_STREAMS];
+	unsigned nstreams;
 	struct shm shm;
 	struct slot slots[HERITAGE_SLOT_MAX];
 	unsigned nslots; /* those above are not used yet */
 	struct stale stales[HERITAGE_STALE_MAX];
 	struct event *again, *tick, *beat, *flush_end;
 	struct pulse *pulse; /* owned */
-	uint32_t epoch;      /* of the stream as it is now; 0: not known */
 	size_t max_message;
-	struct broker_stats counted; /* of the broker's counts: what shared memory has */
-	bool connected, stopping, more;
+	bool stopping, more;
 	bool starved;    /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
@@ -200,26 +221,45 @@ struct bridge {
 	struct table users;
 	size_t buffered;
 	struct buser *dirty; /* to be settled */
-	size_t retries;      /* since the last tick */
 	bool scanning;       /* a new bridge reads the sections */
 	/* publish.c */
 	struct table pub_users;
-	struct pub_user *ready_first, *ready_last; /* have something to publish */
-	struct pub_user *later;                    /* wait for the next tick or for the broker */
 	struct query *queries, *unheard; /* query.c: under way; and answered, without room for it */
 	size_t nqueries;
 	struct pub *pub_free;
-	size_t npub_free, publishing;
+	size_t npub_free;
 };
 
 /* Rings of ours, and of all older segments. */
-#define SOURCES_MAX ((1 + HERITAGE_STALE_MAX) * (size_t)HERITAGE_SLOT_MAX * SHM_UP_RINGS)
+#define SOURCES_MAX ((1 + HERITAGE_STALE_MAX) * (size_t)HERITAGE_SLOT_MAX * SHM_UP_MAX)
 
 #define KEY_MAX (1 + 2 * TOKEN_MAX)
 /* service length, service, user: no two users have the same one. Returns its length. */
 size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
 uint64_t bridge_clock(void);
 void bridge_check_flushed(struct bridge *b);
+/* It cannot go on: the master is told why. */
+void bridge_fatal(struct bridge *b, const char *text);
+
+/* streams.c */
+/* Where they stood for a predecessor. */
+void streams_adopt(struct bridge *b);
+/* The same of another segment, for those of which nothing is known; served: by a program that this
+ * one replaces. */
+void streams_inherit(struct bridge *b, const struct shm_streams *was, bool served);
+/* NULL: the configuration has none for that service. */
+struct bstream *streams_of(struct bridge *b, const struct identity *id);
+/* False: no stream has its service, or another one than before; it was told so. */
+bool streams_serve(struct slot *s, uint32_t index, const struct route_view *v);
+int streams_start(struct bridge *b);
+/* Another configuration for those that are at work. 0; or -1 with errno: some have it, and are
+ * given it again with the next one. */
+int streams_reconfigure(struct bridge *b, const struct config *c);
+/* Those that b->c has and the bridge does not yet. */
+void streams_more(struct bridge *b);
+void streams_moving(struct bridge *b);
+void streams_stop(struct bridge *b);
+void streams_stats(struct bridge *b);
 
 /* slots.c */
 int slots_start(struct bridge *b);
@@ -231,7 +271,7 @@ uint64_t slots_generation(const struct slot *s);
 bool slots_dead(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
-/* All of ours that are in use; list has room for two of each slot. Returns how many. */
+/* All of ours that are in use; list has room for SHM_UP_MAX of each slot. Returns how many. */
 size_t slots_up_sources(struct bridge *b, struct up_source **list);
 /* All that lies in them; nothing while older segments are not read. */
 void slots_read(struct bridge *b);
@@ -252,6 +292,8 @@ void slots_block(struct slot *s, struct bconn *c);
 void slots_unblock(struct slot *s, struct bconn *c);
 void slots_released(struct up_source *src); /* the worker gets room */
 void slots_tick(struct bridge *b);
+/* Says so to the master once a dead worker's rings are empty. */
+void slots_check_drained(struct slot *s, unsigned ring);
 /* The workers are gone: so are all connections. */
 void slots_end_all(struct bridge *b);
 /* A slot that is used from here on. Takes bell, also when it fails. 0 or -1 with errno. */
@@ -265,8 +307,6 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation);
 void sources_read(struct bridge *b, struct up_source **list, size_t n, uint64_t until);
 bool source_unread(const struct up_source *src); /* more than what was read lies there */
 bool source_empty(const struct up_source *src);
-void source_check_drained(
-	struct up_source *src); /* says so to the master once a dead worker's is empty */
 
 /* orders.c */
 void orders_on_config(void *arg, const void *body, int fd);
@@ -276,7 +316,8 @@ void orders_on_close(void *arg, const void *body, int fd);
 /* stale.c: sets b->stale_read when all older segments are read */
 void stale_read_all(struct bridge *b);
 /* Of those that were read: the last workers of a program that was replaced, or whose master is
- * dead, may write there still. list has room for two of each slot of each. Returns how many. */
+ * dead, may write there still. list has room for SHM_UP_MAX of each slot of each. Returns how many.
+ */
 size_t stale_up_sources(struct bridge *b, struct up_source **list);
 void stale_free_all(struct bridge *b);
 
@@ -290,12 +331,11 @@ struct bconn *dispatch_open(
 struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make);
 struct identity dispatch_identity(const struct buser *u);         /* its names are the user's */
 const struct log_field *dispatch_who(const struct identity *who); /* valid until the next call */
-/* After the scan of a new bridge: opens the queues. */
-void dispatch_opened_all(struct bridge *b);
-void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v);
+/* After the scan of a new bridge, or with a session: opens the queues of a stream. */
+void dispatch_opened_all(struct bstream *s);
+void dispatch_marks(struct bconn *c, const struct route_view *v);
 void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
-void dispatch_reset(struct bridge *b); /* another stream: all marks go to 0 */
 /* By the name that it has in every worker. NULL: it is not here. */
 struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */
@@ -313,7 +353,8 @@ bool dispatch_idle(const struct bridge *b); /* no removals under way */
 
 /* fence.c: connections end, and are asked to come back */
 void fence_user(void *owner); /* those of a struct buser */
-void fence_all(void *bridge);
+void fence_all(struct bridge *b);
+void fence_stream(void *stream); /* those of a struct bstream */
 
 /* quota.c: false: it was told that there are too many */
 bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v);
@@ -379,9 +420,9 @@ void bconn_note(struct bconn *c, bool behind);
 /* query.c */
 /* A question out of a ring: it is copied, and the record may go. */
 void query_take(const struct up_source *src, const struct up_view *v);
-void query_answered(void *arg, void *tag, enum broker_answer a, const char *data, size_t len);
+void query_answered(void *stream, void *tag, enum broker_answer a, const char *data, size_t len);
 void query_tick(struct bridge *b);
-void query_stop(struct bridge *b); /* after broker_free() */
+void query_stop(struct bridge *b); /* after streams_stop() */
 
 /* publish.c */
 int publish_start(struct bridge *b);
@@ -393,7 +434,8 @@ bool publish_next_record(const struct up_next *n);
 /* Forgets what was read and not released (at the end of the process). */
 void publish_drop(struct up_source *src);
 void publish_run(struct bridge *b);
-void publish_result(void *arg, struct broker_publish *p, enum broker_result r);
+void publish_again_all(struct bstream *s); /* who has to wait for it tries again */
+void publish_result(void *stream, struct broker_publish *p, enum broker_result r);
 void publish_tick(struct bridge *b);
 
 #endif

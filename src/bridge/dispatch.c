@@ -40,12 +40,16 @@ static struct buser *user_find(struct bridge *b, const struct identity *id)
 
 static struct buser *user_new(struct bridge *b, const struct identity *id)
 {
+	struct bstream *s = streams_of(b, id);
 	struct buser *u =
 		calloc(1, offsetof(struct buser, names) + 1 + id->service_len + id->user_len);
 
-	if (!u)
+	if (!u || !s) {
+		free(u);
 		return NULL;
+	}
 	u->b = b;
+	u->s = s;
 	u->service_len = (uint8_t)id->service_len;
 	u->user_len = (uint8_t)id->user_len;
 	u->wanted = true;
@@ -54,6 +58,7 @@ static struct buser *user_new(struct bridge *b, const struct identity *id)
 		return NULL;
 	}
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
+	stat_add(s->words->users, 1);
 	return u;
 }
 
@@ -72,6 +77,7 @@ static void user_free(struct buser *u)
 	ended_release(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
+	stat_sub(u->s->words->users, 1);
 	free(u);
 }
 
@@ -158,7 +164,7 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 		if (!k)
 			continue;
 		if (!slots_put_message(
-			    &b->slots[c->slot], n->m, b->epoch, bconn_text(b, n->m), refs, k)) {
+			    &b->slots[c->slot], n->m, u->s->epoch, bconn_text(b, n->m), refs, k)) {
 			for (uint32_t i = 0; i < k; i++)
 				slots_block(&b->slots[c->slot], who[i]);
 			continue;
@@ -209,7 +215,7 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 	c->rereading = false;
 	if (failed) {
 		c->retry = true;
-		u->b->retries++;
+		u->s->retries++;
 		return;
 	}
 	if (!m) {
@@ -250,7 +256,7 @@ static bool user_open(struct buser *u)
 {
 	struct identity id = dispatch_identity(u);
 
-	u->q = broker_queue_open(u->b->broker, &id, u->mark, u->head, u);
+	u->q = broker_queue_open(u->s->broker, &id, u->mark, u->head, u);
 	return u->q != NULL;
 }
 
@@ -293,7 +299,7 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 	struct buser *u = c->user;
 	bool first = !u->conns->next;
 
-	if (v->epoch == u->b->epoch) {
+	if (v->epoch == u->s->epoch) {
 		c->pos = v->given;
 		c->confirmed = v->confirmed;
 	}
@@ -313,7 +319,7 @@ static bool conn_join(struct bconn *c, const struct route_view *v)
 {
 	struct buser *u = c->user;
 
-	if (v->epoch == u->b->epoch) {
+	if (v->epoch == u->s->epoch) {
 		c->pos = v->given;
 		c->confirmed = v->confirmed;
 	}
@@ -328,14 +334,15 @@ static bool conn_join(struct bconn *c, const struct route_view *v)
 	return true;
 }
 
-/* Opens the queue and lets the connections read. */
+/* Opens the queue, if it is of that stream (NULL: any), and lets the connections read. */
 static bool user_open_each(void *value, void *arg)
 {
 	struct buser *u = value;
 
-	(void)arg;
+	if (arg && u->s != arg)
+		return true;
 	if (!u->q && !user_open(u)) {
-		u->b->retries++;
+		u->s->retries++;
 		log_some_errors(5, "no memory for a queue: tried again", kv_more(user_who(u)));
 		return true;
 	}
@@ -361,7 +368,7 @@ static void user_refresh(struct buser *u)
 
 	for (struct bconn *c = u->conns; c; c = c->next)
 		if (route_read_marks(&b->slots[c->slot].routes, c->index, c->generation, &v))
-			dispatch_marks(b, c, &v);
+			dispatch_marks(c, &v);
 	user_confirm(u);
 }
 
@@ -424,12 +431,12 @@ struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool ma
 	return u || !make ? u : user_new(b, id);
 }
 
-void dispatch_opened_all(struct bridge *b)
+void dispatch_opened_all(struct bstream *s)
 {
-	table_each(&b->users, user_open_each, NULL);
+	table_each(&s->b->users, user_open_each, s);
 }
 
-void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *v)
+void dispatch_marks(struct bconn *c, const struct route_view *v)
 {
 	/* A predecessor's records may have been handed out after we looked: more was given than we
 	 * know. */
@@ -439,7 +446,7 @@ void dispatch_marks(struct bridge *b, struct bconn *c, const struct route_view *
 	if (c->user->ended && v->state == ROUTE_OPEN)
 		ended_release(c->user); /* its marks are in a living route again */
 	/* An equal one may speak of a record that was given again. */
-	if (v->epoch != b->epoch || confirmed < c->confirmed ||
+	if (v->epoch != c->user->s->epoch || confirmed < c->confirmed ||
 		(confirmed == c->confirmed && !(c->out && c->out->n)))
 		return;
 	c->confirmed = confirmed;
@@ -510,35 +517,12 @@ uint64_t dispatch_kick(
 	return u ? dispatch_kick_user(u, code, reason) : 0;
 }
 
-/* ---- the stream is another one ---- */
-
-static bool user_reset(void *value, void *arg)
-{
-	struct buser *u = value;
-
-	(void)arg;
-	u->head = u->mark = 0;
-	while (u->first)
-		buffer_drop_first(u);
-	u->floor = 0;
-	for (struct bconn *c = u->conns; c; c = c->next) {
-		c->pos = c->confirmed = 0;
-		c->cursor = NULL;
-		c->synced = true;
-		window_drop(c);
-	}
-	return true;
-}
-
-void dispatch_reset(struct bridge *b)
-{
-	table_each(&b->users, user_reset, NULL);
-}
-
 static bool user_retry(void *value, void *arg)
 {
 	struct buser *u = value;
 
+	if (u->s != arg)
+		return true;
 	for (struct bconn *c = u->conns; c; c = c->next)
 		c->retry = false;
 	return user_open_each(value, arg);
@@ -547,10 +531,14 @@ static bool user_retry(void *value, void *arg)
 /* What failed is tried again: queues that could not be opened, reads without an answer. */
 void dispatch_tick(struct bridge *b)
 {
-	if (!b->retries || !b->connected)
-		return;
-	b->retries = 0;
-	table_each(&b->users, user_retry, NULL);
+	for (unsigned i = 0; i < b->nstreams; i++) {
+		struct bstream *s = &b->streams[i];
+
+		if (!s->retries || !s->connected)
+			continue;
+		s->retries = 0;
+		table_each(&b->users, user_retry, s);
+	}
 }
 
 int dispatch_start(struct bridge *b)

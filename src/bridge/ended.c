@@ -92,11 +92,12 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out)
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct bstream *s = streams_of(b, &id);
 	struct buser *u = dispatch_user(b, &id, false);
 
 	*out = NULL;
 	/* If others are here, they know what all have confirmed; an open queue has its own mark. */
-	if (v->epoch != b->epoch || !v->confirmed || (u && (u->conns || u->q)))
+	if (!s || v->epoch != s->epoch || !v->confirmed || (u && (u->conns || u->q)))
 		return true;
 	u = dispatch_user(b, &id, true);
 	if (u && v->confirmed > u->mark)

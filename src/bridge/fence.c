@@ -19,14 +19,21 @@ void fence_user(void *owner)
 
 static bool fence_each(void *value, void *arg)
 {
-	(void)arg;
-	fence_user(value);
+	struct buser *u = value;
+
+	if (!arg || u->s == arg)
+		fence_user(u);
 	return true;
 }
 
-void fence_all(void *arg)
+void fence_stream(void *stream)
 {
-	struct bridge *b = arg;
+	struct bstream *s = stream;
 
+	table_each(&s->b->users, fence_each, s);
+}
+
+void fence_all(struct bridge *b)
+{
 	table_each(&b->users, fence_each, NULL);
 }

@@ -10,7 +10,7 @@
 /* Budgets and windows may be wider: who waited goes on. */
 static int orders_swap(struct bridge *b, struct config *c)
 {
-	if (broker_reconfigure(b->broker, c) < 0) {
+	if (streams_reconfigure(b, c) < 0) {
 		config_free(c);
 		return -1;
 	}
@@ -19,8 +19,10 @@ static int orders_swap(struct bridge *b, struct config *c)
 	config_free(b->own);
 	b->own = c;
 	b->now_ms = bridge_clock();
-	if (b->connected)
-		dispatch_opened_all(b);
+	streams_more(b);
+	for (unsigned i = 0; i < b->nstreams; i++)
+		if (b->streams[i].connected)
+			dispatch_opened_all(&b->streams[i]);
 	return 0;
 }
 

@@ -127,6 +127,23 @@ static void past_services(struct bridge *b)
 		stats_service_copy(&b->shm.bridge->before.services[i], &sum[i]);
 }
 
+static void past_streams(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->nstreams; i++) {
+		struct shm_stream_words *to = b->streams[i].words;
+
+		for (unsigned k = 0; k < SHM_STREAMS; k++) {
+			const struct shm_stream_words *from = &b->before.bridge->streams[k];
+
+			if (strncmp(from->name, to->name, sizeof(to->name)) != 0)
+				continue;
+			stat_set(to->stored, stat_get(from->stored));
+			stat_set(to->delivered, stat_get(from->delivered));
+			stat_set(to->reconnects, stat_get(from->reconnects));
+		}
+	}
+}
+
 /* The counters of the bridge itself go on from there. */
 static void past_bridge(struct bridge *b)
 {
@@ -140,6 +157,7 @@ static void past_bridge(struct bridge *b)
 	for (size_t i = 0; i < STATS_BRIDGE_N; i++)
 		if (stats_bridge[i].kind == STATS_GAUGE)
 			stat_set(to[stats_bridge[i].offset / sizeof(uint64_t)], 0);
+	past_streams(b);
 	memcpy(&b->shm.bridge->history, &b->before.bridge->history, sizeof(struct history));
 	atomic_store(&b->shm.bridge->before.taken, 1);
 }

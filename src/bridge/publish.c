@@ -32,6 +32,7 @@ struct pub {
 /* Users with records here: order is kept by one unacknowledged message each. */
 struct pub_user {
 	struct bridge *b;
+	struct bstream *s; /* NULL: none has its service any more */
 	struct pub *first, *last;
 	struct pub_user *next;  /* in the ready or the later list */
 	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
@@ -79,6 +80,7 @@ static struct pub_user *pub_user_get(struct bridge *b, const struct identity *id
 	if (!u)
 		return NULL;
 	u->b = b;
+	u->s = streams_of(b, id);
 	u->key_len = (uint16_t)len;
 	memcpy(u->key, key, len);
 	if (table_put(&b->pub_users, u->key, len, u) < 0) {
@@ -90,24 +92,26 @@ static struct pub_user *pub_user_get(struct bridge *b, const struct identity *id
 
 static void pub_user_list(struct pub_user *u)
 {
-	struct bridge *b = u->b;
+	struct bstream *s = u->s ? u->s : u->b->streams;
 
 	if (u->listed || u->in_flight || u->later || !u->first)
 		return;
 	u->listed = true;
 	u->next = NULL;
-	if (b->ready_last)
-		b->ready_last->next = u;
+	if (s->ready_last)
+		s->ready_last->next = u;
 	else
-		b->ready_first = u;
-	b->ready_last = u;
+		s->ready_first = u;
+	s->ready_last = u;
 }
 
 static void pub_user_later(struct pub_user *u)
 {
+	struct bstream *s = u->s ? u->s : u->b->streams;
+
 	u->later = true;
-	u->next = u->b->later;
-	u->b->later = u;
+	u->next = s->later;
+	s->later = u;
 }
 
 static void pub_user_done(struct pub_user *u)
@@ -214,9 +218,11 @@ static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_t
 		ref = (struct down_ref){c->generation, c->index, 0};
 		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
 	}
-	if (b->stopping && p->src->stale < 0)
-		(void)slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason);
-	return true;
+	if (p->src->stale >= 0 || slots_dead(&b->slots[p->src->slot], p->generation))
+		return true;
+	/* One that was not taken in here, but has to end in good order: streams_serve(). */
+	return slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason) ||
+	       b->stopping;
 }
 
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
@@ -260,6 +266,10 @@ static void publish_next(struct pub_user *u)
 		publish_flush(p);
 		return;
 	}
+	if (!u->s) {
+		publish_refuse(p, 1008, "no stream keeps this service");
+		return;
+	}
 	c = publish_conn(p);
 	if (p->poisoned || publish_poisoned(c)) {
 		publish_refuse(p, 1008, "an earlier message was refused");
@@ -267,25 +277,35 @@ static void publish_next(struct pub_user *u)
 	}
 	track(publish_track(p, "sent to the broker"));
 	u->in_flight = true;
-	u->b->publishing++;
-	broker_publish(u->b->broker, &p->p);
+	u->s->publishing++;
+	broker_publish(u->s->broker, &p->p);
 }
 
-void publish_run(struct bridge *b)
+static void publish_run_stream(struct bstream *s)
 {
-	while (b->connected && b->ready_first && b->publishing < IN_FLIGHT_MAX) {
-		struct pub_user *u = b->ready_first;
+	while (s->connected && s->ready_first && s->publishing < IN_FLIGHT_MAX) {
+		struct pub_user *u = s->ready_first;
 
-		b->ready_first = u->next;
-		if (!b->ready_first)
-			b->ready_last = NULL;
+		s->ready_first = u->next;
+		if (!s->ready_first)
+			s->ready_last = NULL;
 		u->listed = false;
 		if (u->first)
 			publish_next(u);
 		else
 			pub_user_done(u);
 	}
-	stat_set(b->shm.bridge->stats.publishing, b->publishing);
+}
+
+void publish_run(struct bridge *b)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < b->nstreams; i++) {
+		publish_run_stream(&b->streams[i]);
+		n += b->streams[i].publishing;
+	}
+	stat_set(b->shm.bridge->stats.publishing, n);
 }
 
 static void publish_stored(struct pub *p, bool duplicate)
@@ -295,6 +315,7 @@ static void publish_stored(struct pub *p, bool duplicate)
 	track(publish_track(p, duplicate ? "it was stored before" : "stored"));
 	hist_add(&st->publish, hist_elapsed(p->stamp, clock_ns(CLOCK_MONOTONIC)), 1);
 	stat_add(st->stored, 1);
+	stat_add(p->user->s->words->stored, 1);
 	stat_add(st->stored_bytes, p->p.len);
 	p->user->full_since_ms = 0;
 	if (duplicate) {
@@ -310,10 +331,11 @@ static void publish_stored(struct pub *p, bool duplicate)
 void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 {
 	struct pub *p = bp->arg;
-	struct bridge *b = arg;
+	struct bstream *s = arg;
+	struct bridge *b = s->b;
 
 	p->user->in_flight = false;
-	b->publishing--;
+	s->publishing--;
 	switch (r) {
 	case BROKER_STORED:
 	case BROKER_DUPLICATE:
@@ -345,13 +367,13 @@ void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 }
 
 /* Those who have to wait try again, in the order in which they came to wait. */
-void publish_tick(struct bridge *b)
+void publish_again_all(struct bstream *s)
 {
-	struct pub_user *u = b->later, *reversed = NULL;
+	struct pub_user *u = s->later, *reversed = NULL;
 
-	if (!b->connected)
+	if (!s->connected)
 		return;
-	b->later = NULL;
+	s->later = NULL;
 	while (u) {
 		struct pub_user *next = u->next;
 
@@ -365,7 +387,13 @@ void publish_tick(struct bridge *b)
 		u->later = false;
 		pub_user_list(u);
 	}
-	publish_run(b);
+	publish_run(s->b);
+}
+
+void publish_tick(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->nstreams; i++)
+		publish_again_all(&b->streams[i]);
 }
 
 static void pub_names(struct pub *p)

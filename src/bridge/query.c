@@ -61,14 +61,15 @@ static void query_unlink(struct bridge *b, struct query *q)
 static void query_ask(struct bridge *b, struct query *q, const struct up_view *v)
 {
 	char *text = strndup((const char *)v->data, v->r.len);
+	struct bstream *s = streams_of(b, &v->id);
 
 	q->next = b->queries;
 	if (q->next)
 		q->next->prev = q;
 	b->queries = q;
 	b->nqueries++;
-	if (text && b->nqueries <= QUERIES_MAX &&
-		broker_ask(b->broker, v->id.service, v->id.service_len, text, q)) {
+	if (text && s && b->nqueries <= QUERIES_MAX &&
+		broker_ask(s->broker, v->id.service, v->id.service_len, text, q)) {
 		free(text);
 		return;
 	}
@@ -102,7 +103,7 @@ void query_answered(void *arg, void *tag, enum broker_answer a, const char *data
 		[BROKER_NOT_ALLOWED] = DOWN_NOT_ALLOWED,
 		[BROKER_NOT_NOW] = DOWN_NOT_NOW,
 	};
-	struct bridge *b = arg;
+	struct bridge *b = ((struct bstream *)arg)->b;
 	struct query *q = tag;
 
 	query_unlink(b, q);

@@ -112,13 +112,14 @@ static bool slot_put_notice(struct slot *s, const struct notice *no)
 static struct notice slot_notice(const struct slot *s, enum down_type type,
 	const struct down_ref *ref, uint64_t seq, uint16_t code, const char *reason)
 {
+	const struct bconn *c = ref->index < s->routes.n ? s->conns[ref->index] : NULL;
 	struct notice no;
 
 	memset(&no, 0, sizeof(no));
 	no.type = (uint16_t)type;
 	no.n.ref = *ref;
 	no.n.seq = seq;
-	no.n.epoch = s->b->epoch;
+	no.n.epoch = c && c->generation == ref->generation ? c->user->s->epoch : 0;
 	no.n.code = code;
 	if (reason) {
 		strncpy(no.reason, reason, sizeof(no.reason) - 1);
@@ -246,19 +247,20 @@ static void slot_change(struct slot *s, uint32_t index)
 	}
 	if (slots_dead(s, v.generation)) {
 		if (c)
-			dispatch_marks(b, c, &v); /* its end comes with PROTO_WORKER_DOWN */
+			dispatch_marks(c, &v); /* its end comes with PROTO_WORKER_DOWN */
 	} else if (v.state == ROUTE_ENDED) {
 		if (c) {
 			if (c->poisoned) /* what it wrote before its end is refused with it */
 				slots_read(b);
-			dispatch_marks(b, c, &v);
+			dispatch_marks(c, &v);
 			dispatch_end(b, c);
 		}
 		ended_now(s, index, &v);
 	} else if (c) {
-		dispatch_marks(b, c, &v);
+		dispatch_marks(c, &v);
 	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) &&
-		   quota_admits(s, index, &v) && !dispatch_open(b, s, index, &v)) {
+		   streams_serve(s, index, &v) && quota_admits(s, index, &v) &&
+		   !dispatch_open(b, s, index, &v)) {
 		if (v.state == ROUTE_MOVED) {
 			log_error("no memory for a connection that moved: the bridge begins anew");
 			_exit(1); /* nobody else would tell the two workers whose it is */
@@ -299,7 +301,7 @@ static bool slot_idle(const struct slot *s)
 	if ((s->notice_first || s->blocked_first) &&
 		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
 		return false;
-	for (unsigned i = 0; s->b->stale_read && i < SHM_UP_RINGS; i++)
+	for (unsigned i = 0; s->b->stale_read && i < s->nup; i++)
 		if (source_unread(&s->up[i]))
 			return false;
 	return true;
@@ -310,14 +312,14 @@ size_t slots_up_sources(struct bridge *b, struct up_source **list)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+		for (unsigned r = 0; b->slots[i].used && r < b->slots[i].nup; r++)
 			list[n++] = &b->slots[i].up[r];
 	return n;
 }
 
 void slots_read(struct bridge *b)
 {
-	struct up_source *list[SOURCES_MAX];
+	static struct up_source *list[SOURCES_MAX]; /* too large for the stack */
 	size_t n;
 
 	if (!b->stale_read)
@@ -372,7 +374,7 @@ void slots_tick(struct bridge *b)
 			_exit(1);
 		}
 		for (unsigned r = 0; s->used && r < SHM_UP_RINGS; r++)
-			source_check_drained(&s->up[r]);
+			slots_check_drained(s, r);
 	}
 }
 
@@ -385,7 +387,7 @@ static void slot_conn_dead(struct slot *s, uint32_t index)
 	struct route_view v;
 
 	if (route_read_marks(&s->routes, index, c->generation, &v))
-		dispatch_marks(s->b, c, &v);
+		dispatch_marks(c, &v);
 	dispatch_end(s->b, c);
 }
 
@@ -394,13 +396,13 @@ void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 	if (slot >= b->nslots || !b->slots[slot].used)
 		return;
 	b->slots[slot].generation = generation;
-	b->slots[slot].up[shm_up_ring(generation)].broken = false; /* its writer is a new one */
+	for (unsigned r = shm_up_ring(generation); r < b->slots[slot].nup; r += SHM_UP_RINGS)
+		b->slots[slot].up[r].broken = false; /* its writer is a new one */
 	slots_wakeup(b);
 }
 
 void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 {
-	struct up_source *src;
 	struct slot *s;
 
 	if (slot >= b->nslots || !b->slots[slot].used)
@@ -413,9 +415,27 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 	dispatch_settle(b);
 	if (generation > stat_get(s->words->buried))
 		stat_set(s->words->buried, generation);
-	src = &s->up[shm_up_ring(generation)];
-	src->drained_generation = generation;
-	source_check_drained(src);
+	s->drained_generation[shm_up_ring(generation)] = generation;
+	slots_check_drained(s, shm_up_ring(generation));
+}
+
+/* Of a dead worker: all of its rings. */
+void slots_check_drained(struct slot *s, unsigned ring)
+{
+	struct bridge *b = s->b;
+	uint64_t *generation = &s->drained_generation[ring];
+	struct proto_slot done = {s->n, 0, *generation};
+
+	if (!*generation)
+		return;
+	for (unsigned r = ring; r < s->nup; r += SHM_UP_RINGS)
+		if (!source_empty(&s->up[r]))
+			return;
+	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
+		return; /* again with the next tick */
+	log_debug("the up ring of a dead worker is empty", kv_uint("slot", s->n),
+		kv_uint("generation", *generation));
+	*generation = 0;
 }
 
 void slots_end_all(struct bridge *b)
@@ -430,7 +450,7 @@ void slots_end_all(struct bridge *b)
 bool slots_empty(const struct bridge *b)
 {
 	for (unsigned i = 0; i < b->nslots; i++)
-		for (unsigned r = 0; b->slots[i].used && r < SHM_UP_RINGS; r++)
+		for (unsigned r = 0; b->slots[i].used && r < b->slots[i].nup; r++)
 			if (!source_empty(&b->slots[i].up[r]))
 				return false;
 	return true;
@@ -447,7 +467,7 @@ void slots_stop(struct bridge *b)
 			s->notice_first = no->next;
 			free(no);
 		}
-		for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+		for (unsigned r = 0; r < s->nup; r++)
 			publish_drop(&s->up[r]);
 		chan_free(s->bell);
 		free(s->conns);

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <wsgate/clock.h>
@@ -12,29 +13,16 @@ bool source_empty(const struct up_source *src)
 	return !src->first && (src->broken || !ring_used(src->ring.words));
 }
 
-void source_check_drained(struct up_source *src)
-{
-	struct bridge *b = src->b;
-	struct proto_slot done = {src->slot, 0, src->drained_generation};
-
-	if (!src->drained_generation || !source_empty(src))
-		return;
-	if (b->master && chan_send(b->master, PROTO_DRAINED, &done, sizeof(done), -1) < 0)
-		return; /* again with the next tick */
-	log_debug("the up ring of a dead worker is empty", kv_uint("slot", src->slot),
-		kv_uint("generation", src->drained_generation));
-	src->drained_generation = 0;
-}
-
 /* It costs the worker that wrote it alone. Its pid is read from shared memory, too: only a
  * sibling's is believed. */
 static void source_damaged(struct up_source *src)
 {
 	struct bridge *b = src->b;
 	struct slot *s = src->stale < 0 ? &b->slots[src->slot] : NULL;
-	uint32_t pid = s && shm_up_ring(atomic_load(&s->words->generation)) == src->which
-			       ? atomic_load(&s->words->pid)
-			       : 0;
+	uint32_t pid =
+		s && shm_up_ring(atomic_load(&s->words->generation)) == src->which % SHM_UP_RINGS
+			? atomic_load(&s->words->pid)
+			: 0;
 
 	log_error("up ring is damaged: the rest of it is lost", kv_uint("slot", src->slot),
 		kv_uint("pos", src->ring.pos), kv_uint("pid", pid));
@@ -63,6 +51,12 @@ static bool source_peek(struct up_source *src, uint64_t until, struct up_next *o
 	if (r == RING_CORRUPT || (r == RING_RECORD && out->v.r.stamp > clock_ns(CLOCK_MONOTONIC)))
 		source_damaged(src);
 	return false;
+}
+
+static void source_check_drained(const struct up_source *src)
+{
+	if (src->stale < 0)
+		slots_check_drained(&src->b->slots[src->slot], src->which % SHM_UP_RINGS);
 }
 
 static void source_pause(struct up_source *src)
@@ -94,9 +88,20 @@ static struct up_next *sources_oldest(struct up_next *next, size_t n, uint64_t *
 
 void sources_read(struct bridge *b, struct up_source **list, size_t n, uint64_t until)
 {
-	static struct up_next next[SOURCES_MAX];
+	static struct up_next *next; /* kept */
+	static size_t cap;
 	size_t k = 0;
 
+	if (n > cap) {
+		struct up_next *bigger = reallocarray(next, n, sizeof(*next));
+
+		if (!bigger) {
+			b->starved = true;
+			return;
+		}
+		next = bigger;
+		cap = n;
+	}
 	for (size_t i = 0; i < n && !b->starved; i++)
 		k += source_peek(list[i], until, &next[k]);
 	while (k && !b->starved) {

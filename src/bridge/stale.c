@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <wsgate/log.h>
@@ -44,29 +45,30 @@ static void stale_check(struct bridge *b, unsigned i)
 	log_info("all messages of an older segment are stored");
 }
 
-/* Nothing is known of the stream yet: what the dead one knew is where we begin. */
-static void stale_inherit(struct bridge *b, const struct shm_bridge *old)
+/* A mark there is one of a stream that we know, in the incarnation that we know. Its epoch may be
+ * another one's here: each master's gateway counts its own. */
+static bool stale_means(struct bridge *b, const struct shm_streams *was, const struct route_view *v)
 {
-	struct shm_bridge *sb = b->shm.bridge;
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	const struct bstream *s = streams_of(b, &id);
 
-	if (stat_get(sb->created))
-		return;
-	b->epoch = atomic_load(&old->epoch);
-	atomic_store(&sb->epoch, b->epoch);
-	stat_set(sb->last_seq, stat_get(old->last_seq));
-	atomic_store(&sb->created, atomic_load(&old->created));
+	/* Of one that is there already our own bridge knows all. */
+	for (unsigned k = 0; s && !s->connected && k < was->n; k++)
+		if (strcmp(was->v[k].name, s->words->name) == 0)
+			return was->v[k].created == stat_get(s->words->created) &&
+			       was->v[k].epoch == s->epoch;
+	return false;
 }
 
 /* What clients had confirmed there, and may not be removed. Of the newest alone: an older one's
  * epoch may be over. */
-static void stale_marks(struct bridge *b, const struct shm *old)
+static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 {
-	if (b->connected || !stat_get(old->bridge->created))
+	struct shm_streams was;
+
+	if (shm_read_streams(b->h->stale[which], &was) < 0)
 		return;
-	stale_inherit(b, old->bridge);
-	if (stat_get(old->bridge->created) != stat_get(b->shm.bridge->created) ||
-		atomic_load(&old->bridge->epoch) != b->epoch)
-		return;
+	streams_inherit(b, &was, false);
 	for (unsigned slot = 0; slot < old->header->sizes.max_workers; slot++) {
 		struct route_section routes;
 		struct route_view v;
@@ -76,7 +78,8 @@ static void stale_marks(struct bridge *b, const struct shm *old)
 			continue;
 		routes = shm_routes(old, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
-			if (route_read(&routes, i, &v) && !ended_mark(b, &v, &u))
+			if (route_read(&routes, i, &v) && stale_means(b, &was, &v) &&
+				!ended_mark(b, &v, &u))
 				return; /* without memory they come again */
 	}
 }
@@ -97,7 +100,7 @@ static int stale_map(struct bridge *b, unsigned i)
 	}
 	st->mapped = true;
 	if (i == b->h->nstale - 1)
-		stale_marks(b, &st->shm);
+		stale_marks(b, i, &st->shm);
 	return 0;
 }
 
@@ -109,11 +112,12 @@ static int stale_attach(struct bridge *b, unsigned i)
 	if (stale_map(b, i) < 0)
 		return -1;
 	n = st->shm.header->sizes.max_workers;
-	st->sources = calloc((size_t)n * SHM_UP_RINGS, sizeof(*st->sources));
+	st->sources = calloc((size_t)n * shm_up_rings(&st->shm), sizeof(*st->sources));
 	if (!st->sources)
 		return -1;
 	for (unsigned slot = 0; slot < n; slot++) {
-		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < SHM_UP_RINGS; r++) {
+		for (unsigned r = 0; shm_slot_used(&st->shm, slot) && r < shm_up_rings(&st->shm);
+			r++) {
 			struct up_source *src = &st->sources[st->nsources++];
 
 			src->b = b;
@@ -132,7 +136,7 @@ static int stale_attach(struct bridge *b, unsigned i)
 /* False: not all of it; the rest with the next tick. */
 static bool stale_read(struct bridge *b, struct stale *st)
 {
-	struct up_source *list[SOURCES_MAX];
+	static struct up_source *list[SOURCES_MAX]; /* too large for the stack */
 	size_t n = 0;
 
 	if (st->read)

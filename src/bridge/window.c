@@ -38,6 +38,7 @@ bool window_reserve(struct bconn *c)
 void window_given(struct bconn *c, const struct broker_message *m)
 {
 	struct bridge *b = c->user->b;
+	struct bstream *s = c->user->s;
 	struct window *w = c->out;
 	struct given *g = &w->v[(w->first + w->n++) % w->cap];
 
@@ -48,9 +49,13 @@ void window_given(struct bconn *c, const struct broker_message *m)
 	w->bytes += m->len;
 	c->pos = m->seq;
 	stat_add(b->shm.bridge->stats.delivered, 1);
+	stat_add(s->words->delivered, 1);
 	track(track_given(c, m));
-	if (m->seq > stat_get(b->shm.bridge->last_seq))
-		stat_set(b->shm.bridge->last_seq, m->seq);
+	if (m->seq > stat_get(s->words->last_seq)) {
+		stat_set(s->words->last_seq, m->seq);
+		if (s == b->streams)
+			stat_set(b->shm.bridge->last_seq, m->seq);
+	}
 }
 
 void window_drop(struct bconn *c)

@@ -264,7 +264,8 @@ static void on_event(void *arg, struct wire_event *e)
 		nobody_answers(b, (enum wire_replies)e->key);
 		break;
 	case WIRE_OVERFLOW:
-		log_some_warnings(1, "live copies were lost: every queue is read again");
+		log_some_warnings(1, "live copies were lost: every queue is read again",
+			kv_str("stream", b->settings.stream));
 		queue_rescan_all(b);
 		break;
 	case WIRE_CHANGED:
@@ -273,7 +274,8 @@ static void on_event(void *arg, struct wire_event *e)
 		watch_now(b);
 		break;
 	case WIRE_ELECTED:
-		log_info("the stream has a new leader: every queue is read again");
+		log_info("the stream has a new leader: every queue is read again",
+			kv_str("stream", b->settings.stream));
 		queue_rescan_all(b);
 		break;
 	}
@@ -303,7 +305,7 @@ static void broker_destroy(struct broker *b)
 	free(b);
 }
 
-struct broker *broker_new(struct event_base *base, const struct config *c,
+struct broker *broker_new(struct event_base *base, const struct config *c, size_t stream,
 	const struct broker_events *ev, void *arg, uint64_t gateway)
 {
 	struct broker *b = calloc(1, sizeof(*b));
@@ -312,6 +314,7 @@ struct broker *broker_new(struct event_base *base, const struct config *c,
 	if (!b)
 		return NULL;
 	b->base = base;
+	b->stream = stream;
 	b->ev = ev;
 	b->arg = arg;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
@@ -326,13 +329,13 @@ struct broker *broker_new(struct event_base *base, const struct config *c,
 	if (!gates_init(b, gateway))
 		goto fail;
 	errno = ENOMEM;
-	if (settings_copy(&b->settings, c) < 0)
+	if (settings_copy(&b->settings, c, stream) < 0)
 		goto fail;
 	b->timer = event_new(base, -1, 0, on_timer, b);
 	b->deferred = event_new(base, -1, 0, on_deferred, b);
 	if (!b->timer || !b->deferred)
 		goto fail;
-	b->wire = wire_start(base, c, on_event, b);
+	b->wire = wire_start(base, c, stream, on_event, b);
 	if (!b->wire)
 		goto fail;
 	set_timer(b, false);
@@ -348,14 +351,14 @@ int broker_reconfigure(struct broker *b, const struct config *c)
 {
 	struct settings mine, carriers;
 
-	if (settings_copy(&mine, c) < 0)
+	if (settings_copy(&mine, c, b->stream) < 0)
 		return -1;
 	b->settings.grace = mine.grace;
 	if (settings_equal(&mine, &b->settings)) {
 		settings_free(&mine);
 		return 0;
 	}
-	if (settings_copy(&carriers, c) < 0) {
+	if (settings_copy(&carriers, c, b->stream) < 0) {
 		settings_free(&mine);
 		return -1;
 	}

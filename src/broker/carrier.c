@@ -15,19 +15,22 @@
 
 /* Late callbacks of nats.c find the carrier here, or find it gone. */
 static struct {
-	pthread_mutex_t mu;
-	pthread_cond_t cond;
-	struct carrier *carrier;
+	pthread_mutex_t mu; /* before a carrier's own */
+	struct carrier *carriers;
 	uint64_t attempts; /* never the same number twice in a process */
-} desk = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+} desk = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
 void carrier_on_closed(natsConnection *nc, void *closure)
 {
 	(void)nc;
 	pthread_mutex_lock(&desk.mu);
-	if (desk.carrier && desk.carrier->attempt == (uint64_t)(uintptr_t)closure) {
-		desk.carrier->lost = true;
-		pthread_cond_broadcast(&desk.cond);
+	for (struct carrier *k = desk.carriers; k; k = k->next) {
+		pthread_mutex_lock(&k->mu);
+		if (k->attempt == (uint64_t)(uintptr_t)closure) {
+			k->lost = true;
+			pthread_cond_broadcast(&k->cond);
+		}
+		pthread_mutex_unlock(&k->mu);
 	}
 	pthread_mutex_unlock(&desk.mu);
 }
@@ -37,8 +40,10 @@ uint64_t carrier_new_attempt(struct carrier *k)
 	uint64_t attempt;
 
 	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	attempt = k->attempt = ++desk.attempts;
 	k->lost = k->given_back = false;
+	pthread_mutex_unlock(&k->mu);
 	pthread_mutex_unlock(&desk.mu);
 	return attempt;
 }
@@ -51,10 +56,10 @@ static void sleep_ms(struct carrier *k, unsigned ms)
 	until.tv_nsec += (long)ms * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	pthread_mutex_lock(&desk.mu);
-	while (!k->quit && !k->fresh && pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0)
+	pthread_mutex_lock(&k->mu);
+	while (!k->quit && !k->fresh && pthread_cond_timedwait(&k->cond, &k->mu, &until) == 0)
 		;
-	pthread_mutex_unlock(&desk.mu);
+	pthread_mutex_unlock(&k->mu);
 }
 
 /* False: the session is with servers of old. */
@@ -63,14 +68,14 @@ static bool take_settings(struct carrier *k)
 	struct settings next;
 	bool same;
 
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	if (!k->fresh) {
-		pthread_mutex_unlock(&desk.mu);
+		pthread_mutex_unlock(&k->mu);
 		return true;
 	}
 	next = k->next_settings;
 	k->fresh = false;
-	pthread_mutex_unlock(&desk.mu);
+	pthread_mutex_unlock(&k->mu);
 	same = settings_same_broker(&next, &k->settings);
 	settings_free(&k->settings);
 	k->settings = next;
@@ -84,71 +89,71 @@ static bool await_work(struct carrier *k)
 	struct timespec until;
 
 	if (!k->direct) {
-		pthread_cond_wait(&desk.cond, &desk.mu);
+		pthread_cond_wait(&k->cond, &k->mu);
 		return true;
 	}
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += MEASURE_SECONDS;
-	return pthread_cond_timedwait(&desk.cond, &desk.mu, &until) == 0;
+	return pthread_cond_timedwait(&k->cond, &k->mu, &until) == 0;
 }
 
 static void run_session(struct carrier *k)
 {
 	struct command *list;
 
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	while (!k->quit && !k->lost) {
 		if (k->fresh) {
-			pthread_mutex_unlock(&desk.mu);
+			pthread_mutex_unlock(&k->mu);
 			if (!take_settings(k))
 				return;
 			hookup_check_again(k);
-			pthread_mutex_lock(&desk.mu);
+			pthread_mutex_lock(&k->mu);
 			continue;
 		}
 		if (!k->first) {
 			if (!await_work(k)) {
-				pthread_mutex_unlock(&desk.mu);
+				pthread_mutex_unlock(&k->mu);
 				errand_measure(k);
-				pthread_mutex_lock(&desk.mu);
+				pthread_mutex_lock(&k->mu);
 			}
 			continue;
 		}
 		list = k->first;
 		k->first = k->last = NULL;
-		pthread_mutex_unlock(&desk.mu);
+		pthread_mutex_unlock(&k->mu);
 		if (!errand_run(k, list)) {
-			pthread_mutex_lock(&desk.mu);
+			pthread_mutex_lock(&k->mu);
 			break;
 		}
-		pthread_mutex_lock(&desk.mu);
+		pthread_mutex_lock(&k->mu);
 	}
 	/* The last words of a broker that stops. */
 	list = k->quit && !k->lost ? k->first : NULL;
 	if (list)
 		k->first = k->last = NULL;
-	pthread_mutex_unlock(&desk.mu);
+	pthread_mutex_unlock(&k->mu);
 	if (list && errand_run(k, list))
 		(void)natsConnection_FlushTimeout(k->nc[MAIN], LAST_WORDS_MS);
 }
 
-static bool must_quit(const struct carrier *k)
+static bool must_quit(struct carrier *k)
 {
 	bool quit;
 
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	quit = k->quit;
-	pthread_mutex_unlock(&desk.mu);
+	pthread_mutex_unlock(&k->mu);
 	return quit;
 }
 
 /* The loop may be about to use it. */
 static void await_return(struct carrier *k)
 {
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	while (k->direct && !k->quit && !k->given_back)
-		pthread_cond_wait(&desk.cond, &desk.mu);
-	pthread_mutex_unlock(&desk.mu);
+		pthread_cond_wait(&k->cond, &k->mu);
+	pthread_mutex_unlock(&k->mu);
 }
 
 static void *carrier_main(void *arg)
@@ -194,8 +199,9 @@ void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event 
 
 		while ((s = natsSubscription_NextMsg(&msg, k->replies[r], 0)) == NATS_OK ||
 			s == NATS_NO_RESPONDERS) {
-			e = s == NATS_OK ? hookup_message(WIRE_REPLY, msg, hookup_token(msg))
-					 : wire_event_new(WIRE_NOBODY, NULL);
+			e = s == NATS_OK
+				    ? hookup_message(k->wire, WIRE_REPLY, msg, hookup_token(msg))
+				    : wire_event_new(k->wire, WIRE_NOBODY, NULL);
 			if (!e)
 				continue; /* it times out */
 			if (s != NATS_OK)
@@ -207,41 +213,41 @@ void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event 
 
 void carrier_give_back(struct carrier *k)
 {
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	k->given_back = true;
-	pthread_cond_broadcast(&desk.cond);
-	pthread_mutex_unlock(&desk.mu);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 }
 
 void carrier_send(struct carrier *k, struct command *first, struct command *last)
 {
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	if (k->last)
 		k->last->next = first;
 	else
 		k->first = first;
 	k->last = last;
-	pthread_cond_broadcast(&desk.cond);
-	pthread_mutex_unlock(&desk.mu);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 }
 
 void carrier_break(struct carrier *k)
 {
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	k->lost = true;
-	pthread_cond_broadcast(&desk.cond);
-	pthread_mutex_unlock(&desk.mu);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 }
 
 void carrier_reconfigure(struct carrier *k, struct settings *s)
 {
-	pthread_mutex_lock(&desk.mu);
+	pthread_mutex_lock(&k->mu);
 	if (k->fresh)
 		settings_free(&k->next_settings);
 	k->next_settings = *s;
 	k->fresh = true;
-	pthread_cond_broadcast(&desk.cond);
-	pthread_mutex_unlock(&desk.mu);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 }
 
 uint64_t carrier_rtt(const struct carrier *k)
@@ -249,14 +255,36 @@ uint64_t carrier_rtt(const struct carrier *k)
 	return atomic_load(&k->rtt_us);
 }
 
-static void set_carrier(struct carrier *k)
+static void desk_join(struct carrier *k)
 {
 	pthread_mutex_lock(&desk.mu);
-	desk.carrier = k;
+	k->next = desk.carriers;
+	desk.carriers = k;
 	pthread_mutex_unlock(&desk.mu);
 }
 
-struct carrier *carrier_start(const struct config *c, const char *inbox, struct engine *engine)
+/* From here on nobody calls back. */
+static void desk_leave(struct carrier *k)
+{
+	struct carrier **at = &desk.carriers;
+
+	pthread_mutex_lock(&desk.mu);
+	while (*at != k)
+		at = &(*at)->next;
+	*at = k->next;
+	pthread_mutex_unlock(&desk.mu);
+}
+
+static void carrier_free(struct carrier *k)
+{
+	pthread_mutex_destroy(&k->mu);
+	pthread_cond_destroy(&k->cond);
+	settings_free(&k->settings);
+	free(k);
+}
+
+struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wire,
+	const char *inbox, struct engine *engine)
 {
 	struct carrier *k = calloc(1, sizeof(*k));
 	struct timespec now;
@@ -264,24 +292,26 @@ struct carrier *carrier_start(const struct config *c, const char *inbox, struct 
 
 	if (!k)
 		return NULL;
-	if (settings_copy(&k->settings, c) < 0) {
+	if (settings_copy(&k->settings, c, stream) < 0) {
 		free(k);
 		return NULL;
 	}
+	pthread_mutex_init(&k->mu, NULL);
+	pthread_cond_init(&k->cond, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	k->seed = (unsigned)now.tv_nsec;
+	k->wire = wire;
 	k->engine = engine;
 	snprintf(k->inbox, sizeof(k->inbox), "%s", inbox);
 	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s",
 		k->settings.stream);
 	snprintf(k->delete_subject, sizeof(k->delete_subject), "$JS.API.STREAM.MSG.DELETE.%s",
 		k->settings.stream);
-	set_carrier(k);
+	desk_join(k);
 	err = pthread_create(&k->thread, NULL, carrier_main, k);
 	if (err != 0) {
-		set_carrier(NULL);
-		settings_free(&k->settings);
-		free(k);
+		desk_leave(k);
+		carrier_free(k);
 		errno = err;
 		return NULL;
 	}
@@ -290,16 +320,15 @@ struct carrier *carrier_start(const struct config *c, const char *inbox, struct 
 
 void carrier_stop(struct carrier *k)
 {
-	pthread_mutex_lock(&desk.mu);
+	desk_leave(k);
+	pthread_mutex_lock(&k->mu);
 	k->quit = true;
-	desk.carrier = NULL;
-	pthread_cond_broadcast(&desk.cond);
-	pthread_mutex_unlock(&desk.mu);
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 	engine_close(k->engine); /* what it waits for comes by this thread */
 	pthread_join(k->thread, NULL);
 	errand_drop(k->first);
 	if (k->fresh)
 		settings_free(&k->next_settings);
-	settings_free(&k->settings);
-	free(k);
+	carrier_free(k);
 }

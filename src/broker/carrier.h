@@ -28,9 +28,10 @@ struct command {
 };
 
 struct carrier;
-/* inbox: the prefix of this process' reply subjects; the engine stays the caller's. NULL with
- * errno. */
-struct carrier *carrier_start(const struct config *c, const char *inbox, struct engine *engine);
+/* stream: which of the configuration's; wire: whose events are posted; inbox: the prefix of its
+ * reply subjects; the engine stays the caller's. NULL with errno. */
+struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wire,
+	const char *inbox, struct engine *engine);
 /* Ends the thread and frees. What was not executed is dropped. */
 void carrier_stop(struct carrier *k);
 /* Takes a list of commands. */

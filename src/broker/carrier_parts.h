@@ -28,9 +28,13 @@ struct sub {
 
 struct carrier {
 	pthread_t thread;
+	unsigned wire;
+	struct carrier *next; /* at the desk */
 	struct settings settings;
 	char inbox[40], get_subject[300], delete_subject[300];
-	/* Under the desk's lock. */
+	pthread_mutex_t mu;
+	pthread_cond_t cond;
+	/* Under mu. */
 	struct command *first, *last;
 	bool quit, lost;
 	bool given_back; /* the loop does nothing more with this session */
@@ -61,11 +65,16 @@ void hookup_close(struct carrier *k);
 void hookup_news(void);
 /* The stream of this session, with settings that have changed. */
 void hookup_check_again(struct carrier *k);
-/* Where subscriptions bring their messages; closure: the key. */
+/* For subscriptions: whose they are, and the key of one (0: of none). */
+static inline void *hookup_closure(const struct carrier *k, uint64_t key)
+{
+	return (void *)(uintptr_t)((uint64_t)k->wire << WIRE_KEY_BITS | key);
+}
+/* Where subscriptions bring their messages. */
 void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure);
 
 /* Replies that were received, in direct sessions. */
-struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t key);
+struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key);
 uint64_t hookup_token(const natsMsg *msg);
 /* Measures the way to the server and back. */
 void errand_measure(struct carrier *k);

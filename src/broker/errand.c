@@ -56,7 +56,7 @@ static natsStatus run_subscribe(struct carrier *k, const struct command *cmd)
 	natsSubscription_Destroy(p->sub);
 	p->sub = NULL;
 	s = natsConnection_Subscribe(
-		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, (void *)(uintptr_t)cmd->key);
+		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, hookup_closure(k, cmd->key));
 	p->tag = (uint32_t)cmd->key;
 	if (s == NATS_OK)
 		s = natsSubscription_SetPendingLimits(p->sub, -1, -1);
@@ -86,9 +86,9 @@ static natsStatus run_ask(struct carrier *k, const struct command *cmd, enum wir
 }
 
 /* The library refused it; the connection is none the worse. */
-static void post_refusal(uint64_t token, unsigned status)
+static void post_refusal(const struct carrier *k, uint64_t token, unsigned status)
 {
-	struct wire_event *e = wire_event_new(WIRE_REPLY, NULL);
+	struct wire_event *e = wire_event_new(k->wire, WIRE_REPLY, NULL);
 
 	if (!e)
 		return;
@@ -102,7 +102,7 @@ static natsStatus run_publish(struct carrier *k, const struct command *cmd)
 	natsStatus s = natsConnection_PublishMsg(k->nc[MAIN], cmd->msg);
 
 	if (s == NATS_MAX_PAYLOAD || s == NATS_INVALID_SUBJECT || s == NATS_INVALID_ARG) {
-		post_refusal(cmd->key, s == NATS_MAX_PAYLOAD ? 413 : 400);
+		post_refusal(k, cmd->key, s == NATS_MAX_PAYLOAD ? 413 : 400);
 		return NATS_OK;
 	}
 	return s;

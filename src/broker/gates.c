@@ -1,12 +1,12 @@
 /*
  * gates: which other gateways live, and how much of what this one said they have heard.
  *
- * Each gateway beats on <prefix>gate.beat, as "1 ID INCARNATION BEAT LEASE FLAGS" and a line "ID
- * INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and how often it
- * was taken for gone. One connection carries beats and what is said about users (holders.c), and
- * NATS keeps its order: who echoes a beat has heard, and answered, what was said before it. A beat
- * that is missing in between, or a new session, means that words may be lost, too: then all users
- * are said again before the next echo.
+ * Each gateway beats, on a subject of the stream's own, as "1 ID INCARNATION BEAT LEASE FLAGS" and
+ * a line "ID INCARNATION BEAT LOSSES" for each other one: the last beat of it that was heard, and
+ * how often it was taken for gone. One connection carries beats and what is said about users
+ * (holders.c), and NATS keeps its order: who echoes a beat has heard, and answered, what was said
+ * before it. A beat that is missing in between, or a new session, means that words may be lost,
+ * too: then all users are said again before the next echo.
  *
  * A gateway that is not heard for its lease is taken for gone, and what was kept for its
  * connections is removed. When it comes back it learns so, and they end (`fenced`). Only time in
@@ -205,7 +205,7 @@ static void beat(struct broker *b, unsigned flags)
 {
 	struct gates *g = &b->gates;
 	size_t size = (g->living + 2) * (size_t)LINE_MAX + 64, at;
-	char *text = malloc(size), subject[SUBJECT_MAX];
+	char *text = malloc(size);
 
 	if (!text)
 		return;
@@ -222,8 +222,7 @@ static void beat(struct broker *b, unsigned flags)
 			at += (size_t)snprintf(text + at, size - at,
 				"%016" PRIx64 " %016" PRIx64 " %" PRIu64 " %" PRIu32 "\n",
 				g->v[i].id, g->v[i].incarnation, g->v[i].heard, g->v[i].losses);
-	snprintf(subject, sizeof(subject), "%sgate.beat", b->settings.prefix);
-	if (gates_say(b, subject, text)) {
+	if (gates_say(b, b->settings.beat, text)) {
 		g->beat++;
 		g->sent_ms = b->now_ms;
 		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);

@@ -16,6 +16,11 @@
 
 /* ---- nats.c's threads ---- */
 
+static unsigned wire_of(const void *closure)
+{
+	return (unsigned)((uint64_t)(uintptr_t)closure >> WIRE_KEY_BITS);
+}
+
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
 {
 	/* nats.c 3.4 sets its thread's last error to the server's text around this call; that of
@@ -25,20 +30,19 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 
 	(void)nc;
 	(void)sub;
-	(void)closure;
 	if (err == NATS_NOT_PERMITTED && text)
-		e = wire_event_new(WIRE_DENIED, text);
+		e = wire_event_new(wire_of(closure), WIRE_DENIED, text);
 	else if (err == NATS_SLOW_CONSUMER)
-		e = wire_event_new(WIRE_OVERFLOW, NULL);
+		e = wire_event_new(wire_of(closure), WIRE_OVERFLOW, NULL);
 	else
 		return;
 	if (e)
 		wire_post(e);
 }
 
-struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
-	struct wire_event *e = wire_event_new(kind, NULL);
+	struct wire_event *e = wire_event_new(wire, kind, NULL);
 
 	if (!e) {
 		natsMsg_Destroy(msg);
@@ -52,9 +56,9 @@ struct wire_event *hookup_message(enum wire_kind kind, natsMsg *msg, uint64_t ke
 	return e;
 }
 
-static void post_message(enum wire_kind kind, natsMsg *msg, uint64_t key)
+static void post_message(const void *closure, enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
-	struct wire_event *e = hookup_message(kind, msg, key);
+	struct wire_event *e = hookup_message(wire_of(closure), kind, msg, key);
 
 	if (e)
 		wire_post(e);
@@ -71,23 +75,22 @@ void hookup_on_live(natsConnection *nc, natsSubscription *sub, natsMsg *msg, voi
 {
 	(void)nc;
 	(void)sub;
-	post_message(WIRE_LIVE, msg, (uint64_t)(uintptr_t)closure);
+	post_message(closure, WIRE_LIVE, msg,
+		(uint64_t)(uintptr_t)closure & ((UINT64_C(1) << WIRE_KEY_BITS) - 1));
 }
 
 static void on_beat(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
 	(void)nc;
 	(void)sub;
-	(void)closure;
-	post_message(WIRE_BEAT, msg, 0);
+	post_message(closure, WIRE_BEAT, msg, 0);
 }
 
 static void on_reply(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
 	(void)nc;
 	(void)sub;
-	(void)closure;
-	post_message(WIRE_REPLY, msg, hookup_token(msg));
+	post_message(closure, WIRE_REPLY, msg, hookup_token(msg));
 }
 
 /* $JS.EVENT.ADVISORY.STREAM.<what>.<stream> */
@@ -97,13 +100,12 @@ static void on_advisory(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
 	struct wire_event *e = NULL;
 
 	if (strstr(subject, ".LEADER_ELECTED."))
-		e = wire_event_new(WIRE_ELECTED, NULL);
+		e = wire_event_new(wire_of(closure), WIRE_ELECTED, NULL);
 	else if (strstr(subject, ".CREATED.") || strstr(subject, ".DELETED."))
-		e = wire_event_new(WIRE_CHANGED, NULL);
+		e = wire_event_new(wire_of(closure), WIRE_CHANGED, NULL);
 
 	(void)nc;
 	(void)sub;
-	(void)closure;
 	natsMsg_Destroy(msg);
 	if (e)
 		wire_post(e);
@@ -136,7 +138,7 @@ static natsStatus make_options(struct carrier *k, natsOptions *o, const char *na
 	if (s == NATS_OK)
 		s = natsOptions_SetNoEcho(o, true);
 	if (s == NATS_OK)
-		s = natsOptions_SetErrorHandler(o, on_error, NULL);
+		s = natsOptions_SetErrorHandler(o, on_error, hookup_closure(k, 0));
 	if (s == NATS_OK)
 		s = natsOptions_SetClosedCB(o, carrier_on_closed, closure);
 	return s;
@@ -175,7 +177,8 @@ static natsStatus subscribe_replies(struct carrier *k, enum wire_replies r)
 	if (k->direct && r != WIRE_OTHERS)
 		s = natsConnection_SubscribeSync(&k->replies[r], nc, subject);
 	else
-		s = natsConnection_Subscribe(&k->replies[r], nc, subject, on_reply, NULL);
+		s = natsConnection_Subscribe(
+			&k->replies[r], nc, subject, on_reply, hookup_closure(k, 0));
 	if (s == NATS_OK)
 		s = natsSubscription_SetPendingLimits(k->replies[r], -1, -1);
 	return s;
@@ -186,15 +189,14 @@ static natsStatus subscribe_advisories(struct carrier *k)
 	char subject[320];
 
 	snprintf(subject, sizeof(subject), "$JS.EVENT.ADVISORY.STREAM.*.%s", k->settings.stream);
-	return natsConnection_Subscribe(&k->advisories, k->nc[MAIN], subject, on_advisory, NULL);
+	return natsConnection_Subscribe(
+		&k->advisories, k->nc[MAIN], subject, on_advisory, hookup_closure(k, 0));
 }
 
 static natsStatus subscribe_beats(struct carrier *k)
 {
-	char subject[SUBJECT_PREFIX_MAX + 16];
-
-	snprintf(subject, sizeof(subject), "%sgate.beat", k->settings.prefix);
-	return natsConnection_Subscribe(&k->beats, k->nc[MAIN], subject, on_beat, NULL);
+	return natsConnection_Subscribe(
+		&k->beats, k->nc[MAIN], k->settings.beat, on_beat, hookup_closure(k, 0));
 }
 
 static void learn_servers(struct carrier *k)
@@ -216,7 +218,8 @@ static void say_failure(struct carrier *k, const char *what, const char *why)
 	char url[256];
 
 	settings_redact(k->settings.nservers > 0 ? k->settings.servers[0] : "", url, sizeof(url));
-	log_some_errors(1, what, kv_str("url", url), kv_str("why", why));
+	log_some_errors(1, what, kv_str("stream", k->settings.stream), kv_str("url", url),
+		kv_str("why", why));
 }
 
 /* OpenSSL's word, for one, is in nats.c's text alone. */
@@ -248,8 +251,8 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 
 	(void)natsConnection_GetConnectedUrl(k->nc[MAIN], url, sizeof(url));
 	settings_redact(url, server, sizeof(server));
-	e = wire_event_new(WIRE_UP, server);
-	k->down = wire_event_new(WIRE_DOWN, NULL);
+	e = wire_event_new(k->wire, WIRE_UP, server);
+	k->down = wire_event_new(k->wire, WIRE_DOWN, NULL);
 	if (!e || !k->down) {
 		free(e);
 		free(k->down);
@@ -266,9 +269,9 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	return true;
 }
 
-static void post_text(enum wire_kind kind, const char *text)
+static void post_text(const struct carrier *k, enum wire_kind kind, const char *text)
 {
-	struct wire_event *e = wire_event_new(kind, text);
+	struct wire_event *e = wire_event_new(k->wire, kind, text);
 
 	if (e)
 		wire_post(e);
@@ -284,7 +287,7 @@ static bool check_stream(struct carrier *k, struct stream_state *st, unsigned *w
 		k->known_stream = st->created;
 		return true;
 	case STREAM_REFUSED:
-		post_text(WIRE_REFUSED, st->text);
+		post_text(k, WIRE_REFUSED, st->text);
 		*wait = REFUSED_MS;
 		return false;
 	default:

@@ -93,11 +93,14 @@ int broker_send(const struct config *c, const struct identity *id, enum broker_t
 	char subject[SUBJECT_MAX];
 	natsConnection *nc = NULL;
 	struct settings s;
-	int r;
+	int r, stream;
 
 	if (subject_format(SUBJECT_RECV, c->subject_prefix, id, subject, sizeof(subject)) < 0)
 		return fail(err, errlen, "not a valid service and user");
-	if (settings_copy(&s, c) < 0)
+	stream = config_stream_of(c, id->service, id->service_len);
+	if (stream < 0)
+		return fail(err, errlen, "no stream section has that service");
+	if (settings_copy(&s, c, (size_t)stream) < 0)
 		return fail(err, errlen, "no memory");
 	r = connect_to(&s, &nc, err, errlen);
 	if (r == 0)
@@ -163,7 +166,8 @@ int broker_tail(const struct config *c, const char *service, size_t service_len,
 
 	if (service_len == 0 || token_encode(service, service_len, token, sizeof(token)) < 0)
 		return fail(err, errlen, "not a valid service");
-	if (settings_copy(&s, c) < 0)
+	/* Listens to what is said, in whatever stream it is kept. */
+	if (settings_copy(&s, c, 0) < 0)
 		return fail(err, errlen, "no memory");
 	snprintf(subject, sizeof(subject), "%s.send.%s.*", s.prefix, token);
 	r = connect_to(&s, &nc, err, errlen);

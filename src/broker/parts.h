@@ -219,6 +219,7 @@ struct broker {
 	struct event_base *base;
 	const struct broker_events *ev;
 	void *arg;
+	size_t stream; /* which of the configuration's */
 	struct settings settings;
 	struct wire *wire;
 	struct event *timer, *deferred;

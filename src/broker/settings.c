@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wsgate/subject.h>
 #include "settings.h"
 
 #define SERVERS_MAX 64
@@ -56,21 +57,54 @@ static int split(struct settings *s, const char *list)
 	return 0;
 }
 
-int settings_copy(struct settings *s, const struct config *c)
+static int copy_services(struct settings *s, const struct strlist *names)
 {
+	char token[TOKEN_ENCODED_MAX + 1];
+
+	s->services = calloc(names->n + 1, sizeof(*s->services));
+	for (size_t i = 0; s->services && i < names->n; i++) {
+		const char *name = names->v[i];
+
+		if (token_encode(name, strlen(name), token, sizeof(token)) < 0)
+			return -1;
+		s->services[i] = strdup(token);
+		if (!s->services[i])
+			return -1;
+		s->nservices++;
+	}
+	return s->services ? 0 : -1;
+}
+
+/* Only gateways that share a stream need to know of each other. */
+static char *beat_subject(const struct config *c, const struct config_stream *st)
+{
+	char *subject;
+	bool own = st->services.n > 0;
+
+	if (asprintf(&subject, "%sgate.beat%s%s", c->subject_prefix, own ? "." : "",
+		    own ? st->name : "") < 0)
+		return NULL;
+	return subject;
+}
+
+int settings_copy(struct settings *s, const struct config *c, size_t stream)
+{
+	const struct config_stream *st = config_stream(c, stream);
+
 	*s = (struct settings){
-		.stream = strdup(c->stream.name),
+		.stream = strdup(st->name),
 		.prefix = strdup(c->subject_prefix),
+		.beat = beat_subject(c, st),
 		.url = strdup(c->broker.url),
-		.max_age = c->stream.max_age,
-		.max_bytes = c->stream.max_bytes,
-		.max_per_user = c->stream.max_messages_per_user,
-		.duplicate_window = c->stream.duplicate_window,
-		.replicas = c->stream.replicas,
+		.max_age = st->max_age,
+		.max_bytes = st->max_bytes,
+		.max_per_user = st->max_messages_per_user,
+		.duplicate_window = st->duplicate_window,
+		.replicas = st->replicas,
 		.grace = c->broker.grace,
 	};
-	if (login_copy(&s->login, c) < 0 || !s->stream || !s->prefix || !s->url ||
-		split(s, c->broker.url) < 0) {
+	if (login_copy(&s->login, c) < 0 || !s->stream || !s->prefix || !s->beat || !s->url ||
+		copy_services(s, &st->services) < 0 || split(s, c->broker.url) < 0) {
 		settings_free(s);
 		errno = ENOMEM;
 		return -1;
@@ -83,8 +117,12 @@ void settings_free(struct settings *s)
 	for (int i = 0; i < s->nservers; i++)
 		free(s->servers[i]);
 	free(s->servers);
+	for (size_t i = 0; i < s->nservices; i++)
+		free(s->services[i]);
+	free(s->services);
 	free(s->stream);
 	free(s->prefix);
+	free(s->beat);
 	free(s->url);
 	login_free(&s->login);
 	*s = (struct settings){0};
@@ -110,12 +148,23 @@ natsStatus settings_apply(const struct settings *s, natsOptions *o)
 	return st == NATS_OK ? login_apply(&s->login, settings_tls(s), o) : st;
 }
 
+static bool same_services(const struct settings *a, const struct settings *b)
+{
+	if (a->nservices != b->nservices)
+		return false;
+	for (size_t i = 0; i < a->nservices; i++)
+		if (strcmp(a->services[i], b->services[i]) != 0)
+			return false;
+	return true;
+}
+
 bool settings_equal(const struct settings *a, const struct settings *b)
 {
 	return settings_same_broker(a, b) && strcmp(a->stream, b->stream) == 0 &&
-	       strcmp(a->prefix, b->prefix) == 0 && a->max_age == b->max_age &&
-	       a->max_bytes == b->max_bytes && a->max_per_user == b->max_per_user &&
-	       a->duplicate_window == b->duplicate_window && a->replicas == b->replicas;
+	       strcmp(a->prefix, b->prefix) == 0 && same_services(a, b) &&
+	       a->max_age == b->max_age && a->max_bytes == b->max_bytes &&
+	       a->max_per_user == b->max_per_user && a->duplicate_window == b->duplicate_window &&
+	       a->replicas == b->replicas;
 }
 
 static bool same_host(const char *a, const char *b)

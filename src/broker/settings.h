@@ -13,8 +13,11 @@
 
 struct settings {
 	char *stream, *prefix; /* owned */
-	char *url;             /* as configured; owned */
-	char **servers;        /* its URLs, and those learned; owned */
+	char *beat;            /* subject on which gateways say that they live; owned */
+	char **services;       /* as tokens of subjects, owned; none: all that there are */
+	size_t nservices;
+	char *url;      /* as configured; owned */
+	char **servers; /* its URLs, and those learned; owned */
 	int nservers;
 	struct login login;
 	uint64_t max_age, max_bytes, max_per_user, duplicate_window; /* as in struct config */
@@ -22,8 +25,8 @@ struct settings {
 	uint64_t grace; /* not the stream's nor the connection's: a change of it brings no check */
 };
 
-/* 0, or -1 with errno; then there is nothing to free. */
-int settings_copy(struct settings *s, const struct config *c);
+/* For one of its streams. 0, or -1 with errno; then there is nothing to free. */
+int settings_copy(struct settings *s, const struct config *c, size_t stream);
 void settings_free(struct settings *s);
 /* The same configuration; what was learned does not count. */
 bool settings_equal(const struct settings *a, const struct settings *b);

@@ -90,6 +90,13 @@ static enum stream_result explain(
 {
 	const char *e = error_text(a);
 
+	if (a->err == ERR_OVERLAP && s->nservices > 0)
+		return stream_say(out, STREAM_REFUSED,
+			"stream %s cannot have the subjects %s.send.%s.> and %s.recv.%s.> (or "
+			"those of "
+			"another one of its services): a stream of this account has them already; "
+			"see \"Several streams\" in wsgate(7)",
+			s->stream, s->prefix, s->services[0], s->prefix, s->services[0]);
 	switch (a->err) {
 	case ERR_OVERLAP:
 		return stream_say(out, STREAM_REFUSED,
@@ -145,11 +152,11 @@ uint64_t stream_time(const char *text)
 static char *new_config(const struct settings *s)
 {
 	int64_t age = stream_edit_age(s);
-	json_t *doc = json_pack("{s:s, s:s, s:[s+], s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i, s:i, "
+	json_t *doc = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:i, s:i, "
 				"s:i, s:i, s:I, s:b, s:o}",
 		"name", s->stream, "description", "Queues of WebSocket users", "subjects",
-		s->prefix, ".>", "retention", "workqueue", "storage", "file", "discard", "new",
-		"discard_new_per_subject", s->max_per_user > 0, "max_msgs_per_subject",
+		stream_edit_subjects(s), "retention", "workqueue", "storage", "file", "discard",
+		"new", "discard_new_per_subject", s->max_per_user > 0, "max_msgs_per_subject",
 		s->max_per_user > 0 ? (json_int_t)s->max_per_user : -1, "max_age", (json_int_t)age,
 		"max_bytes", s->max_bytes > 0 ? (json_int_t)s->max_bytes : -1, "max_msgs", -1,
 		"max_consumers", -1, "max_msg_size", -1, "num_replicas", (int)s->replicas,
@@ -192,7 +199,7 @@ static enum stream_result cannot_update(const struct answer *a, const json_t *co
 	bool there;
 
 	(void)stream_edit_republishes(config, s, &there);
-	if (there || a->code >= 503)
+	if (there || a->code >= 503 || a->err == ERR_OVERLAP)
 		return explain(a, s, out);
 	/* nats-server 2.9 refuses to add it to a stream that exists; 2.10 does not. */
 	return stream_say(out, STREAM_REFUSED,

@@ -31,6 +31,25 @@ int64_t stream_edit_duplicates(const struct settings *s, int64_t age)
 	return age > 0 && d > age ? age : d;
 }
 
+/* All that is below the prefix; or what services say and are told, so that another stream can have
+ * the rest. */
+json_t *stream_edit_subjects(const struct settings *s)
+{
+	json_t *list = json_array();
+	bool good = list != NULL;
+
+	if (s->nservices == 0)
+		good = good && json_array_append_new(list, json_sprintf("%s.>", s->prefix)) == 0;
+	for (size_t i = 0; good && i < 2 * s->nservices; i++)
+		good = json_array_append_new(
+			       list, json_sprintf("%s.%s.%s.>", s->prefix, i % 2 ? "recv" : "send",
+					     s->services[i / 2])) == 0;
+	if (good)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
 json_t *stream_edit_republish(const struct settings *s)
 {
 	return json_pack("{s:s+,s:s+}", "src", s->prefix, ".recv.>", "dest", s->prefix, "live.>");
@@ -55,17 +74,42 @@ static int64_t int_of(const json_t *config, const char *key)
 	return json_integer_value(json_object_get(config, key));
 }
 
-static bool covers(const json_t *config, const struct settings *s, const char *kind)
+/* Whether a subject of a stream's is, or has in it, one of ours, which ends with ">". */
+static bool subject_has(const char *wide, const char *ours)
+{
+	for (;;) {
+		size_t n = strcspn(wide, "."), m = strcspn(ours, ".");
+
+		if (strcmp(wide, ">") == 0)
+			return true;
+		if (strcmp(ours, ">") == 0 ||
+			!((n == 1 && *wide == '*') || (n == m && memcmp(wide, ours, n) == 0)))
+			return false;
+		wide += n;
+		ours += m;
+		if (*wide != '.' || *ours != '.')
+			return false;
+		wide++;
+		ours++;
+	}
+}
+
+static bool covers(const json_t *config, const char *ours)
 {
 	const json_t *subjects = json_object_get(config, "subjects"), *v;
-	char all[64], ours[64];
 
-	snprintf(all, sizeof(all), "%s.>", s->prefix);
-	snprintf(ours, sizeof(ours), "%s.%s.>", s->prefix, kind);
 	for (size_t i = 0; (v = json_array_get(subjects, i)); i++)
-		if (is(v, all) || is(v, ours) || is(v, ">"))
+		if (json_is_string(v) && subject_has(json_string_value(v), ours))
 			return true;
 	return false;
+}
+
+static bool covers_kind(const json_t *config, const struct settings *s, const char *kind)
+{
+	char ours[64];
+
+	snprintf(ours, sizeof(ours), "%s.%s.>", s->prefix, kind);
+	return covers(config, ours);
 }
 
 static bool key_is(const json_t *config, const char *key, const char *value)
@@ -89,8 +133,11 @@ bool stream_edit_republishes(const json_t *config, const struct settings *s, boo
 enum stream_result stream_edit_check(
 	const json_t *config, const struct settings *s, struct stream_state *out)
 {
-	static const char mend[] =
-		"name another one in stream.name (it is made if it does not exist)";
+	const char *mend =
+		s->nservices > 0
+			? "give its section the name of another one (it is made if it does not "
+			  "exist)"
+			: "name another one in stream.name (it is made if it does not exist)";
 	bool there;
 
 	if (!key_is(config, "retention", "workqueue"))
@@ -100,7 +147,8 @@ enum stream_result stream_edit_check(
 	if (json_is_object(json_object_get(config, "mirror")))
 		return stream_say(
 			out, STREAM_REFUSED, "stream %s is a mirror: %s", s->stream, mend);
-	if (!covers(config, s, "send") || !covers(config, s, "recv"))
+	if (s->nservices == 0 &&
+		(!covers_kind(config, s, "send") || !covers_kind(config, s, "recv")))
 		return stream_say(out, STREAM_REFUSED,
 			"stream %s does not have the subjects %s.>: add them to it, or %s",
 			s->stream, s->prefix, mend);
@@ -126,11 +174,37 @@ static void edit_set(struct stream_edit *e, const char *key, json_t *value)
 	e->changed = true;
 }
 
+/* What its services lack is added; what else it has stays. */
+static void edit_subjects(struct stream_edit *e, const struct settings *s)
+{
+	json_t *ours = stream_edit_subjects(s), *v,
+	       *all = json_copy(json_object_get(e->config, "subjects"));
+	bool more = false;
+
+	if (!all)
+		all = json_array();
+	if (!ours || !all)
+		e->failed = true;
+	for (size_t i = 0; (v = json_array_get(ours, i)); i++) {
+		if (covers(e->config, json_string_value(v)))
+			continue;
+		more = true;
+		if (json_array_append(all, v) < 0)
+			e->failed = true;
+	}
+	if (more)
+		edit_set(e, "subjects", json_incref(all));
+	json_decref(all);
+	json_decref(ours);
+}
+
 /* Without these it does not work, or it loses messages. */
 void stream_edit_needed(struct stream_edit *e, const struct settings *s)
 {
 	bool there;
 
+	if (s->nservices > 0)
+		edit_subjects(e, s);
 	if (!is_set(e->config, "allow_direct"))
 		edit_set(e, "allow_direct", json_true());
 	if (!key_is(e->config, "discard", "new"))

@@ -18,6 +18,8 @@ enum stream_result stream_say(struct stream_state *out, enum stream_result r, co
 int64_t stream_edit_age(const struct settings *s); /* ns; 0: for ever */
 /* The window for duplicates of a stream with that max_age. */
 int64_t stream_edit_duplicates(const struct settings *s, int64_t age);
+/* The subjects that it must have: a new reference; NULL: no memory. */
+json_t *stream_edit_subjects(const struct settings *s);
 /* A new reference; NULL: no memory. */
 json_t *stream_edit_republish(const struct settings *s);
 /* Republish as we need it? *there: there is one at all. */

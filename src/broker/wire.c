@@ -20,6 +20,8 @@
 #define EVENT_COST 512 /* of a small message, in nats.c and here */
 #define EVENTS_AT_ONCE 1024
 
+_Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
+
 struct wire {
 	struct event *readable, *kick;
 	struct carrier *carrier;
@@ -28,6 +30,7 @@ struct wire {
 	void (*fn)(void *arg, struct wire_event *e);
 	void *arg;
 	int fd;
+	unsigned number;
 	uint64_t session; /* as the loop knows it */
 	char inbox[40];
 	/* Loop's own. */
@@ -41,10 +44,11 @@ struct wire {
 
 static struct {
 	pthread_mutex_t mu;
-	struct wire *wire; /* NULL: nobody listens */
-} hub = {PTHREAD_MUTEX_INITIALIZER, NULL};
+	struct wire *wires[WIRES_MAX]; /* by number; NULL: nobody listens */
+	unsigned next;
+} hub = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-struct wire_event *wire_event_new(enum wire_kind kind, const char *text)
+struct wire_event *wire_event_new(unsigned wire, enum wire_kind kind, const char *text)
 {
 	size_t len = text ? strlen(text) : 0;
 	struct wire_event *e = malloc(sizeof(*e) + len + 1);
@@ -54,6 +58,7 @@ struct wire_event *wire_event_new(enum wire_kind kind, const char *text)
 	memset(e, 0, sizeof(*e));
 	memcpy(e->text, text ? text : "", len + 1);
 	e->kind = (uint8_t)kind;
+	e->wire = (uint8_t)wire;
 	e->refs = 1;
 	return e;
 }
@@ -139,7 +144,7 @@ void wire_post(struct wire_event *e)
 	struct wire *w;
 
 	pthread_mutex_lock(&hub.mu);
-	w = hub.wire;
+	w = hub.wires[e->wire];
 	/* A gateway's word does not come again: it is never dropped. */
 	if (!w || (e->kind == WIRE_LIVE && !e->word && w->live_bytes > 2 * (size_t)LIVE_BUDGET)) {
 		if (w)
@@ -168,7 +173,7 @@ static void take_events(struct wire *w)
 	w->first = NULL;
 	w->end = &w->first;
 	w->live_bytes = 0;
-	overflow = w->overflow ? wire_event_new(WIRE_OVERFLOW, NULL) : NULL;
+	overflow = w->overflow ? wire_event_new(w->number, WIRE_OVERFLOW, NULL) : NULL;
 	if (overflow) { /* no memory: the flag stays */
 		w->overflow = false;
 		overflow->next = w->batch;
@@ -366,22 +371,28 @@ static void wire_free(struct wire *w)
 
 static bool hub_take(struct wire *w)
 {
-	bool taken;
+	bool taken = false;
 
 	pthread_mutex_lock(&hub.mu);
-	taken = !hub.wire;
-	if (taken)
-		hub.wire = w;
+	for (unsigned i = 0; i < WIRES_MAX && !taken; i++) {
+		unsigned n = hub.next++ % WIRES_MAX;
+
+		taken = !hub.wires[n];
+		if (taken) {
+			hub.wires[n] = w;
+			w->number = n;
+		}
+	}
 	pthread_mutex_unlock(&hub.mu);
 	if (!taken)
 		errno = EBUSY;
 	return taken;
 }
 
-static void hub_leave(void)
+static void hub_leave(struct wire *w)
 {
 	pthread_mutex_lock(&hub.mu);
-	hub.wire = NULL;
+	hub.wires[w->number] = NULL;
 	pthread_mutex_unlock(&hub.mu);
 }
 
@@ -399,7 +410,7 @@ static bool make_events(struct wire *w, struct event_base *base)
 	return true;
 }
 
-struct wire *wire_start(struct event_base *base, const struct config *c,
+struct wire *wire_start(struct event_base *base, const struct config *c, size_t stream,
 	void (*fn)(void *arg, struct wire_event *e), void *arg)
 {
 	struct wire *w = calloc(1, sizeof(*w));
@@ -419,11 +430,11 @@ struct wire *wire_start(struct event_base *base, const struct config *c,
 	w->engine = engine_new(base, on_received, w);
 	if (!w->engine || !hub_take(w))
 		goto fail;
-	w->carrier = carrier_start(c, w->inbox, w->engine);
+	w->carrier = carrier_start(c, stream, w->number, w->inbox, w->engine);
 	if (w->carrier)
 		return w;
 	saved = errno;
-	hub_leave();
+	hub_leave(w);
 	errno = saved;
 fail:
 	saved = errno;
@@ -434,7 +445,7 @@ fail:
 
 void wire_stop(struct wire *w)
 {
-	hub_leave();
+	hub_leave(w);
 	send_out(w);
 	carrier_stop(w->carrier);
 	wire_free(w);

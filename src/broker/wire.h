@@ -5,8 +5,8 @@
  * A session is one pair of TCP connections, never reconnected by nats.c: what was meant for one
  * session cannot reach the server in the next, where the stream may be another one.
  *
- * One wire a process at a time: nats.c may call back after everything was closed, so its
- * callbacks are given numbers, and find the wire (or find it gone) in one place.
+ * One wire a stream, WIRES_MAX in a process: nats.c may call back after everything was closed, so
+ * its callbacks are given numbers, and find the wire (or find it gone) in one place.
  */
 #ifndef WSGATE_WIRE_H
 #define WSGATE_WIRE_H
@@ -51,6 +51,7 @@ struct wire_event {
 		} up;
 	};
 	uint32_t refs;
+	uint8_t wire;    /* whose it is */
 	uint16_t status; /* of a reply without a message: 404, 503, …; 0: none */
 	uint8_t kind;
 	bool word; /* not out of the stream: another gateway's */
@@ -67,17 +68,21 @@ enum wire_replies { WIRE_OTHERS, WIRE_GETS, WIRE_PUBLISHES, WIRE_DELETES, WIRE_R
 struct wire;
 struct event_base;
 
-/* The handler owns the event. NULL: no memory, a thread that did not start, or EBUSY (another one
- * in this process). */
-struct wire *wire_start(struct event_base *base, const struct config *c,
+/* The handler owns the event; stream: which of the configuration's. NULL: no memory, a thread that
+ * did not start, or EBUSY (too many in this process). */
+struct wire *wire_start(struct event_base *base, const struct config *c, size_t stream,
 	void (*fn)(void *arg, struct wire_event *e), void *arg);
 /* Stops at once; joins the broker thread. */
 void wire_stop(struct wire *w);
 
+/* A wire's number, below WIRES_MAX: that of one that ended is used again as late as possible. The
+ * keys of subscriptions leave room for it. */
+#define WIRES_MAX 16
+#define WIRE_KEY_BITS 60
 /* Any thread. Takes the event; one for which nobody listens any more is freed. */
 void wire_post(struct wire_event *e);
 /* NULL: no memory. */
-struct wire_event *wire_event_new(enum wire_kind kind, const char *text);
+struct wire_event *wire_event_new(unsigned wire, enum wire_kind kind, const char *text);
 void wire_event_free(struct wire_event *e);
 /* Loop alone. */
 static inline struct wire_event *wire_event_of(struct broker_message *m)

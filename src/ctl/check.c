@@ -39,6 +39,17 @@ static void check_processes(struct check *k, const struct snapshot *s)
 	answer(k, "processes", s->runs && !bad && n && s->bridge == SNAPSHOT_RUNS, text);
 }
 
+static void check_streams(struct check *k, const struct snapshot *s)
+{
+	char what[SHM_STREAM_NAME + 8];
+
+	for (size_t i = 0; s->nstreams > 1 && i < s->nstreams; i++) {
+		snprintf(what, sizeof(what), "stream %s", s->streams[i].name);
+		answer(k, what, s->streams[i].state == SHM_BROKER_CONNECTED,
+			snapshot_state(s->streams[i].state));
+	}
+}
+
 static void check_daemon(struct check *k, const struct config *c)
 {
 	struct snapshot s;
@@ -61,6 +72,7 @@ static void check_daemon(struct check *k, const struct config *c)
 			s.server);
 		/* The bridge connects for good only when the stream is as it should be. */
 		answer(k, "broker", strcmp(snapshot_broker(&s), "connected") == 0, text);
+		check_streams(k, &s);
 	}
 	view_drop(&s);
 }

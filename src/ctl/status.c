@@ -35,6 +35,16 @@ static void print_bridge(const struct snapshot *s)
 		printf(" for %s", format_age(age, s->broker_since_s));
 	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n",
 		s->server[0] ? ", " : "", s->server, stat_get(b->reconnects), stat_get(b->rtt_us));
+	for (size_t i = 0; s->nstreams > 1 && i < s->nstreams; i++) {
+		const struct snapshot_stream *v = &s->streams[i];
+
+		printf("stream   %s: %s", v->name, snapshot_state(v->state));
+		if (v->state != SHM_BROKER_NEVER)
+			printf(" for %s", format_age(age, v->since_s));
+		printf(", %" PRIu64 " users, %" PRIu64 " stored, %" PRIu64 " delivered, %" PRIu64
+		       " removals under way, %" PRIu64 " reconnects\n",
+			v->users, v->stored, v->delivered, v->removals_pending, v->reconnects);
+	}
 	printf("bridge   pid %u, up %s, start %" PRIu64 ", %" PRIu64 " users, %" PRIu64
 	       " bytes buffered%s\n",
 		atomic_load(&s->shm.bridge->pid), format_age(age, s->bridge_age_s),

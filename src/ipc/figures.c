@@ -180,6 +180,27 @@ json_t *figures_endings(const struct snapshot *s)
 	return out;
 }
 
+static json_t *figures_streams(const struct snapshot *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < s->nstreams; i++) {
+		const struct snapshot_stream *v = &s->streams[i];
+		json_t *o = json_object();
+
+		figures_text(o, "stream", v->name);
+		figures_text(o, "state", snapshot_state(v->state));
+		figures_number(o, "since_seconds", v->since_s);
+		figures_number(o, "users", v->users);
+		figures_number(o, "stored", v->stored);
+		figures_number(o, "delivered", v->delivered);
+		figures_number(o, "removals_pending", v->removals_pending);
+		figures_number(o, "reconnects", v->reconnects);
+		figures_append(list, o);
+	}
+	return list;
+}
+
 json_t *figures_drain(const struct snapshot *s, const struct proto_drain *d)
 {
 	json_t *o = json_object();
@@ -219,6 +240,7 @@ json_t *figures_status(const struct snapshot *s, json_t *reload, json_t *drain)
 	figures_add(out, "total", figures_traffic(&s->total, &s->rates));
 	figures_add(out, "workers", figures_workers(s));
 	figures_add(out, "services", figures_services(s));
+	figures_add(out, "streams", figures_streams(s));
 	return out;
 }
 

@@ -14,20 +14,27 @@
 
 #define PAGE 4096u
 
-/* See shm_read_stream(): other versions of the program read these. */
+/* See shm_read_streams(): other versions of the program read these. */
 #define STREAM_SIZE 48
-#define GATEWAY_LAYOUT 6 /* the first one that has a gateway's name */
+#define GATEWAY_LAYOUT 6  /* the first one that has a gateway's name, */
+#define STREAMS_LAYOUT 10 /* and streams */
+#define STREAMS_SIZE offsetof(struct shm_bridge, pid)
 _Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
 		       offsetof(struct shm_bridge, broker_state) == 4 &&
 		       offsetof(struct shm_bridge, created) == 8 &&
 		       offsetof(struct shm_bridge, max_message) == 24 &&
 		       offsetof(struct shm_bridge, last_seq) == 32 &&
-		       offsetof(struct shm_bridge, gateway) == 40,
+		       offsetof(struct shm_bridge, gateway) == 40 &&
+		       offsetof(struct shm_bridge, streams) == 64 &&
+		       sizeof(struct shm_stream_words) == 256 &&
+		       offsetof(struct shm_stream_words, epoch) == 136 &&
+		       offsetof(struct shm_stream_words, created) == 152 &&
+		       offsetof(struct shm_stream_words, last_seq) == 160,
 	"stable over layouts");
 
 /* Offsets within a slot; all page-aligned. */
 struct slot_layout {
-	uint64_t behind, ids, routes, longs, changes, crowd, up[SHM_UP_RINGS], down, size;
+	uint64_t behind, ids, routes, longs, changes, crowd, up[SHM_UP_MAX], down, size;
 };
 
 static uint64_t page_up(uint64_t n)
@@ -52,7 +59,7 @@ static struct slot_layout shm_layout(const struct shm_sizes *s)
 	at += page_up((uint64_t)changes_size_for(s->routes) * sizeof(uint32_t));
 	l.crowd = at;
 	at += page_up((uint64_t)crowd_size_for(s->routes) * sizeof(struct crowd_entry));
-	for (unsigned i = 0; i < SHM_UP_RINGS; i++) {
+	for (unsigned i = 0; i < s->lanes * SHM_UP_RINGS; i++) {
 		l.up[i] = at;
 		at += s->up_size;
 	}
@@ -74,9 +81,10 @@ uint64_t shm_file_size(const struct shm_sizes *s)
 static bool shm_sizes_valid(const struct shm_sizes *s)
 {
 	return s->max_workers >= 1 && s->max_workers <= 4096 && s->routes >= 1 &&
-	       s->routes <= 1u << 28 && s->up_size >= PAGE && s->up_size <= 1ull << 32 &&
-	       !(s->up_size & (s->up_size - 1)) && s->down_size >= PAGE &&
-	       s->down_size <= 1ull << 32 && !(s->down_size & (s->down_size - 1));
+	       s->routes <= 1u << 28 && s->lanes >= 1 && s->lanes <= SHM_LANES_MAX &&
+	       s->up_size >= PAGE && s->up_size <= 1ull << 32 && !(s->up_size & (s->up_size - 1)) &&
+	       s->down_size >= PAGE && s->down_size <= 1ull << 32 &&
+	       !(s->down_size & (s->down_size - 1));
 }
 
 static int write_all(int fd, const void *data, size_t len)
@@ -172,23 +180,50 @@ int shm_read_header(int fd, struct shm_header *out)
 	return shm_check(out, (uint64_t)st.st_size);
 }
 
-int shm_read_stream(int fd, struct shm_stream *out)
+/* Bytes of the region there; 0: it is not one of ours. */
+static size_t streams_size(const struct shm_header *h)
 {
-	struct shm_header h;
-	struct shm_bridge b;
+	if (memcmp(h->magic, SHM_MAGIC, sizeof(h->magic)) != 0)
+		return 0;
+	return h->layout >= STREAMS_LAYOUT ? STREAMS_SIZE : STREAM_SIZE;
+}
 
-	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) ||
-		memcmp(h.magic, SHM_MAGIC, sizeof(h.magic)) ||
-		pread(fd, &b, STREAM_SIZE, (off_t)page_up(h.header_size)) != STREAM_SIZE) {
+static void take_stream(struct shm_stream *out, const struct shm_stream_words *w)
+{
+	memcpy(out->name, w->name, sizeof(out->name));
+	out->name[sizeof(out->name) - 1] = '\0';
+	out->epoch = stat_get(w->epoch);
+	out->created = stat_get(w->created);
+	out->last_seq = stat_get(w->last_seq);
+}
+
+int shm_read_streams(int fd, struct shm_streams *out)
+{
+	static struct shm_bridge b; /* too large for the stack */
+	struct shm_header h;
+	size_t size;
+
+	memset(&h, 0, sizeof(h));
+	/* One of another layout may have a shorter header; its first fields keep their places. */
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) || (size = streams_size(&h)) == 0 ||
+		pread(fd, &b, size, (off_t)page_up(h.header_size)) != (ssize_t)size) {
 		errno = EPROTO;
 		return -1;
 	}
-	*out = (struct shm_stream){.epoch = stat_get(b.epoch),
-		.broker_state = stat_get(b.broker_state),
-		.created = stat_get(b.created),
-		.max_message = stat_get(b.max_message),
-		.last_seq = stat_get(b.last_seq),
-		.gateway = h.layout >= GATEWAY_LAYOUT ? stat_get(b.gateway) : 0};
+	memset(out, 0, sizeof(*out));
+	out->epoch = stat_get(b.epoch);
+	out->broker_state = stat_get(b.broker_state);
+	out->max_message = stat_get(b.max_message);
+	out->gateway = h.layout >= GATEWAY_LAYOUT ? stat_get(b.gateway) : 0;
+	if (h.layout < STREAMS_LAYOUT) {
+		out->v[0].epoch = out->epoch;
+		out->v[0].created = stat_get(b.created);
+		out->v[0].last_seq = stat_get(b.last_seq);
+		out->n = out->v[0].created != 0;
+		return 0;
+	}
+	for (unsigned i = 0; i < SHM_STREAMS && b.streams[i].name[0]; i++)
+		take_stream(&out->v[out->n++], &b.streams[i]);
 	return 0;
 }
 
@@ -217,7 +252,7 @@ int shm_prepare_slot(int fd, unsigned slot)
 		NULL, page_up(sizeof(*words)), PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
 	if (words == MAP_FAILED)
 		return -1;
-	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+	for (unsigned i = 0; i < SHM_UP_MAX; i++)
 		ring_init(&words->up[i]);
 	ring_init(&words->down);
 	munmap(words, page_up(sizeof(*words)));

@@ -57,7 +57,7 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
 	out->slot_words = w;
 	out->stats = &w->stats;
-	for (unsigned i = 0; i < SHM_UP_RINGS; i++)
+	for (unsigned i = 0; i < shm_up_rings(&s->shm); i++)
 		out->up_bytes += ring_used(&w->up[i]);
 	out->down_bytes = ring_used(&w->down);
 	out->n.messages_in = stat_get(w->stats.messages_in);
@@ -243,6 +243,27 @@ static void take_bridge(struct snapshot *s, uint64_t real_ms)
 	s->server[sizeof(s->server) - 1] = '\0';
 }
 
+static void take_streams(struct snapshot *s)
+{
+	for (unsigned i = 0; i < SHM_STREAMS; i++) {
+		const struct shm_stream_words *w = &s->shm.bridge->streams[i];
+		struct snapshot_stream *out = &s->streams[s->nstreams];
+
+		memcpy(out->name, w->name, sizeof(out->name));
+		out->name[sizeof(out->name) - 1] = '\0';
+		if (!out->name[0])
+			return;
+		out->state = atomic_load(&w->state);
+		out->since_s = seconds_since(stat_get(w->since_ms), s->at_ms);
+		out->users = stat_get(w->users);
+		out->stored = stat_get(w->stored);
+		out->delivered = stat_get(w->delivered);
+		out->removals_pending = stat_get(w->removals_pending);
+		out->reconnects = stat_get(w->reconnects);
+		s->nstreams++;
+	}
+}
+
 int snapshot_take_sums(struct snapshot *s, const struct shm *shm)
 {
 	unsigned max = shm->header->sizes.max_workers;
@@ -261,6 +282,7 @@ int snapshot_take_sums(struct snapshot *s, const struct shm *shm)
 			take_worker(s, i, s->real_ms);
 	take_sums(s);
 	take_bridge(s, s->real_ms);
+	take_streams(s);
 	return 0;
 }
 
@@ -291,7 +313,17 @@ const char *snapshot_drain(const struct snapshot *s, const struct proto_drain *d
 
 const char *snapshot_broker(const struct snapshot *s)
 {
-	switch (atomic_load(&s->shm.bridge->broker_state)) {
+	uint32_t state = atomic_load(&s->shm.bridge->broker_state);
+
+	for (size_t i = 0; state == SHM_BROKER_CONNECTED && i < s->nstreams; i++)
+		if (s->streams[i].state != SHM_BROKER_CONNECTED)
+			return "connected in part";
+	return snapshot_state(state);
+}
+
+const char *snapshot_state(uint32_t state)
+{
+	switch (state) {
 	case SHM_BROKER_CONNECTED:
 		return "connected";
 	case SHM_BROKER_LOST:

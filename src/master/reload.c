@@ -29,11 +29,30 @@ static int no_memory(char *err, size_t errlen)
 
 /* ---- what is different ---- */
 
+/* Routes, marks and rings are of the streams that there are: they stay, with their services. */
+static int reload_merge_streams(
+	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
+{
+	if (config_streams_equal(next, now))
+		return 0;
+	if (config_streams_extend(next, now)) {
+		++*changed;
+		return 0;
+	}
+	log_warn("a stream, or a service of one, has another place or is gone: that needs a "
+		 "restart, and all stream sections stay as they are until then",
+		kv_str("key", "stream"));
+	++*restart;
+	return config_streams_copy(next, now);
+}
+
 int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
 	*changed = !config_auth_equal(next, now) + !config_services_equal(next, now);
 	*restart = 0;
+	if (reload_merge_streams(next, now, changed, restart) < 0)
+		return -1;
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 
@@ -61,6 +80,8 @@ static void reload_say(const struct config *next, const struct config *now)
 		log_info("changed", kv_str("key", "auth"));
 	if (!config_services_equal(next, now))
 		log_info("changed", kv_str("key", "service"));
+	if (!config_streams_equal(next, now))
+		log_info("changed", kv_str("key", "stream sections"));
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option *o = &option_table[i];
 

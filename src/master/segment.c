@@ -59,6 +59,7 @@ void segment_sizes(const struct config *c, unsigned nslots, struct shm_sizes *ou
 	memset(out, 0, sizeof(*out));
 	out->max_workers = c->max_workers > nslots ? c->max_workers : nslots;
 	out->routes = (uint32_t)(share + (share + 3) / 4 + 256);
+	out->lanes = (uint32_t)config_streams(c);
 	out->up_size = segment_ring_size(c->max_message, SEGMENT_UP_MIN);
 	out->down_size = segment_ring_size(c->max_message, SEGMENT_DOWN_MIN);
 }
@@ -339,7 +340,7 @@ static bool segment_empty(int fd, unsigned nslots)
 	if (shm_map(&shm, fd, false) < 0)
 		return false;
 	for (unsigned i = 0; i < nslots && shm_slot_used(&shm, i); i++)
-		for (unsigned r = 0; r < SHM_UP_RINGS; r++)
+		for (unsigned r = 0; r < shm_up_rings(&shm); r++)
 			empty = empty && ring_used(&shm_slot(&shm, i)->up[r]) == 0;
 	shm_unmap(&shm);
 	return empty;
@@ -388,13 +389,13 @@ static int segment_add_foreign(struct segment *s, const char *name)
 {
 	struct segment_stale *st = &s->stale[0];
 	struct shm_header h;
-	struct shm_stream stream;
+	struct shm_streams streams;
 	int fd = openat(s->dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return -1;
 	st->foreign = shm_read_header(fd, &h) < 0;
-	if (!st->foreign || shm_read_stream(fd, &stream) < 0) {
+	if (!st->foreign || shm_read_streams(fd, &streams) < 0) {
 		int saved = errno;
 
 		close(fd);

@@ -22,7 +22,7 @@
 struct segment_stale {
 	int fd; /* owned; -1: drained, and gone */
 	uint64_t created_ms;
-	bool foreign; /* of another layout: only shm_read_stream() can read it */
+	bool foreign; /* of another layout: only shm_read_streams() can read it */
 	char name[SEGMENT_NAME_MAX];
 };
 

@@ -61,7 +61,7 @@ const char *admin_not_ready(const struct worker *w)
 	if (w->draining || w->leaving)
 		return w->stopping ? "not ready: draining"
 				   : "not ready: drained, until wsgatectl undrain";
-	switch (link_broker(w)) {
+	switch (link_broker(w, LINK_ANY)) {
 	case LINK_BROKER_STARTING:
 		return "not ready: no contact with the broker yet";
 	case LINK_BROKER_AWAY:

@@ -98,7 +98,7 @@ static bool conn_begin(struct conn *c)
 	if (c->pending && !link_fits(c, c->pending_len))
 		return session_too_big(c);
 	if (c->pending)
-		link_wait(c);
+		lane_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 		bool alive;

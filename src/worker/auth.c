@@ -341,6 +341,13 @@ static bool auth_said(struct conn *c, struct handshake_identity *who, const stru
 	return auth_refuse(c, s->status, s->reason[0] ? s->reason : "not allowed", NULL, who);
 }
 
+static bool auth_reaches(const struct worker *w, const struct handshake_identity *who)
+{
+	int stream = config_stream_of(w->c, who->service, who->service_len);
+
+	return stream >= 0 && link_broker(w, (unsigned)stream) == LINK_BROKER_READY;
+}
+
 static bool auth_callout(
 	struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
 {
@@ -353,7 +360,7 @@ static bool auth_callout(
 	if (!who->service_len)
 		return auth_refuse(
 			c, 401, "no service is named: by the path or a cookie", NULL, who);
-	if (w->draining || link_broker(w) != LINK_BROKER_READY)
+	if (w->draining || !auth_reaches(w, who))
 		return upgrade_route(c, who, auth_who(who)); /* which says so */
 	question = auth_question(c, rule, who);
 	if (!question)

@@ -17,6 +17,7 @@
 
 #define OUT_MAX (UINT32_C(1) << 31)
 #define LINGER_MS 2000           /* for the peer's end, from its last byte on */
+#define LOOK_MS 500              /* to read what lay unread when its time was over */
 #define LINGER_MAX_MS 30000      /* however much it goes on sending */
 #define CONTROL_QUEUED_MAX 8192u /* unsent Pongs and echoes of a client that does not read */
 
@@ -93,7 +94,7 @@ void conn_free(struct conn *c)
 {
 	struct worker *w = c->w;
 
-	link_unwait(c);
+	lane_unwait(c);
 	if (c->admin)
 		live_forget(c);
 	meter_free(c);
@@ -140,6 +141,7 @@ void conn_set_state(struct conn *c, enum conn_state state)
 {
 	c->state = (uint8_t)state;
 	c->state_ms = c->w->now_ms;
+	c->looked = 0;
 }
 
 void conn_deadline(struct conn *c, uint64_t at_ms)
@@ -488,7 +490,7 @@ bool conn_write_again(struct conn *c)
 void conn_leave(struct conn *c)
 {
 	conn_read_off(c);
-	link_unwait(c);
+	lane_unwait(c);
 	meter_release(c);
 	(void)!sight_write(c, false);
 	wheel_del(&c->w->wheel, &c->timer);
@@ -519,7 +521,7 @@ void conn_stay(struct conn *c)
 	conn_deadline(
 		c, c->state == CONN_OPEN ? session_deadline(c) : now + c->w->c->handshake_timeout);
 	if (c->pending)
-		link_wait(c);
+		lane_wait(c);
 	if (c->kicked) {
 		char *reason = c->close_reason;
 
@@ -536,11 +538,24 @@ void conn_stay(struct conn *c)
 		(void)!conn_resume(c);
 }
 
+bool conn_unread(const struct conn *c)
+{
+	char byte;
+
+	return c->reading && recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void conn_expired(void *arg, struct wheel_node *n)
 {
 	struct conn *c = (struct conn *)(void *)((char *)n - offsetof(struct conn, timer));
 
 	(void)arg;
+	/* This process stood still, or is behind: what has come in time may lie there. */
+	if (c->state != CONN_OPEN && !c->looked && conn_unread(c)) {
+		c->looked = 1;
+		conn_deadline(c, c->w->now_ms + LOOK_MS);
+		return;
+	}
 	switch ((enum conn_state)c->state) {
 	case CONN_REQUEST:
 	case CONN_AUTHORIZING:

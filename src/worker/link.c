@@ -45,21 +45,46 @@ size_t link_max_message(const struct worker *w)
 	return max ? max : w->c->max_message;
 }
 
-bool link_connected(const struct worker *w)
+static uint32_t link_state(const struct worker *w, unsigned stream, uint64_t *since_ms)
 {
-	return atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire) ==
-	       SHM_BROKER_CONNECTED;
+	const struct shm_bridge *b = w->shm.bridge;
+	uint32_t state;
+
+	if (stream >= SHM_STREAMS) {
+		state = atomic_load_explicit(&b->broker_state, memory_order_acquire);
+		*since_ms = stat_get(b->state_since_ms);
+	} else {
+		state = atomic_load_explicit(&b->streams[stream].state, memory_order_acquire);
+		*since_ms = stat_get(b->streams[stream].since_ms);
+	}
+	return state;
 }
 
-enum link_broker link_broker(const struct worker *w)
+bool link_connected(const struct worker *w, unsigned stream)
 {
-	switch (atomic_load_explicit(&w->shm.bridge->broker_state, memory_order_acquire)) {
+	uint64_t since;
+
+	return link_state(w, stream, &since) == SHM_BROKER_CONNECTED;
+}
+
+bool link_all_connected(const struct worker *w)
+{
+	for (size_t i = 0; i < config_streams(w->c); i++)
+		if (!link_connected(w, (unsigned)i))
+			return false;
+	return true;
+}
+
+enum link_broker link_broker(const struct worker *w, unsigned stream)
+{
+	uint64_t since;
+
+	switch (link_state(w, stream, &since)) {
 	case SHM_BROKER_NEVER:
 		return LINK_BROKER_STARTING;
 	case SHM_BROKER_LOST:
-		return w->now_ms > stat_get(w->shm.bridge->state_since_ms) + w->c->broker.grace
-			       ? LINK_BROKER_AWAY
-			       : LINK_BROKER_READY;
+		return w->now_ms > since + w->c->broker.grace ? LINK_BROKER_AWAY
+							      : LINK_BROKER_READY;
 	}
 	return LINK_BROKER_READY;
 }
@@ -69,6 +94,7 @@ enum link_broker link_broker(const struct worker *w)
 static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct identity *id)
 {
 	struct worker *w = c->w;
+	struct lane *l = lane_of(w, c->stream);
 	size_t size;
 
 	*id = place_identity(c);
@@ -76,10 +102,10 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	       follow_trace_len(c, type) + payload;
 	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
 	 * always. */
-	c->share_full = c->up_bytes && c->up_bytes + size > w->up.size / 4;
+	c->share_full = c->up_bytes && c->up_bytes + size > lane_size(w) / 4;
 	if (c->share_full)
 		return NULL;
-	return ring_reserve(&w->up, type, size);
+	return ring_reserve(&l->up, type, size);
 }
 
 bool link_fits(const struct conn *c, size_t len)
@@ -88,18 +114,19 @@ bool link_fits(const struct conn *c, size_t len)
 
 	return sizeof(struct up_record) + id.service_len + id.user_len +
 		       follow_trace_len(c, UP_MESSAGE) + len <=
-	       ring_max_record(c->w->up.size);
+	       ring_max_record(lane_size(c->w));
 }
 
 static enum link_put link_put(
 	struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
 {
 	struct worker *w = c->w;
+	struct lane *l = lane_of(w, c->stream);
 	struct identity id;
 	struct up_record *r;
 	char *p;
 
-	link_reclaim(w);
+	lane_reclaim(w, l);
 	r = link_reserve(c, type, len, &id);
 	if (!r)
 		return LINK_FULL;
@@ -125,9 +152,9 @@ static enum link_put link_put(
 		memcpy(p + r->trace_len, data, len);
 	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + r->trace_len + len;
 	if (type == UP_MESSAGE && trace_wants(&id))
-		follow_up(c, r, w->up.pos);
-	ring_commit(&w->up);
-	stat_max(w->slot->stats.up_peak, w->up.pos - w->up.tail);
+		follow_up(c, r, l->up.pos);
+	ring_commit(&l->up);
+	stat_max(w->slot->stats.up_peak, l->up.pos - l->up.tail);
 	link_ring_bridge(w);
 	return LINK_PUT;
 }
@@ -155,12 +182,14 @@ enum link_put link_put_question(
 	struct conn *c, const char *service, size_t service_len, const char *text)
 {
 	struct worker *w = c->w;
+	int stream = config_stream_of(w->c, service, service_len);
+	struct lane *l = lane_of(w, stream < 0 ? 0 : (unsigned)stream);
 	size_t len = strlen(text), size = sizeof(struct up_record) + service_len + 1 + len;
 	struct up_record *r;
 	char *p;
 
-	link_reclaim(w);
-	r = size > w->up.size / 4 ? NULL : ring_reserve(&w->up, UP_ASK, size);
+	lane_reclaim(w, l);
+	r = size > lane_size(w) / 4 ? NULL : ring_reserve(&l->up, UP_ASK, size);
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));
@@ -175,100 +204,9 @@ enum link_put link_put_question(
 	memcpy(p, service, service_len);
 	p[service_len] = '-';
 	memcpy(p + service_len + 1, text, len);
-	ring_commit(&w->up);
+	ring_commit(&l->up);
 	link_ring_bridge(w);
 	return LINK_PUT;
-}
-
-void link_wait(struct conn *c)
-{
-	struct worker *w = c->w;
-
-	if (c->waiting)
-		return;
-	c->waiting = 1;
-	conn_read_off(c);
-	c->wait_next = NULL;
-	c->wait_prev = w->wait_last;
-	if (w->wait_last)
-		w->wait_last->wait_next = c;
-	else
-		w->wait_first = c;
-	w->wait_last = c;
-	atomic_store_explicit(&w->slot->want_space, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	/* Room that was given back before the bridge could see the flag. */
-	if (atomic_load_explicit(&w->up.words->tail, memory_order_acquire) != w->up_reclaimed)
-		event_active(w->again, EV_TIMEOUT, 0);
-}
-
-void link_unwait(struct conn *c)
-{
-	struct worker *w = c->w;
-
-	if (!c->waiting)
-		return;
-	c->waiting = 0;
-	if (c->wait_prev)
-		c->wait_prev->wait_next = c->wait_next;
-	else
-		w->wait_first = c->wait_next;
-	if (c->wait_next)
-		c->wait_next->wait_prev = c->wait_prev;
-	else
-		w->wait_last = c->wait_prev;
-	c->wait_prev = c->wait_next = NULL;
-	if (!w->wait_first)
-		atomic_store_explicit(&w->slot->want_space, 0, memory_order_relaxed);
-}
-
-/*
- * Our own records that the bridge gave back, before we write over them: their connections have that
- * much of their share again. The writer's tail moves here alone.
- */
-void link_reclaim(struct worker *w)
-{
-	uint64_t tail = ring_refresh(&w->up);
-	struct ring back = w->up;
-	const void *payload;
-	uint16_t type;
-	uint64_t pos;
-	size_t size;
-
-	back.pos = w->up_reclaimed;
-	while (back.pos < tail && ring_next(&back, &type, &payload, &size, &pos) == RING_RECORD) {
-		const struct up_record *r = payload;
-		struct down_ref ref = {r->generation, r->index, 0};
-		struct conn *c;
-
-		if (pos >= tail)
-			break;
-		c = place_find(w, &ref);
-		if (c)
-			c->up_bytes -= c->up_bytes < size ? c->up_bytes : size;
-	}
-	w->up_reclaimed = tail;
-}
-
-/* In order of waiting; who is over its own share does not hold up the others. */
-static void link_serve_waiting(struct worker *w)
-{
-	struct conn *c = w->wait_first, *last = w->wait_last;
-
-	link_reclaim(w);
-	while (c) {
-		struct conn *next = c == last ? NULL : c->wait_next;
-		bool full;
-
-		if (!session_take_pending(c)) {
-			c = next;
-			continue;
-		}
-		full = c->waiting && !c->share_full;
-		if (full)
-			return;
-		c = next;
-	}
 }
 
 /* ---- down: service → client ---- */
@@ -423,7 +361,7 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 		upgrade_opened(c);
 	} else if (type == DOWN_REFUSED) {
 		if (c->state == CONN_OPENING)
-			upgrade_refused(c);
+			upgrade_refused(c, v->n->code);
 	} else if (type == DOWN_OPENED &&
 		   stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);
@@ -490,14 +428,12 @@ void link_wakeup(struct worker *w)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))
 		link_ring_bridge(w);
-	if (w->wait_first)
-		link_serve_waiting(w);
+	lane_serve_all(w);
 	if (!more) {
 		bell_sleep(&w->slot->bell);
 		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) !=
 			       w->down.pos ||
-		       (w->wait_first && atomic_load_explicit(&w->up.words->tail,
-						 memory_order_acquire) != w->up_reclaimed);
+		       lane_more(w);
 	}
 	if (more)
 		event_active(w->again, EV_TIMEOUT, 0);
@@ -532,7 +468,6 @@ static int link_alloc(struct worker *w)
 
 int link_start(struct worker *w)
 {
-	unsigned up = shm_up_ring(w->h->generation);
 	struct timespec now;
 
 	if (shm_map(&w->shm, w->h->segment, true) < 0) {
@@ -547,11 +482,9 @@ int link_start(struct worker *w)
 	shm_changes(&w->shm, w->h->slot, &w->changes);
 	shm_crowd(&w->shm, w->h->slot, &w->crowd);
 	crowd_clear(&w->crowd);
-	ring_attach_writer(&w->up, &w->slot->up[up], shm_up_data(&w->shm, w->h->slot, up),
-		w->shm.header->sizes.up_size);
+	lane_attach(w);
 	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),
 		w->shm.header->sizes.down_size);
-	w->up_reclaimed = w->up.tail;
 	if (link_alloc(w) < 0) {
 		log_error("no memory for the routes");
 		return -1;

@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <wsgate/snapshot.h>
 
@@ -145,6 +146,63 @@ static void metrics_services(FILE *out, const struct snapshot *s)
 	}
 }
 
+static uint64_t stream_connected(const struct snapshot_stream *v)
+{
+	return v->state == SHM_BROKER_CONNECTED;
+}
+
+static uint64_t stream_users(const struct snapshot_stream *v)
+{
+	return v->users;
+}
+
+static uint64_t stream_stored(const struct snapshot_stream *v)
+{
+	return v->stored;
+}
+
+static uint64_t stream_delivered(const struct snapshot_stream *v)
+{
+	return v->delivered;
+}
+
+static uint64_t stream_removals(const struct snapshot_stream *v)
+{
+	return v->removals_pending;
+}
+
+static uint64_t stream_reconnects(const struct snapshot_stream *v)
+{
+	return v->reconnects;
+}
+
+static void metrics_streams(FILE *out, const struct snapshot *s)
+{
+	static const struct {
+		const char *name, *type, *help;
+		uint64_t (*of)(const struct snapshot_stream *v);
+	} rows[] = {
+		{"stream_connected", "gauge", "1: connected to the broker, and the stream is there",
+			stream_connected},
+		{"stream_users", "gauge", "Users of its services who are connected", stream_users},
+		{"stream_stored_total", "counter", "Messages from clients that it has stored",
+			stream_stored},
+		{"stream_delivered_total", "counter",
+			"Messages of it that were given to connections", stream_delivered},
+		{"stream_removals_pending", "gauge",
+			"Confirmed messages that are to be removed from it", stream_removals},
+		{"stream_reconnects_total", "counter", "Sessions with the broker after the first",
+			stream_reconnects},
+	};
+
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+		family(out, rows[r].name, rows[r].type, rows[r].help);
+		for (size_t i = 0; i < s->nstreams; i++)
+			fprintf(out, "wsgate_%s{stream=\"%s\"} %" PRIu64 "\n", rows[r].name,
+				s->streams[i].name, rows[r].of(&s->streams[i]));
+	}
+}
+
 static void metrics_hist(FILE *out, const struct stats_hist_desc *d, const struct hist_view *v)
 {
 	uint64_t n = 0;
@@ -238,7 +296,7 @@ static void metrics_each_worker(FILE *out, const struct snapshot *s)
 		}
 	}
 	single(out, "up_ring_size_bytes", "Room for what waits for the bridge, each worker",
-		(double)s->shm.header->sizes.up_size);
+		(double)(s->shm.header->sizes.up_size * s->shm.header->sizes.lanes));
 	single(out, "down_ring_size_bytes", "Room for what waits for a worker, each",
 		(double)s->shm.header->sizes.down_size);
 }
@@ -272,8 +330,8 @@ static void metrics_state(FILE *out, const struct worker *w, const struct snapsh
 		w->drain.begin_ms != 0);
 	single(out, "bridge_up", "1: the bridge runs; 0: it hangs, or is dead",
 		s->bridge == SNAPSHOT_RUNS);
-	single(out, "broker_connected", "1: connected to the broker",
-		atomic_load(&s->shm.bridge->broker_state) == SHM_BROKER_CONNECTED);
+	single(out, "broker_connected", "1: connected to the broker, for every stream",
+		strcmp(snapshot_broker(s), "connected") == 0);
 	single(out, "connections_limit", "max_connections of the configuration",
 		w->c->max_connections);
 	family(out, "reloads_total", "counter", "Reloads of the configuration, by outcome");
@@ -308,6 +366,7 @@ char *metrics_text(const struct worker *w, size_t *len)
 				stats_value(&s.shm.bridge->stats, &stats_bridge[i]));
 		}
 		metrics_services(out, &s);
+		metrics_streams(out, &s);
 		metrics_processes(out, &s);
 		for (unsigned i = 0; i < STATS_HISTS; i++)
 			metrics_hist(out, &stats_hists[i], &s.hists[i]);

@@ -66,19 +66,19 @@ static bool move_ready(struct conn *c)
 	if (move_settled(c))
 		return true;
 	/* Without the broker it would not settle, and its client would wait for nothing. */
-	if (!c->frozen && link_connected(c->w))
+	if (!c->frozen && link_connected(c->w, c->stream))
 		move_freeze(c);
 	return false;
 }
 
-/* Clients are read again. */
-static void move_thaw(struct worker *w)
+/* Clients are read again: all, or those whose stream is away. */
+static void move_thaw(struct worker *w, bool all)
 {
 	struct conn *c, *next;
 
 	for (c = w->conns; c; c = next) {
 		next = c->next;
-		if (!c->frozen)
+		if (!c->frozen || (!all && link_connected(w, c->stream)))
 			continue;
 		c->frozen = 0;
 		c->ping_ms = w->now_ms; /* its Pong may have come meanwhile */
@@ -193,7 +193,7 @@ static void move_run(struct worker *w)
 	unsigned looked = 0;
 	bool whole = false;
 
-	link_reclaim(w);
+	lane_reclaim_all(w);
 	while (h && looked++ < BATCH && !whole) {
 		struct conn *c = m->cursor ? m->cursor : w->conns;
 
@@ -230,7 +230,7 @@ void move_heir_gone(struct worker *w)
 	/* Without a bridge what they send would only lie there, and perhaps be read behind what
 	 * follows it. */
 	if (!others && !m->freeze)
-		move_thaw(w);
+		move_thaw(w, true);
 	if (event_add(m->tick, others ? &now : &later) < 0)
 		log_error("no timer: the next answer must do", kv_errno(errno));
 }
@@ -256,8 +256,8 @@ static void move_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	w->now_ms = worker_clock();
-	if (!w->move->freeze && !link_connected(w))
-		move_thaw(w);
+	if (!w->move->freeze && !link_all_connected(w))
+		move_thaw(w, false);
 	if (w->move->owed && !w->move->over)
 		move_say(w);
 	else if (w->move->begun && !w->move->said && !w->move->over && !move_has_heir(w->move))
@@ -290,7 +290,7 @@ void move_stop(struct worker *w)
 	if (!move_gives(w))
 		return;
 	w->move->over = true;
-	move_thaw(w);
+	move_thaw(w, true);
 }
 
 void move_free(struct worker *w)

@@ -42,8 +42,11 @@ static bool place_is_free(struct worker *w)
 static void place_write(struct conn *c, const struct identity *who, struct route_birth *birth)
 {
 	struct worker *w = c->w;
+	int stream = config_stream_of(w->c, who->service, who->service_len);
 	uint32_t index;
 
+	/* One that has none any more: the bridge ends it. */
+	c->stream = stream < 0 ? 0 : (uint8_t)stream;
 	index = w->free_routes[--w->nfree];
 	c->route = index;
 	c->generation = w->h->generation << 32 | (uint32_t)++w->route_count;

@@ -113,7 +113,7 @@ static bool session_stored(struct conn *c)
 {
 	if (c->flushed || c->echo || c->route == NO_ROUTE)
 		return true;
-	link_reclaim(c->w);
+	lane_reclaim_all(c->w);
 	/* A refusal was put into the down ring before the record was released. */
 	if (!c->flushing && !c->pending && !c->up_bytes &&
 		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) ==
@@ -124,7 +124,7 @@ static bool session_stored(struct conn *c)
 	c->flushing = 1;
 	conn_deadline(c, c->w->now_ms + session_store_wait(c));
 	if (c->pending || link_put_flush(c) == LINK_FULL)
-		link_wait(c);
+		lane_wait(c);
 	return false;
 }
 
@@ -277,7 +277,7 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 	c->pending_len = m->len;
 	c->pending_text = m->opcode == WS_TEXT;
 	stat_add(c->w->slot->stats.paused, 1);
-	link_wait(c);
+	lane_wait(c);
 	return true;
 }
 
@@ -292,7 +292,7 @@ bool session_take_pending(struct conn *c)
 	}
 	if (c->flushing && !c->flushed && link_put_flush(c) == LINK_FULL)
 		return true;
-	link_unwait(c);
+	lane_unwait(c);
 	return conn_resume(c);
 }
 
@@ -369,7 +369,7 @@ static bool session_pong_late(struct conn *c)
 	uint64_t unsent = conn_unsent(c), now = c->w->now_ms;
 	bool unread;
 
-	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c);
+	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || conn_unread(c);
 	if (unsent < c->unsent_last || unread) {
 		bool first_look = c->unsent_last == UINT64_MAX;
 

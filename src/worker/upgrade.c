@@ -84,10 +84,17 @@ void upgrade_opened(struct conn *c)
 		(void)!conn_resume(c);
 }
 
-void upgrade_refused(struct conn *c)
+static const struct http_answer no_stream = {404, "there is no such service", ""};
+
+void upgrade_refused(struct conn *c, unsigned status)
 {
 	static const struct http_answer many = {429, "too many connections of this user", ""};
 
+	if (status == no_stream.status) {
+		if (upgrade_answer(c, &no_stream, 0))
+			place_end(c);
+		return;
+	}
 	stat_add(c->w->slot->stats.limited_user, 1);
 	if (upgrade_answer(c, &many, upgrade_retry_after(c->w)))
 		place_end(c);
@@ -129,12 +136,16 @@ bool upgrade_route(
 	struct worker *w = c->w;
 	struct identity id = {who->service, who->user, who->service_len, who->user_len};
 
+	int stream = config_stream_of(w->c, id.service, id.service_len);
+
 	if (w->draining)
 		return upgrade_unavailable(c,
 			w->ends ? "this gateway is stopping"
 				: "this gateway is drained: it takes no connections for now",
 			named);
-	switch (link_broker(w)) {
+	if (stream < 0)
+		return upgrade_refuse(c, &no_stream, 0, named);
+	switch (link_broker(w, (unsigned)stream)) {
 	case LINK_BROKER_STARTING:
 		return upgrade_unavailable(c, "no contact with the broker yet", named);
 	case LINK_BROKER_AWAY:

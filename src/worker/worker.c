@@ -294,19 +294,22 @@ static const struct chan_handler bell_handlers[] = {
 };
 
 /*
- * The broker has been away for longer than the grace: clients are told to try again later, perhaps
- * through another gateway. Some each second, so that they do not all come at once.
+ * The broker, or a stream, has been away for longer than the grace: clients are told to try again
+ * later, perhaps through another gateway. Some each second, so that they do not all come at once.
  */
 static void worker_shed(struct worker *w)
 {
 	size_t n = w->nconns / SHED_SECONDS + SHED_MIN;
 	struct conn *c, *next;
+	uint32_t away = 0; /* a bit a stream */
 
-	if (w->draining || link_broker(w) != LINK_BROKER_AWAY)
+	for (size_t i = 0; i < config_streams(w->c); i++)
+		away |= (uint32_t)(link_broker(w, (unsigned)i) == LINK_BROKER_AWAY) << i;
+	if (w->draining || !away)
 		return;
 	for (c = w->conns; c && n; c = next) {
 		next = c->next;
-		if (c->state != CONN_OPEN || c->echo)
+		if (c->state != CONN_OPEN || c->echo || !(away & UINT32_C(1) << c->stream))
 			continue;
 		n--;
 		(void)!session_close(c, WS_CODE_TRY_LATER, "the broker is away");

@@ -7,7 +7,7 @@
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
- *   link.c     the rings
+ *   link.c     the rings   lane.c  those up, and who waits for room there
  *   pack.c     what goes out compressed, and comes so
  *   place.c    the routes: link.c and this one alone touch shared memory, but for counting
  *   tally.c    counts what connections do
@@ -101,11 +101,18 @@ struct sight {
 	struct conn *soon_first, *soon_last; /* to be read although no event tells */
 };
 
+/* lane.c: a way up, and who waits for room there. */
+struct lane {
+	struct ring up;
+	uint64_t reclaimed; /* our own records up to here were looked at after their release */
+	struct conn *wait_first, *wait_last;
+};
+
 struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct worker *w;
 	struct conn *prev, *next;
 	struct conn *wait_prev,
-		*wait_next; /* in w->waiting: for room in the up ring; AUTHORIZING: in w->asking */
+		*wait_next; /* of its lane: for room in the up ring; AUTHORIZING: in w->asking */
 	struct wheel_node timer;
 	struct conn *soon_next; /* in w->sight */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
@@ -134,6 +141,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
+	uint8_t stream;    /* of its service, in the configuration's order; of one with a route */
 	bool admin : 1, echo : 1, reading : 1, writing : 1, soon : 1, ping_out : 1, waiting : 1,
 		share_full : 1, flushing : 1, flushed : 1, peer_closed : 1, close_sent : 1,
 		write_shut : 1, counted : 1;
@@ -160,6 +168,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool local : 1,              /* admin: came by a Unix socket */
 		ktls : 1,            /* TLS is the kernel's affair, but for what is no data */
 		ktls_wanted : 1;     /* after the handshake it is to be */
+	bool looked : 1;             /* its time was over, and something lay there unread */
 	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
 	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
 	struct tlsctx *tlsctx; /* held; NULL: the same */
@@ -239,7 +248,6 @@ struct worker {
 	size_t nnetworks;
 	uint64_t handshakes_us; /* the rate of handshakes is used up to here */
 	struct conn *conns;     /* all of them */
-	struct conn *wait_first, *wait_last;
 	struct conn *asking_first, *asking_last;
 	struct auth *auth;           /* owned */
 	struct conn *live[LIVE_MAX]; /* connections on /live */
@@ -256,8 +264,9 @@ struct worker {
 	struct route_section routes;
 	struct changes changes;
 	struct crowd crowd;
-	struct ring up, down;
-	uint64_t up_reclaimed; /* our own records up to here were looked at after their release */
+	struct lane lanes[SHM_LANES_MAX];
+	struct ring down;
+	size_t waiting; /* connections, in all lanes */
 	uint32_t bell_rung;
 	uint64_t route_count;   /* of generations given */
 	struct conn **by_route; /* owned; NULL: free or ending */
@@ -347,6 +356,8 @@ void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
 void conn_fed(struct conn *c); /* something was read */
 uint64_t conn_unsent(const struct conn *c);
+/* Something lies in its socket, and is to be read. */
+bool conn_unread(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
 bool conn_progress(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state state);
@@ -355,7 +366,8 @@ void conn_deadline(struct conn *c, uint64_t at_ms);
 
 /* upgrade.c: false: c is gone */
 unsigned upgrade_retry_after(const struct worker *w);
-void upgrade_refused(struct conn *c); /* the bridge: too many of this user */
+/* By the bridge: too many of this user; or (404) it knows of no stream for the service. */
+void upgrade_refused(struct conn *c, unsigned status);
 bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used);
 bool upgrade_answer(struct conn *c, const struct http_answer *a, unsigned retry_after);
 void upgrade_opened(struct conn *c);
@@ -412,7 +424,10 @@ int link_start(struct worker *w);
 void link_stop(struct worker *w);
 void link_wakeup(struct worker *w);
 void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read that route */
-bool link_connected(const struct worker *w);         /* the bridge to the broker, now */
+/* A stream, or (LINK_ANY) one of them at least. */
+#define LINK_ANY UINT8_MAX
+bool link_connected(const struct worker *w, unsigned stream); /* the bridge to the broker, now */
+bool link_all_connected(const struct worker *w);
 /* Whether a message can ever be put: one that began before the program was replaced was measured by
  * another limit. */
 bool link_fits(const struct conn *c, size_t len);
@@ -422,12 +437,22 @@ enum link_put link_put_flush(struct conn *c);
 enum link_put link_put_question(
 	struct conn *c, const char *service, size_t service_len, const char *text);
 uint32_t link_bridge(const struct worker *w); /* the pid of the bridge that runs, or ran last */
-void link_reclaim(struct worker *w);
-void link_wait(struct conn *c);
-void link_unwait(struct conn *c);
 size_t link_max_message(const struct worker *w);
 enum link_broker { LINK_BROKER_READY, LINK_BROKER_STARTING, LINK_BROKER_AWAY };
-enum link_broker link_broker(const struct worker *w);
+enum link_broker link_broker(const struct worker *w, unsigned stream);
+
+/* lane.c */
+void lane_attach(struct worker *w);
+struct lane *lane_of(struct worker *w, unsigned stream);
+uint64_t lane_size(const struct worker *w); /* bytes of its ring */
+/* What the bridge gave back may be written again; its connections have that much of their share. */
+void lane_reclaim(struct worker *w, struct lane *l);
+void lane_reclaim_all(struct worker *w);
+/* For room: it is not read meanwhile. */
+void lane_wait(struct conn *c);
+void lane_unwait(struct conn *c);
+void lane_serve_all(struct worker *w);  /* who waits, where there is room */
+bool lane_more(const struct worker *w); /* there is by now */
 
 /* place.c: the route of a connection */
 bool place_open(struct conn *c, const struct identity *id);

@@ -263,3 +263,25 @@ await test('the permissions of wsgate(7) are enough, and none is left out', asyn
 	assert.equal((await gw.ctl(...login, 'send', 'chat', 'ann', 'x')).code, 0);
 	assert.doesNotMatch(gw.log(), /does not let|[Pp]ermission/);
 });
+
+await test('with several streams: the same for each, with its name, and its beats', async (t) => {
+	const p = permissions(), names = ['ws-chat', 'ws-shop'];
+	const each = (l) => l.flatMap((s) => /websockets/.test(s) ? names.map((n) => s.replace('websockets', n)) : s === 'wsgate.beat' ? names.map((n) => `${s}.${n}`) : [s]);
+	const list = (l) => `[ ${each(l).map((s) => `"${s}"`).join(', ')} ]`;
+	const conf = `authorization { users = [ { user: all, password: pw },
+		{ user: gate, password: pw, permissions: { publish: ${list(p.publish)}, subscribe: ${list(p.subscribe)} } } ] }`;
+	const nats = await t.nats({ conf }), bus = await nats.connect({ user: 'all', pass: 'pw' });
+	const config = { streams: { 'ws-chat': { services: ['chat'] }, 'ws-shop': { services: ['shop'] } } };
+	const gw = await gateway(t, nats, { url: nats.url, user: 'gate', password: 'pw' }, { config });
+	const c = await t.client(gw, 'chat/ann');
+	await until('both streams', async () => (await gw.figures()).streams.every((s) => s.state === 'connected'));
+	const d = await t.client(gw, 'shop/ann');
+	for (const [client, service] of [[c, 'chat'], [d, 'shop']]) {
+		await bus.publish(`ws.recv.${service}.ann`, service);
+		assert.equal((await client.next()).text, service);
+		await client.send('back');
+		await bus.on(`ws-${service}`).storedAll(`ws.send.${service}.ann`, 1);
+		await bus.on(`ws-${service}`).empty('ws.recv.>');
+	}
+	assert.doesNotMatch(gw.log(), /does not let|[Pp]ermission/);
+});

@@ -2,8 +2,9 @@
 // records.
 //
 //   node test/fault/judge.mjs [--seed N] [--seconds N | --faults N | --kills N] [--users N] [--workers N]
-//       [--rate N] [--mean MS] [--life MS] [--gates N] [--faults-of kind,kind] [--log level]
+//       [--rate N] [--mean MS] [--life MS] [--gates N] [--streams N] [--faults-of kind,kind] [--log level]
 //
+// --streams: the users are of so many services, each of which has a stream of its own.
 // The seed gives the schedule of faults. The last lines are figures, and what was found wrong.
 import { pathToFileURL } from 'node:url';
 import { test, until, sleep } from '../e2e/lib/scenario.mjs';
@@ -15,8 +16,11 @@ import { Records, now } from './judge/records.mjs';
 import { DURABLE, Service } from './judge/service.mjs';
 import { figures, verdict } from './judge/verdict.mjs';
 
-const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, gates: 1, rate: 600, mean: 400, life: 4000, log: 'info' };
+const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, gates: 1, streams: 1, rate: 600, mean: 400, life: 4000, log: 'info' };
 const NAME = 'judge'; // of the service
+
+// [{ service, stream }]
+const services = (n) => [...Array(n).keys()].map((i) => n > 1 ? { service: `${NAME}${i}`, stream: `ws-${NAME}${i}` } : { service: NAME, stream: STREAM });
 
 function progress(o, records, faults, from) {
 	if (!o.progress) return () => {};
@@ -31,13 +35,13 @@ function progress(o, records, faults, from) {
 // One of the users whose messages stay.
 async function whatIsLeft(gw, bus, say) {
 	const left = await bus.left('ws.recv.>');
-	const user = left[0]?.split('.').at(-1);
+	const [name, user] = left[0]?.split('.').slice(-2) ?? [];
 	say(`${left.length} users; ${user}: ${(await bus.stored(left[0] ?? 'none')).map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
-	for (const line of `${(await gw.ctl('sessions', NAME, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) say(line);
+	for (const line of `${(await gw.ctl('sessions', name, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) say(line);
 }
 
 // All processes live, the broker answers, everybody is connected and has everything.
-async function settle(t, gates, bus, records, service, clients) {
+async function settle(t, gates, root, records, all, service, clients) {
 	const gw = gates[0];
 	const patience = 60000;
 	clients.settle();
@@ -51,11 +55,13 @@ async function settle(t, gates, bus, records, service, clients) {
 	});
 	// After a restart of the broker and of the bridge the slow walk over all queues (a minute) may have to find some.
 	const emptied = now();
-	await bus.empty('ws.recv.>', 10000).catch(() => whatIsLeft(gw, bus, (line) => console.log(`left: ${line}`)));
-	await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
-		records.blame(e.message);
-		await whatIsLeft(gw, bus, (line) => records.blame(line));
-	});
+	for (const bus of all.map((s) => root.on(s.stream))) {
+		await bus.empty('ws.recv.>', 10000).catch(() => whatIsLeft(gw, bus, (line) => console.log(`left: ${line}`)));
+		await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
+			records.blame(e.message);
+			await whatIsLeft(gw, bus, (line) => records.blame(line));
+		});
+	}
 	clients.closeAll();
 	await until('all closes', () => clients.allGone, patience).catch((e) => records.blame(e.message));
 	// A killed nats-server (2.9) may forget acknowledgements and miscount what is pending: then silence for longer than
@@ -63,8 +69,9 @@ async function settle(t, gates, bus, records, service, clients) {
 	let info, seen = -1, since = now();
 	const restarted = records.faults.some((f) => /^broker-(kill|wipe|stop)/.test(f.kind));
 	await until('the last messages to the service', async () => {
-		info = await (await bus.jsm()).consumers.info(STREAM, DURABLE);
-		if (info.num_pending === 0 && info.num_ack_pending === 0) return true;
+		const jsm = await root.jsm();
+		info = (await Promise.all(all.map((s) => jsm.consumers.info(s.stream, DURABLE)))).find((i) => i.num_pending || i.num_ack_pending);
+		if (!info) return true;
 		if (records.count.stored !== seen) since = now();
 		seen = records.count.stored;
 		return restarted && now() - since > 15000;
@@ -75,17 +82,19 @@ async function settle(t, gates, bus, records, service, clients) {
 export async function judge(t, options) {
 	const o = { ...DEFAULTS, ...options };
 	const nats = o.site ?? await t.nats();
+	const all = services(o.streams);
 	const config = { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config };
+	if (o.streams > 1) config.streams = Object.fromEntries(all.map((s) => [s.stream, { services: [s.service] }]));
 	const gates = o.site?.gates ?? [];
 	for (let i = gates.length; i < o.gates; i++) gates.push(await t.gateway(nats, { config }));
 	const records = new Records();
 	const traffic = new Random(o.seed + 1000003);
-	const clients = new Clients(records, o.site ? [o.site.lb] : gates, traffic, { rate: o.rate, name: NAME, life: o.life });
-	const service = new Service(records, nats, traffic, { rate: o.rate, name: NAME });
+	const clients = new Clients(records, o.site ? [o.site.lb] : gates, traffic, { rate: o.rate, life: o.life });
+	const service = new Service(records, nats, traffic, { rate: o.rate, streams: all.map((s) => s.stream) });
 	const faults = new Faults(records, gates, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
 	const lag = records.watchLag();
 	t.atEnd(() => (clients.end(), service.end(), clearInterval(lag)));
-	for (let i = 0; i < o.users; i++) clients.add(records.user(`u${i}`), i % 10 === 9 ? 2 : 1);
+	for (let i = 0; i < o.users; i++) clients.add(records.user(`u${i}`, all[i % all.length].service), i % 10 === 9 ? 2 : 1);
 	clients.start();
 	await service.start();
 	const from = now();
@@ -94,7 +103,7 @@ export async function judge(t, options) {
 	else await faults.run((f) => (o.kills ? f.kills >= o.kills : o.faults ? f.total >= o.faults : now() - from > o.seconds * 1000));
 	const bus = await nats.connect();
 	try {
-		await settle(t, gates, bus, records, service, clients);
+		await settle(t, gates, bus, records, all, service, clients);
 	} catch (e) {
 		records.blame(`does not settle: ${e.message}`);
 	}

@@ -42,6 +42,7 @@ static void again(const struct config *c)
 	check(c->ntls == d->ntls);
 	for (size_t i = 0; i < c->ntls; i++)
 		check(strcmp(c->tls[i].listen, d->tls[i].listen) == 0);
+	check(config_streams_equal(c, d) && config_streams_extend(d, c));
 	fclose(f);
 	config_forget_secrets(d, CONFIG_PEOPLE);
 	config_free(d);

@@ -240,8 +240,27 @@ struct rig *rig_new(const char *extra)
 
 void rig_start(struct rig *r)
 {
-	r->broker = broker_new(r->base, &r->config, &events, r, 0);
+	r->broker = broker_new(r->base, &r->config, 0, &events, r, 0);
 	assert_non_null(r->broker);
+}
+
+struct rig *rig_beside(struct rig *r, size_t stream)
+{
+	struct rig *b = calloc(1, sizeof(*b));
+
+	assert_non_null(b);
+	b->config = r->config;
+	b->base = r->base;
+	b->marks_valid = true;
+	b->broker = broker_new(b->base, &b->config, stream, &events, b, 0);
+	assert_non_null(b->broker);
+	return b;
+}
+
+void rig_beside_free(struct rig *r)
+{
+	rig_stop(r);
+	free(r);
 }
 
 void rig_stop(struct rig *r)

@@ -65,6 +65,9 @@ void rig_free(struct rig *r);
 /* cmocka's teardown: frees the rig of a test that failed. */
 int rig_teardown(void **state);
 void rig_start(struct rig *r);
+/* Another broker on the same loop and server, for that stream of the configuration. */
+struct rig *rig_beside(struct rig *r, size_t stream);
+void rig_beside_free(struct rig *r);
 void rig_stop(struct rig *r);
 /* All of it: a server, a service's connection, the broker connected. */
 struct rig *rig_up(const char *server_extra);

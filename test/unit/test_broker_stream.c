@@ -350,6 +350,46 @@ static void least_permissions(void **state)
 	rig_free(r);
 }
 
+/* Two streams in one process: what becomes of one is no affair of the other. */
+static void two_streams(void **state)
+{
+	static char svc[] = "svc", other[] = "other", one_name[] = "one", two_name[] = "two",
+		    *svcs[] = {svc}, *others[] = {other};
+	struct config_stream streams[2];
+	struct rig *r = rig_new(""), *two;
+	struct rig_queue *q;
+
+	(void)state;
+	streams[0] = streams[1] = r->config.stream;
+	streams[0].name = one_name;
+	streams[0].services = (struct strlist){1, svcs};
+	streams[1].name = two_name;
+	streams[1].services = (struct strlist){1, others};
+	r->config.streams = streams;
+	r->config.nstreams = 2;
+	rig_start(r);
+	two = rig_beside(r, 1);
+	rig_connect(r);
+	rig_until(r, broker_connected(r->broker) && broker_connected(two->broker));
+	assert_int_not_equal(r->created, two->created);
+	q = rig_open(r, "ann", 0, 0);
+	rig_send(r, "ann", "0", NULL);
+	rig_until(r, q->n == 1);
+	free(rig_api(r, "$JS.API.STREAM.DELETE.two", ""));
+	rig_until(r, two->losts == 1);
+	rig_send(r, "ann", "1", NULL);
+	rig_until(r, q->n == 2 && two->connects == 2);
+	assert_int_equal(r->losts, 0);
+	assert_int_equal(rig_publish(r, "ann", "id-1", "x", 1), BROKER_STORED);
+	/* Late words of what has ended find nobody. */
+	rig_beside_free(two);
+	rig_send(r, "ann", "2", NULL);
+	rig_until(r, q->n == 3);
+	assert_true(rig_logged("stream=two"));
+	rig_close(q);
+	rig_free(r);
+}
+
 struct tail {
 	struct rig *r;
 	pthread_t thread;
@@ -431,6 +471,7 @@ int main(void)
 		cmocka_unit_test_teardown(stream_is_brought_up_to_date, rig_teardown),
 		cmocka_unit_test_teardown(permissions, rig_teardown),
 		cmocka_unit_test_teardown(least_permissions, rig_teardown),
+		cmocka_unit_test_teardown(two_streams, rig_teardown),
 		cmocka_unit_test_teardown(send_and_tail, rig_teardown),
 	};
 

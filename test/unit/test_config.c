@@ -127,6 +127,12 @@ static char *differences(const struct config *c)
 		for (size_t k = 0; k < option_service_count; k++)
 			print_different(&c->services[i], &none, &option_service_table[k], "\t", f);
 	}
+	for (i = 0; i < c->nstreams; i++) {
+		fprintf(f, "stream %s\n", c->streams[i].name);
+		for (size_t k = 0; k < option_stream_count; k++)
+			print_different(
+				&c->streams[i], &d->stream, &option_stream_table[k], "\t", f);
+	}
 	fclose(f);
 	config_free(d);
 	return text;
@@ -237,7 +243,7 @@ static void test_print_loads_back(void **state)
 {
 	static const char *const files[] = {EMPTY, DIR_PATH "all_keys.conf", DIR_PATH "quotes.conf",
 		DIR_PATH "tls.conf", DIR_PATH "auth.conf", DIR_PATH "no_browser.conf",
-		DIR_PATH "service.conf", "etc/wsgate.conf"};
+		DIR_PATH "service.conf", DIR_PATH "streams.conf", "etc/wsgate.conf"};
 	char err[1024], path[] = "/tmp/test_config.XXXXXX", *before, *after;
 	size_t i;
 

@@ -34,7 +34,7 @@ static void row(unsigned slot, const char *name)
 
 static int setup(void **state)
 {
-	struct shm_sizes sizes = {3, 16, 65536, 65536};
+	struct shm_sizes sizes = {3, 16, 1, 0, 65536, 65536};
 	int fd;
 
 	(void)state;

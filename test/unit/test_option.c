@@ -13,218 +13,10 @@
 #include <cmocka.h>
 #include <wsgate/config.h>
 #include <wsgate/option.h>
+#include "option_pages.h"
 
 #define SAMPLE "etc/wsgate.conf"
 #define MAN "man/wsgate.conf.5"
-#define MAN_BEGIN ".\\\" keys: made by test_option --write from the option table\n"
-#define MAN_END ".\\\" keys: end\n"
-#define MAN_TLS_BEGIN ".\\\" tls keys: made by test_option --write from the option table\n"
-#define MAN_TLS_END ".\\\" tls keys: end\n"
-#define MAN_AUTH_BEGIN ".\\\" auth keys: made by test_option --write from the option table\n"
-#define MAN_AUTH_END ".\\\" auth keys: end\n"
-
-#define MAN_SERVICE_BEGIN ".\\\" service keys: made by test_option --write from the option table\n"
-#define MAN_SERVICE_END ".\\\" service keys: end\n"
-
-static const char sample_head[] =
-	"# wsgate.conf: every key of wsgated(8), with its default. wsgate.conf(5) says more.\n"
-	"#\n"
-	"# Sizes are bytes, or take k, m, g; times are seconds, or take ms, s, m, h, d.\n"
-	"# A reload (SIGHUP) applies every key but those marked [restart].\n"
-	"# \"wsgated -t\" checks this file, \"wsgated -T\" prints what is in effect.\n";
-
-static const char sample_tls[] = "\n# TLS: one section for each address.\n"
-				 "#tls \"0.0.0.0:8443\" {\n";
-
-static const char sample_auth[] =
-	"\n# Who may be whom: one section for each service, or \"*\" for all that have none.\n"
-	"#auth \"*\" {\n";
-
-static const char sample_service[] =
-	"\n# What a service speaks: one section each, or \"*\" for all that have none.\n"
-	"#service \"*\" {\n";
-
-/* The default as the file has it. The caller frees. */
-static char *default_text(const struct option *o)
-{
-	struct config c; /* larger than the other structs that keys are of */
-	char *text = NULL, err[400];
-	size_t len = 0;
-	FILE *f;
-
-	/* As it is written in the table, 60s and not 1m. */
-	if (o->type != OPTION_LIST && o->type != OPTION_STRING)
-		return strdup(o->def);
-	memset(&c, 0, sizeof(c));
-	f = open_memstream(&text, &len);
-	assert_non_null(f);
-	if (o->unused) {
-		option_print_string(o->def, f);
-	} else {
-		assert_int_equal(option_set_text(&c, o, o->def, err, sizeof(err)), 0);
-		option_print(&c, o, f);
-		option_clear(&c, o);
-	}
-	fclose(f);
-	return text;
-}
-
-static const char *leaf(const struct option *o)
-{
-	const char *dot = strchr(o->key, '.');
-
-	return dot ? dot + 1 : o->key;
-}
-
-static void sample_key(const struct option *o, const char *indent, FILE *f)
-{
-	char *def = default_text(o);
-
-	fprintf(f, "%s# %s%s\n%s#%s = %s\n", indent, o->help,
-		o->apply == OPTION_RESTART ? " [restart]" : "", indent, leaf(o), def);
-	free(def);
-}
-
-/* Those that have no default, and those that have one. */
-static void sample_tls_key(const struct option *o, FILE *f)
-{
-	char *def = default_text(o);
-
-	if (o->def[0] == '\0')
-		fprintf(f, "#\t# %s\n#\t%s%s = \"/etc/wsgate/%s.pem\"\n", o->help,
-			o->offset <= offsetof(struct config_tls, key) ? "" : "#", leaf(o), leaf(o));
-	else
-		fprintf(f, "#\t# %s\n#\t#%s = %s\n", o->help, leaf(o), def);
-	free(def);
-}
-
-static void make_sample(FILE *f)
-{
-	char section[32] = "", now[32];
-	size_t i;
-
-	fputs(sample_head, f);
-	for (i = 0; i < option_count; i++) {
-		const char *dot = strchr(option_table[i].key, '.');
-		bool new_section;
-
-		if (option_table[i].hidden)
-			continue;
-		snprintf(now, sizeof(now), "%.*s", dot ? (int)(dot - option_table[i].key) : 0,
-			option_table[i].key);
-		new_section = strcmp(now, section) != 0;
-		if (new_section && section[0] != '\0')
-			fputs("}\n", f);
-		if (new_section)
-			fprintf(f, "\n%s {\n", now);
-		else
-			putc('\n', f);
-		strcpy(section, now);
-		sample_key(&option_table[i], dot ? "\t" : "", f);
-	}
-	fputs("}\n", f);
-	fputs(sample_tls, f);
-	for (i = 0; i < option_tls_count; i++)
-		sample_tls_key(&option_tls_table[i], f);
-	fputs("#}\n", f);
-	fputs(sample_auth, f);
-	for (i = 0; i < option_auth_count; i++) {
-		const struct option *o = &option_auth_table[i];
-		char *def = default_text(o);
-
-		fprintf(f, "#\t# %s\n#\t%s = %s\n", o->help, leaf(o),
-			strcmp(leaf(o), "keys") == 0 ? "{\"/etc/wsgate/keys.json\"}" : def);
-		free(def);
-	}
-	fputs("#}\n", f);
-	fputs(sample_service, f);
-	for (i = 0; i < option_service_count; i++) {
-		const struct option *o = &option_service_table[i];
-		char *def = default_text(o);
-
-		fprintf(f, "#\t# %s\n#\t%s = %s\n", o->help, leaf(o), def);
-		free(def);
-	}
-	fputs("#}\n", f);
-}
-
-/* A text as an argument of an mdoc macro or as text: no macro, no escape. */
-static void man_text(const char *s, FILE *f)
-{
-	for (; *s != '\0'; s++) {
-		if (*s == '\\')
-			fputs("\\e", f);
-		else if (*s == '"')
-			fputs("\\(dq", f);
-		else
-			putc(*s, f);
-	}
-}
-
-static void man_key(const struct option *o, FILE *f)
-{
-	char *def = default_text(o);
-
-	fprintf(f, ".It Ic %s No = Li ", o->key);
-	man_text(def, f);
-	fprintf(f, "\n.Pq %s%s\n", o->apply == OPTION_RESTART ? "restart" : "reload",
-		o->unused ? ", checked only" : "");
-	man_text(o->help, f);
-	fputs(".\n", f);
-	free(def);
-}
-
-static void make_man_keys(FILE *f)
-{
-	size_t i;
-
-	for (i = 0; i < option_count; i++)
-		if (!option_table[i].hidden)
-			man_key(&option_table[i], f);
-}
-
-static void make_man_tls(FILE *f)
-{
-	size_t i;
-
-	for (i = 0; i < option_tls_count; i++) {
-		const struct option *o = &option_tls_table[i];
-		char *def = default_text(o);
-
-		fprintf(f, ".It Ic %s", leaf(o));
-		if (o->def[0] != '\0')
-			fprintf(f, " No = Li %s", def);
-		fprintf(f, "\n%s.\n", o->help);
-		free(def);
-	}
-}
-
-static void make_man_titled(const struct option *table, size_t n, FILE *f)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		const struct option *o = &table[i];
-		char *def = default_text(o);
-
-		fprintf(f, ".It Ic %s No = Li ", leaf(o));
-		man_text(def, f);
-		fprintf(f, "\n.Pq reload\n");
-		man_text(o->help, f);
-		fputs(".\n", f);
-		free(def);
-	}
-}
-
-static void make_man_auth(FILE *f)
-{
-	make_man_titled(option_auth_table, option_auth_count, f);
-}
-
-static void make_man_service(FILE *f)
-{
-	make_man_titled(option_service_table, option_service_count, f);
-}
 
 static char *made(void (*make)(FILE *))
 {
@@ -355,6 +147,11 @@ static void test_every_field(void **state)
 	memset(covered + offsetof(struct config, auth), 1, sizeof(struct config_auth *));
 	memset(covered + offsetof(struct config, nservices), 1, sizeof(size_t));
 	memset(covered + offsetof(struct config, services), 1, sizeof(struct config_service *));
+	memset(covered + offsetof(struct config, nstreams), 1, sizeof(size_t));
+	memset(covered + offsetof(struct config, streams), 1, sizeof(struct config_stream *));
+	/* Of a section with a title alone. */
+	memset(covered + offsetof(struct config, stream.services), 1, sizeof(struct strlist));
+	memset(covered + offsetof(struct config, stream.given), 1, sizeof(uint32_t));
 	for (i = 0; i < sizeof(covered); i++) {
 		gap = covered[i] ? 0 : gap + 1;
 		assert_true(gap < 8);
@@ -389,7 +186,7 @@ static void test_printed(void **state)
 			strchr(option_table[i].key, '.') ? "\n\t"
 			: i > 0                          ? "\n"
 							 : "",
-			leaf(&option_table[i]));
+			option_leaf(&option_table[i]));
 		p = strstr(p, line);
 		assert_non_null(p);
 		p++;
@@ -451,28 +248,19 @@ static void test_sample_uncommented(void **state)
 
 static void test_man(void **state)
 {
-	char *text = slurp(MAN), *got = between(text, MAN_BEGIN, MAN_END),
-	     *want = made(make_man_keys);
+	char *text = slurp(MAN);
 
 	(void)state;
-	assert_string_equal(got, want);
-	free(got);
-	free(want);
-	got = between(text, MAN_TLS_BEGIN, MAN_TLS_END);
-	want = made(make_man_tls);
-	assert_string_equal(got, want);
-	free(got);
-	free(want);
-	got = between(text, MAN_AUTH_BEGIN, MAN_AUTH_END);
-	want = made(make_man_auth);
-	assert_string_equal(got, want);
-	free(got);
-	free(want);
-	got = between(text, MAN_SERVICE_BEGIN, MAN_SERVICE_END);
-	want = made(make_man_service);
-	assert_string_equal(got, want);
-	free(got);
-	free(want);
+	for (size_t i = 0; i < MAN_PARTS; i++) {
+		char *begin = man_line(&man_parts[i], true), *end = man_line(&man_parts[i], false);
+		char *got = between(text, begin, end), *want = man_made(&man_parts[i]);
+
+		assert_string_equal(got, want);
+		free(got);
+		free(want);
+		free(begin);
+		free(end);
+	}
 	free(text);
 }
 
@@ -550,9 +338,10 @@ static void write_sample(void)
 	assert_int_equal(fclose(f), 0);
 }
 
-static void write_man(const char *begin, const char *end, void (*make)(FILE *))
+static void write_man(const struct man_part *p)
 {
-	char *text = slurp(MAN);
+	char *text = slurp(MAN), *begin = man_line(p, true), *end = man_line(p, false),
+	     *want = man_made(p);
 	char *a = strstr(text, begin), *b = strstr(text, end);
 	FILE *f;
 
@@ -561,10 +350,13 @@ static void write_man(const char *begin, const char *end, void (*make)(FILE *))
 	f = fopen(MAN, "w");
 	assert_non_null(f);
 	fwrite(text, 1, (size_t)(a - text) + strlen(begin), f);
-	make(f);
+	fputs(want, f);
 	fputs(b, f);
 	assert_int_equal(fclose(f), 0);
 	free(text);
+	free(want);
+	free(begin);
+	free(end);
 }
 
 int main(int argc, char **argv)
@@ -586,10 +378,8 @@ int main(int argc, char **argv)
 	unsetenv("PUBSUB_BROKER");
 	if (argc > 1 && strcmp(argv[1], "--write") == 0) {
 		write_sample();
-		write_man(MAN_BEGIN, MAN_END, make_man_keys);
-		write_man(MAN_TLS_BEGIN, MAN_TLS_END, make_man_tls);
-		write_man(MAN_AUTH_BEGIN, MAN_AUTH_END, make_man_auth);
-		write_man(MAN_SERVICE_BEGIN, MAN_SERVICE_END, make_man_service);
+		for (size_t i = 0; i < MAN_PARTS; i++)
+			write_man(&man_parts[i]);
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 
 #include <wsgate/shm.h>
 
-static const struct shm_sizes sizes = {4, 100, 65536, 131072};
+static const struct shm_sizes sizes = {4, 100, 2, 0, 65536, 131072};
 static char dir[] = "/tmp/wsgate-shm-XXXXXX", path[64];
 
 static int setup(void **state)
@@ -146,8 +146,9 @@ static void test_refused(void **state)
 /* Sizes that do not work are refused before a file is made. */
 static void test_bad_sizes(void **state)
 {
-	struct shm_sizes bad[] = {{0, 100, 65536, 65536}, {1, 0, 65536, 65536},
-		{1, 1, 65535, 65536}, {1, 1, 65536, 12}};
+	struct shm_sizes bad[] = {{0, 100, 1, 0, 65536, 65536}, {1, 0, 1, 0, 65536, 65536},
+		{1, 1, 1, 0, 65535, 65536}, {1, 1, 1, 0, 65536, 12}, {1, 1, 0, 0, 65536, 65536},
+		{1, 1, SHM_LANES_MAX + 1, 0, 65536, 65536}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -157,6 +158,86 @@ static void test_bad_sizes(void **state)
 	}
 }
 
+static int make(const struct shm_sizes *s)
+{
+	int fd;
+
+	assert_true(shm_create(path, s, "x", getuid(), getgid()) >= 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Each lane has rings of its own. */
+static void test_lanes(void **state)
+{
+	struct shm shm;
+	int fd = make(&sizes);
+
+	(void)state;
+	assert_int_equal(shm_prepare_slot(fd, 0), 0);
+	assert_int_equal(shm_map(&shm, fd, true), 0);
+	assert_int_equal(shm_up_rings(&shm), 4);
+	for (unsigned r = 0; r < 4; r++)
+		memset(shm_up_data(&shm, 0, r), (int)r + 1, sizes.up_size);
+	memset(shm_down_data(&shm, 0), 9, sizes.down_size);
+	for (unsigned r = 0; r < 4; r++) {
+		const uint8_t *data = shm_up_data(&shm, 0, r);
+
+		assert_int_equal(data[0], r + 1);
+		assert_int_equal(data[sizes.up_size - 1], r + 1);
+	}
+	assert_int_equal(shm_lane_ring(0, 6), 0);
+	assert_int_equal(shm_lane_ring(1, 7), 3);
+	shm_unmap(&shm);
+	close(fd);
+}
+
+/* Where the streams stood, read by another program; that of one stream knew no names. */
+static void test_read_streams(void **state)
+{
+	struct shm_streams was;
+	struct shm shm;
+	uint32_t old = 8;
+	int fd = make(&sizes);
+
+	(void)state;
+	assert_int_equal(shm_map(&shm, fd, true), 0);
+	atomic_store(&shm.bridge->epoch, 7);
+	atomic_store(&shm.bridge->created, 11);
+	atomic_store(&shm.bridge->last_seq, 12);
+	atomic_store(&shm.bridge->max_message, 13);
+	atomic_store(&shm.bridge->gateway, 14);
+	assert_int_equal(shm_read_streams(fd, &was), 0);
+	assert_int_equal(was.n, 0);
+	strcpy(shm.bridge->streams[0].name, "one");
+	strcpy(shm.bridge->streams[1].name, "two");
+	atomic_store(&shm.bridge->streams[1].epoch, 7);
+	atomic_store(&shm.bridge->streams[1].created, 21);
+	atomic_store(&shm.bridge->streams[1].last_seq, 22);
+	assert_int_equal(shm_read_streams(fd, &was), 0);
+	assert_int_equal(was.n, 2);
+	assert_int_equal(was.epoch, 7);
+	assert_int_equal(was.max_message, 13);
+	assert_int_equal(was.gateway, 14);
+	assert_string_equal(was.v[0].name, "one");
+	assert_int_equal(was.v[0].created, 0);
+	assert_string_equal(was.v[1].name, "two");
+	assert_int_equal(was.v[1].epoch, 7);
+	assert_int_equal(was.v[1].created, 21);
+	assert_int_equal(was.v[1].last_seq, 22);
+	shm_unmap(&shm);
+	assert_int_equal(pwrite(fd, &old, sizeof(old), offsetof(struct shm_header, layout)), 4);
+	assert_int_equal(shm_read_streams(fd, &was), 0);
+	assert_int_equal(was.n, 1);
+	assert_string_equal(was.v[0].name, "");
+	assert_int_equal(was.v[0].epoch, 7);
+	assert_int_equal(was.v[0].created, 11);
+	assert_int_equal(was.v[0].last_seq, 12);
+	assert_int_equal(was.gateway, 14);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +245,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slots_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_sizes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lanes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_streams, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

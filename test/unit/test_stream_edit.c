@@ -103,13 +103,18 @@ static void limits_are_raised_only(void **state)
 		"{" GOOD ",'max_bytes':9223372036854775807,'max_age':604800000000001}");
 }
 
-static void says(const char *config, enum stream_result want)
+static void says_to(const struct settings *s, const char *config, enum stream_result want)
 {
 	struct stream_state st;
 	json_t *doc = parse(config);
 
-	assert_int_equal(stream_edit_check(doc, &ours, &st), want);
+	assert_int_equal(stream_edit_check(doc, s, &st), want);
 	json_decref(doc);
+}
+
+static void says(const char *config, enum stream_result want)
+{
+	says_to(&ours, config, want);
 }
 
 static void is_it_ours(void **state)
@@ -126,6 +131,47 @@ static void is_it_ours(void **state)
 	says("{'retention':'workqueue','subjects':['>'],'republish':{'src':'>','dest':'x'}}",
 		STREAM_REFUSED);
 	says("[]", STREAM_REFUSED);
+}
+
+/* A stream of some services has their subjects; those that it lacks are added, and none goes. */
+static void services_have_subjects(void **state)
+{
+	static char chat[] = "chat", shop[] = "s%2Ehop", *services[] = {chat, shop};
+	struct settings s = ours;
+	json_t *list;
+	char *text;
+
+	(void)state;
+	s.services = services;
+	s.nservices = 2;
+	list = stream_edit_subjects(&s);
+	text = json_dumps(list, JSON_COMPACT);
+	assert_string_equal(text, "[\"ws.send.chat.>\",\"ws.recv.chat.>\",\"ws.send.s%2Ehop.>\","
+				  "\"ws.recv.s%2Ehop.>\"]");
+	free(text);
+	json_decref(list);
+	edited("{" GOOD "}", &s, "{" GOOD "}"); /* ws.> has them all */
+#define REST                                                                                       \
+	"'allow_direct':true,'discard':'new','num_replicas':1,'duplicate_window':60000000000,"     \
+	"'republish':{'src':'ws.recv.>','dest':'wslive.>'}"
+	edited("{" REST
+	       ",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>']}",
+		&s,
+		"{" REST
+		",'subjects':['ws.*.chat.>','other','ws.send.s%2Ehop.*','ws.recv.s%2Ehop.>',"
+		"'ws.send.s%2Ehop.>']}");
+	edited("{" REST
+	       ",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send']}",
+		&s,
+		"{" REST
+		",'subjects':['ws.send.cha.>','ws.recv.chatter.>','*.*.s%2Ehop.>','ws.send',"
+		"'ws.send.chat.>','ws.recv.chat.>']}");
+	edited("{" REST "}", &s,
+		"{" REST ",'subjects':['ws.send.chat.>','ws.recv.chat.>','ws.send.s%2Ehop.>',"
+		"'ws.recv.s%2Ehop.>']}");
+	/* Whether they are there is no question then. */
+	says_to(&s, "{'retention':'workqueue','subjects':['x']}", STREAM_OK);
+	says_to(&s, "{'retention':'limits','subjects':['ws.>']}", STREAM_REFUSED);
 }
 
 /* Without memory for the copy. */
@@ -145,6 +191,7 @@ int main(void)
 		cmocka_unit_test(unknown_stays),
 		cmocka_unit_test(limits_are_raised_only),
 		cmocka_unit_test(is_it_ours),
+		cmocka_unit_test(services_have_subjects),
 		cmocka_unit_test(no_memory_is_told),
 	};
 

@@ -88,12 +88,14 @@ CONFIG_SRC = \
 	src/base/conftext.c \
 	src/base/config.c \
 	src/base/conservice.c \
+	src/base/constream.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_service.c \
+	src/base/option_stream.c \
 	src/base/option_table.c \
 	src/base/secrets.c \
 	src/base/value.c
@@ -104,7 +106,9 @@ $(B)/test/unit/test_config: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 test_config_SRC = $(CONFIG_SRC)
 
 UNIT_TESTS += test_option
-test_option_SRC = $(CONFIG_SRC)
+test_option_SRC = \
+	test/unit/option_pages.c \
+	$(CONFIG_SRC)
 
 UNIT_TESTS += test_secrets
 test_secrets_SRC = $(CONFIG_SRC)

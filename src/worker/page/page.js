@@ -31,6 +31,9 @@ function faults(s) {
 	if (s.drain.state !== 'no' && s.running) warn(drainText(s));
 	else if (!s.ready) bad(s.not_ready);
 	if (s.broker.state === 'away') bad(`the broker is away for ${age(s.broker.since_seconds)}: clients stay, and their messages wait`);
+	if (s.broker.state === 'connected in part')
+		for (const st of s.streams.filter((st) => st.state !== 'connected'))
+			bad(`the stream ${st.stream} is ${st.state === 'away' ? `away for ${age(st.since_seconds)}: messages of its services wait` : st.state}`);
 	familyFaults(s, bad, warn);
 	if (s.total.connections >= s.max_connections) bad(`no room for more than ${count(s.max_connections)} connections (max_connections)`);
 	else if (s.total.connections > s.max_connections * NEARLY) warn(`${count(s.total.connections)} of ${count(s.max_connections)} connections (max_connections)`);
@@ -95,6 +98,8 @@ function brokerFacts(s) {
 		['Read again', `${count(b.rereads)}; ${many(b.gaps, 'gap', 'gaps')} closed, users looked at again ${many(b.rescans, 'time', 'times')}`],
 		['Set aside', count(b.aside)],
 		['Other gateways', b.gateways ? `${count(b.gateways)}, with ${count(b.shared_users)} of our users connected there, too` : NONE],
+		...(s.streams.length < 2 ? [] : s.streams.map((st) => [`Stream ${st.stream}`,
+			`${st.state} for ${age(st.since_seconds)}; ${many(st.users, 'user', 'users')}, ${count(st.stored)} stored, ${count(st.delivered)} delivered, ${count(st.removals_pending)} to be removed`])),
 	]);
 }
 

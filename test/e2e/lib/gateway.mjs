@@ -19,12 +19,15 @@ function section(head, keys) {
 	return `${head} {\n${Object.entries(keys).map(([k, v]) => `\t${k} = ${value(v)}\n`).join('')}}\n`;
 }
 
-// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf; auth: { chat: { … } } is a section auth "chat", and so with tls and service.
+// { workers: 2, broker: { url: "…" } } in the syntax of wsgate.conf; auth: { chat: { … } } is a section auth "chat", and so with tls and service;
+// streams: { … } are sections stream with a title.
 export function configText(conf) {
 	let out = '';
 	for (const [k, v] of Object.entries(conf)) {
 		if (k === 'auth' || k === 'tls' || k === 'service') {
 			for (const [title, keys] of Object.entries(v)) out += section(`${k} ${quote(title)}`, keys);
+		} else if (k === 'streams') {
+			for (const [title, keys] of Object.entries(v)) out += section(`stream ${quote(title)}`, keys);
 		} else if (v !== null && typeof v === 'object' && !Array.isArray(v)) {
 			out += section(k, v);
 		} else {

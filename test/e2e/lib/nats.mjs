@@ -115,10 +115,18 @@ function toHeaders(h) {
 }
 
 export class Bus {
-	constructor(nc) {
+	constructor(nc, stream = STREAM) {
 		this.nc = nc;
+		this.stream = stream;
 		this.js = nc.jetstream({ timeout: 15000 });
 		this.consuming = [];
+	}
+
+	// The same, looking at another stream; it ends with this one.
+	on(stream) {
+		const b = new Bus(this.nc, stream);
+		b.consuming = this.consuming;
+		return b;
 	}
 
 	// Connected, and the server answers.
@@ -151,7 +159,7 @@ export class Bus {
 
 	// Messages of the stream on these subjects ("ws.recv.>").
 	async count(filter = '>') {
-		const info = await (await this.jsm()).streams.info(STREAM, { subjects_filter: filter });
+		const info = await (await this.jsm()).streams.info(this.stream, { subjects_filter: filter });
 		return Object.values(info.state.subjects ?? {}).reduce((a, b) => a + b, 0);
 	}
 
@@ -163,7 +171,7 @@ export class Bus {
 
 	// The subjects that hold something.
 	async left(filter) {
-		const { state } = await (await this.jsm()).streams.info(STREAM, { subjects_filter: filter });
+		const { state } = await (await this.jsm()).streams.info(this.stream, { subjects_filter: filter });
 		const counted = Object.entries(state.subjects ?? {}).filter(([, n]) => n > 0).map(([subject]) => subject);
 		const found = await Promise.all(counted.map(async (subject) => (await this.stored(subject)).length > 0));
 		return counted.filter((_, i) => found[i]);
@@ -173,7 +181,7 @@ export class Bus {
 	async stored(subject) {
 		const found = [];
 		for (let seq = 1; ;) {
-			const r = await this.nc.request(`$JS.API.STREAM.MSG.GET.${STREAM}`,
+			const r = await this.nc.request(`$JS.API.STREAM.MSG.GET.${this.stream}`,
 				JSON.stringify({ seq, next_by_subj: subject }), { timeout: 10000 });
 			const { message, error } = r.json();
 			if (error?.code === 404) return found;
@@ -204,13 +212,13 @@ export class Bus {
 
 	// A durable work-queue consumer that acknowledges all it gets; like listen().
 	async work(durable, filter) {
-		await (await this.jsm()).consumers.add(STREAM, {
+		await (await this.jsm()).consumers.add(this.stream, {
 			durable_name: durable,
 			filter_subject: filter,
 			ack_policy: AckPolicy.Explicit,
 			max_ack_pending: 5000,
 		});
-		const consumer = await this.js.consumers.get(STREAM, durable);
+		const consumer = await this.js.consumers.get(this.stream, durable);
 		const messages = await consumer.consume({ max_messages: 1000 });
 		this.consuming.push(messages);
 		const got = [];

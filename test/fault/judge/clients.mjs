@@ -19,7 +19,7 @@ class Tab {
 		const cl = this.clients;
 		if (cl.ended || this.ws) return;
 		const at = this.at = cl.gateways.length > 1 ? cl.random.below(cl.gateways.length) : 0;
-		const ws = this.ws = new WebSocket(cl.gateways[at].wsUrl(`${cl.name}/${this.user.name}`), { handshakeTimeout: 20000, perMessageDeflate: false });
+		const ws = this.ws = new WebSocket(cl.gateways[at].wsUrl(`${this.user.service}/${this.user.name}`), { handshakeTimeout: 20000, perMessageDeflate: false });
 		ws.on('open', () => this.opened());
 		ws.on('error', () => {});
 		ws.on('unexpected-response', (req) => {
@@ -131,12 +131,11 @@ class Tab {
 
 export class Clients {
 	// gateways: anything with wsUrl(); each connection goes to one of them, at random
-	constructor(records, gateways, random, { rate, name, life }) {
+	constructor(records, gateways, random, { rate, life }) {
 		this.records = records;
 		this.gateways = gateways;
 		this.random = random;
 		this.rate = rate;
-		this.name = name;
 		this.life = life; // ms, the mean of a connection
 		this.tabs = [];
 		this.calm = this.quiet = this.ended = false;

@@ -33,8 +33,9 @@ export class ConnRecord {
 }
 
 export class UserRecord {
-	constructor(name) {
+	constructor(name, service) {
 		this.name = name;
+		this.service = service;
 		// service → client
 		this.begun = 0; // messages 0 … begun-1 were published at least once
 		this.ackAt = []; // 0: not yet
@@ -69,9 +70,9 @@ export class Records {
 		this.wipes = 0; // so often
 	}
 
-	user(name) {
+	user(name, service) {
 		let u = this.users.get(name);
-		if (!u) this.users.set(name, (u = new UserRecord(name)));
+		if (!u) this.users.set(name, (u = new UserRecord(name, service)));
 		return u;
 	}
 
@@ -233,10 +234,10 @@ export class Records {
 	}
 
 	// A message came to the service.
-	stored(name, payloadName, k, seq, redelivered, wsConn) {
+	stored(service, name, payloadName, k, seq, redelivered, wsConn) {
 		const u = this.users.get(name);
 		this.count.stored++;
-		if (!u) return this.blame(`a message of ${name}, whom nobody knows`);
+		if (!u || u.service !== service) return this.blame(`a message of ${service}/${name}, whom nobody knows`);
 		if (payloadName !== name) return this.blame(`on the subject of ${name}: a message of ${payloadName}`);
 		if (!(k < u.next)) return this.blame(`${name}: ${k} is stored, which nobody sent`);
 		seq += this.wipes * 1e9; // its numbers begin anew

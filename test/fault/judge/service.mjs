@@ -1,6 +1,6 @@
 // The service: publishes numbered messages to all users, one unanswered each, and reads what they send
 // through a durable consumer.
-import { AckPolicy, STREAM, recv } from '../../e2e/lib/nats.mjs';
+import { AckPolicy, recv } from '../../e2e/lib/nats.mjs';
 import { sleep } from '../../e2e/lib/proc.mjs';
 import { now } from './records.mjs';
 
@@ -8,12 +8,13 @@ export const DURABLE = 'judge';
 const PAD = '.'.repeat(4096);
 
 export class Service {
-	constructor(records, nats, random, { rate, name }) {
+	// streams: those that its users' messages lie in
+	constructor(records, nats, random, { rate, streams }) {
 		this.records = records;
 		this.nats = nats;
 		this.random = random;
 		this.rate = rate; // messages a second
-		this.name = name; // of the service
+		this.streams = streams;
 		this.stopped = false;
 		this.ended = false;
 		this.busy = new Set(); // users with a message that is not acknowledged
@@ -24,7 +25,8 @@ export class Service {
 	async start() {
 		this.bus = await this.nats.connect();
 		this.js = this.bus.nc.jetstream({ timeout: 2000 });
-		this.reading = this.read();
+		this.messages = new Map();
+		for (const s of this.streams) this.read(s);
 		this.last = now();
 		this.timer = setInterval(() => this.tick(), 10);
 	}
@@ -49,7 +51,7 @@ export class Service {
 		while (!this.ended) {
 			u.attempts[n]++;
 			try {
-				await this.js.publish(recv(this.name, u.name), text, { msgID: `${u.name}-${n}` });
+				await this.js.publish(recv(u.service, u.name), text, { msgID: `${u.name}-${n}` });
 				u.ackAt[n] = now();
 				this.records.count.published++;
 				break;
@@ -61,27 +63,28 @@ export class Service {
 	}
 
 	// For ever: a broker that was emptied has forgotten the consumer.
-	async read() {
+	async read(stream) {
 		while (!this.ended) {
 			try {
-				await this.consume();
+				await this.consume(stream);
 			} catch {
 				await sleep(50);
 			}
 		}
 	}
 
-	async consume() {
+	async consume(stream) {
 		const jsm = await this.bus.nc.jetstreamManager({ timeout: 2000, checkAPI: false });
-		await jsm.consumers.add(STREAM, {
+		await jsm.consumers.add(stream, {
 			durable_name: DURABLE,
 			filter_subject: 'ws.send.>',
 			ack_policy: AckPolicy.Explicit,
 			max_ack_pending: 20000,
 			ack_wait: 10e9,
 		});
-		const consumer = await this.js.consumers.get(STREAM, DURABLE);
-		const messages = this.messages = await consumer.consume({ max_messages: 2000, expires: 5000, idle_heartbeat: 500 });
+		const consumer = await this.js.consumers.get(stream, DURABLE);
+		const messages = await consumer.consume({ max_messages: 2000, expires: 5000, idle_heartbeat: 500 });
+		this.messages.set(stream, messages);
 		this.watch(messages);
 		for await (const m of messages) {
 			this.take(m);
@@ -103,8 +106,8 @@ export class Service {
 	take(m) {
 		const text = Buffer.from(m.data.buffer, m.data.byteOffset, Math.min(m.data.length, 80)).toString('latin1');
 		const [k, name] = text.split(' ', 2);
-		const user = m.subject.slice(m.subject.lastIndexOf('.') + 1);
-		this.records.stored(user, name, Number(k), m.seq, m.redelivered, m.headers?.get('Ws-Conn'));
+		const [service, user] = m.subject.split('.').slice(-2);
+		this.records.stored(service, user, name, Number(k), m.seq, m.redelivered, m.headers?.get('Ws-Conn'));
 	}
 
 	// No new messages; those under way are acknowledged.
@@ -116,6 +119,6 @@ export class Service {
 	end() {
 		this.ended = true;
 		clearInterval(this.timer);
-		this.messages?.stop();
+		for (const m of this.messages?.values() ?? []) m.stop();
 	}
 }
