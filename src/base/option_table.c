@@ -95,11 +95,11 @@ const struct option option_table[] = {
 	          "broker; empty: none" },
 	{ .key = "drain_delay", .type = OPTION_TIME, .def = "0", .max = HOUR,
 	  .offset = AT(drain_delay),
-	  .help = "a graceful stop begins with so much time as ever, but not ready: until load "
-	          "balancers know" },
+	  .help = "a stop, or drain, begins with so much time as ever, but not ready: "
+	          "until load balancers know" },
 	{ .key = "drain_timeout", .type = OPTION_TIME, .def = "30s", .max = DAY,
 	  .offset = AT(drain_timeout),
-	  .help = "time over which a graceful stop spreads the closing of connections" },
+	  .help = "time over which a graceful stop, or drain, spreads the closing of connections" },
 	{ .key = "trace_context", .type = OPTION_ENUM, .def = "given", .words = trace_words,
 	  .offset = AT(trace_context),
 	  .help = "traceparent on clients' messages: off, given (as their handshake had one), made "

@@ -5,9 +5,9 @@ import { Client, numbers } from './lib/client.mjs';
 import { Front } from './lib/fronts.mjs';
 import { Pki } from './lib/pki.mjs';
 
-async function rig(t, kind) {
+async function rig(t, kind, more = {}) {
 	const nats = await t.nats();
-	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' } };
+	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' }, ...more };
 	const gates = [await t.gateway(nats, { config: { ...config, drain_delay: kind === 'haproxy' ? '4s' : 0 } }), await t.gateway(nats, { config })];
 	const certificate = await (await Pki.make(t)).issue('server');
 	const front = await Front.start(t, kind, gates, { certificate });
@@ -82,3 +82,29 @@ for (const kind of ['haproxy', 'nginx']) {
 		assert.deepEqual(passers.faults, []);
 	});
 }
+
+await test('the one that is back gets its share by connection_age, and no storm', async (t) => {
+	const N = 60, { gates: [one, two], front } = await rig(t, 'haproxy', { limits: { connection_age: '10s' } });
+	const opened = [], faults = [];
+	let going = true;
+	const all = numbers(N).map(async (k) => {
+		while (going) {
+			const c = await front.client(`chat/stays${k}`).catch((e) => (faults.push(e.message), null));
+			opened.push(performance.now());
+			await c?.end; // and at once again
+		}
+	});
+	await until('all of them', async () => (await count(one)) + (await count(two)) === N);
+	assert.equal((await one.ctl('drain', '--time', '4', '--wait')).code, 0);
+	await until('all at the other one', async () => (await count(two)) === N);
+	assert.equal((await one.ctl('undrain')).code, 0);
+	const back = performance.now();
+	await until('its share', async () => (await count(one)) >= 0.4 * N, 40000);
+	const after = opened.filter((ms) => ms >= back).sort((a, b) => a - b);
+	for (const ms of after) assert.ok(after.filter((x) => x >= ms && x < ms + 1000).length < N / 2, 'half of all within a second');
+	assert.ok((await count(two)) >= 0.3 * N);
+	going = false;
+	t.dropClients();
+	await Promise.all(all);
+	assert.deepEqual(faults, []);
+});

@@ -193,3 +193,16 @@ await test('its worker is killed, or stands still; the broker goes: it says so, 
 	await until('it is not', async () => !/away/.test(await js('document.getElementById("state").innerText')), 30000);
 	assert.deepEqual(js.complaints.filter((c) => !/WebSocket connection to/.test(c)), []);
 }, { ms: 180000 });
+
+await test('drained: it says so, as something that was asked for, and that it is taken back', async (t) => {
+	const { gw } = await t.pair({ workers: 1 });
+	const js = await open(t, gw);
+	const words = () => js('document.getElementById("words").textContent');
+	await until('all well', async () => (await words()) === 'All is well.');
+	await t.client(gw, 'chat/alice');
+	assert.equal((await gw.ctl('drain', '--wait')).code, 0);
+	await until('that it is drained', async () => /^Drained by an operator for .*: not ready; no connection is left\.$/.test(await words()));
+	assert.equal(await js('document.getElementById("words").className'), 'warn');
+	assert.equal((await gw.ctl('undrain')).code, 0);
+	await until('all well again', async () => (await words()) === 'All is well.');
+});
