@@ -48,7 +48,6 @@ class Tab {
 		ws.on('pong', (data) => {
 			const k = Number(data.toString());
 			if (k > c.taken) c.taken = k;
-			if (k > this.user.settled) this.user.settled = k;
 		});
 		if (!cl.calm) this.endLater(cl.random.gap(cl.life));
 	}

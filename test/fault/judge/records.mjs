@@ -13,7 +13,7 @@ export class ConnRecord {
 		this.gate = gate; // which gateway; undefined: nobody knows, there is a load balancer
 		this.openAt = now();
 		this.begunAtOpen = user.begun; // messages to the user that had begun to be published
-		this.settledAtOpen = user.settled;
+		this.beside = new Map(user.conns.filter((c) => !c.endAt).map((c) => [c, c.taken])); // what was taken there by then
 		this.firstDown = this.lastDown = -1;
 		this.ponged = -1; // last message to the client that a Pong of it stands behind
 		this.pongedAt = 0;
@@ -49,7 +49,6 @@ export class UserRecord {
 		this.sentAt = [];
 		this.sentBy = [];
 		this.seq = []; // first sequence under which the service got it
-		this.settled = -1; // the highest number that a gateway has certainly taken
 	}
 }
 

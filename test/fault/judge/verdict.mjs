@@ -39,26 +39,29 @@ function checkConn(records, u, c) {
 
 const sending = (u, k) => `${k} (connection ${u.sentBy[k].id}, worker ${u.sentBy[k].slot}, ${(u.sentAt[k] / 1000).toFixed(3)})`;
 
+// The highest sequence of what the same gateway had taken before the connection opened.
+// What another one has taken does not count: one that is cut off stores it later.
+function floorOf(u, c) {
+	let floor = -1;
+	if (c.gate === undefined) return floor;
+	for (const a of u.conns) {
+		if (a.gate !== c.gate || a.openAt >= c.openAt) continue;
+		// Those that had ended took no more; behind a completed close all is stored.
+		const upto = c.beside.get(a) ?? (a.completed && a.closeAt && !REFUSED.includes(a.code) ? Infinity : a.taken);
+		for (const k of a.sent) if (k <= upto && u.seq[k] > floor) floor = u.seq[k];
+	}
+	return floor;
+}
+
 // On a connection in the order of sending; behind a message that was taken before the connection opened.
-// Not behind what another gateway has taken: one that is cut off stores it later.
 function checkOrder(records, u) {
-	const last = new Map();
-	let settled = -1;
-	const floors = new Map(); // by gateway: the highest sequence of what it has taken, up to `settled`
-	for (let k = 0; k < u.next; k++) {
-		const seq = u.seq[k], c = u.sentBy[k];
-		if (seq === undefined) continue;
-		if (!last.has(c.id)) {
-			for (let j = settled + 1; j <= c.settledAtOpen; j++)
-				if (u.seq[j] !== undefined && j <= u.sentBy[j].taken) floors.set(u.sentBy[j].gate, Math.max(u.seq[j], floors.get(u.sentBy[j].gate) ?? -1));
-			settled = Math.max(settled, c.settledAtOpen);
-			last.set(c.id, c.gate === undefined ? -1 : floors.get(c.gate) ?? -1);
+	for (const c of u.conns) {
+		let last = floorOf(u, c);
+		for (const k of c.sent) {
+			const seq = u.seq[k];
+			if (seq < last) records.blame(`${u.name}: ${sending(u, k)} is stored as ${seq}, behind ${sending(u, u.seq.indexOf(last))}, which is ${last}`);
+			else if (seq !== undefined) last = seq;
 		}
-		if (seq < last.get(c.id)) {
-			const before = u.seq.indexOf(last.get(c.id));
-			records.blame(`${u.name}: ${sending(u, k)} is stored as ${seq}, behind ${sending(u, before)}, which is ${last.get(c.id)}`);
-		}
-		else last.set(c.id, seq);
 	}
 }
 
