@@ -96,9 +96,10 @@ export class Records {
 		}, 50);
 	}
 
-	lagSince(from) {
+	lagSince(from, to = Infinity) {
 		let most = 0;
-		for (let i = this.lags.length - 1; i >= 0 && this.lags[i].at >= from; i--) most = Math.max(most, this.lags[i].lag);
+		for (let i = this.lags.length - 1; i >= 0 && this.lags[i].at >= from; i--)
+			if (this.lags[i].at - this.lags[i].lag <= to) most = Math.max(most, this.lags[i].lag);
 		return most;
 	}
 

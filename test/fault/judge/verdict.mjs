@@ -70,7 +70,9 @@ const CUTS_ALL = ['kill-all', 'kill-master'];
 // The bridge's death disconnects nobody, a worker's only its own clients.
 function checkEnds(records, u, c, grace) {
 	if (!c.endAt || c.cutByUs || (c.completed && c.closeAt)) return 0;
-	const from = c.endAt - 6000 - records.lagSince(c.endAt - 6000), to = c.endAt + 500;
+	const from = c.endAt - 6000 - records.lagSince(c.endAt - 6000, c.endAt), to = c.endAt + 500;
+	// We rested for up to three seconds, and then this very process was kept from answering.
+	if (c.code === 3008 && records.lagSince(c.endAt - 10500, c.endAt) > 5000) return 0;
 	if (records.faultIn(CUTS_ALL, from, to, undefined, c.gate)) return 0;
 	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`, c.gate)) return 0;
 	// It stood still for longer than its lease: who is left may lack messages, and is told to come back.
