@@ -82,7 +82,7 @@ class FarGateway extends Gateway {
 			config: {
 				workers: 1, max_workers: 2, listen: ['0.0.0.0:8000'], log: { level: 'info' }, pong_timeout: '15s', drain_timeout: '3s',
 				broker: { url: site.servers.map((s) => s.url).join(','), grace: '5s' },
-				stream: { replicas: 3 }, admin: { listen: `${machine.addr}:8001` },
+				stream: { replicas: 3 }, ...site.config, admin: { listen: `${machine.addr}:8001` },
 			},
 		});
 		this.machine = machine;
@@ -95,8 +95,9 @@ class FarGateway extends Gateway {
 }
 
 export class Site {
-	constructor(t) {
-		this.t = t;
+	// config: more of the gateways'; streams: those that they make of it
+	constructor(t, { config = {}, streams = ['websockets'] } = {}) {
+		Object.assign(this, { t, config, streams });
 		this.servers = [];
 		this.gates = [];
 		this.buses = [];
@@ -155,23 +156,37 @@ export class Site {
 		return bus;
 	}
 
-	// Where the stream's leader is.
-	leader() {
+	// Where a stream's leader is.
+	leader(stream = this.streams[0]) {
 		return until('a leader', async () => {
 			const nc = await this.client({ reconnect: false }).catch(() => null);
-			const info = nc && await nc.jetstreamManager({ timeout: 2000 }).then((m) => m.streams.info('websockets')).catch(() => null);
+			const info = nc && await nc.jetstreamManager({ timeout: 2000 }).then((m) => m.streams.info(stream)).catch(() => null);
 			await nc?.close();
 			return this.servers.find((s) => s.name === info?.cluster?.leader);
 		}, 60000);
 	}
 
+	// Each stream is led by another server: the load is theirs together.
+	async spread() {
+		const nc = await this.client();
+		for (const [i, stream] of this.streams.entries())
+			await until(`${stream} to be led elsewhere`, async () => {
+				const before = await Promise.all(this.streams.slice(0, i).map((s) => this.leader(s)));
+				if (!before.includes(await this.leader(stream))) return true;
+				await nc.request(`$JS.API.STREAM.LEADER.STEPDOWN.${stream}`, '', { timeout: 5000 }).catch(() => {});
+				return false;
+			}, 60000);
+		await nc.close();
+	}
+
 	// All three replicas are there and have everything.
 	async whole(ms = 60000) {
-		await until('the stream to be whole', async () => {
+		await until('the streams to be whole', async () => {
 			try {
 				const nc = await this.client({ reconnect: false });
-				const info = await (await nc.jetstreamManager({ timeout: 2000 })).streams.info('websockets').finally(() => nc.close());
-				return info.cluster?.leader && info.cluster.replicas?.length === N - 1 && info.cluster.replicas.every((r) => r.current);
+				const jsm = await nc.jetstreamManager({ timeout: 2000 });
+				const infos = await Promise.all(this.streams.map((s) => jsm.streams.info(s))).finally(() => nc.close());
+				return infos.every(({ cluster }) => cluster?.leader && cluster.replicas?.length === N - 1 && cluster.replicas.every((r) => r.current));
 			} catch {
 				await sleep(200);
 				return false;

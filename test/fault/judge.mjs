@@ -20,7 +20,7 @@ const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, worker
 const NAME = 'judge'; // of the service
 
 // [{ service, stream }]
-const services = (n) => [...Array(n).keys()].map((i) => n > 1 ? { service: `${NAME}${i}`, stream: `ws-${NAME}${i}` } : { service: NAME, stream: STREAM });
+export const services = (n) => [...Array(n).keys()].map((i) => n > 1 ? { service: `${NAME}${i}`, stream: `ws-${NAME}${i}` } : { service: NAME, stream: STREAM });
 
 function progress(o, records, faults, from) {
 	if (!o.progress) return () => {};

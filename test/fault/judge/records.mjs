@@ -40,6 +40,7 @@ export class UserRecord {
 		this.begun = 0; // messages 0 … begun-1 were published at least once
 		this.ackAt = []; // 0: not yet
 		this.attempts = [];
+		this.firstAt = []; // to a connection that waited for it
 		this.got = []; // how often it was delivered
 		this.gotBy = []; // the connection that got it last
 		this.maxGot = -1;
@@ -188,6 +189,7 @@ export class Records {
 		else u.maxGot = n;
 		const since = u.ackAt[n];
 		if (!since || c.openAt > since) return;
+		u.firstAt[n] = at;
 		const took = at - since;
 		this.downLatency.push(took);
 		if (this.downLatency.length > 200000) this.downLatency = this.downLatency.slice(100000);
