@@ -48,11 +48,14 @@ export async function stays(what, cond, ms = 1000) {
 	}
 }
 
-// A free loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile.
+const given = new Set([10080]); // fetch refuses to go there
+
+// A free loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile. None twice.
 export async function freePort() {
 	for (;;) {
 		const port = 10000 + Math.floor(Math.random() * 20000);
-		if (port === 10080) continue; // fetch refuses to go there
+		if (given.has(port)) continue;
+		given.add(port);
 		const ok = await new Promise((done) => {
 			const s = net.createServer();
 			s.once('error', () => done(false));
