@@ -207,8 +207,10 @@ export class Records {
 	// the broker; another connection of the user that has not had it; a publisher that had to repeat.
 	doubled(c, n) {
 		const u = c.user, before = u.gotBy[n];
-		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || x.endAt > c.openAt - 2000 - this.lagSince(x.endAt) - this.stillSince(x, c.openAt)) &&
-			(x.ponged < n || x.pongedAt > c.openAt - 1000);
+		const unknown = (x) => x.endAt > c.openAt - 30000 && x.endAt > c.openAt - 2000 - this.lagSince(x.endAt) - this.stillSince(x, c.openAt);
+		const lags = (x) => x !== c && x !== before && x.openAt < c.openAt && (!x.endAt || unknown(x)) && (x.ponged < n || x.pongedAt > c.openAt - 1000);
+		// What this process saw late had come earlier.
+		const pongedAt = before.pongedAt - 1000 - this.lagSince(before.pongedAt - 200, before.pongedAt);
 		let why;
 		if (before === c) why = u.attempts[n] > 1 ? 'published twice' : undefined;
 		else if (!before.endAt || before.endAt > c.openAt || u.conns.some(lags)) why = 'another connection of the user';
@@ -219,9 +221,9 @@ export class Records {
 		else if (!before.completed && this.faultIn(['stop-worker', 'stop-bridge', 'stop-all'], before.pongedAt, before.endAt, undefined, before.gate))
 			why = 'its connection was cut while its Pong was on its way';
 		// A successor that was killed before it had removed what its predecessor left: nobody remembers it any more.
-		else if (this.faults.filter((f) => /^kill-(bridge|all|master)$/.test(f.kind) && f.at > before.pongedAt - 1000).length > 1)
+		else if (this.faults.filter((f) => /^kill-(bridge|all|master)$/.test(f.kind) && f.at > pongedAt).length > 1)
 			why = 'the bridge was killed twice before it was removed';
-		else if (this.faultIn(['kill-bridge', 'kill-all', 'kill-master'], before.pongedAt - 1000, now()) &&
+		else if (this.faultIn(['kill-bridge', 'kill-all', 'kill-master'], pongedAt, now()) &&
 			this.faultIn(['broker-pause'], before.pongedAt - 12000, now()))
 			why = 'the bridge was killed while the broker was away';
 		// Another gateway does not wait for what this one has still to remove, nor for its answer.
