@@ -2,6 +2,7 @@
  * place: the connection's route in shared memory: made, given marks, ended. The bridge reads it.
  */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include <wsgate/log.h>
@@ -18,18 +19,32 @@ struct conn *place_find(struct worker *w, const struct down_ref *ref)
 	return c && c->generation == ref->generation ? c : NULL;
 }
 
-/* The places of dead workers: free as soon as a bridge has taken over what was confirmed there. */
+static bool place_of_dead(const struct worker *w, uint32_t i)
+{
+	uint64_t generation = stat_get(w->routes.routes[i].generation);
+
+	return generation && generation >> 32 < w->h->generation;
+}
+
+/*
+ * The places of dead workers: free as soon as a bridge has taken over what was confirmed there.
+ * They are used last: should that bridge die before all of it is removed, its successor reads them
+ * again.
+ */
 static void place_free_dead(struct worker *w)
 {
+	uint32_t dead = 0;
+
 	if (!w->dead_places || stat_get(w->slot->buried) + 1 < w->h->generation)
 		return;
 	w->dead_places = false;
-	for (uint32_t i = w->routes.n; i-- > 0;) {
-		uint64_t generation = stat_get(w->routes.routes[i].generation);
-
-		if (generation && generation >> 32 < w->h->generation)
-			w->free_routes[w->nfree++] = i;
-	}
+	for (uint32_t i = 0; i < w->routes.n; i++)
+		dead += place_of_dead(w, i);
+	memmove(w->free_routes + dead, w->free_routes, w->nfree * sizeof(w->free_routes[0]));
+	w->nfree += dead;
+	for (uint32_t i = 0; dead > 0; i++)
+		if (place_of_dead(w, i))
+			w->free_routes[--dead] = i;
 }
 
 static bool place_is_free(struct worker *w)

@@ -95,6 +95,21 @@ await test('confirmed and closed, and the bridge dies before it is removed: its 
 	await comeBack(t, p);
 });
 
+await test('confirmed to a worker that died, others came to its successor, and the bridge dies: its successor removes it', async (t) => {
+	const p = await t.pair({ workers: 1 }), { gw } = p;
+	const { clients } = await confirmed(t, p, () => p.nats.pause());
+	await closeAll(clients);
+	await removalsAsked(p);
+	const old = await gw.murder('worker 0');
+	await until('a successor', () => (gw.pid('worker 0') ?? old) !== old);
+	for (const i of numbers(2 * users.length)) await t.client(gw, `chat/other${i}`);
+	await gw.murder('bridge');
+	await p.nats.proc.kill();
+	await p.nats.start();
+	await gw.ready();
+	await comeBack(t, p);
+});
+
 await test('confirmed and closed, and the master dies while its bridge has still to remove it: the next start gives nothing again', async (t) => {
 	const p = await t.pair({ workers: 2 }), { gw } = p;
 	const bridge = gw.pid('bridge');
