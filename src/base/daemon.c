@@ -27,8 +27,8 @@
 
 static char *title;                   /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
-/* The copies: setenv() replaces environ, and argv lies on a stack, which forked processes and leak
- * checkers may not look at. Never read, hence volatile. */
+/* The copies: setenv() replaces environ, unsetenv() takes strings out of it, and argv lies on a
+ * stack, which forked processes and leak checkers may not look at. Never read, hence volatile. */
 static char **volatile moved_environ, **volatile moved_arguments;
 static int started_pipe = -1;
 static char **arguments; /* main()'s */
@@ -65,7 +65,8 @@ static bool copy_strings(char **v)
 void daemon_title_init(int argc, char **argv)
 {
 	char *end, *first = argc > 0 ? argv[0] : NULL;
-	char **env = NULL, **args = calloc((size_t)argc + 1, sizeof(*args)), *name, *short_name;
+	char **env = NULL, **kept = NULL, **args = calloc((size_t)argc + 1, sizeof(*args));
+	char *name, *short_name;
 	size_t i, n = 0;
 
 	if (!first) {
@@ -82,7 +83,8 @@ void daemon_title_init(int argc, char **argv)
 	while (environ && environ[n])
 		n++;
 	env = calloc(n + 1, sizeof(*env));
-	if (!name || !short_name || !env || !args)
+	kept = calloc(n + 1, sizeof(*kept));
+	if (!name || !short_name || !env || !kept || !args)
 		goto fail;
 	for (i = 0; i < n; i++)
 		env[i] = environ[i];
@@ -94,7 +96,8 @@ void daemon_title_init(int argc, char **argv)
 	for (i = 0; i < n && environ[i] == end; i++)
 		end += strlen(end) + 1;
 	environ = env;
-	moved_environ = env;
+	memcpy(kept, env, n * sizeof(*kept));
+	moved_environ = kept;
 	memcpy(args, argv, (size_t)argc * sizeof(*args));
 	moved_arguments = args;
 	title = first;
@@ -102,6 +105,7 @@ void daemon_title_init(int argc, char **argv)
 	return;
 fail:
 	free(args);
+	free(kept);
 	free(name);
 	free(short_name);
 	for (i = 0; env && i < n; i++)
