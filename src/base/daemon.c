@@ -29,7 +29,7 @@ static char *title;                   /* argv's memory; NULL: no titles */
 static size_t title_size, title_args; /* with environ's; argv's alone */
 /* The copies: setenv() replaces environ, unsetenv() takes strings out of it, and argv lies on a
  * stack, which forked processes and leak checkers may not look at. Never read, hence volatile. */
-static char **volatile moved_environ, **volatile moved_arguments;
+static char **volatile moved_environ, **volatile moved_strings, **volatile moved_arguments;
 static int started_pipe = -1;
 static char **arguments; /* main()'s */
 
@@ -97,7 +97,8 @@ void daemon_title_init(int argc, char **argv)
 		end += strlen(end) + 1;
 	environ = env;
 	memcpy(kept, env, n * sizeof(*kept));
-	moved_environ = kept;
+	moved_environ = env;
+	moved_strings = kept;
 	memcpy(args, argv, (size_t)argc * sizeof(*args));
 	moved_arguments = args;
 	title = first;
