@@ -1,12 +1,11 @@
 // TLS where the kernel has the keys (kTLS): nothing is different, but that connections move. make check-ktls finds such a kernel.
 import fs from 'node:fs';
 import net from 'node:net';
-import { spawn } from 'node:child_process';
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
-import { Pki, tlsPair, rawTls } from './lib/pki.mjs';
-import { CLOSE, PING, PONG, TEXT, closeFrame, frame, upgrade } from './lib/raw.mjs';
+import { Pki, tlsPair, rawTls, spoken } from './lib/pki.mjs';
+import { CLOSE, PING, PONG, TEXT, closeFrame, frame } from './lib/raw.mjs';
 import { OPEN, inTheMiddle } from './lib/moving.mjs';
 
 const KINDS = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305'].map((ciphers) => ({ ciphers, maxVersion: 'TLSv1.2' }))
@@ -190,19 +189,13 @@ await test('a record that was changed on its way: the end of that connection, ot
 await test('new keys (KeyUpdate): closed with 1012, and what came before is stored', async (t) => {
 	const { gw, bus } = await tlsPair(t);
 	for (const moved of [false, true]) {
-		const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${gw.tlsPort}`, '-tls1_3'], { stdio: ['pipe', 'pipe', 'pipe'] });
-		t.clients.push(() => client.kill());
-		let out = Buffer.alloc(0);
-		for (const from of [client.stdout, client.stderr]) from.on('data', (d) => (out = Buffer.concat([out, d])));
-		await until('the handshake', () => out.includes('Verify return code'));
-		client.stdin.write(upgrade('/ws/chat/k/'));
-		await until('the upgrade', () => out.includes('101 Switching Protocols'));
+		const client = await spoken(t, gw.tlsPort, '/ws/chat/k/');
 		if (moved) await upgraded(gw);
-		client.stdin.write(frame(TEXT, 'before'));
+		client.write(frame(TEXT, 'before'));
 		await bus.storedAll(send('chat', 'k'), moved ? 2 : 1);
-		client.stdin.write('K\n'); // s_client's command
+		client.write('K\n'); // s_client's command
 		const reason = 'new keys: please come back';
-		await until('the Close', () => out.includes(Buffer.concat([Buffer.from([0x88, reason.length + 2, 1012 >> 8, 1012 & 255]), Buffer.from(reason)])));
+		await until('the Close', () => client.out.includes(Buffer.concat([Buffer.from([0x88, reason.length + 2, 1012 >> 8, 1012 & 255]), Buffer.from(reason)])));
 		await until('its end', async () => (await counts(gw)).tls === 0);
 	}
 }, { ms: 120000 });

@@ -1,11 +1,10 @@
 // TLS: the same as without, for clients of both kinds; what is negotiated; sessions taken up again by any worker.
 import net from 'node:net';
-import { spawn } from 'node:child_process';
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { PyClient } from './lib/pyclient.mjs';
-import { tlsPair, rawTls, nameAt, s_client } from './lib/pki.mjs';
+import { tlsPair, rawTls, nameAt, s_client, spoken } from './lib/pki.mjs';
 import { run } from './lib/proc.mjs';
 import { TEXT, CLOSE, PONG, PING, frame, closeFrame, upgrade } from './lib/raw.mjs';
 
@@ -59,20 +58,14 @@ await test('close codes, pings and a fault reach the client', async (t) => {
 
 await test('TLS 1.3: keys are renewed in the midst of it, as often as the client likes', async (t) => {
 	const { gw, bus } = await tlsPair(t, { section: { ktls: 'off' } }); // the kernel does not get them
-	const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${gw.tlsPort}`, '-tls1_3'], { stdio: ['pipe', 'pipe', 'pipe'] });
-	t.clients.push(() => client.kill());
-	let out = Buffer.alloc(0);
-	for (const from of [client.stdout, client.stderr]) from.on('data', (d) => (out = Buffer.concat([out, d])));
-	await until('the handshake', () => out.includes('Verify return code'));
-	client.stdin.write(upgrade('/ws/chat/k/'));
-	await until('the upgrade', () => out.includes('101 Switching Protocols'));
+	const client = await spoken(t, gw.tlsPort, '/ws/chat/k/');
 	for (let i = 0; i < 3; i++) {
-		client.stdin.write('K\n'); // s_client's command: both sides' keys
-		await until('new keys', () => out.toString('latin1').split('KEYUPDATE').length > i + 1);
-		client.stdin.write(frame(PING, `p${i}`));
-		await until('the Pong', () => out.includes(Buffer.concat([Buffer.from([0x8a, 2]), Buffer.from(`p${i}`)])));
+		client.write('K\n'); // s_client's command: both sides' keys
+		await until('new keys', () => client.out.toString('latin1').split('KEYUPDATE').length > i + 1);
+		client.write(frame(PING, `p${i}`));
+		await until('the Pong', () => client.out.includes(Buffer.concat([Buffer.from([0x8a, 2]), Buffer.from(`p${i}`)])));
 		await bus.publish(recv('chat', 'k'), `down ${i}`);
-		await until('the message', () => out.includes(`down ${i}`));
+		await until('the message', () => client.out.includes(`down ${i}`));
 	}
 });
 

@@ -439,6 +439,18 @@ void rig_send_many(struct rig *r, const char *user, int from, int n)
 	rig_send(r, user, text, NULL);
 }
 
+void rig_check(const struct rig_queue *q, int from, int n)
+{
+	char text[24];
+
+	assert_int_equal(q->n, n);
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%d", from + i);
+		assert_string_equal(q->text[i], text);
+		assert_true(i == 0 || q->seq[i] > q->seq[i - 1]);
+	}
+}
+
 char *rig_api(struct rig *r, const char *subject, const char *body)
 {
 	natsMsg *m, *reply;

@@ -101,6 +101,8 @@ uint64_t rig_send(struct rig *r, const char *user, const char *text, const char 
 void rig_raw(struct rig *r, const char *lines);
 /* So many, "0", "1", … */
 void rig_send_many(struct rig *r, const char *user, int from, int n);
+/* The queue got them, and not one more, in the order of the stream. */
+void rig_check(const struct rig_queue *q, int from, int n);
 /* What the API answers, and numbers in it. The caller frees. */
 char *rig_api(struct rig *r, const char *subject, const char *body);
 int64_t rig_stored(struct rig *r);

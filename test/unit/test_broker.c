@@ -12,18 +12,6 @@
 #include <cmocka.h>
 #include "nats_rig.h"
 
-static void check_texts(const struct rig_queue *q, int from, int n)
-{
-	char text[24];
-
-	assert_int_equal(q->n, n);
-	for (int i = 0; i < n; i++) {
-		snprintf(text, sizeof(text), "%d", from + i);
-		assert_string_equal(q->text[i], text);
-		assert_true(i == 0 || q->seq[i] > q->seq[i - 1]);
-	}
-}
-
 /* What an absent user was sent comes in order; confirmed, it is gone. */
 static void backlog_then_live(void **state)
 {
@@ -38,7 +26,7 @@ static void backlog_then_live(void **state)
 	rig_until(r, q->n == 500);
 	rig_send_many(r, "ann", 500, 300);
 	rig_until(r, q->n == 800);
-	check_texts(q, 0, 800);
+	rig_check(q, 0, 800);
 	assert_int_equal(rig_stored(r), 800);
 	broker_queue_confirm(q->q, q->seq[399]);
 	rig_until(r, rig_stored(r) == 400);
@@ -102,7 +90,7 @@ static void gap_is_read(void **state)
 	rig_deaf = 1;
 	rig_send_many(r, "ann", 41, 3);
 	rig_until(r, q->n == 44);
-	check_texts(q, 0, 44);
+	rig_check(q, 0, 44);
 	broker_stats(r->broker, &s);
 	assert_int_equal(s.gaps, 1);
 	broker_queue_confirm(q->q, q->seq[43]);
@@ -135,7 +123,7 @@ static void credit(void **state)
 	rig_until(r, q->n == 40);
 	rig_send_many(r, "ann", 40, 20);
 	rig_until(r, q->n == 60);
-	check_texts(q, 0, 60);
+	rig_check(q, 0, 60);
 	rig_close(q);
 	rig_free(r);
 }
@@ -229,7 +217,7 @@ static void server_killed(void **state)
 	assert_int_equal(q->n, 200);
 	rig_send_many(r, "ann", 200, 10);
 	rig_until(r, q->n == 210);
-	check_texts(q, 0, 210);
+	rig_check(q, 0, 210);
 	/* What a predecessor did not get to delete. */
 	broker_queue_confirm(q->q, q->seq[209]);
 	rig_until(r, rig_stored(r) == 0);
@@ -261,7 +249,7 @@ static void successor(void **state)
 	rig_start(r);
 	q = rig_open(r, "ann", confirmed, head);
 	rig_until(r, q->n == 10);
-	check_texts(q, 20, 10);
+	rig_check(q, 20, 10);
 	rig_until(r, rig_stored(r) == 20);
 	broker_queue_confirm(q->q, head);
 	rig_until(r, rig_stored(r) == 10);
@@ -301,7 +289,7 @@ static void stream_made_again(void **state)
 	rig_connect(r);
 	rig_send_many(r, "ann", 0, 50);
 	rig_until(r, q->n == 50);
-	check_texts(q, 0, 50);
+	rig_check(q, 0, 50);
 	assert_int_equal(q->seq[0], 1);
 	rig_quiet(r, 100);
 	assert_int_equal(rig_stored(r), 50);
@@ -371,7 +359,7 @@ static void set_aside_above(void **state)
 	rig_close(q);
 	q = rig_open(r, "ann", first, first);
 	rig_until(r, q->n == 1);
-	check_texts(q, 1, 1);
+	rig_check(q, 1, 1);
 	q->aside = true;
 	rig_until(r, q->n == 2);
 	broker_queue_confirm(q->q, q->seq[0]);
@@ -399,7 +387,7 @@ static void forged_headers(void **state)
 	broker_queue_want(q->q, true);
 	rig_send(r, "ann", "5", NULL);
 	rig_until(r, q->n == 6);
-	check_texts(q, 0, 6);
+	rig_check(q, 0, 6);
 	assert_int_equal(q->seq[5], 6);
 	rig_close(q);
 	rig_free(r);
@@ -421,7 +409,7 @@ static void broken_headers(void **state)
 	rig_until(r, q->n == 3);
 	rig_raw(r, "HPUB ws.recv.svc.ann 27 28\r\nNATS/1.0\r\nno colon here\r\n\r\n3\r\n");
 	rig_until(r, q->n == 4);
-	check_texts(q, 0, 4);
+	rig_check(q, 0, 4);
 	assert_int_equal(q->kind[1], BROKER_TEXT_TEXT);
 	broker_queue_confirm(q->q, q->seq[3]);
 	rig_until(r, rig_stored(r) == 0);

@@ -64,24 +64,11 @@ static bool all_have(int users, int n)
 	return true;
 }
 
-/* "from", "from + 1", … and not one more, in the order of the stream. */
-static void check(const struct rig_queue *q, int from, int n)
-{
-	char text[24];
-
-	assert_int_equal(q->n, n);
-	for (int i = 0; i < n; i++) {
-		snprintf(text, sizeof(text), "%d", from + i);
-		assert_string_equal(q->text[i], text);
-		assert_true(i == 0 || q->seq[i] > q->seq[i - 1]);
-	}
-}
-
 static void finish(struct rig *r, int users, int n, int64_t left)
 {
 	rig_until(r, all_have(users, n));
 	for (int u = 0; u < users; u++) {
-		check(queues[u], 0, n);
+		rig_check(queues[u], 0, n);
 		broker_queue_confirm(queues[u]->q, queues[u]->seq[n - 1]);
 	}
 	rig_until(r, rig_stored(r) == left);
@@ -114,11 +101,11 @@ static void each_his_own(void **state)
 	rig_until(r, rig_logged(OVER));
 	assert_true(rig_logged("to_its_end=yes"));
 	rig_until(r, queues[5]->n == EACH + 1);
-	check(queues[5], 0, EACH + 1);
+	rig_check(queues[5], 0, EACH + 1);
 	assert_true(queues[3]->n < 3);
 	broker_queue_want(queues[3]->q, true);
 	rig_until(r, queues[3]->n == EACH + 1);
-	check(queues[3], 0, EACH + 1);
+	rig_check(queues[3], 0, EACH + 1);
 	queues[4]->n = 0;
 	if (queues[4]->closed)
 		queues[4] = (free(queues[4]), rig_open(r, "u4", 0, 0));
@@ -229,7 +216,7 @@ static void removed_meanwhile(void **state)
 	rig_until(r, rig_logged("to_its_end=yes"));
 	for (int u = USERS - 10; u < USERS; u++) {
 		rig_until(r, queues[u]->n == EACH);
-		check(queues[u], 0, EACH);
+		rig_check(queues[u], 0, EACH);
 		if (u == USERS - 1)
 			broker_queue_confirm(queues[u]->q, queues[u]->seq[EACH - 1]);
 	}
@@ -268,10 +255,10 @@ static void swept_meanwhile(void **state)
 	rig_until(r, rig_logged("to_its_end=yes"));
 	assert_false(rig_logged(GOES_BACK));
 	rig_until(r, queues[0]->n == EACH - BEFORE);
-	check(queues[0], BEFORE, EACH - BEFORE);
+	rig_check(queues[0], BEFORE, EACH - BEFORE);
 	for (int u = 2; u < USERS; u++) {
 		rig_until(r, queues[u]->n == EACH);
-		check(queues[u], 0, EACH);
+		rig_check(queues[u], 0, EACH);
 	}
 	for (int u = 0; u < USERS; u++)
 		rig_close(queues[u]);

@@ -2,8 +2,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import tls from 'node:tls';
-import { run, within } from './proc.mjs';
-import { Raw } from './raw.mjs';
+import { spawn } from 'node:child_process';
+import { run, until, within } from './proc.mjs';
+import { Raw, upgrade } from './raw.mjs';
 
 async function openssl(...args) {
 	const r = await run('openssl', args);
@@ -56,6 +57,18 @@ export class Pki {
 export async function s_client(port, args = [], input = '') {
 	const r = await run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, ...args], { input });
 	return r.out + r.err;
+}
+
+// The same with TLS 1.3, after the upgrade: out is all that it said until now.
+export async function spoken(t, port, path) {
+	const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3'], { stdio: ['pipe', 'pipe', 'pipe'] });
+	const c = { out: Buffer.alloc(0), write: (bytes) => client.stdin.write(bytes) };
+	t.clients.push(() => client.kill());
+	for (const from of [client.stdout, client.stderr]) from.on('data', (d) => (c.out = Buffer.concat([c.out, d])));
+	await until('the handshake', () => c.out.includes('Verify return code'));
+	c.write(upgrade(path));
+	await until('the upgrade', () => c.out.includes('101 Switching Protocols'));
+	return c;
 }
 
 // A broker, a gateway that has TLS on gw.tlsPort, an authority. section: more keys; certs: what issue() gave; natsOpts: those of t.nats()
