@@ -42,6 +42,7 @@ await test('300 users who come back at once, while others stay away, some come a
 		assert.ok(first >= 0 && first <= left[i].got.length, `${here[i]}: from ${first}, after ${left[i].got.length}`);
 		assert.deepEqual(c.texts(), [...numbers(EACH), '0'].slice(first), here[i]);
 	}
+	await until('the dead one', () => dead.length > 0);
 	assert.deepEqual([...new Set(dead.map((m) => m.subject))], ['wsdead.chat.u7']); // once more after the bridge's death, perhaps
 	await until('all to be removed', async () => (await bus.count('ws.recv.chat.*')) === (away.length - 1) * EACH, 60000);
 }, { ms: 180000 });
