@@ -128,6 +128,10 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
+	b->batches = e->up.batches;
+	if (b->batches)
+		log_info("the server answers a direct get with many messages",
+			kv_str("stream", b->settings.stream));
 	snprintf(b->server, sizeof(b->server), "%s", e->text);
 	b->ev->connected(b->arg, e->up.created, e->up.last_seq, e->up.max_payload);
 }
@@ -175,6 +179,25 @@ static void denied(struct broker *b, const char *text)
 			kv_str("why", text));
 }
 
+/*
+ * A message of a batch (ADR-31), behind which more or the end comes: the request goes on. Trap: a
+ * service may write that header itself; it counts only where a batch was asked for, and a server
+ * that knows none answers with one message that lacks it.
+ */
+static bool part(struct broker *b, struct request *r, struct wire_event *e)
+{
+	struct get *g = (struct get *)(void *)r;
+
+	if (!e->batched || e->m.seq == 0)
+		return false;
+	if (r->kind == REQUEST_GET && g->batch > 0) {
+		feed_part(b, g, e);
+	} else if (r->kind != REQUEST_MARCH || !march_part(b, r, e)) {
+		return false;
+	}
+	return true;
+}
+
 static void reply(struct broker *b, struct wire_event *e)
 {
 	struct request *r = request_find(b, e->key);
@@ -184,6 +207,8 @@ static void reply(struct broker *b, struct wire_event *e)
 		broker_message_unref(&e->m);
 		return;
 	}
+	if (part(b, r, e))
+		return;
 	kind = (enum request_kind)r->kind;
 	/* The reply to a publish may be somebody else's: its handler ends the request. */
 	if (kind != REQUEST_PUBLISH && kind != REQUEST_ASIDE)

@@ -9,6 +9,10 @@
  * above 0 proves that nothing lies between. Trap: a 404 right after the message was stored may come
  * from a replica that lags (8 % in a cluster of three): it is believed only when nothing is known
  * above.
+ *
+ * A server that can (2.11) is asked for several of a queue's messages at once: they come one by
+ * one, and then an end that says how many are left. A server of an older version in the same
+ * cluster may answer instead, with one message and no end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +23,9 @@
 #define IN_FLIGHT_BESIDE 64 /* while a march is under way: it waits for them when it goes back */
 #define IN_FLIGHT_MIN 4
 #define IN_FLIGHT_BYTES (32u << 20) /* of answers */
+#define BATCH_MAX 32                /* messages that one get asks for, */
+#define NARROW_MAX 6                /* halved so often: one, without "batch" */
+#define BATCH_BYTES (128u << 10)
 #define TURNS 4
 #define SOON_TRIES 16
 #define TRIES 24
@@ -199,15 +206,22 @@ void feed_stop(struct broker_queue *q)
 
 /* ---- gets ---- */
 
-#define BODY_MAX (2 * SUBJECT_MAX + 64)
+#define BODY_MAX (2 * SUBJECT_MAX + 128)
 
 /* A name holds no controls and nothing above 0x7E: two characters are all that JSON wants escaped.
  */
-static void format_body(const struct broker_queue *q, uint64_t from, char out[BODY_MAX])
+static void format_body(
+	const struct broker_queue *q, uint64_t from, unsigned batch, char out[BODY_MAX])
 {
-	int n = snprintf(out, BODY_MAX, "{\"seq\":%llu,\"next_by_subj\":\"%s.recv.",
-		(unsigned long long)from, q->b->settings.prefix);
-	char *to = out + n;
+	int n = snprintf(out, BODY_MAX, "{\"seq\":%llu,", (unsigned long long)from);
+	char *to;
+
+	if (batch > 0)
+		n += snprintf(out + n, BODY_MAX - (size_t)n, "\"batch\":%u,\"max_bytes\":%u,",
+			batch, BATCH_BYTES);
+	n += snprintf(out + n, BODY_MAX - (size_t)n, "\"next_by_subj\":\"%s.recv.",
+		q->b->settings.prefix);
+	to = out + n;
 
 	for (const char *p = q->name; *p; p++) {
 		if (*p == '"' || *p == '\\')
@@ -242,8 +256,9 @@ static bool start_get(struct broker *b, struct job *j)
 	}
 	g->q = q;
 	g->reread = r;
-	g->from = from;
+	g->begun = g->from = from;
 	g->sweep = sweep;
+	g->batch = b->batches && !r && !sweep ? BATCH_MAX >> q->narrow : 0;
 	if (sweep)
 		q->sweeping = true;
 	q->fresh = false;
@@ -252,7 +267,7 @@ static bool start_get(struct broker *b, struct job *j)
 	job_move(b, j, JOB_FLYING);
 	b->flying++;
 	b->stats.gets++;
-	format_body(q, from, body);
+	format_body(q, from, g->batch, body);
 	(void)wire_get(b->wire, token, body); /* not sent: it times out and comes again */
 	return true;
 }
@@ -269,7 +284,7 @@ static struct job *next_job(struct broker *b)
 
 void feed_pump(struct broker *b)
 {
-	size_t room = IN_FLIGHT_BYTES / (b->get_bytes + 1);
+	size_t room = IN_FLIGHT_BYTES / (b->get_bytes + (b->batches ? BATCH_BYTES : 1));
 	struct job *j;
 
 	if (room > IN_FLIGHT)
@@ -357,9 +372,63 @@ void feed_none(struct broker_queue *q)
 	queue_settle(q);
 }
 
-static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t from, bool sweep)
+void feed_part(struct broker *b, struct get *g, struct wire_event *e)
+{
+	struct broker_queue *q = g->q;
+	uint64_t from = g->from;
+
+	request_goes_on(b, &g->request);
+	if (!q || e->m.seq < from) {
+		broker_message_unref(&e->m);
+		return;
+	}
+	g->from = e->m.seq + 1;
+	g->parts++;
+	if (wanted(q) && from <= q->head + 1) {
+		(void)feed_found(q, e);
+		return;
+	}
+	/* Not wanted, or closed and opened again from an earlier mark: it is read once more. */
+	g->wasted = true;
+	if (e->m.seq > q->high)
+		q->high = e->m.seq;
+	broker_message_unref(&e->m);
+}
+
+/* How many the next get asks for. */
+static void widen(struct broker_queue *q, const struct get *g)
+{
+	if (g->batch > 0 && g->parts == 0)
+		q->narrow = NARROW_MAX;
+	else if (g->wasted && q->narrow < NARROW_MAX - 1)
+		q->narrow++;
+	else if (!g->wasted && q->narrow > 0)
+		q->narrow--;
+}
+
+/* The end of a batch. */
+static void feed_batch(struct broker_queue *q, struct get *g, struct wire_event *e)
+{
+	uint32_t left = e->batched ? e->pending : UINT32_MAX;
+
+	broker_message_unref(&e->m);
+	widen(q, g);
+	if (g->parts == 0)
+		return; /* one alone may be too large: it is asked for without a limit */
+	if (left == 0 && g->from <= q->head + 1) {
+		if (!q->marching)
+			march_read_up(q);
+		found_none(q, false);
+	} else if (wanted(q)) {
+		march_consider(q, g->begun, g->parts);
+	}
+}
+
+static void feed_answer(struct broker_queue *q, struct get *g, struct wire_event *e)
 {
 	struct broker *b = q->b;
+	uint64_t from = g->from;
+	bool sweep = g->sweep;
 
 	job_move(b, &q->job, JOB_IDLE);
 	if (!e) { /* no answer, or no session: then everything is read again after it */
@@ -367,12 +436,17 @@ static void feed_answer(struct broker_queue *q, struct wire_event *e, uint64_t f
 			job_move(b, &q->job, JOB_LATER);
 		return;
 	}
-	if (from > q->head + 1) { /* closed and opened again from an earlier mark meanwhile */
+	if (e->status == 204 && g->batch > 0) {
+		feed_batch(q, g, e);
+	} else if (from >
+		   q->head + 1) { /* closed and opened again from an earlier mark meanwhile */
 		broker_message_unref(&e->m);
 	} else if (e->m.seq >= from) {
 		found(q, e, sweep);
+		if (!sweep)
+			widen(q, g);
 		if (!sweep && q->job.state == JOB_IDLE && wanted(q))
-			march_consider(q, from);
+			march_consider(q, from, 1);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);
 		if (!q->marching)
@@ -391,10 +465,7 @@ void feed_reply(struct broker *b, struct get *g, struct wire_event *e)
 {
 	struct broker_queue *q = g->q;
 	struct reread *r = g->reread;
-	uint64_t from = g->from;
-	bool sweep = g->sweep;
 
-	free(g);
 	b->flying--;
 	b->get_bytes -= b->get_bytes / 16;
 	if (e && e->m.len > b->get_bytes)
@@ -403,12 +474,13 @@ void feed_reply(struct broker *b, struct get *g, struct wire_event *e)
 		if (e)
 			broker_message_unref(&e->m);
 	} else if (r) {
-		reread_reply(q, r, e, from);
+		reread_reply(q, r, e, g->from);
 	} else {
-		feed_answer(q, e, from, sweep);
+		feed_answer(q, g, e);
 		feed_kick(q);
 		queue_settle(q);
 	}
+	free(g);
 	march_gathered(b);
 	feed_pump(b);
 }

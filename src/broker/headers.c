@@ -98,6 +98,13 @@ static natsStatus last_number(natsMsg *msg, const char *key, uint64_t *out)
 	return s;
 }
 
+/* A part of a batch has it, and its end. */
+static void set_pending(struct wire_event *e, uint64_t n)
+{
+	e->batched = true;
+	e->pending = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 static bool line_value(const char *line, size_t n, const char *key, const char **value, size_t *len)
 {
 	size_t k = strlen(key);
@@ -161,6 +168,8 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 			e->m.seq = number(v, n);
 		else if (line_value(p, len, "Nats-Last-Sequence", &v, &n))
 			e->last = number(v, n);
+		else if (line_value(p, len, "Nats-Num-Pending", &v, &n))
+			set_pending(e, number(v, n));
 		else if (line_value(p, len, "Nats-Time-Stamp", &v, &n))
 			e->m.stamp_ns = headers_stamp(v, n);
 		else if (line_value(p, len, "Ws-Type", &v, &n) && e->m.text == BROKER_TEXT_UNMARKED)
@@ -183,12 +192,16 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
  */
 static void read_by_library(natsMsg *msg, struct wire_event *e)
 {
+	uint64_t pending = 0;
 	const char *v;
 
 	if (last_number(msg, "Nats-Sequence", &e->m.seq) != NATS_OK)
 		e->m.seq = 0;
 	if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
 		e->last = 0;
+	if (natsMsgHeader_Get(msg, "Nats-Num-Pending", &v) == NATS_OK &&
+		last_number(msg, "Nats-Num-Pending", &pending) == NATS_OK)
+		set_pending(e, pending);
 	e->m.stamp_ns = last_stamp(msg);
 	if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)
 		e->m.text = text_of(v, strlen(v));

@@ -13,6 +13,7 @@
 #define WRITE_TIMEOUT_MS 5000
 #define PING_MS 5000 /* a peer that is silent for three of these is gone */
 #define REFUSED_MS 5000
+#define LEVEL_BATCHES 1 /* of the API: nats-server 2.11 (ADR-31, ADR-44) */
 
 /* ---- nats.c's threads ---- */
 
@@ -263,6 +264,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
 	e->up.direct = k->direct;
+	e->up.batches = st->level >= LEVEL_BATCHES;
 	/* The loop counts the sessions by these events. */
 	k->session++;
 	wire_post(e);

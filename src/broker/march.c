@@ -11,6 +11,9 @@
  * own that lies at or below the larger of `at` and its head, and reads nothing itself; only what
  * was confirmed and is still there it looks for by itself.
  *
+ * Where the server can (2.11) a step is one get that asks for many messages, and alone: it ends
+ * where they end. Only a get for one message says that there is none.
+ *
  * Those who come later than it began read for themselves. When they are many it goes back for
  * them: what the others have then is not given to them again. Each time it must have read twice as
  * much since, so that it gets to its end whoever comes.
@@ -34,6 +37,7 @@
 #define AHEAD_MIN 8
 #define AHEAD_MAX 128
 #define AHEAD_BYTES (16u << 20) /* of answers */
+#define BATCH_BYTES (1u << 20)  /* of a step that is one batch: AHEAD_MAX messages */
 #define STEP_MAX 16             /* messages of a step */
 #define STEP_LONG 65536         /* sequences */
 #define DOUBTS 64               /* "none" in a row that was wrong */
@@ -52,8 +56,9 @@ struct step {
 	struct wire_event *found, *last; /* owned, in order */
 	uint64_t from, upto;             /* to be read; upto excluded */
 	uint32_t n;
-	bool none; /* behind what was found, in the whole stream */
-	bool cut;  /* it was not read to its end */
+	uint32_t batch; /* messages that one get asks for; 0: one, in the way of 2.9 */
+	bool none;      /* behind what was found, in the whole stream */
+	bool cut;       /* it was not read to its end */
 };
 
 struct march {
@@ -61,7 +66,8 @@ struct march {
 	uint64_t at;
 	uint32_t n, waiting, ahead, spacing, doubts;
 	bool failed;
-	uint64_t read, given;            /* in all */
+	bool plain;           /* the last batch was empty: what is next may be too large for one */
+	uint64_t read, given; /* in all */
 	uint64_t asked, useful;          /* since it was last looked whether it is worth it */
 	uint64_t since_back, back_after; /* gets */
 	struct step steps[AHEAD_MAX];
@@ -157,12 +163,15 @@ static void give_up(struct broker *b)
 static bool ask(struct broker *b, struct step *s)
 {
 	uint64_t token = request_start(b, &s->request, REQUEST_MARCH);
-	char body[SUBJECT_PREFIX_MAX + 80];
+	char batch[64] = "", body[SUBJECT_PREFIX_MAX + 144];
 
 	if (token == 0)
 		return false;
-	snprintf(body, sizeof(body), "{\"seq\":%llu,\"next_by_subj\":\"%s.recv.>\"}",
-		(unsigned long long)s->from, b->settings.prefix);
+	if (s->batch > 0)
+		snprintf(batch, sizeof(batch), "\"batch\":%u,\"max_bytes\":%u,", s->batch,
+			BATCH_BYTES);
+	snprintf(body, sizeof(body), "{\"seq\":%llu,%s\"next_by_subj\":\"%s.recv.>\"}",
+		(unsigned long long)s->from, batch, b->settings.prefix);
 	b->stats.gets++;
 	b->march->asked++;
 	b->march->since_back++;
@@ -177,8 +186,11 @@ static void ask_all(struct broker *b)
 	uint32_t n = m->ahead < room ? m->ahead : (uint32_t)(room > 0 ? room : 1);
 
 	m->n = m->waiting = 0;
+	if (b->batches)
+		n = 1;
 	for (uint64_t from = m->at + 1; m->n < n; from += m->spacing) {
 		m->steps[m->n] = (struct step){.from = from, .upto = from + m->spacing};
+		m->steps[m->n].batch = b->batches && !m->plain ? m->ahead : 0;
 		if (!ask(b, &m->steps[m->n]))
 			break;
 		m->n++;
@@ -330,6 +342,13 @@ static bool step_done(struct broker *b, struct step *s, struct wire_event *e)
 {
 	struct march *m = b->march;
 
+	if (e && s->batch > 0 && e->m.seq == 0 && (e->status == 204 || s->n > 0)) {
+		s->cut = true;
+		m->plain = s->n == 0;
+		broker_message_unref(&e->m);
+		return true;
+	}
+	m->plain = false;
 	if (!e || e->m.seq < s->from) {
 		s->none = e && e->m.seq == 0 && e->status == 404;
 		m->failed |= !s->none;
@@ -346,6 +365,24 @@ static bool step_done(struct broker *b, struct step *s, struct wire_event *e)
 		return true;
 	s->cut = s->n >= STEP_MAX || m->failed || b->state != BROKER_LIVE || !ask(b, s);
 	return s->cut;
+}
+
+bool march_part(struct broker *b, struct request *r, struct wire_event *e)
+{
+	struct step *s = (struct step *)(void *)r;
+
+	if (s->batch == 0)
+		return false;
+	request_goes_on(b, r);
+	if (e->m.seq < s->from) {
+		broker_message_unref(&e->m);
+		return true;
+	}
+	s->from = e->m.seq + 1;
+	b->march->asked++;
+	b->march->since_back++;
+	step_push(s, e);
+	return true;
 }
 
 void march_reply(struct broker *b, struct request *r, struct wire_event *e)
@@ -506,13 +543,12 @@ void march_gathered(struct broker *b)
 	feed_pump(b);
 }
 
-void march_consider(struct broker_queue *q, uint64_t from)
+void march_consider(struct broker_queue *q, uint64_t from, uint32_t found)
 {
 	struct broker *b = q->b;
-	uint64_t far = q->head > from ? q->head - from : 0;
+	uint64_t far = q->head > from ? (q->head - from) / found : 0;
 
-	if (q->run < DEEP)
-		q->run++;
+	q->run = q->run + found < DEEP ? (uint8_t)(q->run + found) : DEEP;
 	if (q->run > 1)
 		b->stride += far - b->stride / 32;
 	if (q->run == DEEP && !q->deep) {

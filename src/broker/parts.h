@@ -56,6 +56,8 @@ void request_end(struct broker *b, struct request *r);
 struct request *request_find(struct broker *b, uint64_t token);
 /* The oldest whose time is over, or (all) any one; taken out. NULL: none. */
 struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind);
+/* A part of its answer came, and more is to come: it waits anew. */
+void request_goes_on(struct broker *b, struct request *r);
 bool request_any(const struct requests *rs);
 
 /* ---- feed.c: reading ---- */
@@ -93,8 +95,11 @@ struct get {
 	struct request request;
 	struct broker_queue *q; /* NULL: nobody waits any more */
 	struct reread *reread;  /* NULL: the queue's own reading */
-	uint64_t from;
+	uint64_t begun, from;   /* from: what of it is still to come */
+	uint32_t parts;         /* messages that came */
+	uint8_t batch;          /* asked for; 0: one, in the way of 2.9 */
 	bool sweep;
+	bool wasted; /* some were not wanted any more */
 };
 
 /* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits
@@ -148,7 +153,8 @@ struct broker_queue {
 	uint32_t hoard_bytes;
 	uint16_t removing, asides; /* in flight */
 	uint8_t hoard_n;
-	uint8_t run; /* messages that its own gets found, one after another; up to 2 */
+	uint8_t run;    /* messages that its own gets found, one after another; up to 2 */
+	uint8_t narrow; /* how often what its next get asks for was halved */
 	bool want : 1;
 	bool synced : 1;   /* a live copy that follows head is the next one */
 	bool check : 1;    /* what is above head is to be looked at all the same */
@@ -227,6 +233,7 @@ struct broker {
 	bool ever, timer_fast, in_background;
 	uint64_t now_ms, last_seq;
 	uint64_t created; /* of the stream, in this session */
+	bool batches;     /* a direct get may ask for many messages */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -297,6 +304,8 @@ void feed_stop(struct broker_queue *q);
 void feed_live(struct broker_queue *q, struct wire_event *e); /* takes e */
 void feed_reply(
 	struct broker *b, struct get *g, struct wire_event *e); /* takes e; NULL: no answer */
+/* One message of several that answer a get. */
+void feed_part(struct broker *b, struct get *g, struct wire_event *e); /* takes e */
 void feed_drop_hoard(struct broker_queue *q);
 void feed_tick(struct broker *b);
 void feed_pump(struct broker *b);
@@ -309,14 +318,16 @@ void feed_none(struct broker_queue *q);
 
 /* ---- march.c ---- */
 struct march;
-/* Its own get from there found a message, and it reads on: perhaps with others. */
-void march_consider(struct broker_queue *q, uint64_t from);
+/* Its own get from there found so many messages, and it reads on: perhaps with others. */
+void march_consider(struct broker_queue *q, uint64_t from, uint32_t found);
 /* It reads nothing any more, or by itself. */
 void march_leave(struct broker_queue *q);
 /* It has no backlog any more. */
 void march_read_up(struct broker_queue *q);
 void march_reply(
 	struct broker *b, struct request *r, struct wire_event *e); /* takes e; NULL: no answer */
+/* One message of several that answer it. False: it asked for one. */
+bool march_part(struct broker *b, struct request *r, struct wire_event *e); /* takes e, if true */
 /* Perhaps all who are to march are there. */
 void march_gathered(struct broker *b);
 void march_free(struct broker *b);

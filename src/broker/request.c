@@ -82,6 +82,15 @@ void request_end(struct broker *b, struct request *r)
 	r->kind = REQUEST_NONE;
 }
 
+void request_goes_on(struct broker *b, struct request *r)
+{
+	struct request_list *l = &b->requests.waiting[r->kind];
+
+	r->due = b->now_ms + timeout_ms[r->kind];
+	TAILQ_REMOVE(l, r, link);
+	TAILQ_INSERT_TAIL(l, r, link);
+}
+
 struct request *request_find(struct broker *b, uint64_t token)
 {
 	uint32_t slot = (uint32_t)token;

@@ -255,6 +255,15 @@ static enum stream_result bring_up_to_date(
 	return r;
 }
 
+/* Written into every answer by servers from 2.11 on (ADR-44), whatever the stream itself holds. */
+static uint64_t api_level(const json_t *config)
+{
+	const char *level = json_string_value(
+		json_object_get(json_object_get(config, "metadata"), "_nats.level"));
+
+	return level ? strtoull(level, NULL, 10) : 0;
+}
+
 /* A server that does not know a field answers without it: what it really does is what it says. */
 static enum stream_result check_made(
 	const struct answer *a, const struct settings *s, struct stream_state *out)
@@ -280,6 +289,7 @@ static enum stream_result check_made(
 			"refusing new ones: set it to 0, or use a later nats-server");
 	out->created = stream_time(json_string_value(created));
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
+	out->level = api_level(config);
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,
 			"stream %s: a time of creation that makes no sense", s->stream);

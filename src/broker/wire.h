@@ -47,14 +47,17 @@ struct wire_event {
 		struct {
 			uint64_t created, last_seq;
 			size_t max_payload;
-			bool direct; /* the loop's own thread calls nats.c */
+			bool direct;  /* the loop's own thread calls nats.c */
+			bool batches; /* the server answers one direct get with many messages */
 		} up;
 	};
 	uint32_t refs;
-	uint8_t wire;    /* whose it is */
-	uint16_t status; /* of a reply without a message: 404, 503, …; 0: none */
+	uint32_t pending; /* Nats-Num-Pending; more than fits: the largest number */
+	uint8_t wire;     /* whose it is */
+	uint16_t status;  /* of a reply without a message: 404, 503, …; 0: none */
 	uint8_t kind;
-	bool word; /* not out of the stream: another gateway's */
+	bool word;    /* not out of the stream: another gateway's */
+	bool batched; /* Nats-Num-Pending was there: more comes, or (204) that was all */
 	char text[];
 };
 

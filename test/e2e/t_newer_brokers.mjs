@@ -1,5 +1,5 @@
 // What is used of brokers newer than those that we have, against a program that answers as they are documented to.
-import { connect } from 'nats';
+import { connect, headers } from 'nats';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { numbers } from './lib/client.mjs';
 import { Newer } from './lib/newer.mjs';
@@ -45,6 +45,82 @@ await test('one that it makes has nothing that such a server does not know', asy
 	assert.deepEqual((await c.take(5)).map((m) => m.text), numbers(5));
 	await until('all removed', () => broker.stored.size === 0);
 });
+
+// Each user's messages between all others', before anybody is there.
+async function waiting(publish, users, each, text = (i) => String(i)) {
+	for (const i of numbers(each)) await Promise.all(users.map((u) => publish(u, text(Number(i)))));
+}
+
+await test('many waiting messages of a user come with few requests', async (t) => {
+	const broker = await Newer.start(t);
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const publish = await service(t, broker);
+	await waiting(publish, ['alice', 'bob'], 200);
+	assert.ok(gw.log().includes('the server answers a direct get with many messages'));
+	broker.asked['DIRECT.GET'] = 0;
+	const clients = [await t.client(gw, 'chat/alice'), await t.client(gw, 'chat/bob')];
+	await publish('alice', '200'); // live, behind all that
+	assert.deepEqual((await clients[0].take(201)).map((m) => m.text), numbers(201));
+	assert.deepEqual((await clients[1].take(200)).map((m) => m.text), numbers(200));
+	await until('all removed', () => broker.stored.size === 0);
+	assert.ok(broker.batches.messages >= 400, `${broker.batches.messages} in batches`);
+	assert.ok(broker.asked['DIRECT.GET'] < 60, `${broker.asked['DIRECT.GET']} requests`);
+	assert.deepEqual([clients[0].got.length, clients[1].got.length], [201, 200]);
+});
+
+await test('an API below level 1 is asked for one message at a time', async (t) => {
+	const broker = await Newer.start(t, { version: '2.10.22', level: 0 });
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const publish = await service(t, broker);
+	await waiting(publish, ['alice'], 50);
+	const c = await t.client(gw, 'chat/alice');
+	assert.deepEqual((await c.take(50)).map((m) => m.text), numbers(50));
+	assert.equal(broker.batches.asked, 0);
+	assert.ok(!gw.log().includes('many messages'));
+	assert.ok(broker.asked['DIRECT.GET'] >= 50);
+});
+
+await test('batches: some servers are older, some ends are lost, some messages are too large for one', async (t) => {
+	const broker = await Newer.start(t, { olderEvery: 3, lostEvery: 29 });
+	const gw = await t.gateway(broker, { config: { workers: 1, delivery: { window_messages: 8, user_buffer: '16k' } } });
+	const publish = await service(t, broker);
+	const text = (i) => (i % 40 === 7 ? `${i} ${'x'.repeat(200000)}` : `${i} ${'y'.repeat(1000)}`), N = 80;
+	await waiting(publish, ['alice', 'bob', 'carol'], N, text);
+	const clients = await Promise.all(['alice', 'bob', 'carol'].map((u) => t.client(gw, `chat/${u}`)));
+	for (const c of clients) assert.deepEqual((await c.take(N, 60000)).map((m) => m.text.split(' ')[0]), numbers(N));
+	await until('all removed', () => broker.stored.size === 0, 30000);
+	for (const [what, n] of Object.entries(broker.batches)) assert.ok(n > 0, what);
+	assert.ok(clients.every((c) => !c.closed && c.got.length === N));
+}, { ms: 120000 });
+
+await test('what a service writes into the header of batches misleads nobody', async (t) => {
+	for (const level of [0, 1]) {
+		const broker = await Newer.start(t, { level, olderEvery: 2 });
+		const gw = await t.gateway(broker, { config: { workers: 1 } });
+		const nc = await connect({ servers: `127.0.0.1:${broker.port}` });
+		const h = headers();
+		h.set('Nats-Num-Pending', '0');
+		for (const i of numbers(6)) await nc.request('ws.recv.chat.eve', i, { headers: h, timeout: 5000 });
+		const c = await t.client(gw, 'chat/eve');
+		assert.deepEqual((await c.take(6, 30000)).map((m) => m.text), numbers(6));
+		await until('all removed', () => broker.stored.size === 0, 30000);
+		await nc.close();
+	}
+}, { ms: 120000 });
+
+await test('many users who return: the stream is read once, in batches', async (t) => {
+	const broker = await Newer.start(t, { olderEvery: 7 });
+	const gw = await t.gateway(broker, { config: { workers: 2 } });
+	const publish = await service(t, broker), users = numbers(200).map((n) => `u${n}`), EACH = 20;
+	await waiting(publish, users, EACH);
+	broker.asked['DIRECT.GET'] = 0;
+	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
+	for (const c of clients) assert.deepEqual((await c.take(EACH, 60000)).map((m) => m.text), numbers(EACH));
+	await until('all removed', () => broker.stored.size === 0, 30000);
+	assert.ok(gw.log().includes('the stream is read once for all'));
+	assert.ok(clients.every((c) => c.got.length === EACH));
+	assert.ok(broker.asked['DIRECT.GET'] < users.length * EACH / 2, `${broker.asked['DIRECT.GET']} requests`);
+}, { ms: 120000 });
 
 await test('latencies count from the broker\'s time stamp where copies have one', async (t) => {
 	const broker = await Newer.start(t, { stampMs: 4000 });

@@ -19,10 +19,12 @@ function matches(pattern, subject) {
 
 export class Newer {
 	// stream: its configuration at the beginning, or null; stampMs: how much older messages are than they say; drops: of that many
-	// removals one is dropped, as when too many requests wait
-	static async start(t, { version = '2.11.4', stream = null, stampMs = 0, drops = 0 } = {}) {
+	// removals one is dropped, as when too many requests wait; olderEvery: so many direct gets are answered by a server of an older version;
+	// lostEvery: the end of so many batches is lost
+	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0 } = {}) {
 		const n = new Newer();
-		Object.assign(n, { version, config: stream, stampMs, drops, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		n.batches = { asked: 0, messages: 0, empty: 0, older: 0, lost: 0 };
 		n.created = '2026-01-01T00:00:00.123456789Z';
 		n.server = net.createServer((s) => n.accept(s));
 		await new Promise((go) => n.server.listen(0, '127.0.0.1', go));
@@ -119,7 +121,9 @@ export class Newer {
 
 	info() {
 		const seqs = [...this.stored.keys()];
-		return { config: this.config, created: this.created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
+		// what ADR-44 adds to answers, whatever the stream holds
+		const config = this.level ? { ...this.config, metadata: { '_nats.req.level': '0', ...this.config.metadata, '_nats.ver': this.version, '_nats.level': String(this.level) } } : this.config;
+		return { config, created: this.created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
 	}
 
 	configure(type, reply, body) {
@@ -129,7 +133,7 @@ export class Newer {
 			return this.json(reply, type, { error: { code: 400, err_code: 10025, description: `unknown field ${unknown}` } });
 		}
 		this.updates.push(config);
-		this.config = { ...config, metadata: { ...config.metadata, '_nats.ver': this.version, '_nats.level': '1', '_nats.req.level': '0' } };
+		this.config = config;
 		return this.json(reply, type, this.info());
 	}
 
@@ -149,9 +153,27 @@ export class Newer {
 	}
 
 	get(reply, q) {
-		const m = [...this.stored.values()].find((x) => x.seq >= (q.seq ?? 1) && (!q.next_by_subj || matches(q.next_by_subj, x.subject)));
-		if (!m) return this.status(reply, 404, 'Message Not Found');
-		return this.send(reply, '', this.headed(m.head, { 'Nats-Stream': this.config.name, 'Nats-Subject': m.subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp }), m.body);
+		const all = [...this.stored.values()].filter((x) => x.seq >= (q.seq ?? 1) && (!q.next_by_subj || q.next_by_subj === x.subject || matches(q.next_by_subj, x.subject)));
+		if (!all.length) return this.status(reply, 404, 'Message Not Found');
+		const one = (m, more) => this.send(reply, '', this.headed(m.head, { 'Nats-Stream': this.config.name, 'Nats-Subject': m.subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, ...more }), m.body);
+		if (!q.batch || !this.level) return one(all[0], {});
+		if (++this.batches.asked % this.olderEvery === 0 && ++this.batches.older) return one(all[0], {});
+		return this.batch(reply, q, all, one);
+	}
+
+	// As many as there may be, and then how many are left. Whether a message that is larger than all of max_bytes comes is not said: here
+	// it does not.
+	batch(reply, q, all, one) {
+		let bytes = 0, sent = 0;
+		for (const m of all.slice(0, q.batch)) {
+			bytes += m.head.length + m.body.length;
+			if (bytes > q.max_bytes) break;
+			one(m, { 'Nats-Num-Pending': all.length - ++sent, 'Nats-Last-Sequence': sent > 1 ? all[sent - 2].seq : 0 });
+		}
+		this.batches.messages += sent;
+		if (!sent) this.batches.empty++;
+		if (this.batches.asked % this.lostEvery === 0 && ++this.batches.lost) return undefined;
+		return this.send(reply, '', Buffer.from(`NATS/1.0 204 EOB\r\nNats-Num-Pending: ${all.length - sent}\r\nNats-Last-Sequence: ${sent ? all[sent - 1].seq : 0}\r\n\r\n`), Buffer.alloc(0));
 	}
 
 	remove(reply, q) {
