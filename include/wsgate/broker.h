@@ -131,6 +131,9 @@ int broker_reconfigure(struct broker *b, const struct config *c)
  */
 void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
+/* So many messages come that it is cheaper to look for what they bring about once a millisecond
+ * than to be told of each. */
+bool broker_paced(const struct broker *b);
 
 /*
  * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if

@@ -340,6 +340,17 @@ static void slots_round(struct bridge *b)
 			slot_serve_blocked(&b->slots[i]);
 }
 
+/* While many messages come: nobody rings meanwhile. False: not so. */
+static bool look_soon(struct bridge *b)
+{
+	static const struct timeval soon = {0, 1000};
+	bool many = false;
+
+	for (unsigned i = 0; i < b->nstreams; i++)
+		many |= b->streams[i].broker && broker_paced(b->streams[i].broker);
+	return many && event_add(b->again, &soon) == 0;
+}
+
 void slots_wakeup(struct bridge *b)
 {
 	b->now_ms = bridge_clock();
@@ -348,6 +359,8 @@ void slots_wakeup(struct bridge *b)
 	slots_round(b);
 	dispatch_settle(b);
 	publish_run(b);
+	if (!b->more && look_soon(b))
+		return;
 	if (!b->more) {
 		bell_sleep(&b->shm.bridge->bell);
 		for (unsigned i = 0; i < b->nslots; i++)

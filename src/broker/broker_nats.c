@@ -155,6 +155,11 @@ bool broker_connected(const struct broker *b)
 	return b->state == BROKER_LIVE;
 }
 
+bool broker_paced(const struct broker *b)
+{
+	return wire_paced(b->wire);
+}
+
 /* 'Permissions Violation for Publish to "subject"', as nats-server writes it. */
 static void denied(struct broker *b, const char *text)
 {

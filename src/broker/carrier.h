@@ -40,10 +40,10 @@ void carrier_send(struct carrier *k, struct command *first, struct command *last
  * A session that is direct is the loop's from WIRE_UP until it gives it back, which it does when it
  * gets WIRE_DOWN. carrier_do() executes a command now, which stays the caller's but for its msg;
  * nothing is written before engine_flush(). carrier_receive() calls fn, which takes it, with each
- * reply that came.
+ * reply that came, and returns how many of them were of removals.
  */
 void carrier_do(struct carrier *k, struct command *cmd);
-void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
+uint32_t carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
 void carrier_give_back(struct carrier *k);
 /* Ends the session, if one is there; a new one checks everything again. */
 void carrier_break(struct carrier *k);

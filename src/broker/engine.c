@@ -12,6 +12,11 @@
 #include <unistd.h>
 #include "engine.h"
 
+#define REST_MS 1
+#define READINGS 8 /* one after another: what is there then still is too much to rest */
+
+static const struct timeval rest = {0, REST_MS * 1000};
+
 struct plug {
 	struct engine *e;
 	/* Under the engine's lock. */
@@ -26,8 +31,8 @@ struct engine {
 	pthread_mutex_t mu;
 	pthread_cond_t idle;
 	pthread_t loop;
-	struct event *readable;
-	void (*received)(void *arg);
+	struct event *readable, *rest;
+	bool (*received)(void *arg);
 	void *arg;
 	int epoll;
 	struct plug plugs[ENGINE_PLUGS];
@@ -150,13 +155,12 @@ void engine_flush(struct engine *e)
 	}
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+/* What is there for all plugs, one reading each. False: nothing. */
+static bool read_once(struct engine *e)
 {
 	struct epoll_event events[ENGINE_PLUGS];
-	struct engine *e = arg;
-	int n = epoll_wait((int)fd, events, ENGINE_PLUGS, 0);
+	int n = epoll_wait(e->epoll, events, ENGINE_PLUGS, 0);
 
-	(void)what;
 	for (int i = 0; i < n; i++) {
 		struct plug *p = events[i].data.ptr;
 		natsConnection *nc = enter(p, false);
@@ -169,8 +173,36 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			natsConnection_ProcessWriteEvent(nc);
 		leave(p);
 	}
-	if (n > 0)
-		e->received(e->arg);
+	return n > 0;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *e = arg;
+	bool may_rest = false;
+
+	(void)fd;
+	(void)what;
+	for (int i = 0; i < READINGS; i++) {
+		if (!read_once(e)) {
+			if (may_rest && event_add(e->rest, &rest) == 0)
+				(void)event_del(e->readable);
+			return;
+		}
+		may_rest = e->received(e->arg);
+		if (!may_rest)
+			return;
+	}
+}
+
+static void on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *e = arg;
+
+	(void)fd;
+	(void)what;
+	if (event_add(e->readable, NULL) < 0) /* no memory: a little later */
+		(void)event_add(e->rest, &rest);
 }
 
 void engine_close(struct engine *e)
@@ -187,7 +219,7 @@ void engine_close(struct engine *e)
 
 /* ---- start and stop ---- */
 
-struct engine *engine_new(struct event_base *base, void (*received)(void *arg), void *arg)
+struct engine *engine_new(struct event_base *base, bool (*received)(void *arg), void *arg)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 
@@ -205,7 +237,8 @@ struct engine *engine_new(struct event_base *base, void (*received)(void *arg), 
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (e->epoll >= 0)
 		e->readable = event_new(base, e->epoll, EV_READ | EV_PERSIST, on_readable, e);
-	if (e->readable && event_add(e->readable, NULL) == 0)
+	e->rest = event_new(base, -1, 0, on_rested, e);
+	if (e->readable && e->rest && event_add(e->readable, NULL) == 0)
 		return e;
 	if (e->epoll >= 0)
 		errno = ENOMEM;
@@ -221,6 +254,8 @@ void engine_free(struct engine *e)
 		return;
 	if (e->readable)
 		event_free(e->readable);
+	if (e->rest)
+		event_free(e->rest);
 	if (e->epoll >= 0)
 		close(e->epoll);
 	pthread_cond_destroy(&e->idle);

@@ -11,13 +11,19 @@
 
 #include <event2/event.h>
 #include <nats/nats.h>
+#include <stdbool.h>
 
 #define ENGINE_PLUGS 2
 
 struct engine;
 
-/* received: called on the loop when something was read. NULL: with errno. */
-struct engine *engine_new(struct event_base *base, void (*received)(void *arg), void *arg);
+/*
+ * received: called on the loop when something was read. True: what comes next may wait for a
+ * millisecond, so that it is more at once: each reading costs the switches to nats.c's thread and
+ * back, and what follows of it. While more is there than one reading takes, it does not wait.
+ * NULL: with errno.
+ */
+struct engine *engine_new(struct event_base *base, bool (*received)(void *arg), void *arg);
 /* Every connection was closed before. */
 void engine_free(struct engine *e);
 /* Broker thread: a connection that is made with these options is driven here. */

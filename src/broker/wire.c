@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 #include "carrier.h"
 #include "engine.h"
@@ -19,6 +20,8 @@
 #define LIVE_BUDGET (64u << 20)
 #define EVENT_COST 512 /* of a small message, in nats.c and here */
 #define EVENTS_AT_ONCE 1024
+#define PACE_FROM 8000 /* live copies and removals a second, over so many ms */
+#define PACE_MS 10
 
 _Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
 
@@ -36,6 +39,8 @@ struct wire {
 	/* Loop's own. */
 	struct wire_event *batch;
 	struct command *out_first, *out_last;
+	uint64_t came, came_since; /* live copies and removals, and from when on (ms) counted */
+	bool paced;                /* there were many before that */
 	/* Under hub.mu. */
 	struct wire_event *first, **end;
 	size_t live_bytes;
@@ -206,20 +211,35 @@ static void on_one(struct wire *w, struct wire_event *e)
 	}
 }
 
+/* Many live copies and removals: then they are read less often, and more at once. */
+static void pace(struct wire *w, uint32_t came)
+{
+	uint64_t now = clock_ms(CLOCK_MONOTONIC);
+
+	w->came += came;
+	if (now - w->came_since < PACE_MS)
+		return;
+	w->paced = w->came * 1000 >= PACE_FROM * (now - w->came_since);
+	w->came = 0;
+	w->came_since = now;
+}
+
 /* The engine has read. */
-static void on_received(void *arg)
+static bool on_received(void *arg)
 {
 	struct wire *w = arg;
 
 	if (w->direct)
-		carrier_receive(w->carrier, w->fn, w->arg);
+		pace(w, carrier_receive(w->carrier, w->fn, w->arg));
 	send_out(w);
+	return wire_paced(w);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct wire *w = arg;
 	struct wire_event *e;
+	uint32_t live = 0;
 	uint64_t count;
 
 	(void)what;
@@ -231,8 +251,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	for (int n = 0; w->batch && n < EVENTS_AT_ONCE; n++) {
 		e = w->batch;
 		w->batch = e->next;
+		live += e->kind == WIRE_LIVE;
 		on_one(w, e);
 	}
+	if (live > 0)
+		pace(w, live);
 	send_out(w);
 	if (w->batch)
 		event_active(w->readable, EV_READ, 0);
@@ -333,6 +356,11 @@ void wire_break(struct wire *w)
 void wire_reconfigure(struct wire *w, struct settings *s)
 {
 	carrier_reconfigure(w->carrier, s);
+}
+
+bool wire_paced(const struct wire *w)
+{
+	return w->paced && clock_ms(CLOCK_MONOTONIC) - w->came_since < 4 * PACE_MS;
 }
 
 uint64_t wire_rtt(const struct wire *w)

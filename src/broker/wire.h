@@ -114,6 +114,8 @@ void wire_break(struct wire *w);
 /* Other settings, which are taken over: see carrier.h. */
 struct settings;
 void wire_reconfigure(struct wire *w, struct settings *s);
+/* Live copies are many, of late: what comes is read once a millisecond. */
+bool wire_paced(const struct wire *w);
 /* Of the last answered ping, microseconds. */
 uint64_t wire_rtt(const struct wire *w);
 

@@ -506,6 +506,53 @@ static void many_queues(void **state)
 	rig_free(r);
 }
 
+/* As fast as it goes, all at once; whether they were read at a pace meanwhile. */
+static bool burst(struct rig *r, const char *user, int n)
+{
+	struct rig_queue *q = rig_open(r, user, 0, 0);
+	char subject[64], text[24];
+	bool paced = false;
+
+	q->confirm = true;
+	snprintf(subject, sizeof(subject), "ws.recv.svc.%s", user);
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		assert_int_equal(natsConnection_PublishString(r->nc, subject, text), NATS_OK);
+	}
+	rig_until(r, (paced |= broker_paced(r->broker), q->n == n));
+	rig_check(q, 0, n);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	return paced;
+}
+
+/* Many live copies are read once a millisecond: none is lost by it, none waits for the next one,
+ * and it ends by itself. How fast the machine is decides how soon it is seen. */
+static void many_at_a_pace(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q;
+	bool paced = false;
+	char user[16];
+
+	(void)state;
+	assert_false(broker_paced(r->broker));
+	for (int i = 0; i < 30 && !paced; i++) {
+		snprintf(user, sizeof(user), "u%d", i);
+		paced = burst(r, user, 3000);
+	}
+	assert_true(paced);
+	rig_until(r, !broker_paced(r->broker));
+	q = rig_open(r, "ann", 0, 0);
+	for (int i = 0; i < 20; i++) {
+		rig_send_many(r, "ann", i, 1);
+		rig_until(r, q->n == i + 1);
+	}
+	assert_false(broker_paced(r->broker));
+	rig_close(q);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +571,7 @@ int main(void)
 		cmocka_unit_test_teardown(broken_headers, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
 		cmocka_unit_test_teardown(many_queues, rig_teardown),
+		cmocka_unit_test_teardown(many_at_a_pace, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
