@@ -81,6 +81,7 @@ BROKER_SRC = \
 	src/broker/request.c \
 	src/broker/reread.c \
 	src/broker/settings.c \
+	src/broker/stored.c \
 	src/broker/stream.c \
 	src/broker/stream_edit.c \
 	src/broker/watch.c \

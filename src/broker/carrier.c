@@ -307,8 +307,6 @@ struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wi
 	k->wire = wire;
 	k->engine = engine;
 	snprintf(k->inbox, sizeof(k->inbox), "%s", inbox);
-	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.DIRECT.GET.%s",
-		k->settings.stream);
 	snprintf(k->delete_subject, sizeof(k->delete_subject), "$JS.API.STREAM.MSG.DELETE.%s",
 		k->settings.stream);
 	desk_join(k);

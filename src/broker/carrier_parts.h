@@ -46,6 +46,7 @@ struct carrier {
 	natsConnection *nc[NCONN];
 	natsSubscription *replies[WIRE_REPLIES], *advisories, *beats;
 	bool direct;
+	bool by_leader; /* gets are answered by the stream's leader */
 	struct sub *subs;
 	size_t nsubs;
 	struct wire_event *down; /* made with the session, so that its end can always be told */

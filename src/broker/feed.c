@@ -1,14 +1,14 @@
 /*
- * feed: reads the queues. Live copies come by subscription; what they miss is read by direct gets
- * ("the next message of this subject from that sequence on").
+ * feed: reads the queues. Live copies come by subscription; what they miss is read by gets ("the
+ * next message of this subject from that sequence on"): direct ones, or of the leader (hookup.c).
  *
  *   swept: deleted below | confirmed | given, to be confirmed | head | not read yet | high
  *
  * Trap: Nats-Last-Sequence is 0 when the user's earlier messages are gone, and also when only the
  * newest one was deleted. So 0 proves nothing before the queue was read to its end once; a number
  * above 0 proves that nothing lies between. Trap: a 404 right after the message was stored may come
- * from a replica that lags (8 % in a cluster of three): it is believed only when nothing is known
- * above.
+ * from a replica that lags (8 % in a cluster of three), or a new leader: it is believed only when
+ * nothing is known above.
  *
  * A server that can (2.11) is asked for several of a queue's messages at once: they come one by
  * one, and then an end that says how many are left. A server of an older version in the same

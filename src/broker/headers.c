@@ -149,14 +149,12 @@ static bool raw_block(natsMsg *msg, const char **from, const char **end)
  * a message must not block its queue. It lies between the message's subjects and its payload (3.4;
  * checked by its first line). False: none is there.
  */
-static bool read_raw(natsMsg *msg, struct wire_event *e)
+void headers_block(const char *p, const char *end, struct wire_event *e)
 {
-	const char *p, *end, *v, *nl;
+	const char *v, *nl;
 	bool first = true;
 	size_t n;
 
-	if (!raw_block(msg, &p, &end))
-		return false;
 	for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1, first = false) {
 		size_t len = (size_t)(nl - p);
 
@@ -182,6 +180,15 @@ static bool read_raw(natsMsg *msg, struct wire_event *e)
 		else if (line_value(p, len, WIRE_WORD_HEADER, &v, &n))
 			e->word = true;
 	}
+}
+
+static bool read_raw(natsMsg *msg, struct wire_event *e)
+{
+	const char *p, *end;
+
+	if (!raw_block(msg, &p, &end))
+		return false;
+	headers_block(p, end, e);
 	return true;
 }
 
@@ -244,7 +251,11 @@ bool headers_subject(natsMsg *msg, const char *prefix, const char **name, size_t
 		n = strlen(subject);
 	}
 	free(values);
-	if (!subject || n <= skip || memcmp(subject, prefix, skip - 6) != 0 ||
+	if (!subject) { /* out of the leader's answer (stored.c) */
+		subject = natsMsg_GetSubject(msg);
+		n = strlen(subject);
+	}
+	if (n <= skip || memcmp(subject, prefix, skip - 6) != 0 ||
 		memcmp(subject + skip - 6, ".recv.", 6) != 0)
 		return false;
 	*name = subject + skip;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "carrier_parts.h"
 #include "headers.h"
+#include "stored.h"
 #include "stream.h"
 
 #define CONNECT_TIMEOUT_MS 2000
@@ -41,6 +42,14 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 		wire_post(e);
 }
 
+/* Of the last tokens, "LETTER.TOKEN". */
+static bool is_get(const natsMsg *msg)
+{
+	const char *subject = natsMsg_GetSubject(msg), *token = strrchr(subject, '.');
+
+	return token && token > subject && token[-1] == WIRE_LETTERS[WIRE_GETS];
+}
+
 struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *msg, uint64_t key)
 {
 	struct wire_event *e = wire_event_new(wire, kind, NULL);
@@ -54,6 +63,8 @@ struct wire_event *hookup_message(unsigned wire, enum wire_kind kind, natsMsg *m
 	e->m.data = (const uint8_t *)natsMsg_GetData(msg);
 	e->m.len = (size_t)natsMsg_GetDataLength(msg);
 	headers_read(msg, e);
+	if (kind == WIRE_REPLY && e->m.seq == 0 && e->status == 0 && e->m.len > 0 && is_get(msg))
+		stored_read(e);
 	return e;
 }
 
@@ -264,7 +275,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
 	e->up.direct = k->direct;
-	e->up.batches = st->level >= LEVEL_BATCHES;
+	e->up.batches = st->level >= LEVEL_BATCHES && !st->replicated;
 	/* The loop counts the sessions by these events. */
 	k->session++;
 	wire_post(e);
@@ -306,6 +317,21 @@ void hookup_check_again(struct carrier *k)
 	if (stream_check(k->nc[MAIN], &k->settings, &st) != STREAM_OK)
 		say_failure(
 			k, "the stream cannot be brought up to date: it stays as it is", st.text);
+	else if (st.replicated != k->by_leader)
+		carrier_break(k); /* the next session asks in the other way */
+}
+
+/*
+ * Direct gets are answered by any replica, first of all by that of the server that we are connected
+ * to. One that lags is reckoned with (feed.c); but one whose server was killed may come back with
+ * holes, and keep them (2.9.10, tried): a message that it lacks would be passed over, and removed
+ * as confirmed. So where there are several, the leader is asked, at three times the cost.
+ */
+static void choose_gets(struct carrier *k, const struct stream_state *st)
+{
+	k->by_leader = st->replicated;
+	snprintf(k->get_subject, sizeof(k->get_subject), "$JS.API.%s.GET.%s",
+		k->by_leader ? "STREAM.MSG" : "DIRECT", k->settings.stream);
 }
 
 bool hookup_open(struct carrier *k, unsigned *wait)
@@ -318,8 +344,10 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 	s = connect_one(k, MAIN, attempt);
 	if (s == NATS_OK && !check_stream(k, &st, wait))
 		return false;
-	if (s == NATS_OK)
+	if (s == NATS_OK) {
+		choose_gets(k, &st);
 		s = connect_one(k, REMOVAL, attempt);
+	}
 	if (s == NATS_OK)
 		s = subscribe_advisories(k);
 	if (s == NATS_OK)

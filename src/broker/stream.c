@@ -290,6 +290,7 @@ static enum stream_result check_made(
 	out->created = stream_time(json_string_value(created));
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
 	out->level = api_level(config);
+	out->replicated = json_integer_value(json_object_get(config, "num_replicas")) > 1;
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,
 			"stream %s: a time of creation that makes no sense", s->stream);

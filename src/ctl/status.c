@@ -65,7 +65,7 @@ static void print_bridge(const struct snapshot *s)
 			stat_get(b->gateways), stat_get(b->gateways_lost),
 			stat_get(b->shared_users), stat_get(b->held_users),
 			stat_get(b->unclear_users));
-	printf("reads    %" PRIu64 " live, %" PRIu64 " direct gets, %" PRIu64 " gaps, %" PRIu64
+	printf("reads    %" PRIu64 " live, %" PRIu64 " gets, %" PRIu64 " gaps, %" PRIu64
 	       " rescans\n",
 		stat_get(b->live), stat_get(b->gets), stat_get(b->gaps), stat_get(b->rescans));
 }

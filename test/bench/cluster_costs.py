@@ -190,8 +190,9 @@ def stream(rig, n, replicas):
     publish = [(b"%s.recv.chat.u%d" % (prefix.encode(), i), body) for i in range(n)]
     acks = []
     rig.measure(f"{tag}: publish, nobody hears", f"publish_{tag}", leader, n, lambda: acks.extend(at.many(publish)))
-    gets = [(b"$JS.API.DIRECT.GET.%s" % name.encode(), b'{"seq":%d,"next_by_subj":"%s"}' % (i + 1, publish[i][0])) for i in range(n)]
-    rig.measure(f"{tag}: direct get near its match, asked at the leader's", f"get_{tag}", leader, n, lambda: at.many(gets))
+    how = b"STREAM.MSG" if replicas > 1 else b"DIRECT"  # as the gateway asks
+    gets = [(b"$JS.API.%s.GET.%s" % (how, name.encode()), b'{"seq":%d,"next_by_subj":"%s"}' % (i + 1, publish[i][0])) for i in range(n)]
+    rig.measure(f"{tag}: get near its match, asked at the leader's", f"get_{tag}", leader, n, lambda: at.many(gets))
     seqs = [json.loads(a[1])["seq"] for a in acks]
     deletes = [(b"$JS.API.STREAM.MSG.DELETE.%s" % name.encode(), b'{"seq":%d,"no_erase":true}' % s) for s in seqs]
     rig.measure(f"{tag}: MSG.DELETE", f"delete_{tag}", leader, n, lambda: at.many(deletes))

@@ -89,7 +89,7 @@ def storms(c, a):
     moved = a.users / a.brokers
     line("subscriptions said again", f"{moved:,.0f}", f"{moved * (c('subscription_own_us') + (a.brokers - 2) * c('subscription_routed_us')) / 1e6:,.1f} s of cpu")
     gets = a.users * c(f"get_{r}_leader_us") / 1e6
-    line("direct gets: a look at each user", f"{a.users:,.0f}", f"{gets:,.1f} s of cpu, over {a.brokers - 1} brokers" if a.replicas > 1 else f"{gets:,.1f} s of cpu, of the leader")
+    line("gets: a look at each user", f"{a.users:,.0f}", f"{gets:,.1f} s of cpu, of the leaders")
     line("a leader is missed for", f"{c('election_seconds'):.0f} s", "nothing is stored or delivered meanwhile")
     print(" all users come back at once, a message waits for each")
     line("the stream's leader, all in one stream", f"{a.users * c('waiting_broker_us') / 1e6:,.0f} s of cpu", f"about 1/n in n streams with n leaders; {r}: more, not measured")

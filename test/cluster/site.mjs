@@ -80,7 +80,7 @@ class FarGateway extends Gateway {
 		super(site.t, { url: site.servers.map((s) => s.url).join(',') }, {
 			via: machine.within,
 			config: {
-				workers: 1, max_workers: 2, listen: ['0.0.0.0:8000'], log: { level: 'info' }, pong_timeout: '15s', drain_timeout: '3s',
+				workers: 1, max_workers: 2, listen: ['0.0.0.0:8000'], log: { level: process.env.LEVEL ?? 'info' }, pong_timeout: '15s', drain_timeout: '3s',
 				broker: { url: site.servers.map((s) => s.url).join(','), grace: '5s' },
 				stream: { replicas: 3 }, ...site.config, admin: { listen: `${machine.addr}:8001` },
 			},

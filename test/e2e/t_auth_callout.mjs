@@ -166,7 +166,7 @@ await test('with the permissions that the page lists', async (t) => {
 			{ user: "auth", password: "secret", permissions: { subscribe: ["wsauth.>"], publish: ["_INBOX.>"] } },
 			{ user: "gate", password: "secret", permissions: { publish: [ "ws.send.>", "wsdead.>", "wsauth.>", "wslive.>", "wsgate.beat",
 				"$JS.API.STREAM.INFO.websockets", "$JS.API.STREAM.CREATE.websockets", "$JS.API.STREAM.UPDATE.websockets",
-				"$JS.API.STREAM.MSG.DELETE.websockets", "$JS.API.DIRECT.GET.websockets",
+				"$JS.API.STREAM.MSG.DELETE.websockets", "$JS.API.DIRECT.GET.websockets", "$JS.API.STREAM.MSG.GET.websockets",
 				"$JS.API.CONSUMER.LIST.websockets", "$JS.API.STREAM.NAMES" ],
 				subscribe: [ "wslive.>", "wsgate.beat", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.*.websockets" ] } }
 		] }`,

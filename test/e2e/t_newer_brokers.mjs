@@ -122,6 +122,29 @@ await test('many users who return: the stream is read once, in batches', async (
 	assert.ok(broker.asked['DIRECT.GET'] < users.length * EACH / 2, `${broker.asked['DIRECT.GET']} requests`);
 }, { ms: 120000 });
 
+await test('a stream with replicas is read from its leader: those may lack messages', async (t) => {
+	const broker = await Newer.start(t, { stream: { ...structuredClone(OLD), num_replicas: 3 } });
+	broker.get = (reply) => broker.status(reply, 404, 'Message Not Found'); // a replica that lacks them all
+	const gw = await t.gateway(broker, { config: { workers: 1, stream: { replicas: 3 } } });
+	const nc = await connect({ servers: `127.0.0.1:${broker.port}` }), N = 60;
+	t.atEnd(() => nc.close());
+	const h = headers();
+	h.set('Ws-Type', 'binary');
+	h.set('Nats-Sequence', '7'); // nobody's but the server's
+	for (const i of numbers(N)) await nc.request('ws.recv.chat.alice', i, { headers: i % 2 ? h : undefined, timeout: 5000 });
+	await nc.request('ws.recv.chat.alice', '', { timeout: 5000 });
+	const c = await t.client(gw, 'chat/alice');
+	assert.deepEqual((await c.take(N + 1)).map((m) => m.text ?? m.data.toString()), [...numbers(N), '']);
+	await until('all removed', () => broker.stored.size === 0);
+	assert.equal(broker.asked['DIRECT.GET'], undefined);
+	await waiting(await service(t, broker), numbers(150).map((n) => `u${n}`), 10);
+	const many = await Promise.all(numbers(150).map((n) => t.client(gw, `chat/u${n}`)));
+	for (const m of many) assert.deepEqual((await m.take(10, 60000)).map((x) => x.text), numbers(10));
+	await until('all removed', () => broker.stored.size === 0, 30000);
+	assert.ok(gw.log().includes('the stream is read once for all'));
+	assert.equal(broker.asked['DIRECT.GET'], undefined);
+}, { ms: 120000 });
+
 await test('latencies count from the broker\'s time stamp where copies have one', async (t) => {
 	const broker = await Newer.start(t, { stampMs: 4000 });
 	const gw = await t.gateway(broker, { config: { workers: 1 } });

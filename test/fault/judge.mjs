@@ -32,17 +32,23 @@ function progress(o, records, faults, from) {
 	return () => clearInterval(timer);
 }
 
+// A user's messages in the stream, and what each gateway says of him.
+async function whoseIsIt(gates, bus, subject, say) {
+	const [name, user] = subject.split('.').slice(-2);
+	say(`${user}: ${(await bus.stored(subject)).map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
+	for (const [i, gw] of gates.entries()) for (const line of (await gw.ctl('sessions', name, user)).out.trim().split('\n')) if (line) say(`gateway ${i}: ${line}`);
+}
+
 // One of the users whose messages stay.
-async function whatIsLeft(gw, bus, say) {
+async function whatIsLeft(gates, bus, say) {
 	const left = await bus.left('ws.recv.>');
-	const [name, user] = left[0]?.split('.').slice(-2) ?? [];
-	say(`${left.length} users; ${user}: ${(await bus.stored(left[0] ?? 'none')).map((m) => `${m.seq} ${m.text.slice(0, 12)}`)}`);
-	for (const line of `${(await gw.ctl('sessions', name, user)).out}${(await gw.ctl('status')).out}`.trim().split('\n')) say(line);
+	say(`${left.length} users`);
+	for (const subject of left.slice(0, 3)) await whoseIsIt(gates, bus, subject, say);
+	for (const gw of gates) for (const line of (await gw.ctl('status')).out.trim().split('\n')) say(line);
 }
 
 // All processes live, the broker answers, everybody is connected and has everything.
 async function settle(t, gates, root, records, all, service, clients) {
-	const gw = gates[0];
 	const patience = 60000;
 	clients.settle();
 	await service.stop();
@@ -50,16 +56,17 @@ async function settle(t, gates, root, records, all, service, clients) {
 	await until('everybody to be connected', () => clients.allOpen, patience);
 	clients.quiet = true;
 	const lacks = () => [...records.users.values()].filter((u) => u.ackAt.some((at, n) => at && !u.got[n] && !records.exempt(u, n)));
-	await until('the last messages to clients', () => lacks().length === 0, patience).catch((e) => {
+	await until('the last messages to clients', () => lacks().length === 0, patience).catch(async (e) => {
 		records.blame(`${e.message}: ${lacks().map((u) => u.name).slice(0, 5)}`);
+		for (const u of lacks().slice(0, 5)) await whoseIsIt(gates, root.on(all.find((a) => a.service === u.service).stream), `ws.recv.${u.service}.${u.name}`, (line) => records.blame(line));
 	});
 	// After a restart of the broker and of the bridge the slow walk over all queues (a minute) may have to find some.
 	const emptied = now();
 	for (const bus of all.map((s) => root.on(s.stream))) {
-		await bus.empty('ws.recv.>', 10000).catch(() => whatIsLeft(gw, bus, (line) => console.log(`left: ${line}`)));
+		await bus.empty('ws.recv.>', 10000).catch(() => whatIsLeft(gates, bus, (line) => console.log(`left: ${line}`)));
 		await bus.empty('ws.recv.>', 2.5 * patience).then(() => (records.emptied = now() - emptied)).catch(async (e) => {
 			records.blame(e.message);
-			await whatIsLeft(gw, bus, (line) => records.blame(line));
+			await whatIsLeft(gates, bus, (line) => records.blame(line));
 		});
 	}
 	clients.closeAll();

@@ -260,6 +260,11 @@ UNIT_TESTS += test_headers
 test_headers_SRC = \
 	src/broker/headers.c
 
+UNIT_TESTS += test_stored
+test_stored_SRC = \
+	src/broker/stored.c \
+	src/broker/headers.c
+
 UNIT_TESTS += test_nkey
 test_nkey_SRC = \
 	src/broker/nkey.c

@@ -148,12 +148,25 @@ export class Newer {
 		if (verb === 'STREAM.UPDATE') return this.configure('stream_update_response', reply, body);
 		if (verb === 'CONSUMER.LIST') return this.json(reply, 'consumer_list_response', { total: 0, offset: 0, limit: 256, consumers: [] });
 		if (verb === 'DIRECT.GET') return this.get(reply, JSON.parse(body));
+		if (verb === 'STREAM.MSG.GET') return this.leaderGet(reply, JSON.parse(body));
 		if (verb === 'STREAM.MSG.DELETE') return this.remove(reply, JSON.parse(body));
 		return this.status(reply, 503, '');
 	}
 
+	found(q) {
+		return [...this.stored.values()].filter((x) => x.seq >= (q.seq ?? 1) && (!q.next_by_subj || q.next_by_subj === x.subject || matches(q.next_by_subj, x.subject)));
+	}
+
+	// As the leader of a stream answers, in a document.
+	leaderGet(reply, q) {
+		const m = this.found(q)[0];
+		if (!m) return this.json(reply, 'stream_msg_get_response', { error: { code: 404, err_code: 10037, description: 'no message found' } });
+		const hdrs = m.head.length ? { hdrs: m.head.toString('base64') } : {}, data = m.body.length ? { data: m.body.toString('base64') } : {};
+		return this.json(reply, 'stream_msg_get_response', { message: { subject: m.subject, seq: m.seq, ...hdrs, ...data, time: m.stamp } });
+	}
+
 	get(reply, q) {
-		const all = [...this.stored.values()].filter((x) => x.seq >= (q.seq ?? 1) && (!q.next_by_subj || q.next_by_subj === x.subject || matches(q.next_by_subj, x.subject)));
+		const all = this.found(q);
 		if (!all.length) return this.status(reply, 404, 'Message Not Found');
 		const one = (m, more) => this.send(reply, '', this.headed(m.head, { 'Nats-Stream': this.config.name, 'Nats-Subject': m.subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, ...more }), m.body);
 		if (!q.batch || !this.level) return one(all[0], {});

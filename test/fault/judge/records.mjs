@@ -39,6 +39,7 @@ export class UserRecord {
 		// service → client
 		this.begun = 0; // messages 0 … begun-1 were published at least once
 		this.ackAt = []; // 0: not yet
+		this.ackSeq = [];
 		this.attempts = [];
 		this.firstAt = []; // to a connection that waited for it
 		this.got = []; // how often it was delivered
@@ -50,6 +51,7 @@ export class UserRecord {
 		this.sentAt = [];
 		this.sentBy = [];
 		this.seq = []; // first sequence under which the service got it
+		this.storedAt = []; // when the service got it
 	}
 }
 
@@ -250,6 +252,7 @@ export class Records {
 		if (Number.isInteger(slot)) c.slot = slot;
 		if (u.seq[k] === undefined) {
 			u.seq[k] = seq;
+			u.storedAt[k] = now();
 			const took = now() - u.sentAt[k];
 			if (took > this.longestUp) this.longestUp = took;
 			return undefined;

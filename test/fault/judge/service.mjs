@@ -51,7 +51,8 @@ export class Service {
 		while (!this.ended) {
 			u.attempts[n]++;
 			try {
-				await this.js.publish(recv(u.service, u.name), text, { msgID: `${u.name}-${n}` });
+				const ack = await this.js.publish(recv(u.service, u.name), text, { msgID: `${u.name}-${n}` });
+				u.ackSeq[n] = ack.seq;
 				u.ackAt[n] = now();
 				this.records.count.published++;
 				break;

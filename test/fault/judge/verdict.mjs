@@ -10,7 +10,7 @@ function checkDown(records) {
 		for (let n = 0; n < u.begun; n++) {
 			if (u.got[n] || !u.ackAt[n] || records.exempt(u, n)) continue;
 			lost++;
-			records.blame(`${u.name}: ${n} is lost, acknowledged at ${(u.ackAt[n] / 1000).toFixed(3)}`);
+			records.blame(`${u.name}: ${n} is lost, acknowledged at ${(u.ackAt[n] / 1000).toFixed(3)} as ${u.ackSeq[n]}`);
 		}
 	}
 	return lost;
@@ -65,6 +65,7 @@ function checkOrder(records, u) {
 	}
 }
 
+const AWAY = ['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'];
 const CUTS_ALL = ['kill-all', 'kill-master'];
 
 // The bridge's death disconnects nobody, a worker's only its own clients.
@@ -81,9 +82,10 @@ function checkEnds(records, u, c, grace) {
 	if (records.faultIn(['roll'], from, to) && [1001, 1006].includes(c.code)) return 0;
 	if (records.faultIn(['cut-gate'], c.endAt - 2 * grace, to) && (REFUSED.includes(c.code) || c.code === 1006 || c.closeAt)) return 0;
 	if (records.faultIn(['stop-all'], c.endAt - 6000, to, undefined, c.gate)) return 0; // no Pong in time
-	if (records.faultIn(['broker-stop', 'broker-kill', 'broker-pause', 'broker-wipe'], c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
+	if (records.faultIn(AWAY, c.endAt - grace, to) && (REFUSED.includes(c.code) || c.closeAt)) return 0;
 	// A close that could not be stored within the grace ends without a Close, as the contract says.
 	if (c.closeAt && c.endAt - c.closeAt > 1900 && records.faultIn(['kill-bridge', 'stop-bridge', 'stop-worker'], c.closeAt - 12000, to, undefined, c.gate)) return 0;
+	if (c.code === 1006 && records.faultIn(AWAY, c.endAt - grace, to) && c.sent.some((k) => !(u.storedAt[k] < c.endAt))) return 0;
 	records.blame(`${u.name}: connection ${c.id} (worker ${c.slot}) ended ${c.code} "${c.reason}" at ${(c.endAt / 1000).toFixed(3)} without a cause` +
 		`${c.closeAt ? `; its Close went out at ${(c.closeAt / 1000).toFixed(3)}` : ''}`);
 	return 1;
