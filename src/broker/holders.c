@@ -86,8 +86,12 @@ static void unclear(struct broker_queue *q)
 	gates_hurry(q->b);
 }
 
+static void forget_silent(struct broker_queue *q);
+
+/* Trap: the slow round greets few users so often that it is never time to remind the others. */
 void holders_greet(struct broker_queue *q)
 {
+	forget_silent(q);
 	if (q->b->gates.living == 0 || q->b->state != BROKER_LIVE)
 		return;
 	if (!q->closing)
@@ -224,6 +228,20 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 
 		if (h)
 			drop(q, h);
+	}
+}
+
+static void forget_silent(struct broker_queue *q)
+{
+	uint64_t now = q->b->gates.listened;
+
+	for (uint32_t i = 0; q->others && i < q->others->n;) {
+		if (q->others->v[i].heard + FORGET_MS < now) {
+			drop(q, &q->others->v[i]);
+			i = 0;
+		} else {
+			i++;
+		}
 	}
 }
 
@@ -370,20 +388,6 @@ void holders_free(struct broker_queue *q)
 	share(q, false);
 	free(q->others);
 	q->others = NULL;
-}
-
-static void forget_silent(struct broker_queue *q)
-{
-	uint64_t now = q->b->gates.listened;
-
-	for (uint32_t i = 0; q->others && i < q->others->n;) {
-		if (q->others->v[i].heard + FORGET_MS < now) {
-			drop(q, &q->others->v[i]);
-			i = 0;
-		} else {
-			i++;
-		}
-	}
 }
 
 void holders_count(struct broker *b)

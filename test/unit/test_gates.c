@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "../../src/broker/parts.h"
 #include "nats_rig.h"
 
 #define FIRST UINT64_C(1)                 /* before any real one: it removes */
@@ -478,6 +479,39 @@ static void lost_words_are_said_again(void **state)
 	rig_without_ears(r);
 }
 
+/* Its bye was lost: a gateway that lives on, and says no more of a user, is forgotten for him,
+ * however often we say hello ourselves. Until then nothing goes that it may lack. */
+static void lost_bye(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q;
+	uint64_t n = 10;
+	int hellos;
+
+	(void)state;
+	beat(r, LAST, 1, 0, 0);
+	q = rig_open(r, "ann", 0, 0);
+	rig_send_many(r, "ann", 0, 3);
+	rig_until(r, q->n == 3);
+	word(r, "hello", LAST, 0);
+	hear_until(r, ears.heres == 1);
+	echo_all(r, LAST, 2);
+	broker_queue_confirm(q->q, q->seq[2]);
+	hear_until(r, ears.marks == 1);
+	hellos = ears.hellos;
+	hear_until(r, ears.hellos > hellos); /* the slow round: nobody answers */
+	stays_stored(r, 3);
+	assert_non_null(q->q->others);
+	r->broker->gates.listened += 91000; /* so long ago */
+	r->broker->gates.v[0].until += 91000;
+	do
+		echo_next(r, LAST, ++n); /* it lives */
+	while (rig_stored(r) > 0 && n < 25);
+	assert_int_equal(rig_stored(r), 0);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* What a service publishes on ws.recv is a message, whatever it looks like; what nobody understands
  * is passed over. */
 static void forged(void **state)
@@ -552,6 +586,7 @@ int main(void)
 		cmocka_unit_test_teardown(silent_with_the_stream, rig_teardown),
 		cmocka_unit_test_teardown(fenced, rig_teardown),
 		cmocka_unit_test_teardown(lost_words_are_said_again, rig_teardown),
+		cmocka_unit_test_teardown(lost_bye, rig_teardown),
 		cmocka_unit_test_teardown(forged, rig_teardown),
 		cmocka_unit_test_teardown(successor, rig_teardown),
 	};
