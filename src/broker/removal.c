@@ -282,15 +282,17 @@ static bool is_plain_success(const struct wire_event *e)
 	return e->m.len == sizeof(text) - 1 && memcmp(e->m.data, text, sizeof(text) - 1) == 0;
 }
 
-/* Done, or nothing there to be done. */
+/* Done, and counted, or nothing there to be done: a sweep may find what is on its way out. */
 static bool is_removed(const struct broker_queue *q, const json_t *doc, unsigned status)
 {
 	const json_t *error = json_object_get(doc, "error");
 	int64_t err = json_integer_value(json_object_get(error, "err_code"));
 	const char *why = json_string_value(json_object_get(error, "description"));
 
-	if (json_is_true(json_object_get(doc, "success")))
+	if (json_is_true(json_object_get(doc, "success"))) {
+		q->b->stats.removals++;
 		return true;
+	}
 	/* 10037 no message found, 10043 sequence not found; 2.9 puts both into 10057, which has
 	 * other reasons too. */
 	if (err == 10037 || err == 10043)
@@ -312,9 +314,8 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 	q->removing--;
 	b->removing--;
 	b->stats.removals_pending--;
-	if (plain || (e && is_removed(q, doc, e->status))) {
-		b->stats.removals++;
-	} else {
+	b->stats.removals += plain;
+	if (!plain && !(e && is_removed(q, doc, e->status))) {
 		/* Of no use before the session is back, or the leader is there. */
 		if (e)
 			b->removal_pause = b->now_ms + PAUSE_MS;

@@ -42,10 +42,11 @@ async function traffic({ gw, bus }, clients, service, n) {
 		for (const _ of each) await c.next();
 		for (const _ of each) await c.send('x'.repeat(10 + i));
 	}));
+	let m;
 	await until('all stored and removed', async () => {
-		const m = await metrics(gw);
+		m = await metrics(gw);
 		return m.stored_messages_total === before + n * clients.length && m.removed_messages_total === m.sent_messages_total;
-	});
+	}).catch((e) => { throw new Error(`${e.message}: ${before} + ${n * clients.length}, ${JSON.stringify(m)}`); });
 }
 
 // What the page says is what /metrics says, once it has heard of it.
