@@ -117,7 +117,6 @@ await test('many users who return: the stream is read once, in batches', async (
 	const clients = await Promise.all(users.map((u) => t.client(gw, `chat/${u}`)));
 	for (const c of clients) assert.deepEqual((await c.take(EACH, 60000)).map((m) => m.text), numbers(EACH));
 	await until('all removed', () => broker.stored.size === 0, 30000);
-	assert.ok(gw.log().includes('the stream is read once for all'));
 	assert.ok(clients.every((c) => c.got.length === EACH));
 	assert.ok(broker.asked['DIRECT.GET'] < users.length * EACH / 2, `${broker.asked['DIRECT.GET']} requests`);
 }, { ms: 120000 });
@@ -141,7 +140,6 @@ await test('a stream with replicas is read from its leader: those may lack messa
 	const many = await Promise.all(numbers(150).map((n) => t.client(gw, `chat/u${n}`)));
 	for (const m of many) assert.deepEqual((await m.take(10, 60000)).map((x) => x.text), numbers(10));
 	await until('all removed', () => broker.stored.size === 0, 30000);
-	assert.ok(gw.log().includes('the stream is read once for all'));
 	assert.equal(broker.asked['DIRECT.GET'], undefined);
 }, { ms: 120000 });
 
