@@ -438,8 +438,8 @@ static void feed_answer(struct broker_queue *q, struct get *g, struct wire_event
 	}
 	if (e->status == 204 && g->batch > 0) {
 		feed_batch(q, g, e);
-	} else if (from >
-		   q->head + 1) { /* closed and opened again from an earlier mark meanwhile */
+	} else if (from > q->head + 1) {
+		/* closed and opened again from an earlier mark meanwhile */
 		broker_message_unref(&e->m);
 	} else if (e->m.seq >= from) {
 		found(q, e, sweep);

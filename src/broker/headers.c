@@ -206,8 +206,7 @@ static void read_by_library(natsMsg *msg, struct wire_event *e)
 		e->m.seq = 0;
 	if (last_number(msg, "Nats-Last-Sequence", &e->last) != NATS_OK)
 		e->last = 0;
-	if (natsMsgHeader_Get(msg, "Nats-Num-Pending", &v) == NATS_OK &&
-		last_number(msg, "Nats-Num-Pending", &pending) == NATS_OK)
+	if (last_number(msg, "Nats-Num-Pending", &pending) == NATS_OK)
 		set_pending(e, pending);
 	e->m.stamp_ns = last_stamp(msg);
 	if (natsMsgHeader_Get(msg, "Ws-Type", &v) == NATS_OK && v)

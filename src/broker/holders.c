@@ -86,21 +86,6 @@ static void unclear(struct broker_queue *q)
 	gates_hurry(q->b);
 }
 
-static void forget_silent(struct broker_queue *q);
-
-/* Trap: the slow round greets few users so often that it is never time to remind the others. */
-void holders_greet(struct broker_queue *q)
-{
-	forget_silent(q);
-	if (q->b->gates.living == 0 || q->b->state != BROKER_LIVE)
-		return;
-	if (!q->closing)
-		say(q, "hello");
-	else if (holders_wait(q))
-		say(q, "ask");
-	said(q);
-}
-
 /* It was opened while the others could not know of it, and may lack what they removed meanwhile. */
 static void lacks(struct broker_queue *q)
 {
@@ -243,6 +228,19 @@ static void forget_silent(struct broker_queue *q)
 			i++;
 		}
 	}
+}
+
+/* Trap: the slow round greets few users so often that it is never time to remind the others. */
+void holders_greet(struct broker_queue *q)
+{
+	forget_silent(q);
+	if (q->b->gates.living == 0 || q->b->state != BROKER_LIVE)
+		return;
+	if (!q->closing)
+		say(q, "hello");
+	else if (holders_wait(q))
+		say(q, "ask");
+	said(q);
 }
 
 /*

@@ -282,17 +282,13 @@ static bool is_plain_success(const struct wire_event *e)
 	return e->m.len == sizeof(text) - 1 && memcmp(e->m.data, text, sizeof(text) - 1) == 0;
 }
 
-/* Done, and counted, or nothing there to be done: a sweep may find what is on its way out. */
-static bool is_removed(const struct broker_queue *q, const json_t *doc, unsigned status)
+/* Nothing there to be done: a sweep may find what is on its way out. */
+static bool is_gone(const struct broker_queue *q, const json_t *doc, unsigned status)
 {
 	const json_t *error = json_object_get(doc, "error");
 	int64_t err = json_integer_value(json_object_get(error, "err_code"));
 	const char *why = json_string_value(json_object_get(error, "description"));
 
-	if (json_is_true(json_object_get(doc, "success"))) {
-		q->b->stats.removals++;
-		return true;
-	}
 	/* 10037 no message found, 10043 sequence not found; 2.9 puts both into 10057, which has
 	 * other reasons too. */
 	if (err == 10037 || err == 10043)
@@ -310,12 +306,13 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 	struct broker_queue *q = r->q;
 	bool plain = e && is_plain_success(e);
 	json_t *doc = e && !plain ? broker_doc(e) : NULL;
+	bool done = plain || json_is_true(json_object_get(doc, "success"));
 
 	q->removing--;
 	b->removing--;
 	b->stats.removals_pending--;
-	b->stats.removals += plain;
-	if (!plain && !(e && is_removed(q, doc, e->status))) {
+	b->stats.removals += done;
+	if (!done && !(e && is_gone(q, doc, e->status))) {
 		/* Of no use before the session is back, or the leader is there. */
 		if (e)
 			b->removal_pause = b->now_ms + PAUSE_MS;

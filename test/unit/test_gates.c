@@ -256,21 +256,29 @@ static void crossed(void **state)
 	rig_without_ears(r);
 }
 
-/* Removed is what all have, by the first of them. */
-static void least_mark(void **state)
+/* A user with so many messages, whom another one holds, too, and has confirmed nothing for. */
+static struct rig_queue *held_twice(struct rig *r, int messages)
 {
-	struct rig *r = rig_with_ears(NULL);
 	struct rig_queue *q;
 
-	(void)state;
 	beat(r, LAST, 1, 0, 0);
 	q = rig_open(r, "ann", 0, 0);
-	rig_send_many(r, "ann", 0, 10);
-	rig_until(r, q->n == 10);
+	rig_send_many(r, "ann", 0, messages);
+	rig_until(r, q->n == messages);
 	word(r, "hello", LAST, 0);
 	hear_until(r, ears.heres == 1);
 	assert_int_equal(ears.mark, 0);
 	echo_all(r, LAST, 2);
+	return q;
+}
+
+/* Removed is what all have, by the first of them. */
+static void least_mark(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = held_twice(r, 10);
+
+	(void)state;
 	broker_queue_confirm(q->q, q->seq[7]);
 	hear_until(r, ears.marks == 1);
 	assert_int_equal(ears.mark, q->seq[7]);
@@ -484,18 +492,11 @@ static void lost_words_are_said_again(void **state)
 static void lost_bye(void **state)
 {
 	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
+	struct rig_queue *q = held_twice(r, 3);
 	uint64_t n = 10;
 	int hellos;
 
 	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	q = rig_open(r, "ann", 0, 0);
-	rig_send_many(r, "ann", 0, 3);
-	rig_until(r, q->n == 3);
-	word(r, "hello", LAST, 0);
-	hear_until(r, ears.heres == 1);
-	echo_all(r, LAST, 2);
 	broker_queue_confirm(q->q, q->seq[2]);
 	hear_until(r, ears.marks == 1);
 	hellos = ears.hellos;
