@@ -134,6 +134,8 @@ uint64_t stream_time(const char *text)
 
 	if (len == 0 || sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6)
 		return 0;
+	if (y < 1970)
+		return 0;
 	for (i = 20; len > 19 && text[19] == '.' && text[i] >= '0' && text[i] <= '9' && unit > 1;
 		i++) {
 		frac = frac * 10 + (uint64_t)(text[i] - '0');
@@ -297,14 +299,16 @@ static enum stream_result check_made(
 	return STREAM_OK;
 }
 
-static enum stream_result check_once(
-	natsConnection *nc, const struct settings *s, struct stream_state *out)
+enum stream_result stream_check(
+	natsConnection *nc, const struct settings *s, bool make, struct stream_state *out)
 {
 	struct answer a;
 	enum stream_result r = ask(nc, "STREAM.INFO", s, "", &a, out);
 	json_t *config = json_object_get(a.doc, "config");
 
-	if (r == STREAM_OK && a.err == ERR_NOT_FOUND) {
+	if (r == STREAM_OK && a.err == ERR_NOT_FOUND && !make) {
+		r = stream_say(out, STREAM_MISSING, "stream %s is not there", s->stream);
+	} else if (r == STREAM_OK && a.err == ERR_NOT_FOUND) {
 		answer_free(&a);
 		r = create(nc, s, &a, out);
 		if (r == STREAM_OK && a.err != 0)
@@ -328,13 +332,6 @@ static enum stream_result check_once(
 		r = check_made(&a, s, out);
 	answer_free(&a);
 	return r;
-}
-
-enum stream_result stream_check(
-	natsConnection *nc, const struct settings *s, struct stream_state *out)
-{
-	out->text[0] = '\0';
-	return check_once(nc, s, out);
 }
 
 /* ---- consumers ---- */

@@ -12,6 +12,7 @@ enum stream_result {
 	STREAM_OK,
 	STREAM_RETRY,   /* text says why; later it may work */
 	STREAM_REFUSED, /* text says why not, and how to mend it */
+	STREAM_MISSING, /* it was not to be made */
 };
 
 struct stream_state {
@@ -22,10 +23,11 @@ struct stream_state {
 	char text[640];
 };
 
+/* make: if it is not there. */
 enum stream_result stream_check(
-	natsConnection *nc, const struct settings *s, struct stream_state *out);
-/* A stream's time of creation as the server writes it, in ns since 1970; 0: not that (or NULL).
- * Pure. */
+	natsConnection *nc, const struct settings *s, bool make, struct stream_state *out);
+/* A stream's time of creation as the server writes it, in ns since 1970; 0: not that (or NULL), or
+ * the year 1, which it writes of one that somebody else is just making (2.9.10, tried). Pure. */
 uint64_t stream_time(const char *text);
 /* Warns of consumers that take messages away from the clients. */
 void stream_warn_consumers(natsConnection *nc, const struct settings *s);

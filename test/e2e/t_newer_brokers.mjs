@@ -46,6 +46,15 @@ await test('one that it makes has nothing that such a server does not know', asy
 	await until('all removed', () => broker.stored.size === 0);
 });
 
+await test('a stream that somebody else is just making is waited for', async (t) => {
+	const broker = await Newer.start(t, { inTheMaking: 1 });
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	assert.ok(gw.log().includes('a time of creation that makes no sense'));
+	const c = await t.client(gw, 'chat/alice'), publish = await service(t, broker);
+	await publish('alice', 'x');
+	assert.equal((await c.next()).text, 'x');
+});
+
 // Each user's messages between all others', before anybody is there.
 async function waiting(publish, users, each, text = (i) => String(i)) {
 	for (const i of numbers(each)) await Promise.all(users.map((u) => publish(u, text(Number(i)))));

@@ -21,6 +21,22 @@ await test('the stream is deleted and made again while a user is connected', asy
 	await bus.empty('ws.recv.>', 40000);
 }, { ms: 120000 });
 
+// nats-server 2.9.10 removes the files of one that is made at once.
+await test('a deleted stream that nobody makes is made by the gateway, but not at once', async (t) => {
+	const { bus, gw } = await t.pair();
+	const c = await t.client(gw, 'chat/alice');
+	await bus.publish(recv('chat', 'alice'), 'before');
+	assert.equal((await c.next()).text, 'before');
+	await (await bus.jsm()).streams.delete(STREAM);
+	const times = (what) => gw.log().split(what).length - 1;
+	await until('it to be missed', () => times('the stream was deleted: it is made again in a moment') === 1);
+	await until('it to be made', () => times('stream created') === 2);
+	await bus.publish(recv('chat', 'alice'), 'new life');
+	assert.equal((await c.next(40000)).text, 'new life');
+	await bus.empty('ws.recv.>', 40000);
+	assert.equal(c.closed, null);
+}, { ms: 120000 });
+
 await test('the stream is purged while a user is connected', async (t) => {
 	const { bus, gw } = await t.pair();
 	const c = await t.client(gw, 'chat/alice');

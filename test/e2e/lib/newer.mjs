@@ -20,10 +20,10 @@ function matches(pattern, subject) {
 export class Newer {
 	// stream: its configuration at the beginning, or null; stampMs: how much older messages are than they say; drops: of that many
 	// removals one is dropped, as when too many requests wait; olderEvery: so many direct gets are answered by a server of an older version;
-	// lostEvery: the end of so many batches is lost
-	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0 } = {}) {
+	// lostEvery: the end of so many batches is lost; inTheMaking: so many answers are of a stream that somebody else is just making (2.9.10: of the year 1)
+	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0, inTheMaking = 0 } = {}) {
 		const n = new Newer();
-		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, inTheMaking, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
 		n.batches = { asked: 0, messages: 0, empty: 0, older: 0, lost: 0 };
 		n.created = '2026-01-01T00:00:00.123456789Z';
 		n.server = net.createServer((s) => n.accept(s));
@@ -123,7 +123,8 @@ export class Newer {
 		const seqs = [...this.stored.keys()];
 		// what ADR-44 adds to answers, whatever the stream holds
 		const config = this.level ? { ...this.config, metadata: { '_nats.req.level': '0', ...this.config.metadata, '_nats.ver': this.version, '_nats.level': String(this.level) } } : this.config;
-		return { config, created: this.created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
+		const created = this.inTheMaking-- > 0 ? '0001-01-01T00:00:00Z' : this.created;
+		return { config, created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
 	}
 
 	configure(type, reply, body) {
