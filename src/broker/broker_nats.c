@@ -238,6 +238,7 @@ static void fail_all(struct broker *b, enum request_kind kind)
  * one. There is no leader, perhaps. */
 static void nobody_answers(struct broker *b, enum wire_replies replies)
 {
+	watch_soon(b);
 	switch (replies) {
 	case WIRE_GETS:
 		fail_all(b, REQUEST_MARCH);

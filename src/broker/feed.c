@@ -458,6 +458,7 @@ static void feed_answer(struct broker_queue *q, struct get *g, struct wire_event
 				kv_uint("status", e->status), kv_more(queue_who(q)));
 		broker_message_unref(&e->m);
 		job_move(b, &q->job, JOB_LATER);
+		watch_soon(b);
 	}
 }
 

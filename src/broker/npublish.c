@@ -233,6 +233,8 @@ void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);
+	if (r == BROKER_AGAIN)
+		watch_soon(b);
 	finish(b, p, r);
 }
 

@@ -150,6 +150,7 @@ struct broker_queue {
 		*hoard_last; /* live copies that wait for the reading to catch up */
 	struct reread *rereads;
 	uint32_t index, tag;
+	uint32_t moved_ms; /* when the mark did, or could have; low half */
 	uint32_t hoard_bytes;
 	uint16_t removing, asides; /* in flight */
 	uint8_t hoard_n;
@@ -166,8 +167,9 @@ struct broker_queue {
 	bool marching : 1; /* which is read together with others', */
 	bool marched : 1;  /* and all of it below the march's place was given */
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
-	bool fresh : 1; /* opened, and nothing was given yet */
-	bool blind : 1; /* others did not know of it yet, since it was opened */
+	bool fresh : 1;   /* opened, and nothing was given yet */
+	bool blind : 1;   /* others did not know of it yet, since it was opened */
+	bool newborn : 1; /* it was blind when it was opened */
 	bool greeted_again : 1;
 	bool tell : 1; /* our mark is news for the others */
 	char name[];   /* "service.user", encoded */
@@ -188,7 +190,7 @@ TAILQ_HEAD(aside_list, aside);
 
 struct watch {
 	struct request request;
-	uint64_t next_ms, named_ms;
+	uint64_t next_ms, asked_ms, named_ms;
 	bool names; /* the request asked for subjects */
 	bool again; /* asked to look while a look was under way */
 };
@@ -430,6 +432,8 @@ void ask_denied(struct broker *b, const char *subject, size_t len);
 void watch_tick(struct broker *b);
 /* Is it still the same stream? */
 void watch_now(struct broker *b);
+/* Something speaks against it: nats-server 2.9.10 may not say that a stream was deleted. */
+void watch_soon(struct broker *b);
 void watch_reply(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 
 #endif

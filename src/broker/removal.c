@@ -314,8 +314,10 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 	b->stats.removals += done;
 	if (!done && !(e && is_gone(q, doc, e->status))) {
 		/* Of no use before the session is back, or the leader is there. */
-		if (e)
+		if (e) {
 			b->removal_pause = b->now_ms + PAUSE_MS;
+			watch_soon(b);
+		}
 		removal_doom(q, r->seq);
 	}
 	json_decref(doc);

@@ -9,6 +9,7 @@
 #define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
 
 #define EVERY_MS 30000
+#define SOON_MS 1000
 #define NAME_EVERY_MS 300000
 #define WARN_PERCENT 80
 #define NAMED 3
@@ -25,6 +26,7 @@ static void ask(struct broker *b, bool names)
 		snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.send.>\"}",
 			b->settings.prefix);
 	b->watch.names = names;
+	b->watch.asked_ms = b->now_ms;
 	(void)wire_request(b->wire, token, subject, body);
 }
 
@@ -45,6 +47,12 @@ void watch_now(struct broker *b)
 		b->watch.again = true;
 	else
 		ask(b, false);
+}
+
+void watch_soon(struct broker *b)
+{
+	if (b->watch.next_ms > b->watch.asked_ms + SOON_MS)
+		b->watch.next_ms = b->watch.asked_ms + SOON_MS;
 }
 
 /* False: it is another one, or none. The session ends; the next one makes or checks it. */
@@ -122,6 +130,8 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	json_t *doc = e ? broker_doc(e) : NULL;
 
 	b->watch.again = false;
+	if (!e)
+		watch_soon(b);
 	if (e && same_stream(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);

@@ -119,6 +119,13 @@ export class Newer {
 		this.send(dest, '', this.headed(head, { 'Nats-Stream': this.config.name, 'Nats-Subject': subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, 'Nats-Last-Sequence': last }), body);
 	}
 
+	// The stream is deleted, and nobody is told.
+	vanish() {
+		this.config = this.vanishAt = null;
+		this.stored.clear();
+		this.created = new Date().toISOString();
+	}
+
 	info() {
 		const seqs = [...this.stored.keys()];
 		// what ADR-44 adds to answers, whatever the stream holds
@@ -141,9 +148,11 @@ export class Newer {
 	api(name, reply, body) {
 		const verb = name.split('.').slice(0, -1).join('.');
 		this.asked[verb] = (this.asked[verb] ?? 0) + 1;
+		if (verb === this.vanishAt) this.vanish();
 		if (name === 'INFO') return this.json(reply, 'account_info_response', { memory: 0, storage: 0, streams: 1, consumers: 0, limits: {}, api: { level: 1, total: 0, errors: 0 } });
 		if (name.startsWith('STREAM.NAMES')) return this.json(reply, 'stream_names_response', { total: 0, offset: 0, limit: 1024, streams: null });
 		if (verb === 'STREAM.CREATE') return this.configure('stream_create_response', reply, body);
+		if (!this.config && verb === 'DIRECT.GET') return this.status(reply, 503, ''); // the stream itself answers these
 		if (!this.config) return this.json(reply, 'stream_info_response', { error: { code: 404, err_code: 10059, description: 'stream not found' } });
 		if (verb === 'STREAM.INFO') return this.json(reply, 'stream_info_response', this.info());
 		if (verb === 'STREAM.UPDATE') return this.configure('stream_update_response', reply, body);
