@@ -4,7 +4,9 @@
  * have is removed, by the one whose name is the least.
  *
  *   "hello ID CREATED MARK"  I hold this user; who does, too?
- *   "here  ID CREATED MARK"  I do: the answer to hello and ask
+ *   "here  ID CREATED MARK AGE NEW"  I do: the answer to hello and ask, and to the first word of
+ *                            somebody. AGE: how long the mark has not moved, in ms; NEW: whom I did
+ *                            not know of until now, or 0
  *   "mark  ID CREATED MARK"  I do: when the mark has moved, and now and then
  *   "ask   ID CREATED MARK"  I do not any more, but have still to remove; who does?
  *   "gone  ID CREATED MARK"  I do not any more, but have still to remove; an answer to hello
@@ -19,6 +21,11 @@
  * subscription is old, still pass. So hello is said again when the first one is echoed: whoever was
  * subscribed before he echoed hears it now, and who came later, said hello to a server that knew of
  * us.
+ *
+ * Until they have heard of each other, what one confirms is removed, and a connection that was
+ * opened at the other one meanwhile lacks it. Who learns of the other says so, and when his mark
+ * has moved last; the connections end then. Within a moment (MOMENT_MS) that is the way that a word
+ * takes, and they began behind it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,19 +36,39 @@
 /* A mark that moves is told with the next tick; one that does not, so often. */
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who did not remind us */
-#define BLIND_MS 1000   /* a word is not on its way for so long */
+#define MOMENT_MS 250
+#define YOUNG_MS 10000 /* later a word was lost: nobody can tell since when */
 #define HOLDERS_MAX 256
-#define WORD_MAX 96
+#define WORD_MAX 112
 
-static void say(struct broker_queue *q, const char *word)
+struct word {
+	char what[8];
+	uint64_t gate, created, mark, age, news;
+};
+
+static void say_more(struct broker_queue *q, const char *word, const char *more)
 {
 	struct broker *b = q->b;
 	char subject[SUBJECT_MAX], text[WORD_MAX];
 
 	snprintf(subject, sizeof(subject), "%slive.%s", b->settings.prefix, q->name);
-	snprintf(text, sizeof(text), "%s %016" PRIx64 " %" PRIu64 " %" PRIu64, word, b->gates.self,
-		b->created, q->mark);
+	snprintf(text, sizeof(text), "%s %016" PRIx64 " %" PRIu64 " %" PRIu64 "%s", word,
+		b->gates.self, b->created, q->mark, more);
 	(void)gates_say(b, subject, text); /* no memory: the walk says it again */
+}
+
+static void say(struct broker_queue *q, const char *word)
+{
+	say_more(q, word, "");
+}
+
+static void say_here(struct broker_queue *q, uint64_t news)
+{
+	char more[40];
+
+	snprintf(more, sizeof(more), " %" PRIu32 " %016" PRIx64,
+		(uint32_t)q->b->now_ms - q->moved_ms, news);
+	say_more(q, "here", more);
 }
 
 static void said(struct broker_queue *q)
@@ -89,7 +116,7 @@ static void unclear(struct broker_queue *q)
 /* It was opened while the others could not know of it, and may lack what they removed meanwhile. */
 static void lacks(struct broker_queue *q)
 {
-	q->blind = false;
+	q->blind = q->newborn = false;
 	q->b->stats.cut_off_users++;
 	log_some_warnings(5,
 		"a user came while this gateway was cut off from another one: the connections end, "
@@ -277,45 +304,52 @@ static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64
 	h->heard = q->b->gates.listened;
 }
 
-static void take(
-	struct broker_queue *q, const char *word, uint64_t gate, uint64_t created, uint64_t mark)
+/* It held the user before, did not hear of us when we began, and removed something meanwhile. */
+static bool removed_meanwhile(const struct broker_queue *q, const struct word *w)
 {
-	struct holder *h = find(q, gate);
-	bool hello = strcmp(word, "hello") == 0, here = strcmp(word, "here") == 0;
+	uint64_t open = q->b->now_ms - q->opened_ms;
 
-	if (hello || here || strcmp(word, "mark") == 0)
-		hold(q, gate, created, mark);
+	return !q->closing && w->created == q->b->created && w->mark > 0 &&
+	       w->news == q->b->gates.self && (q->blind || (q->newborn && open < YOUNG_MS)) &&
+	       open > MOMENT_MS && w->age <= open;
+}
+
+static void take(struct broker_queue *q, const struct word *w)
+{
+	struct holder *h = find(q, w->gate);
+	bool known = h, hello = strcmp(w->what, "hello") == 0, here = strcmp(w->what, "here") == 0,
+	     holds = hello || here || strcmp(w->what, "mark") == 0;
+
+	if (holds)
+		hold(q, w->gate, w->created, w->mark);
 	else if (h)
 		drop(q, h);
-	/* It held the user before, and did not hear of us when we began. */
-	if (here && !h && q->blind && !q->closing && created == q->b->created && mark > q->head &&
-		q->b->now_ms - q->opened_ms > BLIND_MS)
+	if (here && removed_meanwhile(q, w))
 		lacks(q);
-	if (here || strcmp(word, "gone") == 0)
-		begin_behind(q, created, mark);
+	if (here || strcmp(w->what, "gone") == 0)
+		begin_behind(q, w->created, w->mark);
 	apply(q);
-	if (!hello && strcmp(word, "ask") != 0)
-		return;
-	if (!q->closing) {
-		say(q, "here");
+	if (!q->closing &&
+		(hello || strcmp(w->what, "ask") == 0 || (holds && !known && q->mark > 0))) {
+		say_here(q, known ? 0 : w->gate);
 		said(q);
-	} else if (q->mark > 0) {
+	} else if (q->closing && (hello || strcmp(w->what, "ask") == 0) && q->mark > 0) {
 		say(q, "gone");
 	}
 }
 
 void holders_hear(struct broker_queue *q, struct wire_event *e)
 {
-	char text[WORD_MAX] = "", word[8];
-	uint64_t id, created, mark;
+	char text[WORD_MAX] = "";
+	struct word w = {0};
 
 	if (e->m.len < sizeof(text))
 		memcpy(text, e->m.data, e->m.len);
 	broker_message_unref(&e->m);
-	if (sscanf(text, "%7s %16" SCNx64 " %20" SCNu64 " %20" SCNu64, word, &id, &created,
-		    &mark) == 4 &&
-		gates_meet(q->b, id))
-		take(q, word, id, created, mark);
+	if (sscanf(text, "%7s %16" SCNx64 " %20" SCNu64 " %20" SCNu64 " %20" SCNu64 " %16" SCNx64,
+		    w.what, &w.gate, &w.created, &w.mark, &w.age, &w.news) >= 4 &&
+		gates_meet(q->b, w.gate))
+		take(q, &w);
 	queue_settle(q);
 }
 
@@ -357,6 +391,7 @@ void holders_confirm(struct broker_queue *q, uint64_t seq)
 			q->high = seq;
 	}
 	q->mark = seq;
+	q->moved_ms = (uint32_t)q->b->now_ms;
 	tell(q);
 	apply(q);
 }

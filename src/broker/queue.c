@@ -146,8 +146,9 @@ struct broker_queue *broker_queue_open(
 	q->head = head > confirmed ? head : confirmed;
 	q->want = q->fresh = true;
 	/* One that a predecessor served is known to the others by our name. */
-	q->blind = q->head == 0;
+	q->blind = q->newborn = q->head == 0;
 	q->opened_ms = opened(b);
+	q->moved_ms = (uint32_t)b->now_ms;
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
 	b->free_slot = b->slots[q->index].next_free;
@@ -194,8 +195,9 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 		TAILQ_REMOVE(&q->b->closed, q, removals);
 	q->on_closed = false;
 	q->head = head > q->mark ? head : q->mark;
-	q->want = q->blind = true;
+	q->want = q->blind = q->newborn = true;
 	q->opened_ms = opened(q->b);
+	q->moved_ms = (uint32_t)q->b->now_ms;
 	start(q);
 }
 

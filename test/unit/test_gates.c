@@ -12,156 +12,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "../../src/broker/parts.h"
-#include "nats_rig.h"
-
-#define FIRST UINT64_C(1)                 /* before any real one: it removes */
-#define LAST UINT64_C(0xfffffffffffffffe) /* behind any: this one removes */
-#define LEASE 1000
-
-static struct {
-	natsSubscription *beats, *words;
-	uint64_t id, inc, beat; /* of the real one, as it says them */
-	uint32_t losses;        /* what it says about `about` */
-	uint64_t heard;
-	bool leaves, urgent;
-	char word[8];
-	uint64_t mark;
-	int hellos, heres, marks, byes;
-} ears;
-
-static void say(struct rig *r, const char *subject, const char *text)
-{
-	natsMsg *m;
-
-	assert_int_equal(natsMsg_Create(&m, subject, NULL, text, (int)strlen(text)), NATS_OK);
-	assert_int_equal(natsMsgHeader_Set(m, "Ws-Gateway", "x"), NATS_OK);
-	assert_int_equal(natsConnection_PublishMsg(r->nc, m), NATS_OK);
-	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
-	natsMsg_Destroy(m);
-}
-
-static void word(struct rig *r, const char *what, uint64_t id, uint64_t mark)
-{
-	char text[96];
-
-	snprintf(text, sizeof(text), "%s %016" PRIx64 " %" PRIu64 " %" PRIu64, what, id, r->created,
-		mark);
-	say(r, "wslive.svc.ann", text);
-}
-
-static void hear_beat(const char *text)
-{
-	uint64_t id, inc, n;
-	unsigned losses;
-	int leaves;
-
-	assert_int_equal(sscanf(text, "1 %" SCNx64 " %" SCNx64 " %" SCNu64 " %*u %d", &ears.id,
-				 &ears.inc, &ears.beat, &leaves),
-		4);
-	ears.leaves = leaves & 1;
-	ears.urgent = leaves & 2;
-	for (const char *p = strchr(text, '\n'); p && p[1]; p = strchr(p + 1, '\n')) {
-		assert_int_equal(sscanf(p + 1, "%" SCNx64 " %" SCNx64 " %" SCNu64 " %u", &id, &inc,
-					 &n, &losses),
-			4);
-		ears.heard = n;
-		ears.losses = losses;
-	}
-}
-
-static void hear_word(const char *text)
-{
-	assert_int_equal(sscanf(text, "%7s %*x %*u %" SCNu64, ears.word, &ears.mark), 2);
-	ears.hellos += strcmp(ears.word, "hello") == 0;
-	ears.heres += strcmp(ears.word, "here") == 0;
-	ears.marks += strcmp(ears.word, "mark") == 0;
-	ears.byes += strcmp(ears.word, "bye") == 0;
-}
-
-/* What the real one has said until now. */
-static void listen_to(struct rig *r)
-{
-	natsMsg *m;
-	const char *v;
-	char text[512];
-
-	rig_turn(r);
-	for (int i = 0; i < 2; i++) {
-		while (natsSubscription_NextMsg(&m, i ? ears.words : ears.beats, 1) == NATS_OK) {
-			snprintf(text, sizeof(text), "%.*s", natsMsg_GetDataLength(m),
-				natsMsg_GetData(m));
-			if (natsMsgHeader_Get(m, "Ws-Gateway", &v) != NATS_OK ||
-				strcmp(v, "x") == 0)
-				; /* a copy of the server's, or our own */
-			else if (i)
-				hear_word(text);
-			else
-				hear_beat(text);
-			natsMsg_Destroy(m);
-		}
-	}
-}
-
-#define hear_until(r, condition)                                                                   \
-	do {                                                                                       \
-		listen_to(r);                                                                      \
-		rig_until(r, (listen_to(r), (condition)));                                         \
-	} while (0)
-
-/* A beat of another one that has heard all of ours. */
-static void beat(struct rig *r, uint64_t id, uint64_t n, uint64_t echo, unsigned losses)
-{
-	char text[256];
-
-	snprintf(text, sizeof(text),
-		"1 %016" PRIx64 " %016x %" PRIu64 " %d 0\n%016" PRIx64 " %016" PRIx64 " %" PRIu64
-		" %u\n",
-		id, 7, n, LEASE, ears.id, ears.inc, echo, losses);
-	say(r, "wsgate.beat", text);
-}
-
-static struct rig *rig_with_ears(const char *extra)
-{
-	struct rig *r = rig_new(extra);
-
-	memset(&ears, 0, sizeof(ears));
-	rig_connect(r);
-	assert_int_equal(natsConnection_SubscribeSync(&ears.beats, r->nc, "wsgate.beat"), NATS_OK);
-	assert_int_equal(natsConnection_SubscribeSync(&ears.words, r->nc, "wslive.>"), NATS_OK);
-	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
-	r->config.broker.grace = LEASE; /* so its own lease is three seconds */
-	rig_start(r);
-	rig_until(r, r->connects == 1);
-	hear_until(r, ears.beat > 0);
-	return r;
-}
-
-static void rig_without_ears(struct rig *r)
-{
-	natsSubscription_Destroy(ears.beats);
-	natsSubscription_Destroy(ears.words);
-	rig_free(r);
-}
-
-/* Waits until the real one has said a beat that begins now, and echoes it. */
-static void echo_next(struct rig *r, uint64_t id, uint64_t n)
-{
-	uint64_t now;
-
-	listen_to(r);
-	now = ears.beat;
-	hear_until(r, ears.beat > now);
-	beat(r, id, n, ears.beat, 0);
-}
-
-/* Beat by beat, until it waits for no echo any more: a hello is repeated. n: of the first of ours.
- */
-static void echo_all(struct rig *r, uint64_t id, uint64_t n)
-{
-	do
-		echo_next(r, id, n++);
-	while (ears.urgent);
-}
+#include "ears.h"
 
 static void stays_stored(struct rig *r, int64_t n)
 {
@@ -268,6 +119,12 @@ static struct rig_queue *held_twice(struct rig *r, int messages)
 	word(r, "hello", LAST, 0);
 	hear_until(r, ears.heres == 1);
 	assert_int_equal(ears.mark, 0);
+	assert_int_equal(ears.news, LAST);
+	rig_quiet(r, 100);
+	word(r, "hello", LAST, 0);
+	hear_until(r, ears.heres == 2);
+	assert_int_equal(ears.news, 0); /* it is known now */
+	assert_true(ears.age >= 100);
 	echo_all(r, LAST, 2);
 	return q;
 }
@@ -345,12 +202,22 @@ static void came_while_cut_off(void **state)
 	echo_all(r, LAST, 2);
 	rig_quiet(r, 200);
 	q = rig_open(r, "ann", 0, 0);
-	rig_quiet(r, 1200);         /* nobody has echoed */
-	word(r, "hello", FIRST, 0); /* one that has come later */
-	word(r, "here", FIRST, 1000);
+	late_here(r, FIRST, 1000, 0, ears.id); /* in time */
+	rig_quiet(r, 400);                     /* nobody has echoed */
+	late_here(r, FIRST, 1000, 0, 0);       /* it knew of us */
+	late_here(r, FIRST, 1000, 0, LAST);
+	late_here(r, FIRST, 1000, 100000, ears.id); /* it removed nothing since */
+	late_here(r, FIRST, 0, 0, ears.id);         /* or at all */
 	rig_quiet(r, 50);
 	assert_int_equal(q->lacks, 0);
-	word(r, "here", LAST, 1000); /* it was there before */
+	late_here(r, LAST, 1000, 300, ears.id);
+	rig_until(r, q->lacks == 1);
+	/* Beats have passed, words have not. */
+	rig_close(q);
+	q = rig_open(r, "ann", 0, 0);
+	echo_all(r, LAST, 50);
+	rig_quiet(r, 400);
+	late_here(r, LAST, 1000, 100, ears.id);
 	rig_until(r, q->lacks == 1);
 	/* Nobody says anything, but the session ended before anybody could hear of it. */
 	rig_close(q);

@@ -253,7 +253,9 @@ NATS_RIG_SRC = \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
-test_gates_SRC = $(NATS_RIG_SRC)
+test_gates_SRC = \
+	test/unit/ears.c \
+	$(NATS_RIG_SRC)
 test_march_SRC = $(NATS_RIG_SRC)
 
 UNIT_TESTS += test_headers
