@@ -5,8 +5,8 @@
  *
  *   "hello ID CREATED MARK"  I hold this user; who does, too?
  *   "here  ID CREATED MARK AGE NEW"  I do: the answer to hello and ask, and to the first word of
- *                            somebody. AGE: how long the mark has not moved, in ms; NEW: whom I did
- *                            not know of until now, or 0
+ *                            somebody. AGE: ms since something of it could be removed; NEW: whom I
+ *                            did not know of until now, or 0
  *   "mark  ID CREATED MARK"  I do: when the mark has moved, and now and then
  *   "ask   ID CREATED MARK"  I do not any more, but have still to remove; who does?
  *   "gone  ID CREATED MARK"  I do not any more, but have still to remove; an answer to hello
@@ -23,9 +23,9 @@
  * us.
  *
  * Until they have heard of each other, what one confirms is removed, and a connection that was
- * opened at the other one meanwhile lacks it. Who learns of the other says so, and when his mark
- * has moved last; the connections end then. Within a moment (MOMENT_MS) that is the way that a word
- * takes, and they began behind it.
+ * opened at the other one meanwhile lacks it. Who learns of the other says so, and when
+ * something could be removed last; the connections end then. Within a moment (MOMENT_MS) that is
+ * the way that a word takes, and they began behind it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +37,6 @@
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who did not remind us */
 #define MOMENT_MS 250
-#define YOUNG_MS 10000 /* later a word was lost: nobody can tell since when */
 #define HOLDERS_MAX 256
 #define WORD_MAX 112
 
@@ -67,7 +66,7 @@ static void say_here(struct broker_queue *q, uint64_t news)
 	char more[40];
 
 	snprintf(more, sizeof(more), " %" PRIu32 " %016" PRIx64,
-		(uint32_t)q->b->now_ms - q->moved_ms, news);
+		(uint32_t)q->b->now_ms - q->passed_ms, news);
 	say_more(q, "here", more);
 }
 
@@ -391,7 +390,6 @@ void holders_confirm(struct broker_queue *q, uint64_t seq)
 			q->high = seq;
 	}
 	q->mark = seq;
-	q->moved_ms = (uint32_t)q->b->now_ms;
 	tell(q);
 	apply(q);
 }

@@ -126,6 +126,9 @@ static inline uint64_t seq_of(uint64_t v)
 	return v & ~SEQ_ASIDE;
 }
 
+/* So long after it was opened, a first word of others is late; later, others were lost. */
+#define YOUNG_MS 10000
+
 struct broker_queue {
 	struct broker *b;
 	void *owner;
@@ -150,7 +153,7 @@ struct broker_queue {
 		*hoard_last; /* live copies that wait for the reading to catch up */
 	struct reread *rereads;
 	uint32_t index, tag;
-	uint32_t moved_ms; /* when the mark did, or could have; low half */
+	uint32_t passed_ms; /* when `confirmed` last moved; low half */
 	uint32_t hoard_bytes;
 	uint16_t removing, asides; /* in flight */
 	uint8_t hoard_n;

@@ -148,7 +148,7 @@ struct broker_queue *broker_queue_open(
 	/* One that a predecessor served is known to the others by our name. */
 	q->blind = q->newborn = q->head == 0;
 	q->opened_ms = opened(b);
-	q->moved_ms = (uint32_t)b->now_ms;
+	q->passed_ms = (uint32_t)b->now_ms - YOUNG_MS; /* nobody knows */
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
 	b->free_slot = b->slots[q->index].next_free;
@@ -197,7 +197,6 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 	q->head = head > q->mark ? head : q->mark;
 	q->want = q->blind = q->newborn = true;
 	q->opened_ms = opened(q->b);
-	q->moved_ms = (uint32_t)q->b->now_ms;
 	start(q);
 }
 

@@ -98,6 +98,7 @@ void removal_confirm(struct broker_queue *q, uint64_t seq)
 		q->sweep_pos = q->confirmed + 1;
 	}
 	q->confirmed = seq;
+	q->passed_ms = (uint32_t)q->b->now_ms;
 	advance(q);
 	removal_pump(q->b);
 	feed_kick(q);
@@ -135,6 +136,7 @@ void removal_pass(struct broker_queue *q, uint64_t seq)
 	if (seq <= q->confirmed)
 		return;
 	q->confirmed = seq;
+	q->passed_ms = (uint32_t)q->b->now_ms;
 	if (q->unknown <= seq)
 		q->unknown = 0;
 	while (s && upto < s->n && seq_of(s->v[upto]) <= seq)
