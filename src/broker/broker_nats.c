@@ -128,7 +128,10 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
+	if (b->highest > e->up.last_seq)
+		b->highest = e->up.last_seq;
 	b->batches = e->up.batches;
+	b->replicated = e->up.replicated;
 	if (b->batches)
 		log_info("the server answers a direct get with many messages",
 			kv_str("stream", b->settings.stream));
@@ -307,7 +310,10 @@ static void on_event(void *arg, struct wire_event *e)
 	case WIRE_ELECTED:
 		log_info("the stream has a new leader: every queue is read again",
 			kv_str("stream", b->settings.stream));
+		b->term++;
+		queue_new_leader(b);
 		queue_rescan_all(b);
+		watch_now(b);
 		break;
 	}
 	wire_event_free(e);

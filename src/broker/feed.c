@@ -90,6 +90,8 @@ static bool hoard_push(struct broker_queue *q, struct wire_event *e)
 static void give(struct broker_queue *q, struct wire_event *e)
 {
 	q->head = e->m.seq;
+	if (q->b->highest < q->head)
+		q->b->highest = q->head;
 	q->job.tries = 0;
 	removal_remember(q, e->m.seq);
 	q->b->ev->message(q->owner, &e->m);

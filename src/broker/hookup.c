@@ -276,6 +276,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
 	e->up.direct = k->direct;
+	e->up.replicated = st->replicated;
 	e->up.batches = st->level >= LEVEL_BATCHES && !st->replicated;
 	/* The loop counts the sessions by these events. */
 	k->session++;

@@ -194,8 +194,9 @@ TAILQ_HEAD(aside_list, aside);
 struct watch {
 	struct request request;
 	uint64_t next_ms, asked_ms, named_ms;
-	bool names; /* the request asked for subjects */
-	bool again; /* asked to look while a look was under way */
+	uint64_t highest; /* that was given before it was asked */
+	bool names;       /* the request asked for subjects */
+	bool again;       /* asked to look while a look was under way */
 };
 
 /* Another gateway. One that has gone is remembered, so that hearsay does not bring it back. */
@@ -236,9 +237,12 @@ struct broker {
 	struct event *timer, *deferred;
 	enum broker_state state;
 	bool ever, timer_fast, in_background;
-	uint64_t now_ms, last_seq;
+	uint64_t now_ms;
+	uint64_t highest; /* sequence that was given */
 	uint64_t created; /* of the stream, in this session */
 	bool batches;     /* a direct get may ask for many messages */
+	bool replicated;  /* the stream */
+	uint32_t term;    /* another one after each election of a leader */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -295,6 +299,7 @@ void queue_resume_all(struct broker *b, bool marks_valid);
 void queue_session_lost(struct broker *b);
 /* Looks at every queue again: something may have been missed. */
 void queue_rescan_all(struct broker *b);
+void queue_new_leader(struct broker *b);
 void queue_tick(struct broker *b);
 /* Closed and nothing under way any more: tells so. */
 void queue_settle(struct broker_queue *q);
@@ -364,6 +369,8 @@ bool removal_room(const struct broker_queue *q);
 /* Takes one out of those that wait for their confirmation. */
 void removal_take(struct broker_queue *q, uint64_t seq);
 void removal_forget(struct broker_queue *q, bool confirmed_too);
+/* What is remembered here is of a leader that is not it any more. */
+void removal_new_leader(struct broker_queue *q);
 bool removal_idle(const struct broker_queue *q);
 void removal_reply(
 	struct broker *b, struct removal *r, struct wire_event *e); /* takes e; NULL: no answer */

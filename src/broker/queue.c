@@ -278,6 +278,8 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 		q->subscribed = false;
 		if (!marks_valid)
 			marks_to_zero(q);
+		if (b->replicated)
+			removal_new_leader(q);
 		if (q->closing) {
 			queue_subscribe(q);
 			holders_start(q);
@@ -312,6 +314,13 @@ void queue_session_lost(struct broker *b)
 		feed_stop(q);
 		reread_session_lost(q);
 	}
+}
+
+void queue_new_leader(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++)
+		if (b->slots[i].q)
+			removal_new_leader(b->slots[i].q);
 }
 
 void queue_rescan_all(struct broker *b)

@@ -10,6 +10,10 @@
  * find the one between any more (next_by_subj: 404), until it reads that block of its store again.
  * So a user's newest goes last, what a sweep finds goes when the sweep is over, and nothing goes
  * while something below has to stay.
+ *
+ * Trap: a new leader may lack what was delivered (2.9.10, under faults: acknowledged all the same),
+ * and give its sequence to a message of somebody else. So a sequence is good for one leader only;
+ * under the next one a sweep finds, by the subject, what is still to go.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +30,7 @@ struct removal {
 	struct request request; /* first */
 	struct broker_queue *q;
 	uint64_t seq;
+	uint32_t term;
 };
 
 static struct seqs *grow(struct broker_queue *q)
@@ -205,6 +210,22 @@ void removal_forget(struct broker_queue *q, bool confirmed_too)
 	shrink(q);
 }
 
+/* No sequence that is remembered is good any more: what is there, and confirmed, is to be found. */
+static void look_for_all(struct broker_queue *q)
+{
+	q->sweep = true;
+	q->sweeping = false;
+	q->sweep_pos = 1;
+	feed_kick(q);
+}
+
+void removal_new_leader(struct broker_queue *q)
+{
+	removal_forget(q, true);
+	if (q->confirmed > 0 && holders_ours(q))
+		look_for_all(q);
+}
+
 bool removal_idle(const struct broker_queue *q)
 {
 	return q->removing == 0 && (!q->seqs || q->seqs->doomed == 0);
@@ -232,6 +253,7 @@ static bool send_one(struct broker_queue *q)
 		return false;
 	r->q = q;
 	r->seq = s->v[i];
+	r->term = q->b->term;
 	token = request_start(b, &r->request, REQUEST_DELETE);
 	if (token == 0) {
 		free(r);
@@ -320,7 +342,10 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 			b->removal_pause = b->now_ms + PAUSE_MS;
 			watch_soon(b);
 		}
-		removal_doom(q, r->seq);
+		if (r->term == b->term)
+			removal_doom(q, r->seq);
+		else
+			look_for_all(q);
 	}
 	json_decref(doc);
 	if (e)

@@ -27,6 +27,7 @@ static void ask(struct broker *b, bool names)
 			b->settings.prefix);
 	b->watch.names = names;
 	b->watch.asked_ms = b->now_ms;
+	b->watch.highest = b->highest;
 	(void)wire_request(b->wire, token, subject, body);
 }
 
@@ -66,6 +67,22 @@ static bool same_stream(struct broker *b, const json_t *doc)
 		return true;
 	log_warn("the stream was deleted or made again: everything is checked anew",
 		kv_str("stream", b->settings.stream));
+	wire_break(b->wire);
+	return false;
+}
+
+/* False: what was delivered is not in it any more, and its next sequences would look like old
+ * ones. The session ends; the next one sees whether that is so. */
+static bool has_all(struct broker *b, const json_t *doc)
+{
+	const json_t *last = json_object_get(json_object_get(doc, "state"), "last_seq");
+
+	if (!json_is_integer(last) || (uint64_t)json_integer_value(last) >= b->watch.highest)
+		return true;
+	log_warn("the stream has not all that was delivered: everything is checked anew",
+		kv_str("stream", b->settings.stream),
+		kv_uint("last", (uint64_t)json_integer_value(last)),
+		kv_uint("delivered", b->watch.highest));
 	wire_break(b->wire);
 	return false;
 }
@@ -132,7 +149,7 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	b->watch.again = false;
 	if (!e)
 		watch_soon(b);
-	if (e && same_stream(b, doc)) {
+	if (e && same_stream(b, doc) && has_all(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);
 		else

@@ -47,7 +47,8 @@ struct wire_event {
 		struct {
 			uint64_t created, last_seq;
 			size_t max_payload;
-			bool direct;  /* the loop's own thread calls nats.c */
+			bool direct; /* the loop's own thread calls nats.c */
+			bool replicated;
 			bool batches; /* the server answers one direct get with many messages */
 		} up;
 	};

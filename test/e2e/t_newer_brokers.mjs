@@ -83,6 +83,48 @@ for (const what of ['a removal', 'a get', 'a publish']) {
 	});
 }
 
+for (const pong of ['before', 'after']) {
+	await test(`a new leader has another message under a sequence that was delivered, and confirmed ${pong} that`, async (t) => {
+		const broker = await Newer.start(t, { stream: { ...structuredClone(OLD), num_replicas: 3, republish: { src: 'ws.recv.>', dest: 'wslive.>' } }, drops: 1 });
+		const gw = await t.gateway(broker, { config: { workers: 1 } });
+		const publish = await service(t, broker);
+		const c = await t.client(gw, 'chat/alice', { autoPong: false }), pings = [];
+		c.ws.on('ping', (mark) => pings.push(mark));
+		await publish('alice', 'a');
+		await until('its ping', () => pings.length === 1);
+		if (pong === 'before') {
+			c.ws.pong(pings[0]);
+			await until('its removal, which is dropped', () => broker.asked['STREAM.MSG.DELETE'] === 1);
+		}
+		broker.elect(1, 'ws.recv.chat.bob', 'b');
+		broker.drops = 0;
+		if (pong === 'after') c.ws.pong(pings[0]);
+		await publish('alice', 'c');
+		await until('another ping', () => pings.length === 2);
+		c.ws.pong(pings[1]);
+		await until('the rest to go', () => [...broker.stored.values()].every((m) => m.subject.endsWith('bob')));
+		await stays('for the one that was dropped', () => broker.stored.size === 1, 7000);
+		assert.equal((await (await t.client(gw, 'chat/bob')).next()).text, 'b');
+	});
+}
+
+await test('a new leader has less than what was delivered: all marks begin anew', async (t) => {
+	const broker = await Newer.start(t, { stream: { ...structuredClone(OLD), num_replicas: 3, republish: { src: 'ws.recv.>', dest: 'wslive.>' } } });
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const publish = await service(t, broker);
+	const c = await t.client(gw, 'chat/alice');
+	for (const i of numbers(10)) await publish('alice', i);
+	await c.take(10);
+	await until('all removed', () => broker.stored.size === 0);
+	broker.seq = 4;
+	broker.elect(5, 'ws.recv.chat.bob', 'b');
+	await until('it to be noticed', () => gw.log().includes('the stream lost messages that were delivered'));
+	await gw.ready();
+	await publish('alice', 'again');
+	assert.equal((await c.next()).text, 'again');
+	assert.equal(c.closed, null);
+});
+
 // Each user's messages between all others', before anybody is there.
 async function waiting(publish, users, each, text = (i) => String(i)) {
 	for (const i of numbers(each)) await Promise.all(users.map((u) => publish(u, text(Number(i)))));

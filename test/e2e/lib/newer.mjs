@@ -119,6 +119,14 @@ export class Newer {
 		this.send(dest, '', this.headed(head, { 'Nats-Stream': this.config.name, 'Nats-Subject': subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, 'Nats-Last-Sequence': last }), body);
 	}
 
+	// A new leader, which has something else under that sequence: what broken clusters do.
+	elect(seq, subject, text) {
+		const m = { seq, subject, head: Buffer.alloc(0), body: Buffer.from(text), stamp: new Date().toISOString() };
+		this.seq = Math.max(this.seq, seq);
+		this.stored = new Map([...this.stored, [seq, m]].sort(([a], [b]) => a - b));
+		this.send(`$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.${this.config.name}`, '', Buffer.alloc(0), Buffer.from('{}'));
+	}
+
 	// The stream is deleted, and nobody is told.
 	vanish() {
 		this.config = this.vanishAt = null;
