@@ -13,6 +13,7 @@ async function phase(records, name, kind, fn) {
 	await sleep(1500); // of quiet traffic, so that its pauses are its own
 	records.longestDown = records.longestUp = 0;
 	const from = now(), f = records.fault(kind);
+	f.until = Infinity; // as long as it lasts
 	await fn();
 	f.until = now();
 	records.returns.push({ at: now(), kind });
