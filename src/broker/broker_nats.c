@@ -357,7 +357,6 @@ struct broker *broker_new(struct event_base *base, const struct config *c, size_
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	request_init(&b->requests);
 	feed_init(b);
-	TAILQ_INIT(&b->recheck);
 	TAILQ_INIT(&b->closed);
 	TAILQ_INIT(&b->removals);
 	TAILQ_INIT(&b->publishing);

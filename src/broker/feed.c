@@ -45,14 +45,17 @@ void feed_init(struct broker *b)
 
 static struct wire_event *hoard_pop(struct broker_queue *q)
 {
-	struct wire_event *e = q->hoard;
+	struct hoard *h = q->hoard;
+	struct wire_event *e = h->first;
 
-	q->hoard = e->next;
-	if (!q->hoard)
-		q->hoard_last = NULL;
-	q->hoard_n--;
-	q->hoard_bytes -= (uint32_t)e->m.len;
+	h->first = e->next;
+	h->n--;
+	h->bytes -= (uint32_t)e->m.len;
 	q->b->hoard_bytes -= e->m.len;
+	if (h->n == 0) {
+		free(h);
+		q->hoard = NULL;
+	}
 	return e;
 }
 
@@ -62,26 +65,36 @@ void feed_drop_hoard(struct broker_queue *q)
 		broker_message_unref(&hoard_pop(q)->m);
 }
 
+static bool hoard_room(const struct broker_queue *q, const struct wire_event *e)
+{
+	const struct hoard *h = q->hoard;
+
+	if (q->b->hoard_bytes + e->m.len > HOARD_TOTAL || e->m.len > HOARD_BYTES)
+		return false;
+	return !h || (h->n < HOARD_MESSAGES && h->bytes + e->m.len <= HOARD_BYTES &&
+			     e->last <= h->last->m.seq && e->m.seq > h->last->m.seq);
+}
+
 /* Only what follows the one before without a gap. False: not taken. */
 static bool hoard_push(struct broker_queue *q, struct wire_event *e)
 {
-	struct broker *b = q->b;
+	struct hoard *h = q->hoard;
 
-	if (e->last == 0 || !e->m.data || q->hoard_n >= HOARD_MESSAGES ||
-		q->hoard_bytes + e->m.len > HOARD_BYTES ||
-		b->hoard_bytes + e->m.len > HOARD_TOTAL ||
-		(q->hoard_last &&
-			(e->last > q->hoard_last->m.seq || e->m.seq <= q->hoard_last->m.seq)))
+	if (e->last == 0 || !e->m.data || !hoard_room(q, e))
 		return false;
+	if (!h)
+		h = q->hoard = calloc(1, sizeof(*h));
+	if (!h)
+		return false; /* it is read again */
 	e->next = NULL;
-	if (q->hoard_last)
-		q->hoard_last->next = e;
+	if (h->n > 0)
+		h->last->next = e;
 	else
-		q->hoard = e;
-	q->hoard_last = e;
-	q->hoard_n++;
-	q->hoard_bytes += (uint32_t)e->m.len;
-	b->hoard_bytes += e->m.len;
+		h->first = e;
+	h->last = e;
+	h->n++;
+	h->bytes += (uint32_t)e->m.len;
+	q->b->hoard_bytes += e->m.len;
 	return true;
 }
 
@@ -105,7 +118,8 @@ static bool wanted(const struct broker_queue *q)
 
 static void give_hoard(struct broker_queue *q)
 {
-	while (q->hoard && wanted(q) && (q->hoard->m.seq <= q->head || q->hoard->last <= q->head)) {
+	while (q->hoard && wanted(q) &&
+		(q->hoard->first->m.seq <= q->head || q->hoard->first->last <= q->head)) {
 		struct wire_event *e = hoard_pop(q);
 
 		if (e->m.seq <= q->head) {
@@ -493,7 +507,7 @@ void feed_tick(struct broker *b)
 	for (int s = JOB_SOON; s <= JOB_LATER; s++) {
 		struct job *j;
 
-		while ((j = TAILQ_FIRST(&b->jobs[s])) && j->due <= b->now_ms)
+		while ((j = TAILQ_FIRST(&b->jobs[s])) && job_due(b, j))
 			job_move(b, j, JOB_URGENT);
 	}
 	feed_pump(b);

@@ -105,7 +105,6 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 {
 	struct gates *g = &b->gates;
 	struct gate *p = find(g, id);
-	struct broker_queue *q;
 
 	if (id == g->self)
 		return NULL;
@@ -130,10 +129,7 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 	log_info("another gateway is there", kv_str("gateway", name(id)),
 		kv_uint("others", g->living));
 	/* Those that were opened before its first beat came, and unknown to it. */
-	TAILQ_FOREACH(q, &b->recheck, recheck)
-	{
-		holders_greet(q);
-	}
+	queue_each_recheck(b, holders_greet);
 	return p;
 }
 

@@ -73,12 +73,12 @@ static void say_here(struct broker_queue *q, uint64_t news)
 static void said(struct broker_queue *q)
 {
 	q->tell = false;
-	q->told_ms = q->b->now_ms;
 	if (!q->on_shared)
 		return;
 	/* In the order in which they were told. */
-	TAILQ_REMOVE(&q->b->gates.shared, q, shared);
-	TAILQ_INSERT_TAIL(&q->b->gates.shared, q, shared);
+	q->others->told_ms = q->b->now_ms;
+	TAILQ_REMOVE(&q->b->gates.shared, q->others, link);
+	TAILQ_INSERT_TAIL(&q->b->gates.shared, q->others, link);
 }
 
 /* Before those that are only reminded. */
@@ -87,8 +87,8 @@ static void tell(struct broker_queue *q)
 	if (!q->on_shared || q->tell)
 		return;
 	q->tell = true;
-	TAILQ_REMOVE(&q->b->gates.shared, q, shared);
-	TAILQ_INSERT_HEAD(&q->b->gates.shared, q, shared);
+	TAILQ_REMOVE(&q->b->gates.shared, q->others, link);
+	TAILQ_INSERT_HEAD(&q->b->gates.shared, q->others, link);
 }
 
 static void not_unclear(struct broker_queue *q)
@@ -106,7 +106,7 @@ static void unclear(struct broker_queue *q)
 
 	not_unclear(q);
 	q->b->stats.unclear_users++;
-	q->barrier = g->beat + 1;
+	q->barrier = (uint32_t)g->beat + 1;
 	q->on_unclear = true;
 	TAILQ_INSERT_TAIL(&g->unclear, q, unclear);
 	gates_hurry(q->b);
@@ -163,18 +163,19 @@ static void apply(struct broker_queue *q)
 		removal_pass(q, upto);
 }
 
+/* yes: there are others. */
 static void share(struct broker_queue *q, bool yes)
 {
-	struct queue_list *list = &q->b->gates.shared;
+	struct holders_list *list = &q->b->gates.shared;
 
 	if (yes == q->on_shared)
 		return;
 	q->on_shared = yes;
 	q->b->stats.shared_users += yes ? 1 : UINT64_MAX;
 	if (yes)
-		TAILQ_INSERT_TAIL(list, q, shared);
+		TAILQ_INSERT_TAIL(list, q->others, link);
 	else
-		TAILQ_REMOVE(list, q, shared);
+		TAILQ_REMOVE(list, q->others, link);
 }
 
 /* ---- the others ---- */
@@ -187,26 +188,54 @@ static struct holder *find(const struct broker_queue *q, uint64_t gate)
 	return NULL;
 }
 
-static struct holder *add(struct broker_queue *q, uint64_t gate)
+static void free_others(struct broker_queue *q)
+{
+	share(q, false);
+	if (q->others)
+		free(q->others->v);
+	free(q->others);
+	q->others = NULL;
+}
+
+/* NULL: no memory, or there are too many. */
+static struct holder *place(struct broker_queue *q)
 {
 	struct holders *o = q->others;
-	uint32_t cap = o ? o->cap * 2 : 2;
+	uint32_t cap;
+	struct holder *v;
 
-	if (o && o->n >= HOLDERS_MAX)
-		return NULL;
-	if (!o || o->n == o->cap) {
-		o = realloc(o, sizeof(*o) + cap * sizeof(o->v[0]));
+	if (!o) {
+		o = q->others = calloc(1, sizeof(*o));
 		if (!o)
 			return NULL;
-		if (!q->others)
-			o->n = 0;
-		o->cap = cap;
-		q->others = o;
+		o->q = q;
+		o->told_ms = q->b->now_ms;
 	}
-	o->v[o->n] = (struct holder){.gate = gate};
+	if (o->n < o->cap)
+		return &o->v[o->n];
+	cap = o->cap ? o->cap * 2 : 2;
+	v = o->n < HOLDERS_MAX ? realloc(o->v, cap * sizeof(*v)) : NULL;
+	if (!v)
+		return NULL;
+	o->v = v;
+	o->cap = cap;
+	return &o->v[o->n];
+}
+
+static struct holder *add(struct broker_queue *q, uint64_t gate)
+{
+	struct holder *h = place(q);
+
+	if (!h) {
+		if (q->others && q->others->n == 0)
+			free_others(q);
+		return NULL;
+	}
+	*h = (struct holder){.gate = gate};
+	q->others->n++;
 	if (!q->closing)
 		share(q, true);
-	return &o->v[o->n++];
+	return h;
 }
 
 static void drop(struct broker_queue *q, struct holder *h)
@@ -214,11 +243,8 @@ static void drop(struct broker_queue *q, struct holder *h)
 	bool ours = holders_ours(q);
 
 	*h = q->others->v[--q->others->n];
-	if (q->others->n == 0) {
-		free(q->others);
-		q->others = NULL;
-		share(q, false);
-	}
+	if (q->others->n == 0)
+		free_others(q);
 	/* What it had still to remove is ours. */
 	if (!ours && holders_ours(q) && q->confirmed > 0 && !q->closing) {
 		q->sweep = true;
@@ -369,6 +395,8 @@ void holders_start(struct broker_queue *q)
 	struct gates *g = &q->b->gates;
 
 	q->greeted_again = false;
+	if (q->others && !q->closing)
+		share(q, true); /* opened again */
 	if (q->b->state == BROKER_LIVE && g->living == 0 && gates_cleared(q->b) > 0) {
 		clear(q); /* alone: the usual case */
 		return;
@@ -416,20 +444,23 @@ void holders_close(struct broker_queue *q)
 void holders_free(struct broker_queue *q)
 {
 	not_unclear(q);
-	share(q, false);
-	free(q->others);
-	q->others = NULL;
+	free_others(q);
 }
 
 void holders_count(struct broker *b)
 {
-	struct broker_queue *q;
+	const struct holders *o;
 
 	b->stats.held_users = 0;
-	TAILQ_FOREACH(q, &b->gates.shared, shared)
+	TAILQ_FOREACH(o, &b->gates.shared, link)
 	{
-		b->stats.held_users += !q->on_unclear && least(q) < q->mark;
+		b->stats.held_users += !o->q->on_unclear && least(o->q) < o->q->mark;
 	}
+}
+
+static bool reached(const struct broker_queue *q, uint64_t cleared)
+{
+	return cleared > UINT32_MAX || q->barrier <= cleared;
 }
 
 void holders_tick(struct broker *b)
@@ -437,8 +468,9 @@ void holders_tick(struct broker *b)
 	struct gates *g = &b->gates;
 	uint64_t cleared = gates_cleared(b);
 	struct broker_queue *q;
+	struct holders *o;
 
-	while ((q = TAILQ_FIRST(&g->unclear)) && q->barrier <= cleared) {
+	while ((q = TAILQ_FIRST(&g->unclear)) && reached(q, cleared)) {
 		if (!q->greeted_again && g->living > 0) {
 			q->greeted_again = true;
 			unclear(q);
@@ -451,7 +483,9 @@ void holders_tick(struct broker *b)
 		feed_kick(q);
 		queue_settle(q);
 	}
-	while ((q = TAILQ_FIRST(&g->shared)) && (q->tell || q->told_ms + REMIND_MS <= b->now_ms)) {
+	while ((o = TAILQ_FIRST(&g->shared)) &&
+		(o->q->tell || o->told_ms + REMIND_MS <= b->now_ms)) {
+		q = o->q;
 		if (!q->tell)
 			forget_silent(q);
 		if (q->on_shared) {

@@ -15,10 +15,15 @@ void job_move(struct broker *b, struct job *j, enum job_state to)
 	if (to == JOB_IDLE || to == JOB_FLYING)
 		return;
 	if (to == JOB_SOON || to == JOB_LATER) {
-		j->due = b->now_ms + (to == JOB_SOON ? SOON_MS : LATER_MS);
+		j->due = (uint32_t)b->now_ms + (to == JOB_SOON ? SOON_MS : LATER_MS);
 		broker_hurry(b);
 	}
 	TAILQ_INSERT_TAIL(&b->jobs[to], j, link);
+}
+
+bool job_due(const struct broker *b, const struct job *j)
+{
+	return (int32_t)((uint32_t)b->now_ms - j->due) >= 0;
 }
 
 struct broker_queue *job_queue(struct job *j)

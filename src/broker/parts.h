@@ -75,7 +75,7 @@ enum job_state {
 
 struct job { /* somebody who wants a direct get; on one list at most */
 	TAILQ_ENTRY(job) link;
-	uint64_t due; /* SOON, LATER */
+	uint32_t due; /* SOON, LATER: ms, low half */
 	uint8_t state;
 	uint8_t tries; /* answers in a row that may be stale */
 	bool reread;   /* part of a reread, else of a queue */
@@ -110,6 +110,12 @@ struct seqs {
 	uint64_t v[];
 };
 
+/* Live copies that wait for the reading to catch up. */
+struct hoard {
+	struct wire_event *first, *last; /* owned */
+	uint32_t n, bytes;
+};
+
 /* Another gateway that holds the same user. */
 struct holder {
 	uint64_t gate, mark;
@@ -117,9 +123,13 @@ struct holder {
 	uint64_t heard;   /* by the listening clock */
 };
 struct holders {
+	TAILQ_ENTRY(holders) link;
+	struct broker_queue *q;
+	uint64_t told_ms; /* when they last heard our mark */
 	uint32_t n, cap;
-	struct holder v[];
+	struct holder *v; /* owned */
 };
+TAILQ_HEAD(holders_list, holders);
 
 static inline uint64_t seq_of(uint64_t v)
 {
@@ -133,30 +143,23 @@ struct broker_queue {
 	struct broker *b;
 	void *owner;
 	struct job job;
-	TAILQ_ENTRY(broker_queue) recheck;  /* opened a moment ago */
 	TAILQ_ENTRY(broker_queue) removals; /* has something to remove */
 	TAILQ_ENTRY(broker_queue) unclear;  /* others may hold it, too: nothing is removed */
-	TAILQ_ENTRY(broker_queue) shared;   /* others hold it, too */
 	struct holders *others;             /* owned; NULL: none */
-	uint64_t barrier;                   /* the beat whose echo says who holds it */
 	uint64_t opened_ms;                 /* 0: for others, long ago */
-	uint64_t told_ms;                   /* when the others last heard our mark */
-	uint64_t recheck_due;
-	uint64_t mark;      /* done with here up to here, */
-	uint64_t confirmed; /* and everywhere up to here */
-	uint64_t head;      /* given up to here */
+	uint64_t mark;                      /* done with here up to here, */
+	uint64_t confirmed;                 /* and everywhere up to here */
+	uint64_t head;                      /* given up to here */
 	uint64_t high;      /* seen up to here: above head, there is something to read */
 	uint64_t sweep_pos; /* nothing is stored below, as far as this sweep went */
 	uint64_t unknown;   /* up to here there may be messages that are not in seqs */
 	struct seqs *seqs;
-	struct wire_event *hoard,
-		*hoard_last; /* live copies that wait for the reading to catch up */
+	struct hoard *hoard; /* owned; NULL: empty */
 	struct reread *rereads;
 	uint32_t index, tag;
-	uint32_t passed_ms; /* when `confirmed` last moved; low half */
-	uint32_t hoard_bytes;
+	uint32_t barrier;          /* the beat whose echo says who holds it */
+	uint32_t passed_ms;        /* when `confirmed` last moved; low half */
 	uint16_t removing, asides; /* in flight */
-	uint8_t hoard_n;
 	uint8_t run;    /* messages that its own gets found, one after another; up to 2 */
 	uint8_t narrow; /* how often what its next get asks for was halved */
 	bool want : 1;
@@ -180,6 +183,15 @@ struct broker_queue {
 TAILQ_HEAD(queue_list, broker_queue);
 
 enum broker_state { BROKER_DOWN, BROKER_CHECKED, BROKER_LIVE };
+
+/* Queues that were opened a moment ago, in that order. One whose on_recheck is not set has been
+ * done, or was closed. */
+struct rechecks {
+	struct {
+		uint32_t index, due; /* due: ms, low half */
+	} * v;                       /* owned */
+	size_t first, n, cap;
+};
 
 struct queue_slot {
 	struct broker_queue *q;
@@ -223,7 +235,8 @@ struct gates {
 	uint32_t n, living;
 	bool greet;  /* all queues, before the next beat */
 	bool moving; /* a successor goes on: nothing is given up */
-	struct queue_list unclear, shared;
+	struct queue_list unclear;
+	struct holders_list shared;
 };
 
 struct event;
@@ -249,7 +262,8 @@ struct broker {
 	struct queue_slot *slots;
 	uint32_t nslots, free_slot, nqueues, walk;
 	uint64_t walked_ms;
-	struct queue_list recheck, closed;
+	struct rechecks recheck;
+	struct queue_list closed;
 	/* feed.c */
 	struct job_list jobs[JOB_LISTS];
 	uint32_t flying, turn;
@@ -300,6 +314,8 @@ void queue_session_lost(struct broker *b);
 /* Looks at every queue again: something may have been missed. */
 void queue_rescan_all(struct broker *b);
 void queue_new_leader(struct broker *b);
+/* fn opens and closes none. */
+void queue_each_recheck(struct broker *b, void (*fn)(struct broker_queue *q));
 void queue_tick(struct broker *b);
 /* Closed and nothing under way any more: tells so. */
 void queue_settle(struct broker_queue *q);
@@ -344,6 +360,7 @@ void march_free(struct broker *b);
 
 /* ---- job.c ---- */
 void job_move(struct broker *b, struct job *j, enum job_state to);
+bool job_due(const struct broker *b, const struct job *j);
 struct broker_queue *job_queue(struct job *j);
 /* ---- reread.c ---- */
 void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e, uint64_t from);

@@ -66,22 +66,74 @@ void queue_unsubscribe(struct broker_queue *q)
 	q->tag = ++last_tag;
 }
 
+/* Without memory the slow round looks. */
 static void recheck_later(struct broker_queue *q)
 {
 	struct broker *b = q->b;
+	struct rechecks *r = &b->recheck;
+	size_t cap = r->cap ? 2 * r->cap : 64;
+	void *v;
 
 	if (q->on_recheck)
-		TAILQ_REMOVE(&b->recheck, q, recheck);
+		return;
+	if (r->n == 0)
+		r->first = 0;
+	if (r->first + r->n == r->cap && r->first > r->cap / 2) {
+		memmove(r->v, r->v + r->first, r->n * sizeof(r->v[0]));
+		r->first = 0;
+	}
+	if (r->first + r->n == r->cap) {
+		v = realloc(r->v, cap * sizeof(r->v[0]));
+		if (!v)
+			return;
+		r->v = v;
+		r->cap = cap;
+	}
 	q->on_recheck = true;
-	q->recheck_due = b->now_ms + RECHECK_MS;
-	TAILQ_INSERT_TAIL(&b->recheck, q, recheck);
+	r->v[r->first + r->n].index = q->index;
+	r->v[r->first + r->n++].due = (uint32_t)b->now_ms + RECHECK_MS;
 }
 
-static void recheck_not(struct broker_queue *q)
+void queue_each_recheck(struct broker *b, void (*fn)(struct broker_queue *q))
 {
-	if (q->on_recheck)
-		TAILQ_REMOVE(&q->b->recheck, q, recheck);
+	const struct rechecks *r = &b->recheck;
+
+	for (size_t i = r->first; i < r->first + r->n; i++) {
+		struct broker_queue *q = b->slots[r->v[i].index].q;
+
+		if (q && q->on_recheck)
+			fn(q);
+	}
+}
+
+static void recheck_stop(struct broker_queue *q)
+{
 	q->on_recheck = false;
+}
+
+static void recheck_none(struct broker *b)
+{
+	queue_each_recheck(b, recheck_stop);
+	free(b->recheck.v);
+	b->recheck = (struct rechecks){0};
+}
+
+static void recheck_tick(struct broker *b)
+{
+	struct rechecks *r = &b->recheck;
+
+	while (r->n > 0 && (int32_t)((uint32_t)b->now_ms - r->v[r->first].due) >= 0) {
+		struct broker_queue *q = b->slots[r->v[r->first].index].q;
+
+		r->first++;
+		r->n--;
+		if (!q || !q->on_recheck)
+			continue;
+		q->on_recheck = false;
+		feed_rescan(q);
+	}
+	if (r->n == 0)
+		recheck_none(b);
 }
 
 /* Reading begins, or begins again. The subscription goes out before the first get on the same
@@ -178,7 +230,7 @@ void broker_queue_close(struct broker_queue *q)
 		return;
 	q->closing = true;
 	holders_close(q);
-	recheck_not(q);
+	q->on_recheck = false;
 	feed_stop(q);
 	reread_drop_all(q);
 	removal_forget(q, false);
@@ -251,6 +303,8 @@ void queue_free_all(struct broker *b)
 		free(q->seqs);
 		free(q);
 	}
+	free(b->recheck.v);
+	b->recheck = (struct rechecks){0};
 	free(b->slots);
 	b->slots = NULL;
 	b->nslots = 0;
@@ -300,8 +354,7 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 
 void queue_session_lost(struct broker *b)
 {
-	while (!TAILQ_EMPTY(&b->recheck))
-		recheck_not(TAILQ_FIRST(&b->recheck));
+	recheck_none(b);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		struct broker_queue *q = b->slots[i].q;
 
@@ -360,13 +413,8 @@ static void walk(struct broker *b)
 
 void queue_tick(struct broker *b)
 {
-	struct broker_queue *q;
-
 	if (b->state != BROKER_LIVE)
 		return;
-	while ((q = TAILQ_FIRST(&b->recheck)) && q->recheck_due <= b->now_ms) {
-		recheck_not(q);
-		feed_rescan(q);
-	}
+	recheck_tick(b);
 	walk(b);
 }

@@ -158,6 +158,34 @@ static void least_mark(void **state)
 	rig_without_ears(r);
 }
 
+/* Closed, and opened again before it was gone: the others are told as before. */
+static void opened_again(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = held_twice(r, 3);
+	struct broker *b = q->q->b;
+
+	(void)state;
+	broker_queue_confirm(q->q, q->seq[0]);
+	hear_until(r, ears.marks == 1);
+	b->removal_pause = UINT64_MAX; /* something is left to do, so it is not freed */
+	word(r, "mark", LAST, q->seq[0]);
+	rig_until(r, b->stats.removals_pending == 1);
+	broker_queue_close(q->q);
+	hear_until(r, ears.byes == 1);
+	assert_int_equal(b->stats.shared_users, 0);
+	broker_queue_reopen(q->q, q->seq[0]);
+	b->removal_pause = 0;
+	echo_all(r, LAST, 50);
+	broker_queue_confirm(q->q, q->seq[2]);
+	hear_until(r, ears.marks == 2);
+	assert_int_equal(ears.mark, q->seq[2]);
+	assert_int_equal(b->stats.shared_users, 1);
+	stays_stored(r, 2);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* A client that has just moved here does not get again what it confirmed there. */
 static void moved_here(void **state)
 {
@@ -448,6 +476,7 @@ int main(void)
 		cmocka_unit_test_teardown(waits_for_the_echo, rig_teardown),
 		cmocka_unit_test_teardown(crossed, rig_teardown),
 		cmocka_unit_test_teardown(least_mark, rig_teardown),
+		cmocka_unit_test_teardown(opened_again, rig_teardown),
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
 		cmocka_unit_test_teardown(came_while_cut_off, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
