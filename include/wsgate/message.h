@@ -16,16 +16,16 @@
 struct ws_reader { /* zero it to start; ws_reader_clear() to end */
 	struct ws_frame_parser frame;
 	utf8_state utf8;
-	uint8_t *buf; /* owned: the data message under way, NULL while nothing is collected */
-	size_t len, cap;
-	uint8_t *control; /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or
-			     NULL */
 	uint8_t control_len;
-	uint32_t frames;     /* of the data message under way */
-	uint32_t max_frames; /* the caller's; more are refused (1008); 0: any number */
 	bool handed_out;     /* the last message was buf: freed by the next call */
 	bool text;           /* the data message under way is text */
 	bool deflated;       /* and compressed: buf is what came */
+	uint32_t frames;     /* of the data message under way */
+	uint32_t max_frames; /* the caller's; more are refused (1008); 0: any number */
+	uint32_t len, cap;   /* bytes of buf */
+	uint8_t *buf;     /* owned: the data message under way, NULL while nothing is collected */
+	uint8_t *control; /* owned: a control frame that came in pieces, WS_CONTROL_MAX bytes, or
+			     NULL */
 };
 
 /* What reads compressed messages: the caller's, of one connection or of many. */
@@ -59,8 +59,8 @@ struct ws_read {
  * until WS_READ_NONE (a call with len 0 is fine and gives back what was handed out before). Nothing
  * may be fed after WS_READ_CLOSE or WS_READ_ERROR. Text is
  * checked as it comes (1007 at the first impossible byte). A message whose announced length goes
- * beyond max_message is refused (1009) before its payload is read. The buffer grows with what
- * really came, at most doubling: an announced length alone allocates nothing.
+ * beyond max_message (1 GiB at most) is refused (1009) before its payload is read. The buffer grows
+ * with what really came, at most doubling: an announced length alone allocates nothing.
  */
 size_t ws_reader_feed(
 	struct ws_reader *r, uint8_t *buf, size_t len, size_t max_message, struct ws_read *out);

@@ -150,7 +150,7 @@ int table_put(struct table *t, const void *key, size_t len, void *value)
 		errno = EINVAL;
 		return -1;
 	}
-	if (t->count + 1 > t->size / 4 * 3 && grow(t) < 0)
+	if (t->count + 1 > t->size / 8 * 7 && grow(t) < 0)
 		return -1;
 	i = find(t, hash, key, len);
 	if (!t->slots[i].value)

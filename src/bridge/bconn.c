@@ -24,7 +24,7 @@ uint8_t bconn_text(const struct bridge *b, const struct broker_message *m)
 /* False: it waits (no room in the ring, or no memory for the window). */
 bool bconn_give(struct bconn *c, const struct broker_message *m)
 {
-	struct bridge *b = c->user->b;
+	struct bridge *b = c->user->s->b;
 	struct down_ref ref = {c->generation, c->index, 0};
 
 	if (c->blocked)
@@ -62,7 +62,7 @@ void bconn_skip(struct bconn *c, uint64_t upto)
 void bconn_fall_behind(struct bconn *c)
 {
 	if (c->synced)
-		stat_add(c->user->b->shm.bridge->stats.fell_behind, 1);
+		stat_add(c->user->s->b->shm.bridge->stats.fell_behind, 1);
 	c->synced = false;
 	c->cursor = NULL;
 }
@@ -81,13 +81,13 @@ void bconn_run(struct bconn *c)
 		!u->s->connected || !window_open(c, c->need))
 		return;
 	c->rereading = true;
-	stat_add(u->b->shm.bridge->stats.rereads, 1);
+	stat_add(u->s->b->shm.bridge->stats.rereads, 1);
 	broker_queue_reread(u->q, c->pos, c);
 }
 
 void bconn_note(struct bconn *c, bool behind)
 {
-	struct slot *s = &c->user->b->slots[c->slot];
+	struct slot *s = &c->user->s->b->slots[c->slot];
 	_Atomic uint32_t *n = &s->words->behind[c->service];
 	uint32_t bit = UINT32_C(1) << c->index % 32, word;
 

@@ -91,7 +91,6 @@ struct bconn {
  *   removed ▸ mark ▸ (given, not confirmed) ▸ floor ▸ [first … last] ▸ head ▸ (in the stream)
  */
 struct buser {
-	struct bridge *b;
 	struct bstream *s; /* of its service, for as long as it is here */
 	struct broker_queue
 		*q; /* NULL only while a new bridge reads the sections, or without memory */

@@ -14,7 +14,7 @@ void buffer_drop_first(struct buser *u)
 		u->last = NULL;
 	u->floor = n->m->seq;
 	u->bytes -= (uint32_t)n->m->len;
-	u->b->buffered -= n->m->len;
+	u->s->b->buffered -= n->m->len;
 	broker_message_unref(n->m);
 	free(n);
 }
@@ -62,9 +62,9 @@ static void buffer_let_go(struct buser *u)
  */
 void buffer_budget(struct buser *u)
 {
-	const struct config *cf = u->b->c;
+	const struct config *cf = u->s->b->c;
 	bool over = u->bytes > cf->delivery.user_buffer ||
-		    (u->bytes && u->b->buffered > cf->delivery.total_buffer);
+		    (u->bytes && u->s->b->buffered > cf->delivery.total_buffer);
 	bool ready = false, synced = false;
 
 	for (struct bconn *c = u->conns; c; c = c->next) {
@@ -77,7 +77,7 @@ void buffer_budget(struct buser *u)
 			bconn_run(c);
 		over = false;
 	}
-	if (over && u->b->buffered > cf->delivery.total_buffer) {
+	if (over && u->s->b->buffered > cf->delivery.total_buffer) {
 		/* Too much for all together: this user's part stays in the stream. */
 		buffer_let_go(u);
 		synced = false;
@@ -87,7 +87,7 @@ void buffer_budget(struct buser *u)
 	if (over || !synced)
 		buffer_want(u, false);
 	else if (!u->first || (u->bytes <= cf->delivery.user_buffer / 2 &&
-				      u->b->buffered <= cf->delivery.total_buffer))
+				      u->s->b->buffered <= cf->delivery.total_buffer))
 		buffer_want(u, true);
 }
 
@@ -105,7 +105,7 @@ bool buffer_add(struct buser *u, struct broker_message *m)
 		u->first = n;
 	u->last = n;
 	u->bytes += (uint32_t)m->len;
-	u->b->buffered += m->len;
+	u->s->b->buffered += m->len;
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		bconn_sync(c);
 		if (c->synced && !c->cursor)

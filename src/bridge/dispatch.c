@@ -48,7 +48,6 @@ static struct buser *user_new(struct bridge *b, const struct identity *id)
 		free(u);
 		return NULL;
 	}
-	u->b = b;
 	u->s = s;
 	u->service_len = (uint8_t)id->service_len;
 	u->user_len = (uint8_t)id->user_len;
@@ -64,7 +63,7 @@ static struct buser *user_new(struct bridge *b, const struct identity *id)
 
 static void user_free(struct buser *u)
 {
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 
 	if (u->dirty) {
 		struct buser **at = &b->dirty;
@@ -105,7 +104,7 @@ static void user_settle(struct buser *u)
 	buffer_budget(u);
 	for (struct bconn *c = u->conns; c; c = c->next)
 		bconn_note(c, !c->synced || (!u->wanted && !u->closing));
-	stat_set(u->b->shm.bridge->stats.buffered_bytes, u->b->buffered);
+	stat_set(u->s->b->shm.bridge->stats.buffered_bytes, u->s->b->buffered);
 }
 
 static void user_dirty(struct buser *u)
@@ -113,8 +112,8 @@ static void user_dirty(struct buser *u)
 	if (u->dirty)
 		return;
 	u->dirty = true;
-	u->dirty_next = u->b->dirty;
-	u->b->dirty = u;
+	u->dirty_next = u->s->b->dirty;
+	u->s->b->dirty = u;
 }
 
 void dispatch_settle(struct bridge *b)
@@ -146,7 +145,7 @@ static bool conn_takes_node(struct bconn *c, const struct bnode *n)
 /* Several connections in one worker get one record. */
 static void user_fan_out(struct buser *u, struct bnode *n)
 {
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 	struct down_ref refs[DOWN_REFS_MAX];
 	struct bconn *who[DOWN_REFS_MAX];
 
@@ -178,9 +177,9 @@ static void user_fan_out(struct buser *u, struct bnode *n)
 
 static bool too_large(struct buser *u, struct broker_message *m)
 {
-	if (m->len <= u->b->max_message)
+	if (m->len <= u->s->b->max_message)
 		return false;
-	stat_add(u->b->shm.bridge->stats.aside, 1);
+	stat_add(u->s->b->shm.bridge->stats.aside, 1);
 	broker_queue_set_aside(u->q, m, "larger than max_message");
 	return true;
 }
@@ -236,13 +235,13 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 	} else if (c->pos < u->floor) {
 		c->pos = u->floor;
 	}
-	dispatch_pump(u->b, c);
+	dispatch_pump(u->s->b, c);
 }
 
 void dispatch_closed(void *owner)
 {
 	struct buser *u = owner;
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 
 	if (u->closing && !u->conns)
 		user_free(u);
@@ -276,9 +275,9 @@ static void conn_link(struct bconn *c, struct buser *u)
 	if (c->next)
 		c->next->prev = c;
 	u->conns = c;
-	u->b->slots[c->slot].conns[c->index] = c;
-	u->b->slots[c->slot].nconns++;
-	ended_make_room(&u->b->slots[c->slot]);
+	u->s->b->slots[c->slot].conns[c->index] = c;
+	u->s->b->slots[c->slot].nconns++;
+	ended_make_room(&u->s->b->slots[c->slot]);
 }
 
 static void conn_unlink(struct bconn *c)
@@ -289,8 +288,8 @@ static void conn_unlink(struct bconn *c)
 		c->user->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	c->user->b->slots[c->slot].conns[c->index] = NULL;
-	c->user->b->slots[c->slot].nconns--;
+	c->user->s->b->slots[c->slot].conns[c->index] = NULL;
+	c->user->s->b->slots[c->slot].nconns--;
 }
 
 /* A connection that a predecessor served goes on at its own marks. */
@@ -363,7 +362,7 @@ static bool user_open_each(void *value, void *arg)
  */
 static void user_refresh(struct buser *u)
 {
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 	struct route_view v;
 
 	for (struct bconn *c = u->conns; c; c = c->next)
@@ -498,7 +497,7 @@ struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const c
 
 uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 {
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 	uint64_t n = 0;
 
 	for (struct bconn *c = u->conns; c; c = c->next, n++) {

@@ -8,7 +8,7 @@
 
 static const struct route *quota_route(const struct bconn *c)
 {
-	return &c->user->b->slots[c->slot].routes.routes[c->index];
+	return &c->user->s->b->slots[c->slot].routes.routes[c->index];
 }
 
 static uint32_t quota_count(const struct buser *u)
@@ -35,7 +35,7 @@ static struct bconn *quota_oldest(const struct buser *u)
 
 static void quota_supersede(struct buser *u, uint32_t limit, const struct route_view *v)
 {
-	struct bridge *b = u->b;
+	struct bridge *b = u->s->b;
 
 	for (uint32_t n = quota_count(u); n >= limit; n--) {
 		struct bconn *c = quota_oldest(u);
@@ -76,6 +76,6 @@ bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v)
 void quota_moved(struct bconn *c, uint64_t id)
 {
 	for (struct bconn *d = c->next; d; d = d->next)
-		if (c->user->b->slots[d->slot].routes.ids[d->index] == id)
+		if (c->user->s->b->slots[d->slot].routes.ids[d->index] == id)
 			d->going = true;
 }

@@ -8,7 +8,7 @@
 
 bool window_open(const struct bconn *c, size_t len)
 {
-	const struct config *cf = c->user->b->c;
+	const struct config *cf = c->user->s->b->c;
 	const struct window *w = c->out;
 
 	return !w || !w->n ||
@@ -37,7 +37,7 @@ bool window_reserve(struct bconn *c)
 
 void window_given(struct bconn *c, const struct broker_message *m)
 {
-	struct bridge *b = c->user->b;
+	struct bridge *b = c->user->s->b;
 	struct bstream *s = c->user->s;
 	struct window *w = c->out;
 	struct given *g = &w->v[(w->first + w->n++) % w->cap];
@@ -66,7 +66,7 @@ void window_drop(struct bconn *c)
 
 void window_forget(struct bconn *c, uint64_t upto)
 {
-	struct hist *h = &c->user->b->shm.bridge->stats.confirm;
+	struct hist *h = &c->user->s->b->shm.bridge->stats.confirm;
 	struct window *w = c->out;
 	uint64_t now = w ? clock_ns(CLOCK_REALTIME) : 0;
 

@@ -155,17 +155,17 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->ping_mark = h->ping_mark;
 	c->ping_count = h->ping_count;
 	c->ping_ms = c->w->now_ms; /* its Pong may have come while nobody read */
-	c->unsent_last = UINT64_MAX;
+	c->unsent_last = UINT32_MAX;
 	if (!ws_reader_restore(&c->reader, &h->reader, p->message, p->control) ||
 		!pack_adopt(c, h, p) || !conn_send_later(c, p->out, h->out_len))
 		return false;
 	if (h->stash_len) {
 		c->stash = copy_of(p->stash, h->stash_len);
-		c->stash_len = c->stash ? h->stash_len : 0;
+		c->stash_len = c->stash ? (uint32_t)h->stash_len : 0;
 	}
 	if (h->pending) {
 		c->pending = copy_of(p->pending, h->pending_len);
-		c->pending_len = h->pending_len;
+		c->pending_len = (uint32_t)h->pending_len;
 		c->pending_text = h->pending_text != 0;
 	}
 	return (!h->stash_len || c->stash) && (!h->pending || c->pending);

@@ -152,18 +152,18 @@ void conn_deadline(struct conn *c, uint64_t at_ms)
 }
 
 /* All bytes that the peer has not acknowledged. */
-uint64_t conn_unsent(const struct conn *c)
+uint32_t conn_unsent(const struct conn *c)
 {
 	int n = 0;
 
 	if (ioctl(c->fd, SIOCOUTQ, &n) < 0)
 		n = 0;
-	return (uint64_t)n + (c->out.len - c->out.off);
+	return (uint32_t)n + (c->out.len - c->out.off);
 }
 
 bool conn_progress(struct conn *c)
 {
-	uint64_t unsent = conn_unsent(c);
+	uint32_t unsent = conn_unsent(c);
 	bool fewer = unsent && unsent < c->unsent_last;
 
 	c->unsent_last = unsent;
@@ -306,7 +306,7 @@ void conn_shut(struct conn *c, enum conn_state state)
 {
 	if (c->state != state) {
 		conn_set_state(c, state);
-		c->unsent_last = UINT64_MAX;
+		c->unsent_last = UINT32_MAX;
 	}
 	ws_reader_clear(&c->reader);
 	free(c->stash);
@@ -337,7 +337,7 @@ static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
 		return conn_gone(c, "no memory for input");
 	memcpy(copy, buf, len);
 	c->stash = copy;
-	c->stash_len = len;
+	c->stash_len = (uint32_t)len;
 	return true;
 }
 

@@ -36,7 +36,7 @@ void lane_reclaim(struct worker *w, struct lane *l)
 			break;
 		c = place_find(w, &ref);
 		if (c)
-			c->up_bytes -= c->up_bytes < size ? c->up_bytes : size;
+			c->up_bytes -= c->up_bytes < size ? c->up_bytes : (uint32_t)size;
 	}
 	l->reclaimed = tail;
 }

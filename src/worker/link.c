@@ -150,7 +150,7 @@ static enum link_put link_put(
 		follow_context(c, p);
 	if (len)
 		memcpy(p + r->trace_len, data, len);
-	c->up_bytes += sizeof(*r) + id.service_len + id.user_len + r->trace_len + len;
+	c->up_bytes += (uint32_t)(sizeof(*r) + id.service_len + id.user_len + r->trace_len + len);
 	if (type == UP_MESSAGE && trace_wants(&id))
 		follow_up(c, r, l->up.pos);
 	ring_commit(&l->up);

@@ -63,7 +63,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	c->ping_count = tally_sent(c);
 	c->ping_ms = w->now_ms;
 	c->ping_out = 1;
-	c->unsent_last = UINT64_MAX;
+	c->unsent_last = UINT32_MAX;
 	n = ws_frame_header(out, WS_PING, true, false, PING_LEN);
 	memcpy(out + n, c->ping_id, sizeof(c->ping_id));
 	memcpy(out + n + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark));
@@ -148,7 +148,7 @@ static bool session_part(struct conn *c)
 		return true;
 	}
 	conn_set_state(c, CONN_CLOSING);
-	c->unsent_last = UINT64_MAX;
+	c->unsent_last = UINT32_MAX;
 	c->flushing = c->flushed = 0;
 	conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 	return conn_resume(c);
@@ -274,7 +274,7 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 	if (!c->pending)
 		return session_end(c, "no memory for a message");
 	memcpy(c->pending, m->data, m->len);
-	c->pending_len = m->len;
+	c->pending_len = (uint32_t)m->len;
 	c->pending_text = m->opcode == WS_TEXT;
 	stat_add(c->w->slot->stats.paused, 1);
 	lane_wait(c);
@@ -366,12 +366,13 @@ void session_drained(struct conn *c)
 /* A slow link is not a dead one: the time begins anew while the unsent bytes become fewer. */
 static bool session_pong_late(struct conn *c)
 {
-	uint64_t unsent = conn_unsent(c), now = c->w->now_ms;
+	uint32_t unsent = conn_unsent(c);
+	uint64_t now = c->w->now_ms;
 	bool unread;
 
 	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || conn_unread(c);
 	if (unsent < c->unsent_last || unread) {
-		bool first_look = c->unsent_last == UINT64_MAX;
+		bool first_look = c->unsent_last == UINT32_MAX;
 
 		c->unsent_last = unsent;
 		if (!first_look || unsent || unread) {

@@ -118,7 +118,6 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
 	struct ws_reader reader;
 	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
-	size_t stash_len;
 	struct outbuf out;
 	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
@@ -128,15 +127,28 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	};
 	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms;
-	uint64_t expires_ms;  /* of what proved who it is; 0: never */
-	uint64_t unsent_last; /* unsent bytes at the last look at a slow Pong */
-	uint64_t flush_stamp; /* of the UP_FLUSH or the UP_ASK that is not answered */
-	uint64_t up_bytes;    /* of its records in the up ring, not released */
-	char *close_reason;   /* owned; NULL: none */
+	uint64_t expires_ms;         /* of what proved who it is; 0: never */
+	uint64_t flush_stamp;        /* of the UP_FLUSH or the UP_ASK that is not answered */
+	char *close_reason;          /* owned; NULL: none */
+	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
+	struct meter *meter;         /* owned; NULL: never limited */
+	struct trace_context *trace; /* owned; NULL: its messages have none */
+	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
+	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
+	struct tlsctx *tlsctx; /* held; NULL: the same */
+	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
+	uint32_t stash_len, pending_len;
+	uint32_t unsent_last; /* unsent bytes at the last look at a slow Pong */
+	uint32_t up_bytes;    /* of its records in the up ring, not released */
 	uint32_t route;
 	uint32_t
 		control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
+	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
+	uint32_t asked; /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
+	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the
+				first */
 	int fd;
+	struct route_peer peer;
 	uint16_t close_code;
 	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
 	uint8_t state;
@@ -149,35 +161,22 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	uint8_t pack_bits : 3;       /* with a window for what we send of 8 + so many bits */
-	bool fed : 1,                /* something was read */
-		frozen : 1,          /* not read: it is to move */
-		came_back : 1,       /* it was offered, and nobody took it */
-		stays : 1,           /* twice: it cannot */
-		missed : 1,          /* LEAVING: a message for it was left out */
-		kicked : 1,          /* LEAVING: it is to be closed, with close_code */
-		kick_told : 1;       /* its heir knows */
-	bool pending_text : 1;       /* of the message that waits */
-	bool by_client : 1;          /* its end began on the other side */
-	bool crowded : 1,            /* its address is counted */
-		held : 1;            /* not read: over its rate */
-	uint32_t born_s, data_s;     /* CLOCK_MONOTONIC: opened; the last message either way */
-	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
-	struct meter *meter;         /* owned; NULL: never limited */
-	struct trace_context *trace; /* owned; NULL: its messages have none */
-	bool local : 1,              /* admin: came by a Unix socket */
-		ktls : 1,            /* TLS is the kernel's affair, but for what is no data */
-		ktls_wanted : 1;     /* after the handshake it is to be */
-	bool looked : 1;             /* its time was over, and something lay there unread */
-	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
-	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
-	struct tlsctx *tlsctx; /* held; NULL: the same */
-	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
-	size_t pending_len;
-	struct route_peer peer;
-	uint32_t asked; /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
-	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the
-				first */
+	uint8_t pack_bits : 3;   /* with a window for what we send of 8 + so many bits */
+	bool fed : 1,            /* something was read */
+		frozen : 1,      /* not read: it is to move */
+		came_back : 1,   /* it was offered, and nobody took it */
+		stays : 1,       /* twice: it cannot */
+		missed : 1,      /* LEAVING: a message for it was left out */
+		kicked : 1,      /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1;   /* its heir knows */
+	bool pending_text : 1;   /* of the message that waits */
+	bool by_client : 1;      /* its end began on the other side */
+	bool crowded : 1,        /* its address is counted */
+		held : 1;        /* not read: over its rate */
+	bool local : 1,          /* admin: came by a Unix socket */
+		ktls : 1,        /* TLS is the kernel's affair, but for what is no data */
+		ktls_wanted : 1; /* after the handshake it is to be */
+	bool looked : 1;         /* its time was over, and something lay there unread */
 };
 
 /* A frame of a batch: header and a payload that still lies in the down ring. */
@@ -355,7 +354,7 @@ void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
 void conn_fed(struct conn *c); /* something was read */
-uint64_t conn_unsent(const struct conn *c);
+uint32_t conn_unsent(const struct conn *c);
 /* Something lies in its socket, and is to be read. */
 bool conn_unread(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */

@@ -38,7 +38,7 @@ static void release(struct ws_reader *r)
 /* Room for n more bytes. `rest` is what the frame announces beyond them. */
 static bool reserve(struct ws_reader *r, size_t n, uint64_t rest)
 {
-	size_t need = r->len + n, cap = r->cap < BUFFER_MIN / 2 ? BUFFER_MIN : 2 * r->cap;
+	size_t need = r->len + n, cap = r->cap < BUFFER_MIN / 2 ? BUFFER_MIN : 2 * (size_t)r->cap;
 	uint8_t *buf;
 
 	if (need <= r->cap)
@@ -47,11 +47,11 @@ static bool reserve(struct ws_reader *r, size_t n, uint64_t rest)
 		cap = need + (size_t)rest;
 	if (cap < need)
 		cap = need;
-	buf = realloc(r->buf, cap);
+	buf = cap <= UINT32_MAX ? realloc(r->buf, cap) : NULL;
 	if (!buf)
 		return false;
 	r->buf = buf;
-	r->cap = cap;
+	r->cap = (uint32_t)cap;
 	return true;
 }
 
@@ -164,7 +164,7 @@ static void data_piece(struct ws_reader *r, const struct ws_frame_event *ev, str
 			return;
 		}
 		memcpy(r->buf + r->len, ev->data, ev->len);
-		r->len += ev->len;
+		r->len += (uint32_t)ev->len;
 	}
 	if (!last)
 		return;
@@ -258,11 +258,11 @@ static bool restore_buffers(struct ws_reader *r, const struct ws_reader_state *i
 	const uint8_t *buf, const uint8_t *control)
 {
 	if (in->len) {
-		r->buf = malloc(in->len);
+		r->buf = in->len <= UINT32_MAX ? malloc(in->len) : NULL;
 		if (!r->buf)
 			return false;
 		memcpy(r->buf, buf, in->len);
-		r->len = r->cap = in->len;
+		r->len = r->cap = (uint32_t)in->len;
 	}
 	if (in->control_len) {
 		r->control = malloc(WS_CONTROL_MAX);
