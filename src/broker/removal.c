@@ -221,6 +221,8 @@ static void look_for_all(struct broker_queue *q)
 
 void removal_new_leader(struct broker_queue *q)
 {
+	if (q->on_closed)
+		return; /* it has nothing left to remove, and goes */
 	removal_forget(q, true);
 	if (q->confirmed > 0 && holders_ours(q))
 		look_for_all(q);
