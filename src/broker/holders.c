@@ -172,7 +172,9 @@ static void share(struct broker_queue *q, bool yes)
 		return;
 	q->on_shared = yes;
 	q->b->stats.shared_users += yes ? 1 : UINT64_MAX;
-	if (yes)
+	if (yes && q->tell)
+		TAILQ_INSERT_HEAD(list, q->others, link);
+	else if (yes)
 		TAILQ_INSERT_TAIL(list, q->others, link);
 	else
 		TAILQ_REMOVE(list, q->others, link);
