@@ -269,27 +269,31 @@ static void user_reopen(struct buser *u)
 
 static void conn_link(struct bconn *c, struct buser *u)
 {
+	struct slot *s = &u->s->b->slots[c->slot];
+
 	c->user = u;
 	c->next = u->conns;
 	c->prev = NULL;
 	if (c->next)
 		c->next->prev = c;
 	u->conns = c;
-	u->s->b->slots[c->slot].conns[c->index] = c;
-	u->s->b->slots[c->slot].nconns++;
-	ended_make_room(&u->s->b->slots[c->slot]);
+	s->conns[c->index] = c;
+	s->nconns++;
+	ended_make_room(s);
 }
 
 static void conn_unlink(struct bconn *c)
 {
+	struct slot *s = &c->user->s->b->slots[c->slot];
+
 	if (c->prev)
 		c->prev->next = c->next;
 	else
 		c->user->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	c->user->s->b->slots[c->slot].conns[c->index] = NULL;
-	c->user->s->b->slots[c->slot].nconns--;
+	s->conns[c->index] = NULL;
+	s->nconns--;
 }
 
 /* A connection that a predecessor served goes on at its own marks. */

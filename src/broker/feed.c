@@ -507,7 +507,7 @@ void feed_tick(struct broker *b)
 	for (int s = JOB_SOON; s <= JOB_LATER; s++) {
 		struct job *j;
 
-		while ((j = TAILQ_FIRST(&b->jobs[s])) && job_due(b, j))
+		while ((j = TAILQ_FIRST(&b->jobs[s])) && is_due(b, j->due))
 			job_move(b, j, JOB_URGENT);
 	}
 	feed_pump(b);

@@ -249,9 +249,7 @@ static void drop(struct broker_queue *q, struct holder *h)
 		free_others(q);
 	/* What it had still to remove is ours. */
 	if (!ours && holders_ours(q) && q->confirmed > 0 && !q->closing) {
-		q->sweep = true;
-		q->sweeping = false;
-		q->sweep_pos = 1;
+		removal_look_again(q);
 		removal_swept(q);
 	}
 	apply(q);
@@ -345,7 +343,8 @@ static void take(struct broker_queue *q, const struct word *w)
 {
 	struct holder *h = find(q, w->gate);
 	bool known = h, hello = strcmp(w->what, "hello") == 0, here = strcmp(w->what, "here") == 0,
-	     holds = hello || here || strcmp(w->what, "mark") == 0;
+	     holds = hello || here || strcmp(w->what, "mark") == 0,
+	     asks = hello || strcmp(w->what, "ask") == 0;
 
 	if (holds)
 		hold(q, w->gate, w->created, w->mark);
@@ -356,11 +355,10 @@ static void take(struct broker_queue *q, const struct word *w)
 	if (here || strcmp(w->what, "gone") == 0)
 		begin_behind(q, w->created, w->mark);
 	apply(q);
-	if (!q->closing &&
-		(hello || strcmp(w->what, "ask") == 0 || (holds && !known && q->mark > 0))) {
+	if (!q->closing && (asks || (holds && !known && q->mark > 0))) {
 		say_here(q, known ? 0 : w->gate);
 		said(q);
-	} else if (q->closing && (hello || strcmp(w->what, "ask") == 0) && q->mark > 0) {
+	} else if (q->closing && asks && q->mark > 0) {
 		say(q, "gone");
 	}
 }

@@ -21,11 +21,6 @@ void job_move(struct broker *b, struct job *j, enum job_state to)
 	TAILQ_INSERT_TAIL(&b->jobs[to], j, link);
 }
 
-bool job_due(const struct broker *b, const struct job *j)
-{
-	return (int32_t)((uint32_t)b->now_ms - j->due) >= 0;
-}
-
 struct broker_queue *job_queue(struct job *j)
 {
 	if (j->reread)

@@ -290,6 +290,12 @@ struct broker {
 	char server[256]; /* of the last session; without credentials */
 };
 
+/* due: the low half of a time in ms, not more than 24 days off. */
+static inline bool is_due(const struct broker *b, uint32_t due)
+{
+	return (int32_t)((uint32_t)b->now_ms - due) >= 0;
+}
+
 /* ---- broker_nats.c ---- */
 /* Something waits to be told to the caller: on the loop, soon. */
 void broker_defer(struct broker *b);
@@ -360,7 +366,6 @@ void march_free(struct broker *b);
 
 /* ---- job.c ---- */
 void job_move(struct broker *b, struct job *j, enum job_state to);
-bool job_due(const struct broker *b, const struct job *j);
 struct broker_queue *job_queue(struct job *j);
 /* ---- reread.c ---- */
 void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e, uint64_t from);
@@ -378,6 +383,7 @@ void removal_pass(struct broker_queue *q, uint64_t seq);
 /* Copied elsewhere: to go as soon as nothing below waits for its confirmation. */
 void removal_aside(struct broker_queue *q, uint64_t seq);
 /* One that is to go. */
+void removal_look_again(struct broker_queue *q);
 void removal_doom(struct broker_queue *q, uint64_t seq);
 /* A sweep is over: what it found goes now. */
 void removal_swept(struct broker_queue *q);

@@ -122,7 +122,7 @@ static void recheck_tick(struct broker *b)
 {
 	struct rechecks *r = &b->recheck;
 
-	while (r->n > 0 && (int32_t)((uint32_t)b->now_ms - r->v[r->first].due) >= 0) {
+	while (r->n > 0 && is_due(b, r->v[r->first].due)) {
 		struct broker_queue *q = b->slots[r->v[r->first].index].q;
 
 		r->first++;

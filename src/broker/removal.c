@@ -158,14 +158,19 @@ bool removal_room(const struct broker_queue *q)
 	return !q->seqs || q->seqs->doomed < DOOMED_ROOM;
 }
 
+void removal_look_again(struct broker_queue *q)
+{
+	q->sweep = true;
+	q->sweeping = false;
+	q->sweep_pos = 1;
+}
+
 void removal_doom(struct broker_queue *q, uint64_t seq)
 {
 	struct seqs *s = grow(q);
 
 	if (!s) {
-		q->sweep = true; /* no memory: a sweep finds it again */
-		q->sweeping = false;
-		q->sweep_pos = 1;
+		removal_look_again(q); /* no memory: a sweep finds it again */
 		enqueue(q);
 		return;
 	}
@@ -210,22 +215,15 @@ void removal_forget(struct broker_queue *q, bool confirmed_too)
 	shrink(q);
 }
 
-/* No sequence that is remembered is good any more: what is there, and confirmed, is to be found. */
-static void look_for_all(struct broker_queue *q)
-{
-	q->sweep = true;
-	q->sweeping = false;
-	q->sweep_pos = 1;
-	feed_kick(q);
-}
-
 void removal_new_leader(struct broker_queue *q)
 {
 	if (q->on_closed)
 		return; /* it has nothing left to remove, and goes */
 	removal_forget(q, true);
-	if (q->confirmed > 0 && holders_ours(q))
-		look_for_all(q);
+	if (q->confirmed > 0 && holders_ours(q)) {
+		removal_look_again(q);
+		feed_kick(q);
+	}
 }
 
 bool removal_idle(const struct broker_queue *q)
@@ -347,7 +345,7 @@ void removal_reply(struct broker *b, struct removal *r, struct wire_event *e)
 		if (r->term == b->term)
 			removal_doom(q, r->seq);
 		else
-			look_for_all(q);
+			removal_look_again(q);
 	}
 	json_decref(doc);
 	if (e)

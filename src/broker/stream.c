@@ -132,9 +132,8 @@ uint64_t stream_time(const char *text)
 	uint64_t frac = 0, unit = 1000000000;
 	struct tm tm = {0};
 
-	if (len == 0 || sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6)
-		return 0;
-	if (y < 1970)
+	if (len == 0 || sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u", &y, &mo, &d, &h, &mi, &sec) != 6 ||
+		y < 1970)
 		return 0;
 	for (i = 20; len > 19 && text[19] == '.' && text[i] >= '0' && text[i] <= '9' && unit > 1;
 		i++) {

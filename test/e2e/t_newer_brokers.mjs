@@ -10,6 +10,9 @@ const OLD = { name: 'websockets', subjects: ['ws.>'], retention: 'workqueue', st
 	sealed: false, deny_delete: false, deny_purge: false, allow_rollup_hdrs: false, compression: 's2', consumer_limits: {}, allow_msg_ttl: true,
 	metadata: { '_nats.ver': '2.11.4', '_nats.level': '1', '_nats.req.level': '1', owner: 'us' } };
 
+// One that three servers have, and that needs no update.
+const OF_THREE = { ...OLD, num_replicas: 3, republish: { src: 'ws.recv.>', dest: 'wslive.>' } };
+
 async function service(t, broker) {
 	const nc = await connect({ servers: `127.0.0.1:${broker.port}` });
 	t.atEnd(() => nc.close());
@@ -85,7 +88,7 @@ for (const what of ['a removal', 'a get', 'a publish']) {
 
 for (const pong of ['before', 'after']) {
 	await test(`a new leader has another message under a sequence that was delivered, and confirmed ${pong} that`, async (t) => {
-		const broker = await Newer.start(t, { stream: { ...structuredClone(OLD), num_replicas: 3, republish: { src: 'ws.recv.>', dest: 'wslive.>' } }, drops: 1 });
+		const broker = await Newer.start(t, { stream: structuredClone(OF_THREE), drops: 1 });
 		const gw = await t.gateway(broker, { config: { workers: 1 } });
 		const publish = await service(t, broker);
 		const c = await t.client(gw, 'chat/alice', { autoPong: false }), pings = [];
@@ -109,7 +112,7 @@ for (const pong of ['before', 'after']) {
 }
 
 await test('a new leader has less than what was delivered: all marks begin anew', async (t) => {
-	const broker = await Newer.start(t, { stream: { ...structuredClone(OLD), num_replicas: 3, republish: { src: 'ws.recv.>', dest: 'wslive.>' } } });
+	const broker = await Newer.start(t, { stream: structuredClone(OF_THREE) });
 	const gw = await t.gateway(broker, { config: { workers: 1 } });
 	const publish = await service(t, broker);
 	const c = await t.client(gw, 'chat/alice');

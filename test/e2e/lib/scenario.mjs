@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import assert from 'node:assert/strict';
 import { SLOW, within } from './proc.mjs';
-import { Gateway } from './gateway.mjs';
+import { BUILD, Gateway } from './gateway.mjs';
 import { Nats } from './nats.mjs';
 import { Client } from './client.mjs';
 import { Raw } from './raw.mjs';
@@ -95,7 +95,7 @@ function says(file) {
 function keepLogs(t) {
 	const base = path.basename(process.argv[1]).replace(/^[a-z]+_|\.mjs$/g, '');
 	const suite = path.basename(path.dirname(process.argv[1]));
-	const keep = path.join(process.env.WSGATE_BUILD ?? 'build', 'test', suite, 'logs', base, t.name.replace(/[^\w.-]+/g, '_').slice(0, 60));
+	const keep = path.join(BUILD, 'test', suite, 'logs', base, t.name.replace(/[^\w.-]+/g, '_').slice(0, 60));
 	fs.mkdirSync(keep, { recursive: true });
 	for (const f of t.logs()) fs.copyFileSync(f, path.join(keep, path.basename(f)));
 	console.log(`logs: ${keep}`);
