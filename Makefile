@@ -53,6 +53,10 @@ LLHTTP_CFLAGS := $(shell $(PKG_CONFIG) --cflags libllhttp)
 LLHTTP_OBJ =
 endif
 
+# The allocator of wsgated is jemalloc, where it is there: nats.c frees messages on another thread
+# than it takes them on, which costs a fifth of the time with libc's. Sanitizers have their own.
+JEMALLOC ?= $(if $(SAN),,$(shell $(PKG_CONFIG) --silence-errors --libs jemalloc))
+
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wundef -Wvla -Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Werror
 HARDEN = $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE -fno-common $(HARDEN_CC)
@@ -72,7 +76,7 @@ all: $(B)/wsgated $(B)/wsgatectl
 
 $(B)/wsgated: $(WSGATED_SRC:%.c=$(B)/%.o) $(LLHTTP_OBJ)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(JEMALLOC) $(LIBS)
 
 $(B)/wsgatectl: $(WSGATECTL_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"

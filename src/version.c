@@ -9,12 +9,19 @@
 #include <nats/nats.h>
 #include <openssl/crypto.h>
 #include <seccomp.h>
+#include <string.h>
 #include <zlib.h>
 #include "version.h"
+
+/* Only where wsgated was linked with it. */
+int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
+	__attribute__((weak));
 
 int version_print(FILE *out)
 {
 	const struct scmp_version *sc = seccomp_version();
+	const char *jemalloc;
+	size_t len = sizeof(jemalloc);
 
 	fprintf(out, "wsgated %s\n", WSGATE_VERSION);
 	fprintf(out, "libevent %s\n", event_get_version());
@@ -29,5 +36,7 @@ int version_print(FILE *out)
 	fprintf(out, "jansson %s\n", jansson_version_str());
 	fprintf(out, "libseccomp %u.%u.%u\n", sc->major, sc->minor, sc->micro);
 	fprintf(out, "zlib %s\n", zlibVersion());
+	if (mallctl && mallctl("version", (void *)&jemalloc, &len, NULL, 0) == 0)
+		fprintf(out, "jemalloc %.*s\n", (int)strcspn(jemalloc, "-"), jemalloc);
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }

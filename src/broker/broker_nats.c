@@ -90,6 +90,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	removal_pump(b);
 	aside_tick(b);
 	watch_tick(b);
+	wire_free_spent();
 }
 
 static void on_deferred(evutil_socket_t fd, short what, void *arg)

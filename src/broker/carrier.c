@@ -179,7 +179,7 @@ static void *carrier_main(void *arg)
 
 /* ---- the loop's side ---- */
 
-void carrier_do(struct carrier *k, struct command *cmd)
+void carrier_do(struct carrier *k, const struct command *cmd)
 {
 	bool urgent;
 	natsStatus s = errand_run_one(k, cmd, &urgent);

@@ -22,9 +22,8 @@ struct command {
 	natsMsg *msg;     /* PUBLISH: owned */
 	uint64_t session; /* it is dropped in any other one */
 	uint64_t key;     /* of the subscription, or token of the reply */
+	const char *subject, *body;
 	uint8_t kind;
-	uint16_t body; /* offset into text */
-	char text[];   /* subject, NUL, body, NUL */
 };
 
 struct carrier;
@@ -42,7 +41,7 @@ void carrier_send(struct carrier *k, struct command *first, struct command *last
  * nothing is written before engine_flush(). carrier_receive() calls fn, which takes it, with each
  * reply that came, and returns how many of them were of removals.
  */
-void carrier_do(struct carrier *k, struct command *cmd);
+void carrier_do(struct carrier *k, const struct command *cmd);
 uint32_t carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
 void carrier_give_back(struct carrier *k);
 /* Ends the session, if one is there; a new one checks everything again. */
@@ -54,6 +53,8 @@ void carrier_break(struct carrier *k);
 struct settings;
 void carrier_reconfigure(struct carrier *k, struct settings *s);
 uint64_t carrier_rtt(const struct carrier *k);
+/* A copy that has its texts with it, and the message; NULL: no memory. */
+struct command *command_keep(const struct command *cmd);
 void command_free(struct command *cmd);
 
 #endif

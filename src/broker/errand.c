@@ -12,6 +12,21 @@
 #define MEASURE_MS 1000
 #define FLUSH_PAUSE_MAX 64 /* batches that do without, after pongs that came too late */
 
+struct command *command_keep(const struct command *cmd)
+{
+	size_t slen = strlen(cmd->subject) + 1, blen = strlen(cmd->body) + 1;
+	struct command *kept = malloc(sizeof(*kept) + slen + blen);
+	char *text;
+
+	if (!kept)
+		return NULL;
+	*kept = *cmd;
+	text = (char *)(kept + 1);
+	kept->subject = memcpy(text, cmd->subject, slen);
+	kept->body = memcpy(text + slen, cmd->body, blen);
+	return kept;
+}
+
 void command_free(struct command *cmd)
 {
 	natsMsg_Destroy(cmd->msg);
@@ -56,7 +71,7 @@ static natsStatus run_subscribe(struct carrier *k, const struct command *cmd)
 	natsSubscription_Destroy(p->sub);
 	p->sub = NULL;
 	s = natsConnection_Subscribe(
-		&p->sub, k->nc[MAIN], cmd->text, hookup_on_live, hookup_closure(k, cmd->key));
+		&p->sub, k->nc[MAIN], cmd->subject, hookup_on_live, hookup_closure(k, cmd->key));
 	p->tag = (uint32_t)cmd->key;
 	if (s == NATS_OK)
 		s = natsSubscription_SetPendingLimits(p->sub, -1, -1);
@@ -77,12 +92,11 @@ static natsStatus run_ask(struct carrier *k, const struct command *cmd, enum wir
 	const char *subject)
 {
 	char inbox[WIRE_INBOX_MAX];
-	const char *body = cmd->text + cmd->body;
 
 	snprintf(inbox, sizeof(inbox), "%s.%c.%016llx", k->inbox, WIRE_LETTERS[replies],
 		(unsigned long long)cmd->key);
-	return natsConnection_PublishRequest(
-		k->nc[reply_connection(replies)], subject, inbox, body, (int)strlen(body));
+	return natsConnection_PublishRequest(k->nc[reply_connection(replies)], subject, inbox,
+		cmd->body, (int)strlen(cmd->body));
 }
 
 /* The library refused it; the connection is none the worse. */
@@ -122,7 +136,7 @@ natsStatus errand_run_one(struct carrier *k, const struct command *cmd, bool *ur
 		*urgent = true;
 		return run_ask(k, cmd, WIRE_GETS, k->get_subject);
 	case CMD_REQUEST:
-		return run_ask(k, cmd, WIRE_OTHERS, cmd->text);
+		return run_ask(k, cmd, WIRE_OTHERS, cmd->subject);
 	case CMD_PUBLISH:
 		*urgent = true;
 		return run_publish(k, cmd);

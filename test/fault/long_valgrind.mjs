@@ -12,7 +12,7 @@ await test('valgrind finds nothing', async (t) => {
 	const gw = await t.gateway(nats, {
 		start: false,
 		config: { workers: 2, seccomp: 'off', hang_timeout: '0s', handshake_timeout: '60s', pong_timeout: '60s', drain_timeout: '20s' },
-		under: ['valgrind', '--quiet', '--leak-check=full', '--show-leak-kinds=definite,indirect', '--errors-for-leak-kinds=definite,indirect',
+		under: ['valgrind', '--quiet', '--soname-synonyms=somalloc=libjemalloc*', '--leak-check=full', '--show-leak-kinds=definite,indirect', '--errors-for-leak-kinds=definite,indirect',
 			'--error-exitcode=99', `--log-file=${words}`],
 	});
 	await gw.start(false);
