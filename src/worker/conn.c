@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -72,14 +71,12 @@ struct conn *conn_accept(
 	struct handshake_limits limits = {
 		w->c->max_header, w->c->max_header, .http10 = l && l->admin};
 	struct conn *c = conn_adopt(w, fd, peer);
-	int one = 1;
 
 	if (!c)
 		return NULL;
 	c->admin = l && l->admin;
 	c->local = l && l->local;
 	c->hs = handshake_new(&limits);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!c->hs || !sight_read(c, true)) {
 		log_some_errors(5, "cannot watch a connection", kv_errno(errno));
 		conn_free(c);

@@ -3,8 +3,8 @@
  * which libevent watches: two of its events and what it keeps for a descriptor cost a connection
  * 200 bytes.
  *
- * Level-triggered. A socket that is watched for nothing is not there at all, for epoll tells of
- * errors and hangups whether asked or not.
+ * Level-triggered. Who stops reading often goes on before anything comes (a handshake that the
+ * bridge answers): such a socket stays in the instance until it has something to tell.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -12,14 +12,16 @@
 
 #include "worker.h"
 
-static bool sight_change(struct conn *c, bool reading, bool writing)
+/* A socket that is watched for nothing is not there at all: epoll tells of errors and hangups
+ * whether asked or not. */
+static bool sight_watch(struct conn *c, bool in, bool out)
 {
 	struct epoll_event ev = {
-		.events = (reading ? (uint32_t)EPOLLIN : 0) | (writing ? (uint32_t)EPOLLOUT : 0),
+		.events = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0),
 		.data.ptr = c};
-	bool was = c->reading || c->writing, is = reading || writing;
+	bool was = c->watched_in || c->watched_out, is = in || out;
 
-	if (c->reading == reading && c->writing == writing)
+	if (c->watched_in == in && c->watched_out == out)
 		return true;
 	if (epoll_ctl(c->w->sight.epoll,
 		    !is   ? EPOLL_CTL_DEL
@@ -27,19 +29,25 @@ static bool sight_change(struct conn *c, bool reading, bool writing)
 			  : EPOLL_CTL_ADD,
 		    c->fd, &ev) < 0)
 		return false;
-	c->reading = reading;
-	c->writing = writing;
+	c->watched_in = in;
+	c->watched_out = out;
 	return true;
 }
 
 bool sight_read(struct conn *c, bool on)
 {
-	return sight_change(c, on, c->writing);
+	if (on && !sight_watch(c, true, c->watched_out))
+		return false;
+	c->reading = on;
+	return true;
 }
 
 bool sight_write(struct conn *c, bool on)
 {
-	return sight_change(c, c->reading, on);
+	if (!sight_watch(c, c->watched_in, on))
+		return false;
+	c->writing = on;
+	return true;
 }
 
 void sight_soon(struct conn *c)
@@ -82,7 +90,8 @@ void sight_drop(struct conn *c)
 			s->events[i].data.ptr = NULL;
 	if (c->soon)
 		sight_unlink(s, c);
-	(void)!sight_change(c, false, false);
+	c->reading = c->writing = 0;
+	(void)!sight_watch(c, false, false);
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *arg)
@@ -98,7 +107,9 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 		struct epoll_event *ev = &s->events[s->at];
 		struct conn *c = ev->data.ptr;
 
-		if (c && c->reading && ev->events & (EPOLLIN | gone))
+		if (c && !c->reading)
+			(void)!sight_watch(c, false, c->watched_out);
+		else if (c && ev->events & (EPOLLIN | gone))
 			conn_readable(c);
 		c = ev->data.ptr; /* NULL: it ended meanwhile */
 		if (c && c->writing && ev->events & (EPOLLOUT | gone))

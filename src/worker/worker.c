@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,10 @@ static bool worker_is_local(int fd)
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls)
 {
 	struct listener *l = malloc(sizeof(*l));
+	int one = 1;
 
+	/* What it accepts inherits this; a Unix socket has no use for it. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (l) {
 		*l = (struct listener){
 			.w = w, .next = w->listeners, .fd = fd, .id = id, .admin = admin};
