@@ -30,9 +30,9 @@ class Server:
     def __init__(self, folder, name, port, route, routes):
         conf = os.path.join(folder, name + ".conf")
         urls = ", ".join(f"nats-route://127.0.0.1:{r}" for r in routes if r != route)
+        cluster = f'cluster {{ name: costs, listen: "127.0.0.1:{route}", routes: [{urls}] }}\n' if urls else ""
         with open(conf, "w") as f:
-            f.write(f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/{name}" }}\n'
-                    f'cluster {{ name: costs, listen: "127.0.0.1:{route}", routes: [{urls}] }}\n')
+            f.write(f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/{name}" }}\n{cluster}')
         self.name, self.port = name, port
         self.proc = subprocess.Popen(["nats-server", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -220,4 +220,5 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

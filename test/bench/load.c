@@ -9,7 +9,8 @@
  *	-c count     connections, of the users 0, 1, 2... (100)
  *	-n messages  per connection (100)
  *	-b bytes     of a message, at least 20 (100)
- *	-w window    send: messages between a Ping and its Pong; 0: what the sockets take (0)
+ *	-w window    send: messages between a Ping and its Pong; 0: what the sockets take (0).
+ *	             echo: messages in one write, the next when all are back; 0: one (0)
  *	-k           send: keeps connections until the end of input, there is no "done" then
  *	-S           with TLS
  *	-o opening   handshakes at a time, in one process (256)
@@ -19,14 +20,13 @@
  *	-i seconds   between lines that say how far it has come ("progress"); 0: none (0)
  *
  * idle only answers Pings, and counts what comes. recv expects the messages 0 to n-1 on each
- *connection, as yard makes them; when they say when they were sent, "late" has how many
- *microseconds later they came: 50, 90 and 99 of a hundred, and the worst. echo sends the next one
- *when the last came back. send waits for a line on standard input, sends, and closes each
- *connection: the gateway answers a Close when all is stored. The end of standard input, SIGINT or
- *SIGTERM end it. Prints a line of JSON when all are open ("ready"), when all is done ("done") and
- *at the end
- * ("end"); times are seconds of the monotonic clock. Exit: 0; 1 when not all went well; 2 could
- * not run.
+ * connection, as yard makes them; when they say when they were sent, "late" has how many
+ * microseconds later they came: 50, 90 and 99 of a hundred, and the worst. send waits for a line on
+ * standard input, sends, and closes each connection: the gateway answers a Close when all is
+ *stored. The end of standard input, SIGINT or SIGTERM end it. Prints a line of JSON when all are
+ *open
+ * ("ready"), when all is done ("done") and at the end ("end"); times are seconds of the monotonic
+ * clock. Exit: 0; 1 when not all went well; 2 could not run.
  */
 #include <errno.h>
 #include <poll.h>

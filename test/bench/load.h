@@ -140,10 +140,10 @@ struct load_conn {
 	enum load_state state;
 	SSL *ssl; /* owned; NULL: without */
 	uint32_t user;
-	uint32_t next;     /* recv: number expected; send: number to be sent */
-	uint32_t unponged; /* send: messages since the last Ping */
-	bool pinged;       /* that Ping has no Pong yet; echo: no message back */
-	bool finished;     /* recv, echo: had its last message */
+	uint32_t next;       /* recv: number expected; send: number to be sent */
+	uint32_t unanswered; /* send: messages since the last Ping; echo: not back yet */
+	bool pinged;         /* send: that Ping has no Pong yet */
+	bool finished;       /* recv, echo: had its last message */
 	bool out_wanted;
 	uint8_t *out; /* owned: what the socket did not take, from out_at on */
 	size_t out_at, out_len;

@@ -148,18 +148,23 @@ void load_conn_close(struct load_conn *c)
 		c->state = LOAD_CLOSING;
 }
 
-/* One at a time. */
+/* One window at a time, in one write. */
 static void echo_next(struct load_conn *c, char *message)
 {
 	const struct load_setup *setup = c->loop->setup;
+	uint32_t window = setup->window ? setup->window : 1, left = setup->messages - c->next;
+	size_t n = 0;
 
-	if (c->pinged || c->next >= setup->messages)
+	if (c->unanswered)
 		return;
-	load_message(message, setup->size, c->next);
-	c->pinged = true;
-	c->loop->tally->sent++;
-	load_conn_put(
-		c, c->loop->batch, load_frame(c->loop->batch, LOAD_TEXT, message, setup->size));
+	while (c->unanswered < window && c->unanswered < left &&
+		n + setup->size + LOAD_HEAD <= c->loop->batch_size) {
+		load_message(message, setup->size, c->next + c->unanswered++);
+		n += load_frame(c->loop->batch + n, LOAD_TEXT, message, setup->size);
+	}
+	c->loop->tally->sent += c->unanswered;
+	if (n)
+		load_conn_put(c, c->loop->batch, n);
 }
 
 /* One batch a call: the others have their turn, this one when its socket takes more. */
@@ -182,9 +187,9 @@ void load_conn_fill(struct load_conn *c)
 		load_message(message, setup->size, c->next++);
 		n += load_frame(c->loop->batch + n, LOAD_TEXT, message, setup->size);
 		c->loop->tally->sent++;
-		if (setup->window && ++c->unponged == setup->window) {
+		if (setup->window && ++c->unanswered == setup->window) {
 			n += load_frame(c->loop->batch + n, LOAD_PING, NULL, 0);
-			c->unponged = 0;
+			c->unanswered = 0;
 			c->pinged = true;
 		}
 	}
@@ -245,10 +250,8 @@ static void message_come(struct load_conn *c, uint64_t length, uint64_t now)
 		c->finished = true;
 		c->loop->finished++;
 	}
-	if (setup->mode == LOAD_ECHO) {
-		c->pinged = false;
+	if (setup->mode == LOAD_ECHO && c->unanswered && !--c->unanswered)
 		load_conn_fill(c);
-	}
 }
 
 static void close_come(struct load_conn *c, const struct load_event *ev)

@@ -57,13 +57,13 @@ def deliver(rig, users, each, yardstick, first=0):
             "cpu": us(after, before, "own", total), "nats": us(after, before, "nats", total)}
 
 
-def send(rig, users, each, yardstick):
+def send(rig, users, each, yardstick, headers=()):
     """client -> service: gateway with clients or yardstick, and a service that listens."""
     count = ["-n", each]
     drain = rig.yard(*count, "-U", users, "drain")
     drain.await_event("ready", rig.limit)
     if yardstick:
-        near = rig.yard(*count, "-U", users, "send")
+        near = rig.yard(*count, "-U", users, *headers, "send")
         near.await_event("ready", rig.limit)
         pids = [near.pid]
     else:
@@ -112,7 +112,12 @@ def row_deliver(rig, users, messages):
 
 
 def row_send(rig, users, messages):
-    return pair(send, rig, users, messages)
+    out = pair(send, rig, users, messages)
+    # without its headers a message is not stored once, and nobody knows whose it is
+    like = send(rig, users, max(messages // users, 1), True, ["-H"])
+    out |= {f"like_{k}": v for k, v in like.items()}
+    out["like_ratio"] = out["gateway_rate"] / like["rate"]
+    return out
 
 
 def latency(rig, users, rate, seconds, yardstick):
@@ -229,8 +234,8 @@ def row_waiting(rig, users, each):
     return out
 
 
-def echo(rig, pids, port, path, count, each, size):
-    load = rig.load("-n", each, "-c", count, *(["-P", path] if path else []), "echo", port=port,
+def echo(rig, pids, port, path, count, each, size, window):
+    load = rig.load("-n", each, "-c", count, "-w", window, *(["-P", path] if path else []), "echo", port=port,
                     size=size)
     opened(load, rig.limit)
     before = cpu_seconds(pids)
@@ -243,12 +248,13 @@ def echo(rig, pids, port, path, count, each, size):
     return count * each / cpu, count * each / (done["last"] - done["first"])
 
 
-def row_echo(rig, count, messages, size):
+def row_echo(rig, count, messages, size, window=1):
     each = max(messages // count, 1)
-    ours, our_rate = echo(rig, rig.gate_pids, rig.port, "/echo", count, each, size)
+    ours, our_rate = echo(rig, rig.gate_pids, rig.port, "/echo", count, each, size, window)
     ws = Program(rig, "node", rig.here / "echo.mjs")
     port = ws.await_event("ready", rig.limit)["port"]
-    theirs, their_rate = echo(rig, [ws.pid], port, "/", count, max(each // 4, 1), size)
+    theirs, their_rate = echo(rig, [ws.pid], port, "/", count, max(each // 4, 1), size,
+                              window)
     ws.finish()
     return {"gateway_per_cpu_second": ours, "ws_per_cpu_second": theirs, "ratio": ours / theirs,
             "gateway_per_second": our_rate, "ws_per_second": their_rate}

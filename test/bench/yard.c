@@ -21,6 +21,7 @@
  *	-t seconds   limit for all of it (120)                live: 512)
  *	-N           live: newest first, as far as there is a choice
  *	-r rate      pub: messages a second; 0: as fast as it goes (0)
+ *	-H           send: with the headers that a gateway gives a message
  *	-R messages  pub: so many in all, each to a user drawn at random
  *
  * pub and send wait for a line on standard input; all that prints "done" stays until its end, so
@@ -38,7 +39,7 @@ static void usage(const char *why)
 {
 	fprintf(stderr,
 		"yard: %s\n"
-		"usage: yard [-eN] [-u url] [-x stream] [-s service] [-p prefix] [-U users]\n"
+		"usage: yard [-eHN] [-u url] [-x stream] [-s service] [-p prefix] [-U users]\n"
 		"            [-n messages] [-b bytes] [-w window] [-t seconds]\n"
 		"            [-r rate] [-R messages] "
 		"pub|live|listen|fetch|send|drain|purge|waiting\n",
@@ -113,10 +114,13 @@ static void options(struct yard *y, int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "eNu:x:s:p:U:n:b:w:t:r:R:")) != -1) {
+	while ((o = getopt(argc, argv, "eHNu:x:s:p:U:n:b:w:t:r:R:")) != -1) {
 		switch (o) {
 		case 'e':
 			y->await_empty = true;
+			break;
+		case 'H':
+			y->headers = true;
 			break;
 		case 'N':
 			y->newest_first = true;

@@ -25,6 +25,7 @@ struct yard {
 	bool await_empty;  /* pub: wait until the stream is empty */
 	bool newest_first; /* live: remove in that order, as far as there is a choice */
 	bool one_per_user; /* in flight: pub sets it for messages of clients */
+	bool headers;      /* send: with those that a gateway gives a message */
 	natsConnection *nc;
 	jsCtx *js;
 	double deadline;

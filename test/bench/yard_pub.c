@@ -95,6 +95,28 @@ static void forget(struct pub *p)
 	natsSubscription_Destroy(p->acks);
 }
 
+/* As a gateway does: what it is, whose, and by what it is stored once. */
+static natsStatus publish_headers(struct pub *p, uint32_t user)
+{
+	natsMsg *m = NULL;
+	char id[96];
+	natsStatus s =
+		natsMsg_Create(&m, p->subjects[user], p->replies[user], p->text, (int)p->y->size);
+
+	snprintf(id, sizeof(id), "0123456789abcdef0123456789abcdef-0-1-0-%" PRIx64,
+		p->published * 256);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Type", "text");
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Ws-Conn", "0123456789abcdef");
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Nats-Msg-Id", id);
+	if (s == NATS_OK)
+		s = natsConnection_PublishMsg(p->y->nc, m);
+	natsMsg_Destroy(m);
+	return s;
+}
+
 static void publish(struct pub *p, uint32_t user)
 {
 	struct yard *y = p->y;
@@ -106,8 +128,9 @@ static void publish(struct pub *p, uint32_t user)
 		n += snprintf(p->text + n, y->size + 1 - (size_t)n, "%0*.0f ", YARD_NUMBER - 1,
 			yard_now() * 1e9);
 	memset(p->text + n, 'x', y->size - (size_t)n);
-	s = natsConnection_PublishRequest(
-		y->nc, p->subjects[user], p->replies[user], p->text, (int)y->size);
+	s = y->headers ? publish_headers(p, user)
+		       : natsConnection_PublishRequest(
+				 y->nc, p->subjects[user], p->replies[user], p->text, (int)y->size);
 	if (s != NATS_OK)
 		yard_fatal("publish", s);
 	p->published++;
