@@ -150,6 +150,7 @@ WSGATED_SRC = \
 	src/worker/auth.c \
 	src/worker/callout_cache.c \
 	src/worker/conn.c \
+	src/worker/cork.c \
 	src/worker/drain.c \
 	src/worker/follow.c \
 	src/worker/heir.c \

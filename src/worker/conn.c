@@ -91,6 +91,7 @@ void conn_free(struct conn *c)
 {
 	struct worker *w = c->w;
 
+	cork_drop(c);
 	lane_unwait(c);
 	if (c->admin)
 		live_forget(c);
@@ -208,7 +209,7 @@ bool conn_gone(struct conn *c, const char *why)
 	return false;
 }
 
-static ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
+ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
 {
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 	ssize_t sent;
@@ -229,6 +230,8 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 
 	if (c->write_shut)
 		return true;
+	if (!cork_flush(c))
+		return false;
 	if (c->out.len == c->out.off) {
 		ssize_t sent = conn_sendmsg(c, iov, n);
 
@@ -305,6 +308,7 @@ void conn_shut(struct conn *c, enum conn_state state)
 		conn_set_state(c, state);
 		c->unsent_last = UINT32_MAX;
 	}
+	cork_drop(c);
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	c->stash = NULL;
@@ -350,6 +354,7 @@ static bool conn_takes(const struct conn *c)
 
 static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 {
+	bool corked = cork_begin(c);
 	struct ws_read none;
 	size_t at = 0;
 
@@ -362,6 +367,8 @@ static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 			return false;
 		at += used;
 	}
+	if (corked && !cork_end(c))
+		return false;
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED || c->state == CONN_STORING)
 		return true;                           /* what comes behind the end is nobody's */
 	ws_reader_feed(&c->reader, NULL, 0, 0, &none); /* the last message's buffer goes */

@@ -32,6 +32,8 @@ static bool session_frame(
 	struct iovec iov[2] = {{head, ws_frame_header(head, opcode, true, compressed, len)},
 		{(void *)(uintptr_t)data, len}};
 
+	if (cork_put(c, iov, 2))
+		return true;
 	if (!conn_sendv(c, iov, 2))
 		return false;
 	if (c->out.len > c->out.off)

@@ -4,6 +4,7 @@
  *   worker.c   start, stop, control channel, accepting
  *   sight.c    which sockets are watched, and for what
  *   conn.c     a connection's life: bytes in, bytes out, its end
+ *   cork.c     answers to what one read brought, in one write
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
  *   session.c  RFC 6455 after the upgrade: messages, Pings, marks, the close handshake
@@ -41,6 +42,8 @@
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 #include <wsgate/trace.h>
+
+#include "cork.h"
 
 struct ssl_st;
 struct tlsctx;
@@ -242,6 +245,7 @@ struct worker {
 	struct event *drain_timer;  /* owned; NULL: never needed */
 	int spare_fd;
 	struct sight sight;
+	struct cork cork;
 	struct wheel wheel, holds;             /* holds: clients that are over their rate */
 	struct network networks[NETWORKS_MAX]; /* proxy.networks */
 	size_t nnetworks;
@@ -314,8 +318,7 @@ void drain_beat(struct worker *w);                             /* each second */
 void drain_check(struct worker *w); /* a connection has ended while draining */
 
 /* sight.c: false: it cannot be watched. reading and writing say what a connection is watched for;
- * one that stopped reading may still be in the epoll instance (watched_in).
- */
+ * one that stopped reading may still be in the epoll instance (watched_in). */
 int sight_start(struct worker *w);
 void sight_stop(struct worker *w);
 bool sight_read(struct conn *c, bool on) __attribute__((warn_unused_result));
@@ -344,6 +347,8 @@ bool conn_write_again(struct conn *c) __attribute__((warn_unused_result));
 bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
 struct iovec;
 bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_unused_result));
+/* One write, as the system call has it. */
+ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n);
 /* Stops or goes on with reading; going on parses what is stashed first. */
 void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));

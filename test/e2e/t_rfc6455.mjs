@@ -144,3 +144,29 @@ await test('an idle client that answers no ping: 3008', async (t) => {
 	await within('pings to the other', new Promise((done) => good.ws.on('ping', () => pings >= 3 && done())));
 	assert.equal(good.closed, null, 'who answers stays');
 });
+
+await test('many frames in one write: their answers come in order, whatever their sizes, and the Close behind them', async (t) => {
+	const { gw } = await t.pair(config);
+	const r = await t.raw(gw);
+	await r.open('/echo');
+	const sizes = [0, 1, 125, 126, 1000, 8191, 8192, 8193, 60000, 3], sent = [];
+	for (let i = 0; i < 300; i++) {
+		sent.push([TEXT, `${i} ${'x'.repeat(sizes[i % sizes.length])}`], [PING, `p${i}`]);
+	}
+	await r.write(cat(...sent.map(([op, text]) => frame(op, text)), closeFrame(1000)));
+	await r.next(CLOSE, 20000);
+	assert.deepEqual(r.frames.map((f) => [f.opcode, f.data.length]), [...sent.map(([op, text]) => [op === PING ? PONG : op, text.length]), [CLOSE, 2]]);
+	assert.ok(r.frames.slice(0, -1).every((f, i) => f.data.toString() === sent[i][1]), 'the bytes');
+	assert.ok(await r.ended());
+});
+
+await test('what came before a fault, in the same write, is answered', async (t) => {
+	const { gw } = await t.pair(config);
+	const r = await t.raw(gw);
+	await r.open('/echo');
+	await r.write(cat(frame(TEXT, 'one'), frame(PING, 'two'), frame(3, 'x'), frame(TEXT, 'three')));
+	const f = await r.next(CLOSE);
+	assert.equal(f.code, 1002);
+	assert.deepEqual(r.frames.slice(0, 2).map((x) => x.data.toString()), ['one', 'two']);
+	assert.equal(r.frames.length, 3);
+});
