@@ -198,18 +198,23 @@ void feed_kick(struct broker_queue *q)
 	feed_pump(b);
 }
 
-void feed_rescan(struct broker_queue *q)
+void feed_look(struct broker_queue *q)
 {
 	if (q->closing)
 		return;
 	q->b->stats.rescans++;
 	q->check = true;
+	feed_kick(q);
+}
+
+void feed_rescan(struct broker_queue *q)
+{
 	/* A killed server brings acknowledged deletes back. */
-	if (q->confirmed > 0 && !q->sweeping && holders_ours(q)) {
+	if (!q->closing && q->confirmed > 0 && !q->sweeping && holders_ours(q)) {
 		q->sweep = true;
 		q->sweep_pos = 1;
 	}
-	feed_kick(q);
+	feed_look(q);
 }
 
 void feed_stop(struct broker_queue *q)

@@ -189,6 +189,7 @@ enum broker_state { BROKER_DOWN, BROKER_CHECKED, BROKER_LIVE };
 struct rechecks {
 	struct {
 		uint32_t index, due; /* due: ms, low half */
+		bool sweep;          /* something was confirmed before it was opened */
 	} * v;                       /* owned */
 	size_t first, n, cap;
 };
@@ -331,6 +332,8 @@ void queue_free_all(struct broker *b);
 /* ---- feed.c ---- */
 void feed_init(struct broker *b);
 void feed_kick(struct broker_queue *q);
+/* Looks whether there is more; rescan: and for what was confirmed, and is there all the same. */
+void feed_look(struct broker_queue *q);
 void feed_rescan(struct broker_queue *q);
 void feed_stop(struct broker_queue *q);
 void feed_live(struct broker_queue *q, struct wire_event *e); /* takes e */

@@ -91,6 +91,7 @@ static void recheck_later(struct broker_queue *q)
 	}
 	q->on_recheck = true;
 	r->v[r->first + r->n].index = q->index;
+	r->v[r->first + r->n].sweep = q->confirmed > 0;
 	r->v[r->first + r->n++].due = (uint32_t)b->now_ms + RECHECK_MS;
 }
 
@@ -124,13 +125,17 @@ static void recheck_tick(struct broker *b)
 
 	while (r->n > 0 && is_due(b, r->v[r->first].due)) {
 		struct broker_queue *q = b->slots[r->v[r->first].index].q;
+		bool sweep = r->v[r->first].sweep;
 
 		r->first++;
 		r->n--;
 		if (!q || !q->on_recheck)
 			continue;
 		q->on_recheck = false;
-		feed_rescan(q);
+		if (sweep)
+			feed_rescan(q);
+		else
+			feed_look(q);
 	}
 	if (r->n == 0)
 		recheck_none(b);
