@@ -21,6 +21,7 @@
 #   make clean
 #
 #   SAN=address|undefined|thread builds into build-SAN/ with that sanitizer.   V=1 shows commands.
+#   JEMALLOC= links wsgated without jemalloc, which it takes where pkg-config finds it.
 
 VERSION = 0.1.0
 CC ?= gcc

@@ -32,7 +32,8 @@ class Server:
         urls = ", ".join(f"nats-route://127.0.0.1:{r}" for r in routes if r != route)
         cluster = f'cluster {{ name: costs, listen: "127.0.0.1:{route}", routes: [{urls}] }}\n' if urls else ""
         with open(conf, "w") as f:
-            f.write(f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/{name}" }}\n{cluster}')
+            f.write(f'server_name: {name}\nlisten: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/{name}" }}\n'
+                    f'max_pending: 1GB\n{cluster}')
         self.name, self.port = name, port
         self.proc = subprocess.Popen(["nats-server", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -64,6 +65,8 @@ class Client:
         while b"\r\n" not in self.buf:
             self.more()
         line, self.buf = self.buf.split(b"\r\n", 1)
+        if line == b"PING":
+            self.sock.sendall(b"PONG\r\n")
         return line
 
     def more(self):

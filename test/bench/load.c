@@ -94,14 +94,14 @@ static void count_processes(struct parent *p)
 static void fork_children(struct parent *p)
 {
 	int start[2], stop[2], report[2];
-	unsigned i, first = 0;
+	unsigned i;
 
 	if (pipe(start) || pipe(stop) || pipe(report))
 		fatal("load: pipe");
 	for (i = 0; i < p->processes; i++) {
 		unsigned n = p->setup.count / p->processes + (i < p->setup.count % p->processes);
-		struct load_share share = {
-			&p->setup, &p->tallies[i], first, n, start[0], stop[0], report[1]};
+		struct load_share share = {&p->setup, &p->tallies[i], i, p->processes, n, start[0],
+			stop[0], report[1]};
 		pid_t pid = fork();
 
 		if (pid < 0)
@@ -113,7 +113,6 @@ static void fork_children(struct parent *p)
 			load_child(&share);
 			_exit(0);
 		}
-		first += n;
 	}
 	close(start[0]);
 	close(stop[0]);

@@ -76,7 +76,7 @@ void load_usage(const char *why) __attribute__((noreturn));
 struct load_share {
 	const struct load_setup *setup;
 	struct load_tally *tally;
-	unsigned first, count; /* users */
+	unsigned first, step, count; /* users: they come in their order, whoever brings them */
 	int start, stop, report;
 };
 

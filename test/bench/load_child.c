@@ -156,7 +156,7 @@ void load_child(const struct load_share *share)
 	for (i = 0; i < share->count; i++) {
 		conns[i].loop = &loop;
 		conns[i].fd = -1;
-		conns[i].user = share->first + i;
+		conns[i].user = share->first + i * share->step;
 	}
 	watch(loop.epoll, share->start, (void *)(uintptr_t)&share->start);
 	watch(loop.epoll, share->stop, (void *)(uintptr_t)&share->stop);
