@@ -131,6 +131,8 @@ int broker_reconfigure(struct broker *b, const struct config *c)
  */
 void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
+/* What was said for other gateways (a queue was opened) is written, where there are any. */
+void broker_tell_gateways(struct broker *b);
 /* So many messages come that it is cheaper to look for what they bring about once a millisecond
  * than to be told of each. */
 bool broker_paced(const struct broker *b);

@@ -421,6 +421,10 @@ struct bconn *dispatch_open(
 	}
 	if (u->closing)
 		user_reopen(u);
+	/* Other gateways hear of it before the client does: what comes as soon as it is let in is
+	 * not removed by them without it. */
+	if (!b->scanning && (u->q || user_open(u)))
+		broker_tell_gateways(u->s->broker);
 	slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
 	if (!b->scanning)
 		user_open_each(u, NULL);

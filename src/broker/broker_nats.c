@@ -159,6 +159,12 @@ bool broker_connected(const struct broker *b)
 	return b->state == BROKER_LIVE;
 }
 
+void broker_tell_gateways(struct broker *b)
+{
+	if (b->gates.living > 0)
+		wire_flush(b->wire);
+}
+
 bool broker_paced(const struct broker *b)
 {
 	return wire_paced(b->wire);

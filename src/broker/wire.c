@@ -188,7 +188,7 @@ static void take_events(struct wire *w)
 	pthread_mutex_unlock(&hub.mu);
 }
 
-static void send_out(struct wire *w)
+void wire_flush(struct wire *w)
 {
 	engine_flush(w->engine);
 	if (!w->out_first)
@@ -232,7 +232,7 @@ static bool on_received(void *arg)
 
 	if (w->direct)
 		pace(w, carrier_receive(w->carrier, w->fn, w->arg));
-	send_out(w);
+	wire_flush(w);
 	return wire_paced(w);
 }
 
@@ -257,7 +257,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (live > 0)
 		pace(w, live);
-	send_out(w);
+	wire_flush(w);
 	if (w->batch)
 		event_active(w->readable, EV_READ, 0);
 }
@@ -266,7 +266,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	send_out(arg);
+	wire_flush(arg);
 }
 
 /* ---- commands ---- */
@@ -471,7 +471,7 @@ fail:
 void wire_stop(struct wire *w)
 {
 	hub_leave(w);
-	send_out(w);
+	wire_flush(w);
 	carrier_stop(w->carrier);
 	wire_free(w);
 	wire_free_spent();

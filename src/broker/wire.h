@@ -110,6 +110,8 @@ bool wire_publish(struct wire *w, uint64_t token, natsMsg *msg);
 /* replies: WIRE_PUBLISHES, or WIRE_OTHERS when it matters that nobody was there to answer. */
 void wire_inbox(
 	const struct wire *w, enum wire_replies replies, uint64_t token, char out[WIRE_INBOX_MAX]);
+/* Commands so far go out now, not at the end of this turn of the loop. */
+void wire_flush(struct wire *w);
 /* Frees now what was done with; else it waits until there is more of it. Now and then. */
 void wire_free_spent(void);
 /* Ends the session: the stream is not the one that it began with. */
