@@ -116,7 +116,7 @@ $(B)/test/other-layout/shm.o: src/ipc/shm.c
 	$(Q)$(CC) $(CFLAGS_ALL) -DSHM_LAYOUT=1000 -c -o $@ $<
 $(OTHER_LAYOUT): $(filter-out $(B)/src/ipc/shm.o,$(WSGATED_SRC:%.c=$(B)/%.o)) $(B)/test/other-layout/shm.o $(LLHTTP_OBJ)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(JEMALLOC) $(LIBS)
 
 e2e: all $(OTHER_LAYOUT) clients-build
 	$(Q)BUILD=$(B) scripts/test e2e $(T)

@@ -19,9 +19,9 @@ static bool sight_watch(struct conn *c, bool in, bool out)
 	struct epoll_event ev = {
 		.events = (in ? (uint32_t)EPOLLIN : 0) | (out ? (uint32_t)EPOLLOUT : 0),
 		.data.ptr = c};
-	bool was = c->watched_in || c->watched_out, is = in || out;
+	bool was = c->watched_in || c->writing, is = in || out;
 
-	if (c->watched_in == in && c->watched_out == out)
+	if (c->watched_in == in && c->writing == out)
 		return true;
 	if (epoll_ctl(c->w->sight.epoll,
 		    !is   ? EPOLL_CTL_DEL
@@ -30,13 +30,13 @@ static bool sight_watch(struct conn *c, bool in, bool out)
 		    c->fd, &ev) < 0)
 		return false;
 	c->watched_in = in;
-	c->watched_out = out;
+	c->writing = out;
 	return true;
 }
 
 bool sight_read(struct conn *c, bool on)
 {
-	if (on && !sight_watch(c, true, c->watched_out))
+	if (on && !sight_watch(c, true, c->writing))
 		return false;
 	c->reading = on;
 	return true;
@@ -44,10 +44,7 @@ bool sight_read(struct conn *c, bool on)
 
 bool sight_write(struct conn *c, bool on)
 {
-	if (!sight_watch(c, c->watched_in, on))
-		return false;
-	c->writing = on;
-	return true;
+	return sight_watch(c, c->watched_in, on);
 }
 
 void sight_soon(struct conn *c)
@@ -90,7 +87,7 @@ void sight_drop(struct conn *c)
 			s->events[i].data.ptr = NULL;
 	if (c->soon)
 		sight_unlink(s, c);
-	c->reading = c->writing = 0;
+	c->reading = 0;
 	(void)!sight_watch(c, false, false);
 }
 
@@ -108,7 +105,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
 		struct conn *c = ev->data.ptr;
 
 		if (c && !c->reading)
-			(void)!sight_watch(c, false, c->watched_out);
+			(void)!sight_watch(c, false, c->writing);
 		else if (c && ev->events & (EPOLLIN | gone))
 			conn_readable(c);
 		c = ev->data.ptr; /* NULL: it ended meanwhile */

@@ -157,9 +157,9 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t state;
 	uint8_t came_from; /* LEAVING: the state before */
 	uint8_t stream;    /* of its service, in the configuration's order; of one with a route */
-	bool admin : 1, echo : 1, reading : 1, writing : 1, watched_in : 1, watched_out : 1,
-		soon : 1, ping_out : 1, waiting : 1, share_full : 1, flushing : 1, flushed : 1,
-		peer_closed : 1, close_sent : 1, write_shut : 1, counted : 1;
+	bool admin : 1, echo : 1, reading : 1, writing : 1, watched_in : 1, soon : 1, ping_out : 1,
+		waiting : 1, share_full : 1, flushing : 1, flushed : 1, peer_closed : 1,
+		close_sent : 1, write_shut : 1, counted : 1;
 	bool packs : 1,         /* permessage-deflate was agreed on, */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */

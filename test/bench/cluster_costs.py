@@ -75,18 +75,24 @@ class Client:
             raise SystemExit("a server closed the connection")
         self.buf += data
 
-    def read(self, until=None):
-        """One message into got; or the line that was waited for: False."""
+    def next(self):
+        """One line's words, and what a message has behind it."""
         line = self.line()
-        words = line.split()
+        words, body = line.split(), None
         if words[0] in (b"MSG", b"HMSG"):
             n = int(words[-1])
             while len(self.buf) < n + 2:
                 self.more()
-            self.got.append((words[1], self.buf[:n]))
-            self.buf = self.buf[n + 2:]
+            body, self.buf = self.buf[:n], self.buf[n + 2:]
         elif words[0] == b"-ERR":
             raise SystemExit(line.decode())
+        return words, body
+
+    def read(self, until=None):
+        """One message into got; or the line that was waited for: False."""
+        words, body = self.next()
+        if body is not None:
+            self.got.append((words[1], body))
         return words[0] != until
 
     def ask(self, subject, body):

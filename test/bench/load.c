@@ -21,12 +21,11 @@
  *
  * idle only answers Pings, and counts what comes. recv expects the messages 0 to n-1 on each
  * connection, as yard makes them; when they say when they were sent, "late" has how many
- * microseconds later they came: 50, 90 and 99 of a hundred, and the worst. send waits for a line on
- * standard input, sends, and closes each connection: the gateway answers a Close when all is
- *stored. The end of standard input, SIGINT or SIGTERM end it. Prints a line of JSON when all are
- *open
- * ("ready"), when all is done ("done") and at the end ("end"); times are seconds of the monotonic
- * clock. Exit: 0; 1 when not all went well; 2 could not run.
+ * microseconds later they came: 50, 90 and 99 of a hundred, and the worst. send waits for a line
+ * on standard input, sends, and closes each connection: the gateway answers a Close when all is
+ * stored. The end of standard input, SIGINT or SIGTERM end it. Prints a line of JSON when all are
+ * open ("ready"), when all is done ("done") and at the end ("end"); times are seconds of the
+ * monotonic clock. Exit: 0; 1 when not all went well; 2 could not run.
  */
 #include <errno.h>
 #include <poll.h>

@@ -114,17 +114,9 @@ class Bench:
                 k = min(room, wanted - sent)
                 c.sock.sendall(b"".join(b"PUB rem.recv.u%d _I.p %d\r\n%s\r\n" % ((sent + i) % users, len(BODY), BODY) for i in range(k)))
                 sent += k
-            line = c.line().split()
-            if line[0] not in (b"MSG", b"HMSG"):
-                continue
-            n = int(line[-1])
-            while len(c.buf) < n + 2:
-                c.more()
-            if line[1] == b"_I.p":
-                seqs.append(json.loads(c.buf[:n])["seq"])
-            else:
-                d.replies[int(line[3].split(b".")[5])] = line[3]
-            c.buf = c.buf[n + 2:]
+            words, body = d.one()
+            if body is not None and words[1] == b"_I.p":
+                seqs.append(json.loads(body)["seq"])
         return seqs
 
     def no_consumer(self):
@@ -145,17 +137,12 @@ class Deliveries:
         self.c, self.replies, self.acked = client, {}, 0
 
     def one(self):
-        line = self.c.line().split()
-        if line[0] not in (b"MSG", b"HMSG"):
-            return
-        n = int(line[-1])
-        while len(self.c.buf) < n + 2:
-            self.c.more()
-        self.c.buf = self.c.buf[n + 2:]
-        if line[1] == b"_I.a":
+        words, body = self.c.next()
+        if body is not None and words[1] == b"_I.a":
             self.acked += 1
-        elif b"$JS.ACK" in line[3]:
-            self.replies[int(line[3].split(b".")[5])] = line[3]
+        elif body is not None and b"$JS.ACK" in words[3]:
+            self.replies[int(words[3].split(b".")[5])] = words[3]
+        return words, body
 
     def read(self, n):
         while len(self.replies) < n:
