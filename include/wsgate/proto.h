@@ -24,6 +24,7 @@ enum proto_type {
 	PROTO_MOVED,         /* worker, after PROTO_HEIR: struct proto_moved */
 	PROTO_HEIRLESS, /* worker, no body: all those of PROTO_HEIR are gone, and it has more to
 			   give */
+	PROTO_SHUT,     /* worker, answer to PROTO_RETIRE with shut: no body */
 	/* master → child */
 	PROTO_STOP = 20,   /* struct proto_stop: graceful */
 	PROTO_WORKER_UP,   /* bridge: struct proto_slot: generation g of slot s was started */
@@ -87,8 +88,9 @@ struct proto_drain {
  * PROTO_STOP ends the rest.
  */
 struct proto_retire {
-	uint32_t freeze, reserved; /* 1: read nothing more from clients: the bridge ends, and they
-				      all move at once */
+	uint32_t freeze; /* 1: read nothing more from clients: the bridge ends, and they all move at
+			    once */
+	uint32_t shut;   /* 1: and put nothing more into the rings: who comes cannot read them */
 };
 struct proto_heir {
 	uint32_t last, reserved;

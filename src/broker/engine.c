@@ -108,15 +108,31 @@ natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o)
 	return s == NATS_OK ? natsOptions_SetSendAsap(o, true) : s;
 }
 
+/* A close that finds something unsent pings, and waits 500 ms for a Pong that nobody reads. */
+static void send_rest(struct plug *p, natsConnection *nc)
+{
+	bool unsent;
+
+	pthread_mutex_lock(&p->e->mu);
+	unsent = p->unsent;
+	pthread_mutex_unlock(&p->e->mu);
+	if (unsent)
+		natsConnection_ProcessWriteEvent(nc);
+}
+
 void engine_release(struct engine *e, unsigned plug)
 {
 	struct plug *p = &e->plugs[plug];
+	natsConnection *nc;
 
 	pthread_mutex_lock(&e->mu);
 	while (p->busy)
 		pthread_cond_wait(&e->idle, &e->mu);
+	nc = p->nc;
 	p->nc = NULL;
 	pthread_mutex_unlock(&e->mu);
+	if (nc)
+		send_rest(p, nc);
 }
 
 /* ---- the loop ---- */
@@ -212,6 +228,7 @@ void engine_close(struct engine *e)
 
 		if (!nc)
 			continue;
+		send_rest(&e->plugs[i], nc);
 		natsConnection_Close(nc);
 		leave(&e->plugs[i]);
 	}

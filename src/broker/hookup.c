@@ -383,6 +383,12 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 
 void hookup_close(struct carrier *k)
 {
+	/* First, so that no subscription has to be taken back one by one. */
+	for (int i = 0; i < NCONN; i++) {
+		if (k->direct)
+			engine_release(k->engine, (unsigned)i);
+		natsConnection_Close(k->nc[i]);
+	}
 	for (size_t i = 0; i < k->nsubs; i++)
 		natsSubscription_Destroy(k->subs[i].sub);
 	free(k->subs);
@@ -397,8 +403,6 @@ void hookup_close(struct carrier *k)
 		k->replies[r] = NULL;
 	}
 	for (int i = 0; i < NCONN; i++) {
-		if (k->direct)
-			engine_release(k->engine, (unsigned)i);
 		natsConnection_Destroy(k->nc[i]);
 		k->nc[i] = NULL;
 	}

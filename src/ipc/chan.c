@@ -47,6 +47,8 @@ const char *proto_name(unsigned type)
 		return "MOVED";
 	case PROTO_HEIRLESS:
 		return "HEIRLESS";
+	case PROTO_SHUT:
+		return "SHUT";
 	case PROTO_STOP:
 		return "STOP";
 	case PROTO_WORKER_UP:

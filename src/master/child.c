@@ -278,7 +278,7 @@ int child_spawn(struct child *c, const struct chan_handler *handlers, void (*gon
 	}
 	c->generation++;
 	c->ready = c->exited = c->waits = c->killed = c->stop_wanted = false;
-	c->dismissed = c->restart = c->gave = c->heirless = false;
+	c->dismissed = c->restart = c->gave = c->shut = c->heirless = false;
 	c->kill_ms = c->start_ms = 0;
 	log_debug("started", kv_str("child", c->name), kv_int("pid", c->pid),
 		kv_uint("generation", c->generation));

@@ -75,8 +75,8 @@ struct child {
 	bool introduced;                /* the bridge has the slot */
 	struct handover handover;
 	struct proto_moved moved; /* the last that it said; gave: it did */
-	bool gave;
-	bool heirless; /* it said so, and gets others */
+	bool gave, shut;          /* shut: PROTO_SHUT */
+	bool heirless;            /* it said so, and gets others */
 };
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot);

@@ -94,6 +94,16 @@ static void hear_on_moved(void *arg, const void *body, int fd)
 	family_wake(f);
 }
 
+static void hear_on_shut(void *arg, const void *body, int fd)
+{
+	struct child *c = arg;
+	struct family *f = hear_from(c, fd);
+
+	(void)body;
+	c->shut = true;
+	family_wake(f);
+}
+
 static void hear_on_heirless(void *arg, const void *body, int fd)
 {
 	struct child *c = arg;
@@ -129,6 +139,7 @@ const struct chan_handler hear_worker[] = {
 	{PROTO_APPLIED, sizeof(struct proto_applied), hear_on_applied},
 	{PROTO_MOVED, sizeof(struct proto_moved), hear_on_moved},
 	{PROTO_HEIRLESS, 0, hear_on_heirless},
+	{PROTO_SHUT, 0, hear_on_shut},
 	{0, 0, NULL},
 };
 

@@ -17,6 +17,7 @@
 #include "will.h"
 
 #define PREPARE_MS 30000 /* from exec until its workers are ready */
+#define SHUT_MS 10000    /* until no worker writes to the bridge any more */
 #define FLUSH_MS 1000    /* of the bridge */
 #define MOVE_MS 30000
 #define TAKE_MS 30000 /* until its bridge is ready */
@@ -208,7 +209,7 @@ static bool tell_all(struct upgrade *u, enum proto_type type, const void *body, 
 		u->told[i] = true;
 		if (type == PROTO_RETIRE)
 			news_retired(w);
-		w->gave = w->heirless = false;
+		w->gave = w->shut = w->heirless = false;
 	}
 	return all;
 }
@@ -231,9 +232,17 @@ static void resumes(struct upgrade *u)
 
 /* ---- forward ---- */
 
+static bool all_shut(const struct upgrade *u)
+{
+	for (unsigned i = 0; i < u->family->nslots; i++)
+		if (lives(&u->family->workers[i]) && !u->family->workers[i].shut)
+			return false;
+	return true;
+}
+
 static void flushes(struct upgrade *u, uint64_t now)
 {
-	struct proto_retire retire = {1, 0};
+	struct proto_retire retire = {1, u->foreign};
 	struct family *f = u->family;
 
 	if (!u->frozen) {
@@ -245,6 +254,13 @@ static void flushes(struct upgrade *u, uint64_t now)
 		u->again = true;
 		return;
 	}
+	/* What came behind the bridge would be lost. */
+	if (u->foreign && !all_shut(u)) {
+		if (now >= u->deadline_ms)
+			fail(u, "a worker does not answer");
+		return;
+	}
+	u->deadline_ms = 0;
 	if (f->bridge.pid) {
 		if (!f->bridge.dismissed)
 			family_dismiss(&f->bridge, FLUSH_MS, now);
@@ -377,7 +393,7 @@ static void hear(struct upgrade *u)
 		u->foreign = w.u.number.foreign;
 		log_info("the new program is ready to take over", kv_int("pid", u->pid),
 			kv_uint("workers", u->workers));
-		enter(u, UPGRADE_FLUSHES, 0);
+		enter(u, UPGRADE_FLUSHES, SHUT_MS);
 	} else if (r > 0 && w.type == WILL_SERVING && u->state == UPGRADE_TAKES) {
 		on_serving(u, (pid_t)w.u.number.value);
 	} else if (r > 0 && w.type == WILL_FAILED) {

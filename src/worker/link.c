@@ -105,7 +105,7 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	c->share_full = c->up_bytes && c->up_bytes + size > lane_size(w) / 4;
 	if (c->share_full)
 		return NULL;
-	return ring_reserve(&l->up, type, size);
+	return w->shut ? NULL : ring_reserve(&l->up, type, size);
 }
 
 bool link_fits(const struct conn *c, size_t len)
@@ -189,7 +189,7 @@ enum link_put link_put_question(
 	char *p;
 
 	lane_reclaim(w, l);
-	r = size > lane_size(w) / 4 ? NULL : ring_reserve(&l->up, UP_ASK, size);
+	r = w->shut || size > lane_size(w) / 4 ? NULL : ring_reserve(&l->up, UP_ASK, size);
 	if (!r)
 		return LINK_FULL;
 	memset(r, 0, sizeof(*r));

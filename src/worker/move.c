@@ -26,6 +26,7 @@ struct move {
 	bool said;                     /* PROTO_MOVED */
 	bool over;                     /* gives no more */
 	bool owed;                     /* PROTO_MOVED once more: nobody stays any longer */
+	bool unsaid;                   /* PROTO_SHUT */
 	uint64_t moved, stay;          /* stay: as it was said */
 	struct heir *heirs[HEIRS_MAX]; /* owned */
 	size_t nheirs, turn;
@@ -248,6 +249,18 @@ static void move_ask(struct worker *w)
 		log_error("no timer: the next answer must do", kv_errno(errno));
 }
 
+/* What was read before is in the rings by now. */
+static void move_say_shut(struct worker *w)
+{
+	const struct timeval soon = {0, TICK_MS * 1000};
+	bool unsaid = w->master && chan_send(w->master, PROTO_SHUT, NULL, 0, -1) < 0;
+
+	if (w->move)
+		w->move->unsaid = unsaid;
+	if (unsaid && (!w->move || event_add(w->move->tick, &soon) < 0))
+		log_error("cannot answer the master: the program stays", kv_errno(errno));
+}
+
 static void move_tick(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval soon = {0, TICK_MS * 1000};
@@ -256,6 +269,8 @@ static void move_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	w->now_ms = worker_clock();
+	if (w->move->unsaid)
+		move_say_shut(w);
 	if (!w->move->freeze && !link_all_connected(w))
 		move_thaw(w, false);
 	if (w->move->owed && !w->move->over)
@@ -321,7 +336,7 @@ static bool move_new(struct worker *w)
 		free(m);
 		return false;
 	}
-	m->begun = m->said = m->over = m->owed = false;
+	m->begun = m->said = m->over = m->owed = m->unsaid = false;
 	m->moved = m->stay = 0;
 	m->cursor = NULL;
 	w->move = m;
@@ -336,8 +351,12 @@ void move_on_retire(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	if (w->ends || move_gives(w))
+	w->shut = pr->shut;
+	if (w->ends || move_gives(w)) {
+		if (pr->shut)
+			move_say_shut(w);
 		return;
+	}
 	if (!move_new(w)) {
 		log_error("no memory to hand connections over: this worker ends");
 		_exit(1);
@@ -350,6 +369,8 @@ void move_on_retire(void *arg, const void *body, int fd)
 	for (struct conn *c = w->conns; pr->freeze && c; c = c->next)
 		if (move_movable(c))
 			move_freeze(c);
+	if (pr->shut)
+		move_say_shut(w);
 	log_info(
 		"accepts no more: its connections go to others", kv_uint("connections", w->nconns));
 }
@@ -399,7 +420,9 @@ void move_on_resume(void *arg, const void *body, int fd)
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
+	w->shut = false;
 	move_stop(w);
+	lane_serve_all(w);
 	atomic_store(&w->slot->draining, w->draining);
 	log_info("accepts again");
 }

@@ -291,7 +291,7 @@ struct worker {
 	bool stopping, ends;      /* ends: draining, and then the worker is no more */
 	bool restarts;            /* ends: clients are to come back at once */
 	bool over, emptied;       /* over: all were told, and the rest was cut off */
-	bool drain_even;
+	bool drain_even, shut;    /* shut: nothing more goes up: see PROTO_RETIRE */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_told_ms; /* all are to be told by then */
 };

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { BUILD, WSGATED } from './lib/gateway.mjs';
 import { inTheMiddle, traffic } from './lib/moving.mjs';
+import { send } from './lib/nats.mjs';
 
 const OTHER_LAYOUT = path.join(BUILD, 'test/wsgated-other-layout');
 
@@ -47,6 +48,27 @@ await test('a program with another layout of shared memory, and back', async (t)
 	assert.equal((rig.gw.log().match(/has another layout of shared memory/g) ?? []).length, 2);
 	await holds();
 	await until('one segment', () => fs.readdirSync(rig.gw.config.runtime_dir).filter((f) => f.startsWith('segment.')).length === 1);
+});
+
+await test('another layout, and workers that read late: what they find then is stored, once', async (t) => {
+	const rig = await pair(t, { workers: 2 });
+	const { gw, bus } = rig;
+	const users = Array.from({ length: 40 }, (_, i) => i);
+	const all = await Promise.all(users.map((i) => t.client(gw, `chat/u${i}`)));
+	const workers = [gw.pid('worker 0'), gw.pid('worker 1')];
+	for (const pid of workers) process.kill(pid, 'SIGSTOP');
+	for (const c of all) c.send('late').catch(() => {});
+	fs.copyFileSync(OTHER_LAYOUT, `${gw.opts.program}.new`);
+	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.signal('SIGUSR2');
+	await until('the new program', () => /the new program is ready to take over/.test(gw.log()));
+	for (const pid of workers) process.kill(pid, 'SIGCONT');
+	await gw.replaced();
+	for (const [i, c] of all.entries()) {
+		assert.equal(c.closed, null);
+		await c.send('then');
+		assert.deepEqual((await bus.storedAll(send('chat', `u${i}`), 2)).map((m) => m.text), ['late', 'then']);
+	}
 });
 
 await test('another layout while messages wait for the broker: refused, nobody notices; later it works', async (t) => {
