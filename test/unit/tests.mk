@@ -245,14 +245,16 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-UNIT_TESTS += test_broker test_broker_stream test_gates test_march
-$(B)/test/unit/test_broker $(B)/test/unit/test_broker_stream $(B)/test/unit/test_gates $(B)/test/unit/test_march: LDFLAGS_ALL += -Wl,--wrap=wire_post
+RIG_TESTS = test_broker test_broker_stream test_engine test_gates test_march
+UNIT_TESTS += $(RIG_TESTS)
+$(RIG_TESTS:%=$(B)/test/unit/%): LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
 	test/unit/nats_rig.c \
 	$(BASE_SRC) \
 	$(BROKER_SRC)
 test_broker_SRC = $(NATS_RIG_SRC)
 test_broker_stream_SRC = $(NATS_RIG_SRC)
+test_engine_SRC = $(NATS_RIG_SRC)
 test_gates_SRC = \
 	test/unit/ears.c \
 	$(NATS_RIG_SRC)
