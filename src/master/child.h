@@ -81,6 +81,11 @@ struct child {
 
 void child_init(struct child *c, struct family *f, enum child_kind kind, unsigned slot);
 void child_free(struct child *c);
+/* It can be told something. */
+static inline bool child_lives(const struct child *c)
+{
+	return c->pid && !c->exited && c->chan;
+}
 /* Starts it, with the next generation. 0; or -1: logged, and nothing has changed. */
 int child_spawn(struct child *c, const struct chan_handler *handlers, void (*gone)(void *arg));
 /* How it ended, as a line in the log. expected: it was asked to. */

@@ -11,15 +11,11 @@
 
 /* ---- who ---- */
 
-static bool lives(const struct child *c)
-{
-	return c->pid && !c->exited && c->chan;
-}
-
 /* May get connections. */
 static bool survives(const struct family *f, const struct child *w)
 {
-	return w->slot < f->active && lives(w) && w->ready && w->handover.state == HANDOVER_NONE;
+	return w->slot < f->active && child_lives(w) && w->ready &&
+	       w->handover.state == HANDOVER_NONE;
 }
 
 bool handover_retires(const struct child *c)
@@ -155,7 +151,7 @@ static void forget_dead_heirs(struct family *f, struct child *c)
 	for (unsigned i = 0; i < h->nheirs;) {
 		const struct child *w = &f->workers[h->heirs[i].slot];
 
-		if (is(&h->heirs[i], w) && lives(w))
+		if (is(&h->heirs[i], w) && child_lives(w))
 			i++;
 		else
 			h->heirs[i] = h->heirs[--h->nheirs];
@@ -204,7 +200,7 @@ void handover_look(struct family *f, uint64_t now)
 		struct child *c = &f->workers[i];
 		struct handover *h = &c->handover;
 
-		if (h->state == HANDOVER_WANTED && lives(c) && !receives(f, c)) {
+		if (h->state == HANDOVER_WANTED && child_lives(c) && !receives(f, c)) {
 			h->state = HANDOVER_RETIRES;
 			log_info("a worker hands its connections over", kv_str("child", c->name));
 			f->news.listeners++;
@@ -349,7 +345,7 @@ bool handover_tell(struct family *f)
 	for (unsigned i = 0; i < f->nslots && !family_stopping(f); i++) {
 		struct child *c = &f->workers[i];
 
-		if (!lives(c))
+		if (!child_lives(c))
 			continue;
 		if (c->handover.state == HANDOVER_RESUMES)
 			told = tell_resume(f, c) && told;

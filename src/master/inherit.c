@@ -266,7 +266,7 @@ static struct child *taker(struct family *f, unsigned slot)
 	for (unsigned i = 0; i < f->active; i++) {
 		struct child *w = &f->workers[(slot + i) % f->active];
 
-		if (w->pid && !w->exited && w->chan && w->ready)
+		if (child_lives(w) && w->ready)
 			return w;
 	}
 	return NULL;

@@ -12,6 +12,7 @@
 #include <wsgate/log.h>
 
 #include "bequest.h"
+#include "pairs.h"
 #include "program.h"
 #include "upgrade.h"
 #include "will.h"
@@ -55,13 +56,6 @@ bool upgrade_under_way(const struct upgrade *u)
 	return u->state != UPGRADE_NONE;
 }
 
-static void close_end(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static void free_event(struct event **ev)
 {
 	if (*ev)
@@ -75,9 +69,9 @@ static void close_channel(struct upgrade *u)
 {
 	free_event(&u->read_ev);
 	free_event(&u->write_ev);
-	close_end(&u->fd);
-	close_end(&u->ends[0]);
-	close_end(&u->ends[1]);
+	pairs_close(&u->fd);
+	pairs_close(&u->ends[0]);
+	pairs_close(&u->ends[1]);
 }
 
 /* It leads a process group of its own: its children are in it. */
@@ -112,7 +106,7 @@ static const char *last_word(const struct upgrade *u, struct will *w)
 
 	do {
 		r = will_receive(u->fd, w, &extra);
-		close_end(&extra);
+		pairs_close(&extra);
 	} while (r > 0 && w->type != WILL_FAILED);
 	return r > 0 ? w->u.text.text : "it ended";
 }
@@ -187,11 +181,6 @@ static void kills(struct upgrade *u, uint64_t now)
 
 /* ---- a word to all workers ---- */
 
-static bool lives(const struct child *c)
-{
-	return c->pid && !c->exited && c->chan;
-}
-
 /* False: somebody takes no more now. */
 static bool tell_all(struct upgrade *u, enum proto_type type, const void *body, size_t size)
 {
@@ -200,7 +189,7 @@ static bool tell_all(struct upgrade *u, enum proto_type type, const void *body, 
 	for (unsigned i = 0; i < u->family->nslots; i++) {
 		struct child *w = &u->family->workers[i];
 
-		if (u->told[i] || !lives(w))
+		if (u->told[i] || !child_lives(w))
 			continue;
 		if (chan_send(w->chan, type, body, size, -1) < 0 && errno == EAGAIN) {
 			all = false;
@@ -235,7 +224,7 @@ static void resumes(struct upgrade *u)
 static bool all_shut(const struct upgrade *u)
 {
 	for (unsigned i = 0; i < u->family->nslots; i++)
-		if (lives(&u->family->workers[i]) && !u->family->workers[i].shut)
+		if (child_lives(&u->family->workers[i]) && !u->family->workers[i].shut)
 			return false;
 	return true;
 }
@@ -274,7 +263,7 @@ static void flushes(struct upgrade *u, uint64_t now)
 	for (unsigned i = 0; i < f->nslots; i++) {
 		u->generations[u->ngivers] = f->workers[i].generation;
 		u->givers[u->ngivers] = i;
-		u->ngivers += lives(&f->workers[i]);
+		u->ngivers += child_lives(&f->workers[i]);
 	}
 	u->npairs = !u->ngivers ? 0 : u->ngivers > u->workers ? u->ngivers : u->workers;
 	log_info("connections go to the new program", kv_uint("workers", u->ngivers),
@@ -282,59 +271,11 @@ static void flushes(struct upgrade *u, uint64_t now)
 	enter(u, UPGRADE_GIVES, MOVE_MS);
 }
 
-static bool gives(const struct upgrade *u, unsigned n)
-{
-	const struct child *w = &u->family->workers[u->givers[n]];
-
-	return lives(w) && w->generation == u->generations[n];
-}
-
-/* 1: worker n of ours has one more of theirs; 0: later; -1: the new one is gone. */
-static int give_pair(struct upgrade *u, unsigned n, unsigned to, bool last)
-{
-	struct child *w = &u->family->workers[u->givers[n]];
-	struct proto_heir heir = {last, 0};
-	struct will will = {
-		.version = WILL_VERSION, .type = WILL_PAIR, .u.number.value = to % u->workers};
-
-	if (u->ends[1] < 0 && chan_pair(u->ends) < 0)
-		return errno == EMFILE || errno == ENFILE ? 0 : -1;
-	if (u->ends[0] >= 0) {
-		if (will_send(u->fd, &will, u->ends[0]) < 0)
-			return errno == EAGAIN ? 0 : -1;
-		close_end(&u->ends[0]);
-	}
-	/* A dead one has nothing to give. */
-	if (gives(u, n) && chan_send(w->chan, PROTO_HEIR, &heir, sizeof(heir), u->ends[1]) < 0 &&
-		errno == EAGAIN)
-		return 0;
-	close_end(&u->ends[1]);
-	return 1;
-}
-
-static int give_pairs(struct upgrade *u)
-{
-	int r = 1;
-
-	for (; u->pair < u->npairs && r > 0; u->pair += r > 0)
-		r = give_pair(u, u->pair % u->ngivers, u->pair, u->pair + u->ngivers >= u->npairs);
-	/* Their worker died, or has no descriptor left: another one. */
-	for (unsigned n = 0; n < u->ngivers && r > 0; n++) {
-		struct child *w = &u->family->workers[u->givers[n]];
-
-		if (!gives(u, n) || !w->heirless)
-			continue;
-		r = give_pair(u, n, n + ++u->more, true);
-		w->heirless = r <= 0;
-	}
-	return r;
-}
-
 static void gives_all(struct upgrade *u, uint64_t now)
 {
 	struct will moved = {.version = WILL_VERSION, .type = WILL_MOVED};
 	uint64_t gone = 0, left = 0;
-	int r = give_pairs(u);
+	int r = pairs_give(u);
 
 	if (r < 0) {
 		fail(u, "it does not listen");
@@ -344,12 +285,12 @@ static void gives_all(struct upgrade *u, uint64_t now)
 	for (unsigned i = 0; i < u->ngivers; i++) {
 		const struct child *w = &u->family->workers[u->givers[i]];
 
-		if (gives(u, i) && (u->pair < u->npairs || !w->gave) && now < u->deadline_ms)
+		if (pairs_wanted(u, i) && (u->pair < u->npairs || !w->gave) && now < u->deadline_ms)
 			return;
-		if (gives(u, i) && w->gave) {
+		if (pairs_wanted(u, i) && w->gave) {
 			gone += w->moved.moved;
 			left += w->moved.left;
-		} else if (gives(u, i)) {
+		} else if (pairs_wanted(u, i)) {
 			log_warn("a worker does not give its connections in time: the rest of them "
 				 "is closed",
 				kv_str("child", w->name));
@@ -381,7 +322,7 @@ static void hear(struct upgrade *u)
 	struct will w;
 	int extra, r = will_receive(u->fd, &w, &extra);
 
-	close_end(&extra);
+	pairs_close(&extra);
 	if (r < 0 && errno == EAGAIN)
 		return;
 	if (r > 0)
@@ -525,14 +466,14 @@ static int begin(struct upgrade *u)
 	if (u->pid < 0)
 		goto fail;
 	u->started = u->pid;
-	close_end(&ends[1]);
-	close_end(&words[1]);
+	pairs_close(&ends[1]);
+	pairs_close(&words[1]);
 	return 0;
 fail:
 	saved = errno;
 	u->pid = 0;
-	close_end(&ends[1]);
-	close_end(&words[1]);
+	pairs_close(&ends[1]);
+	pairs_close(&words[1]);
 	close_channel(u);
 	program_words_end(u);
 	errno = saved;
@@ -603,7 +544,7 @@ void upgrade_forget(struct upgrade *u)
 	free_event(&u->timer);
 	close_channel(u);
 	free_event(&u->says_ev);
-	close_end(&u->says);
+	pairs_close(&u->says);
 }
 
 void upgrade_free(struct upgrade *u)

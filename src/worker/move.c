@@ -258,7 +258,7 @@ static void move_say_shut(struct worker *w)
 	if (w->move)
 		w->move->unsaid = unsaid;
 	if (unsaid && (!w->move || event_add(w->move->tick, &soon) < 0))
-		log_error("cannot answer the master: the program stays", kv_errno(errno));
+		log_error("cannot tell the master", kv_errno(errno));
 }
 
 static void move_tick(evutil_socket_t fd, short what, void *arg)

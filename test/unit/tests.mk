@@ -226,6 +226,7 @@ MASTER_RIG_SRC = \
 	src/master/master.c \
 	src/master/notify.c \
 	src/master/news.c \
+	src/master/pairs.c \
 	src/master/program.c \
 	src/master/reload.c \
 	src/master/said.c \
