@@ -512,3 +512,8 @@ bool rig_logged(const char *text)
 	fclose(f);
 	return found;
 }
+
+void rig_log_forget(void)
+{
+	assert_int_equal(truncate(log_path, 0), 0);
+}

@@ -115,5 +115,7 @@ enum broker_result rig_publish(
 extern _Atomic int rig_deaf;
 /* Set: a copy of what the log said goes here. */
 bool rig_logged(const char *text);
+/* What it said so far does not count any more. */
+void rig_log_forget(void);
 
 #endif

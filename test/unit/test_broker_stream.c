@@ -122,8 +122,8 @@ static void stream_full(void **state)
 	free(reply);
 	assert_int_equal(rig_publish(r, "ann", "5", "x", 1), BROKER_STORED);
 	assert_int_equal(rig_publish(r, "ann", "6", "x", 1), BROKER_STORED);
-	assert_false(rig_logged("filling up"));
 	rig_stop(r);
+	rig_log_forget(); /* a refusal makes it look, too */
 	rig_start(r);
 	rig_until(r, rig_logged("filling up") && rig_logged("subject=ws.send.svc.ann messages=3"));
 	rig_free(r);
