@@ -51,8 +51,9 @@ async function traffic({ gw, bus }, clients, service, n) {
 
 // What the page says is what /metrics says, once it has heard of it.
 async function sameFigures(js, gw) {
-	const m = await metrics(gw), seen = {};
+	const seen = {};
 	await until('the same figures', async () => {
+		const m = await metrics(gw); // a connection that has just ended may not be counted out yet
 		const services = Object.fromEntries((await js.rows('services')).map((r) => [r.Service, r]));
 		const ended = await js.rows('endings'), latency = Object.fromEntries((await js.rows('latency')).map((r) => [r.What, r]));
 		Object.assign(seen, { tiles: await js('[0, 1, 2].map(tile)'), services, workers: await js.rows('workers'), ended, latency, broker: await js('document.getElementById("broker").innerText') });
