@@ -18,7 +18,7 @@
 #include "will.h"
 
 #define PREPARE_MS 30000 /* from exec until its workers are ready */
-#define SHUT_MS 10000    /* until no worker writes to the bridge any more */
+#define SHUT_MS 5000     /* until no worker writes to the bridge any more */
 #define FLUSH_MS 1000    /* of the bridge */
 #define MOVE_MS 30000
 #define TAKE_MS 30000 /* until its bridge is ready */

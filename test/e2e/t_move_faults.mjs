@@ -23,11 +23,19 @@ const said = (gw, re, ms) => until(String(re), () => re.test(gw.log()), ms);
 const users = (t, gw, n) => Promise.all(numbers(n).map((i) => t.client(gw, `chat/u${i}`)));
 const workers = (pid) => childrenOf(pid).filter((c) => /worker \d/.test(c.title));
 
-// Between the end of the old bridge and the beginning of the new one: the workers named stand still until `fn` is over.
-async function midway(gw, names, fn) {
-	const pids = names.map((n) => gw.pid(n));
-	for (const pid of pids) process.kill(pid, 'SIGSTOP');
+// Between the end of the old bridge and the beginning of the new one: the workers named stand still until `fn` is over. With another layout
+// (foreign) they must have answered before, and the bridge waits until they stand.
+async function midway(gw, names, fn, foreign = false) {
+	const pids = names.map((n) => gw.pid(n)), bridge = gw.pid('bridge');
+	const stand = () => pids.forEach((pid) => process.kill(pid, 'SIGSTOP'));
+	if (foreign) process.kill(bridge, 'SIGSTOP');
+	else stand();
 	gw.signal('SIGUSR2');
+	if (foreign) {
+		for (const n of names) await said(gw, new RegExp(`${n}: accepts no more`));
+		stand();
+		process.kill(bridge, 'SIGCONT');
+	}
 	await said(gw, /connections go to the new program/);
 	await fn(Number(/.*ready to take over pid=(\d+)/s.exec(gw.log())[1]));
 	for (const pid of pids) process.kill(pid, 'SIGCONT');
@@ -210,13 +218,29 @@ await test('a program of another layout whose master is killed midway: the next 
 	await midway(gw, ['worker 0'], async () => {
 		process.kill(gw.proc.pid, 'SIGKILL');
 		await gw.proc.ended;
-	});
+	}, true);
 	await gw.replaced();
 	await gw.ready();
 	install(WSGATED);
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 	await allServed(bus, [await t.client(gw, 'chat/u0')]);
+});
+
+await test('a program of another layout, and a worker that hangs: refused; then it works', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 2 });
+	const all = await users(t, gw, 20), hangs = gw.pid('worker 0');
+	fs.copyFileSync(path.join(BUILD, 'test/wsgated-other-layout'), `${gw.opts.program}.new`);
+	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	process.kill(hangs, 'SIGSTOP');
+	gw.signal('SIGUSR2');
+	await said(gw, /the running one goes on why="a worker does not answer"/);
+	process.kill(hangs, 'SIGCONT');
+	await said(gw, /all serve as before/);
+	await allServed(bus, all);
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await allServed(bus, all);
 });
 
 await test('a replacement fails while the broker is away: what went to the failed one keeps its place', async (t) => {
