@@ -165,7 +165,9 @@ static void kills(struct upgrade *u, uint64_t now)
 		settle(u);
 		return;
 	}
-	if (f->bridge.pid || (segment_locked(u->segment) && now < u->deadline_ms + ORPHANS_MS)) {
+	/* One that was not asked to end goes on. */
+	if (f->bridge.pid ? f->bridge.dismissed
+			  : segment_locked(u->segment) && now < u->deadline_ms + ORPHANS_MS) {
 		u->again = true;
 		return;
 	}
