@@ -168,7 +168,7 @@ static natsStatus connect_one(struct carrier *k, int which, uint64_t attempt)
 	if (s == NATS_OK && k->direct)
 		s = engine_use(k->engine, (unsigned)which, o);
 	if (s == NATS_OK)
-		s = natsConnection_Connect(&k->nc[which], o);
+		s = login_connect(&k->nc[which], o);
 	if (s != NATS_OK && k->direct)
 		engine_release(k->engine, (unsigned)which);
 	natsOptions_Destroy(o);

@@ -56,6 +56,11 @@ static const char *part(const struct login *l, enum login_part i)
 
 /* ---- callbacks of nats.c, while it connects ---- */
 
+#define ATTEMPTS 8
+
+/* Of the attempt of this thread: it could not be signed so that nats.c sends it. */
+static _Thread_local bool unsendable;
+
 static natsStatus jwt(char **out, char **error, void *closure)
 {
 	*out = nkey_find_jwt(closure);
@@ -76,7 +81,13 @@ static natsStatus sign(
 	}
 	s = nats_Sign(seed, nonce, signature, len);
 	explicit_bzero(seed, sizeof(seed));
-	return s;
+	unsendable = s == NATS_OK && (*signature)[0] == 0;
+	if (!unsendable)
+		return s;
+	free(*signature);
+	*signature = NULL;
+	*error = strdup("a signature begins with 0: another nonce is wanted");
+	return NATS_ERR;
 }
 
 /* ---- */
@@ -127,4 +138,17 @@ natsStatus login_apply(const struct login *l, bool tls, natsOptions *o)
 		s = natsOptions_SetUserCredentialsCallbacks(
 			o, jwt, l->parts[LOGIN_CREDENTIALS], sign, l->parts[LOGIN_CREDENTIALS]);
 	return s == NATS_OK ? apply_tls(l, tls, o) : s;
+}
+
+/* The nonce of the next attempt is another one. */
+natsStatus login_connect(natsConnection **nc, natsOptions *o)
+{
+	natsStatus s;
+	int n = 0;
+
+	do {
+		unsendable = false;
+		s = natsConnection_Connect(nc, o);
+	} while (s != NATS_OK && unsendable && ++n < ATTEMPTS);
+	return s;
 }

@@ -33,7 +33,7 @@ static int connect_to(const struct settings *s, natsConnection **nc, char *err, 
 	if (st == NATS_OK)
 		st = natsOptions_SetTimeout(o, TIMEOUT_MS);
 	if (st == NATS_OK)
-		st = natsConnection_Connect(nc, o);
+		st = login_connect(nc, o);
 	natsOptions_Destroy(o);
 	if (st == NATS_OK)
 		return 0;

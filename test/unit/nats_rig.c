@@ -286,6 +286,7 @@ void rig_free(struct rig *r)
 	free(r->config.broker.type);
 	free(r->config.subject_prefix);
 	free(r->config.stream.name);
+	free(r->config.broker.nkey);
 	free(r);
 }
 

@@ -246,7 +246,7 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-RIG_TESTS = test_broker test_broker_stream test_engine test_gates test_march
+RIG_TESTS = test_broker test_broker_stream test_engine test_gates test_login test_march
 UNIT_TESTS += $(RIG_TESTS)
 $(RIG_TESTS:%=$(B)/test/unit/%): LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
@@ -260,6 +260,8 @@ test_gates_SRC = \
 	test/unit/ears.c \
 	$(NATS_RIG_SRC)
 test_march_SRC = $(NATS_RIG_SRC)
+$(B)/test/unit/test_login: LDFLAGS_ALL += -Wl,--wrap=nats_Sign
+test_login_SRC = $(NATS_RIG_SRC)
 
 UNIT_TESTS += test_headers
 test_headers_SRC = \
