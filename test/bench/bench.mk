@@ -23,6 +23,10 @@ $(B)/test/bench/yard: $(BENCH_YARD_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+$(B)/test/bench/door: $(B)/test/bench/door.o
+	@echo "  LD      $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # The codec alone, from memory, beside wslay.
 BENCH_CODEC_SRC = \
 	test/bench/codec.c \
@@ -37,7 +41,7 @@ $(B)/test/bench/codec: $(BENCH_CODEC_SRC:%.c=$(B)/%.o)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lwslay $(LIBS)
 
-bench-build: $(B)/test/bench/load $(B)/test/bench/yard
+bench-build: $(B)/test/bench/door $(B)/test/bench/load $(B)/test/bench/yard
 
 bench-million:
 	$(Q)scripts/deps build bench

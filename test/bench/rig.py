@@ -204,7 +204,7 @@ class Rig:
     def secure(self):
         """A TLS listener, with a certificate as it should be: lines for the configuration."""
         self.tls_port = free_ports(1)[0]
-        key, cert = self.dir / "key.pem", self.dir / "cert.pem"
+        self.key, self.cert = key, cert = self.dir / "key.pem", self.dir / "cert.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days",
                         "2", "-subj", "/CN=localhost"], check=True, stderr=self.log)
@@ -259,6 +259,14 @@ admin {{ listen = "127.0.0.1:{self.admin_port}" }}
     def yard(self, *args):
         return Program(self, self.build / "test/bench/yard", "-u", self.url, "-b", SIZE,
                        "-t", self.limit, *args)
+
+    def door(self, tls):
+        """What a bare program pays for a connection, and its port."""
+        port = free_ports(1)[0]
+        more = ["-c", self.cert, "-k", self.key] if tls else []
+        door = Program(self, self.build / "test/bench/door", *more, "-p", port, "-w", self.workers)
+        door.await_event("ready", self.limit)
+        return door, port
 
     def purge(self):
         self.yard("purge").finish()

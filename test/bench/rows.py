@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from rig import SIZE, Failure, Program, cpu_seconds, pss_bytes
+from rig import SIZE, Failure, Program, cpu_seconds, family, pss_bytes
 
 
 def opened(program, limit):
@@ -148,7 +148,20 @@ def row_latency(rig, users, rate, seconds):
             "p99_ratio": gate[2] / max(bare[2], 1)}
 
 
+def opened_bare(rig, count, tls):
+    """Connections a CPU second of a program that only opens them."""
+    door, port = rig.door(tls)
+    before = cpu_seconds(family(door.pid))
+    load = rig.load(*(["-S"] if tls else []), "-c", count, "idle", port=port)
+    opened(load, rig.limit)
+    spent = cpu_seconds(family(door.pid)) - before
+    load.kill()
+    door.finish()
+    return count / max(spent, 1e-6)
+
+
 def row_idle(rig, count, tls=False):
+    bare = opened_bare(rig, count, tls)
     rig.settle()
     before, nats_before = pss_bytes(rig.gate_pids), pss_bytes([rig.nats.pid])
     cpu = cpu_seconds(rig.gate_pids)
@@ -164,7 +177,8 @@ def row_idle(rig, count, tls=False):
     return {"kib_per_connection": (after - before) / count / 1024,
             "nats_kib_per_connection": (nats_after - nats_before) / count / 1024,
             "opened_per_second": count / max(ready["opened_to"] - ready["opened_from"], 1e-6),
-            "opened_per_cpu_second": count / max(cpu, 1e-6)}
+            "opened_per_cpu_second": count / max(cpu, 1e-6), "bare_per_cpu_second": bare,
+            "bare_ratio": count / max(cpu, 1e-6) / bare}
 
 
 def signatures():
