@@ -1,6 +1,6 @@
 /*
- * door: the yardstick of opening, what a bare epoll program pays for a connection: it accepts, reads
- * the request, answers 101 and keeps the socket. It knows nobody, and has no broker.
+ * door: the yardstick of opening, what a bare epoll program pays for a connection: it accepts,
+ *reads the request, answers 101 and keeps the socket. It knows nobody, and has no broker.
  *
  *	door -p port -w processes [-c certificate -k key]     with TLS when there are these
  *
@@ -68,8 +68,8 @@ static void let_queue_in(int epoll, int listener)
 	for (int i = 0; i < ACCEPTS; i++) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof(ss);
-		int fd = accept4(listener, (struct sockaddr *)&ss, &len,
-			SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(
+			listener, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		struct visitor *v = fd < 0 ? NULL : calloc(1, sizeof(*v));
 		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = v};
 
@@ -127,8 +127,8 @@ static bool answer(struct visitor *v, const char *request)
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 		"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		accept);
-	return (v->ssl ? SSL_write(v->ssl, out, n)
-		       : send(v->fd, out, (size_t)n, MSG_NOSIGNAL)) == n;
+	return (v->ssl ? SSL_write(v->ssl, out, n) : send(v->fd, out, (size_t)n, MSG_NOSIGNAL)) ==
+	       n;
 }
 
 /* The clients are our own: a request comes in one piece, and nothing after it but their end. */
