@@ -18,7 +18,7 @@
 #include "will.h"
 
 #define PREPARE_MS 30000 /* from exec until its workers are ready */
-#define SHUT_MS 5000     /* until no worker writes to the bridge any more */
+#define SHUT_MS 5000     /* until all workers stand still */
 #define FLUSH_MS 1000    /* of the bridge */
 #define MOVE_MS 30000
 #define TAKE_MS 30000 /* until its bridge is ready */
@@ -241,13 +241,10 @@ static void flushes(struct upgrade *u, uint64_t now)
 		f->hold_bridge = f->hold_workers = f->hold_clients = true;
 		f->news.listeners++;
 	}
-	if (!tell_all(u, PROTO_RETIRE, &retire, sizeof(retire))) {
-		u->again = true;
-		return;
-	}
+	u->again = !tell_all(u, PROTO_RETIRE, &retire, sizeof(retire));
 	/* What came behind the bridge would be lost. */
-	if (u->foreign && !all_shut(u)) {
-		if (now >= u->deadline_ms)
+	if (u->again || (u->foreign && !all_shut(u))) {
+		if (u->deadline_ms && now >= u->deadline_ms)
 			fail(u, "a worker does not answer");
 		return;
 	}
