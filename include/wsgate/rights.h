@@ -19,5 +19,7 @@ int rights_send(int sock, const struct iovec *iov, size_t n, int fd)
  */
 ssize_t rights_receive(int sock, const struct iovec *iov, size_t n, int *fd, int *flags)
 	__attribute__((warn_unused_result));
+/* Closes what was received, or any other descriptor, when there is one; -1 then. */
+void rights_drop(int *fd);
 
 #endif

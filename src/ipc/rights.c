@@ -79,3 +79,10 @@ ssize_t rights_receive(int sock, const struct iovec *iov, size_t n, int *fd, int
 	*flags = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
 	return got;
 }
+
+void rights_drop(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}

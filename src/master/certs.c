@@ -6,6 +6,7 @@
 #include <wsgate/bundle.h>
 #include <wsgate/log.h>
 #include <wsgate/offload.h>
+#include <wsgate/rights.h>
 #include <wsgate/tlsctx.h>
 
 #include "certs.h"
@@ -46,7 +47,5 @@ int certs_read(const struct config *c, int *fd, bool loud, char *err, size_t err
 
 void certs_drop(int *fd)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	rights_drop(fd);
 }

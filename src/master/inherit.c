@@ -11,17 +11,11 @@
 #include <event2/event.h>
 
 #include <wsgate/log.h>
+#include <wsgate/rights.h>
 
 #include "inherit.h"
 
 #define RECEIVE_MS 20000
-
-static void close_end(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 void inherit_init(struct inherit *in)
 {
@@ -144,7 +138,7 @@ int inherit_receive(struct inherit *in, int fd, char *err, size_t errlen)
 		if (r < 0 && errno != EAGAIN)
 			return complain(err, errlen, strerror(errno));
 		r = r < 0 ? 0 : take_one(in, &w, &with);
-		close_end(&with);
+		rights_drop(&with);
 	}
 	if (r > 0)
 		return 0;
@@ -175,7 +169,7 @@ static void gone(struct inherit *in)
 	in->ev = NULL;
 	in->gone = true;
 	if (in->serves)
-		close_end(&in->fd);
+		rights_drop(&in->fd);
 	else
 		log_warn("the old program is gone: this one goes on alone");
 	family_wake(in->family);
@@ -202,7 +196,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 					"left for what it sends");
 		return;
 	}
-	close_end(&with);
+	rights_drop(&with);
 	if (r > 0 && w.type == WILL_MOVED)
 		in->moved = true;
 	else if (r > 0)
@@ -322,10 +316,10 @@ void inherit_free(struct inherit *in)
 	if (in->ev)
 		event_free(in->ev);
 	in->ev = NULL;
-	close_end(&in->fd);
-	close_end(&in->pidfile);
-	close_end(&in->dir);
-	close_end(&in->control);
+	rights_drop(&in->fd);
+	rights_drop(&in->pidfile);
+	rights_drop(&in->dir);
+	rights_drop(&in->control);
 	for (unsigned i = 0; i < in->narrivals; i++)
 		close(in->arrivals[i].fd);
 	in->narrivals = 0;

@@ -1,18 +1,12 @@
 /* pairs: see pairs.h. */
 #include <errno.h>
-#include <unistd.h>
+
+#include <wsgate/rights.h>
 
 #include "pairs.h"
 #include "will.h"
 
-void pairs_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-bool pairs_wanted(const struct upgrade *u, unsigned n)
+bool pairs_gives(const struct upgrade *u, unsigned n)
 {
 	const struct child *w = &u->family->workers[u->givers[n]];
 
@@ -32,14 +26,14 @@ static int give_pair(struct upgrade *u, unsigned n, unsigned to, bool last)
 	if (u->ends[0] >= 0) {
 		if (will_send(u->fd, &will, u->ends[0]) < 0)
 			return errno == EAGAIN ? 0 : -1;
-		pairs_close(&u->ends[0]);
+		rights_drop(&u->ends[0]);
 	}
 	/* A dead one has nothing to give. */
-	if (pairs_wanted(u, n) &&
+	if (pairs_gives(u, n) &&
 		chan_send(w->chan, PROTO_HEIR, &heir, sizeof(heir), u->ends[1]) < 0 &&
 		errno == EAGAIN)
 		return 0;
-	pairs_close(&u->ends[1]);
+	rights_drop(&u->ends[1]);
 	return 1;
 }
 
@@ -53,7 +47,7 @@ int pairs_give(struct upgrade *u)
 	for (unsigned n = 0; n < u->ngivers && r > 0; n++) {
 		struct child *w = &u->family->workers[u->givers[n]];
 
-		if (!pairs_wanted(u, n) || !w->heirless)
+		if (!pairs_gives(u, n) || !w->heirless)
 			continue;
 		r = give_pair(u, n, n + ++u->more, true);
 		w->heirless = r <= 0;

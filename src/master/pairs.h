@@ -11,8 +11,6 @@
  */
 int pairs_give(struct upgrade *u);
 /* Our nth giver is still the one that began. */
-bool pairs_wanted(const struct upgrade *u, unsigned n);
-/* An end, when it is open; -1 then. */
-void pairs_close(int *fd);
+bool pairs_gives(const struct upgrade *u, unsigned n);
 
 #endif

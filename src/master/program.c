@@ -13,6 +13,7 @@
 
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+#include <wsgate/rights.h>
 
 #include "program.h"
 #include "upgrade.h"
@@ -102,9 +103,7 @@ void program_words_end(struct upgrade *u)
 	if (u->says_ev)
 		event_free(u->says_ev);
 	u->says_ev = NULL;
-	if (u->says >= 0)
-		close(u->says);
-	u->says = -1;
+	rights_drop(&u->says);
 }
 
 void program_last_words(struct upgrade *u)

@@ -10,6 +10,7 @@
 
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+#include <wsgate/rights.h>
 
 #include "bequest.h"
 #include "pairs.h"
@@ -69,9 +70,9 @@ static void close_channel(struct upgrade *u)
 {
 	free_event(&u->read_ev);
 	free_event(&u->write_ev);
-	pairs_close(&u->fd);
-	pairs_close(&u->ends[0]);
-	pairs_close(&u->ends[1]);
+	rights_drop(&u->fd);
+	rights_drop(&u->ends[0]);
+	rights_drop(&u->ends[1]);
 }
 
 /* It leads a process group of its own: its children are in it. */
@@ -106,7 +107,7 @@ static const char *last_word(const struct upgrade *u, struct will *w)
 
 	do {
 		r = will_receive(u->fd, w, &extra);
-		pairs_close(&extra);
+		rights_drop(&extra);
 	} while (r > 0 && w->type != WILL_FAILED);
 	return r > 0 ? w->u.text.text : "it ended";
 }
@@ -284,12 +285,12 @@ static void gives_all(struct upgrade *u, uint64_t now)
 	for (unsigned i = 0; i < u->ngivers; i++) {
 		const struct child *w = &u->family->workers[u->givers[i]];
 
-		if (pairs_wanted(u, i) && (u->pair < u->npairs || !w->gave) && now < u->deadline_ms)
+		if (pairs_gives(u, i) && (u->pair < u->npairs || !w->gave) && now < u->deadline_ms)
 			return;
-		if (pairs_wanted(u, i) && w->gave) {
+		if (pairs_gives(u, i) && w->gave) {
 			gone += w->moved.moved;
 			left += w->moved.left;
-		} else if (pairs_wanted(u, i)) {
+		} else if (pairs_gives(u, i)) {
 			log_warn("a worker does not give its connections in time: the rest of them "
 				 "is closed",
 				kv_str("child", w->name));
@@ -321,7 +322,7 @@ static void hear(struct upgrade *u)
 	struct will w;
 	int extra, r = will_receive(u->fd, &w, &extra);
 
-	pairs_close(&extra);
+	rights_drop(&extra);
 	if (r < 0 && errno == EAGAIN)
 		return;
 	if (r > 0)
@@ -465,14 +466,14 @@ static int begin(struct upgrade *u)
 	if (u->pid < 0)
 		goto fail;
 	u->started = u->pid;
-	pairs_close(&ends[1]);
-	pairs_close(&words[1]);
+	rights_drop(&ends[1]);
+	rights_drop(&words[1]);
 	return 0;
 fail:
 	saved = errno;
 	u->pid = 0;
-	pairs_close(&ends[1]);
-	pairs_close(&words[1]);
+	rights_drop(&ends[1]);
+	rights_drop(&words[1]);
 	close_channel(u);
 	program_words_end(u);
 	errno = saved;
@@ -543,7 +544,7 @@ void upgrade_forget(struct upgrade *u)
 	free_event(&u->timer);
 	close_channel(u);
 	free_event(&u->says_ev);
-	pairs_close(&u->says);
+	rights_drop(&u->says);
 }
 
 void upgrade_free(struct upgrade *u)

@@ -97,9 +97,7 @@ int will_receive(int sock, struct will *w, int *fd)
 		terminate(w);
 		return 1;
 	}
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	rights_drop(fd);
 	errno = EPROTO;
 	return -1;
 }

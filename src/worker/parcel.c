@@ -83,9 +83,7 @@ long parcel_receive(int sock, struct parcel_note *note, void *buf, size_t size, 
 	if (n >= (ssize_t)sizeof(*note) && !(flags & MSG_TRUNC) &&
 		note->version == PARCEL_VERSION && note->size == (size_t)n - sizeof(*note))
 		return (long)note->size;
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	rights_drop(fd);
 	errno = n == 0 ? EPIPE : EPROTO;
 	return -1;
 }
