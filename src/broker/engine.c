@@ -109,14 +109,9 @@ natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o)
 }
 
 /* A close that finds something unsent pings, and waits 500 ms for a Pong that nobody reads. */
-static void send_rest(struct plug *p, natsConnection *nc)
+static void send_rest(natsConnection *nc)
 {
-	bool unsent;
-
-	pthread_mutex_lock(&p->e->mu);
-	unsent = p->unsent;
-	pthread_mutex_unlock(&p->e->mu);
-	if (unsent)
+	if (natsConnection_Buffered(nc) > 0)
 		natsConnection_ProcessWriteEvent(nc);
 }
 
@@ -132,7 +127,7 @@ void engine_release(struct engine *e, unsigned plug)
 	p->nc = NULL;
 	pthread_mutex_unlock(&e->mu);
 	if (nc)
-		send_rest(p, nc);
+		send_rest(nc);
 }
 
 /* ---- the loop ---- */
@@ -228,7 +223,7 @@ void engine_close(struct engine *e)
 
 		if (!nc)
 			continue;
-		send_rest(&e->plugs[i], nc);
+		send_rest(nc);
 		natsConnection_Close(nc);
 		leave(&e->plugs[i]);
 	}

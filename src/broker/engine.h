@@ -29,11 +29,12 @@ void engine_free(struct engine *e);
 /* Broker thread: a connection that is made with these options is driven here. */
 natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o);
 /* Broker thread: the loop does not, and will not, call nats.c for this connection: it may be
- * destroyed. */
+ * destroyed. What was buffered is written, as far as the socket takes it. */
 void engine_release(struct engine *e, unsigned plug);
 /* Loop: writes what was buffered since. */
 void engine_flush(struct engine *e);
-/* Loop: ends all connections, so that nobody waits any more for an answer on one of them. */
+/* Loop: writes what was buffered, as far as the sockets take it, and ends all connections, so that
+ * nobody waits any more for an answer on one of them. */
 void engine_close(struct engine *e);
 
 #endif

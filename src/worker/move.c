@@ -347,20 +347,20 @@ void move_on_retire(void *arg, const void *body, int fd)
 {
 	const struct proto_retire *pr = body;
 	struct worker *w = arg;
+	bool begins = !w->ends && !move_gives(w);
 
 	if (fd >= 0)
 		close(fd);
 	w->now_ms = worker_clock();
-	w->shut = pr->shut;
-	if (w->ends || move_gives(w)) {
-		if (pr->shut)
-			move_say_shut(w);
-		return;
-	}
-	if (!move_new(w)) {
+	if (begins && !move_new(w)) {
 		log_error("no memory to hand connections over: this worker ends");
 		_exit(1);
 	}
+	w->shut = pr->shut;
+	if (w->shut)
+		move_say_shut(w);
+	if (!begins)
+		return;
 	w->move->freeze = pr->freeze;
 	worker_leave_listeners(w);
 	if (pr->freeze)
@@ -369,8 +369,6 @@ void move_on_retire(void *arg, const void *body, int fd)
 	for (struct conn *c = w->conns; pr->freeze && c; c = c->next)
 		if (move_movable(c))
 			move_freeze(c);
-	if (pr->shut)
-		move_say_shut(w);
 	log_info(
 		"accepts no more: its connections go to others", kv_uint("connections", w->nconns));
 }

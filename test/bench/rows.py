@@ -155,7 +155,7 @@ def opened_bare(rig, count, tls):
     load = rig.load(*(["-S"] if tls else []), "-c", count, "idle", port=port)
     opened(load, rig.limit)
     spent = cpu_seconds(family(door.pid)) - before
-    load.kill()
+    load.kill()  # the door answers no Close
     door.finish()
     return count / max(spent, 1e-6)
 
@@ -172,13 +172,14 @@ def row_idle(rig, count, tls=False):
     rig.settle()
     after, nats_after = pss_bytes(rig.gate_pids), pss_bytes([rig.nats.pid])
     last = load.finish()
+    per_cpu_second = count / max(cpu, 1e-6)
     if last["unclean"]:
         raise Failure(f"{last['unclean']} idle connections ended badly")
     return {"kib_per_connection": (after - before) / count / 1024,
             "nats_kib_per_connection": (nats_after - nats_before) / count / 1024,
             "opened_per_second": count / max(ready["opened_to"] - ready["opened_from"], 1e-6),
-            "opened_per_cpu_second": count / max(cpu, 1e-6), "bare_per_cpu_second": bare,
-            "bare_ratio": count / max(cpu, 1e-6) / bare}
+            "opened_per_cpu_second": per_cpu_second, "bare_per_cpu_second": bare,
+            "bare_ratio": per_cpu_second / bare}
 
 
 def signatures():

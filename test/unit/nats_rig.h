@@ -113,7 +113,7 @@ enum broker_result rig_publish(
 
 /* Live copies that the broker does not see, as long as this is set. */
 extern _Atomic int rig_deaf;
-/* Set: a copy of what the log said goes here. */
+/* A line of the log has this. */
 bool rig_logged(const char *text);
 /* What it said so far does not count any more. */
 void rig_log_forget(void);
