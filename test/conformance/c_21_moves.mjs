@@ -20,8 +20,7 @@ import { close, encode, frame } from './lib/wire.mjs';
 const ROUNDS = 3, EXTENSIONS = 'sec-websocket-extensions';
 
 async function replace(gw) {
-	fs.copyFileSync(WSGATED, `${gw.opts.program}.new`);
-	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.install();
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 }

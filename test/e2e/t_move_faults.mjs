@@ -6,13 +6,13 @@ import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, TEXT, frame, upgrade } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
 import { childrenOf } from './lib/proc.mjs';
-import { BUILD, WSGATED } from './lib/gateway.mjs';
+import { OTHER_LAYOUT } from './lib/gateway.mjs';
 
 async function pair(t, config, opts = {}) {
 	const nats = await t.nats(opts.nats);
 	const gw = await t.gateway(nats, { config, start: false, ...opts });
 	gw.opts.program = path.join(gw.dir, 'wsgated');
-	fs.copyFileSync(WSGATED, gw.opts.program);
+	gw.install();
 	await gw.start();
 	await said(gw, /master: ready/);
 	gw.restarts = true;
@@ -210,18 +210,14 @@ await test('closed by the client a moment before the program is replaced: answer
 
 await test('a program of another layout whose master is killed midway: the next replacement works', async (t) => {
 	const { gw, bus } = await pair(t, { workers: 1 });
-	const install = (program) => {
-		fs.copyFileSync(program, `${gw.opts.program}.new`);
-		fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
-	};
-	install(path.join(BUILD, 'test/wsgated-other-layout'));
+	gw.install(OTHER_LAYOUT);
 	await midway(gw, ['worker 0'], async () => {
 		process.kill(gw.proc.pid, 'SIGKILL');
 		await gw.proc.ended;
 	}, true);
 	await gw.replaced();
 	await gw.ready();
-	install(WSGATED);
+	gw.install();
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 	await allServed(bus, [await t.client(gw, 'chat/u0')]);
@@ -230,8 +226,7 @@ await test('a program of another layout whose master is killed midway: the next 
 await test('a program of another layout, and a worker that hangs: refused; then it works', async (t) => {
 	const { gw, bus } = await pair(t, { workers: 2 });
 	const all = await users(t, gw, 20), hangs = gw.pid('worker 0');
-	fs.copyFileSync(path.join(BUILD, 'test/wsgated-other-layout'), `${gw.opts.program}.new`);
-	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.install(OTHER_LAYOUT);
 	process.kill(hangs, 'SIGSTOP');
 	gw.signal('SIGUSR2');
 	await said(gw, /the running one goes on why="a worker does not answer"/);

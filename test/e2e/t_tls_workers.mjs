@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, SLOW } from './lib/scenario.mjs';
-import { BUILD, WSGATED } from './lib/gateway.mjs';
+import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { tlsPair as pair, rawTls } from './lib/pki.mjs';
@@ -130,8 +130,7 @@ await test('a new program with another layout of shared memory: 1012 for those w
 	const { gw, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '3s' }, opts: { program } });
 	const plain = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/p${i}`)));
 	const tls = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca })));
-	fs.copyFileSync(path.join(BUILD, 'test/wsgated-other-layout'), `${program}.new`);
-	fs.renameSync(`${program}.new`, program);
+	gw.install(OTHER_LAYOUT);
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 	for (const c of tls) assert.equal((await c.ended()).code, 1012);

@@ -8,27 +8,24 @@ import { Proc, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
 import { visitors } from './lib/visitors.mjs';
 
-// As a package manager does it: another file takes the name.
-function install(gw, content) {
-	const fresh = `${gw.opts.program}.new`;
-	if (content) fs.writeFileSync(fresh, content);
-	else fs.copyFileSync(WSGATED, fresh);
-	fs.chmodSync(fresh, 0o755);
-	fs.renameSync(fresh, gw.opts.program);
+function installText(gw, content) {
+	const fresh = path.join(path.dirname(gw.opts.program), 'script');
+	fs.writeFileSync(fresh, content, { mode: 0o755 });
+	gw.install(fresh);
 }
 
 async function pair(t, config = {}, opts = {}) {
 	const nats = await t.nats();
 	const gw = await t.gateway(nats, { config, start: false, ...opts });
 	gw.opts.program = path.join(gw.dir, 'wsgated');
-	install(gw);
+	gw.install();
 	await gw.start();
 	await said(gw, /master: ready/);
 	return { nats, gw, bus: await nats.connect() };
 }
 
 async function upgrade(gw) {
-	install(gw);
+	gw.install();
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 }
@@ -140,7 +137,7 @@ for (const [what, content, line] of [
 		const { gw, bus } = await pair(t);
 		const all = await Promise.all(numbers(5).map((i) => t.client(gw, `chat/u${i}`)));
 		const pids = gw.children().map((c) => c.pid);
-		install(gw, content);
+		installText(gw, content);
 		gw.signal('SIGUSR2');
 		await said(gw, refusal);
 		await said(gw, line);
@@ -164,7 +161,7 @@ await test('a faulty configuration: the fault is named, the old one goes on', as
 await test('a new program that hangs is ended after its time; a stop does not wait for it', async (t) => {
 	const { gw } = await pair(t);
 	await t.client(gw, 'chat/u0');
-	install(gw, '#!/bin/sh\nsleep 1000 & echo $! $$ >"$0.pids"; wait\n');
+	installText(gw, '#!/bin/sh\nsleep 1000 & echo $! $$ >"$0.pids"; wait\n');
 	gw.signal('SIGUSR2');
 	const pids = await until('its pids', () => {
 		const f = `${gw.opts.program}.pids`;
@@ -182,7 +179,7 @@ await test('a new program that hangs is ended after its time; a stop does not wa
 function installWaiting(gw) {
 	const real = `${gw.opts.program}.real`, go = `${gw.opts.program}.go`;
 	fs.copyFileSync(WSGATED, real);
-	install(gw, `#!/bin/sh\nwhile [ ! -e ${go} ]; do sleep 0.05; done\nexec ${real} "$@"\n`);
+	installText(gw, `#!/bin/sh\nwhile [ ! -e ${go} ]; do sleep 0.05; done\nexec ${real} "$@"\n`);
 	return () => fs.writeFileSync(go, '');
 }
 
@@ -285,7 +282,7 @@ await test('in the background: what the new program says is in the log', async (
 	const gw = await t.gateway(nats, { start: false });
 	const log = path.join(t.dir, 'wsgated.log');
 	gw.opts.program = path.join(gw.dir, 'wsgated');
-	install(gw);
+	gw.install();
 	gw.config.log = { level: 'debug', target: log };
 	gw.writeConfig();
 	const read = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8') : '');
@@ -293,12 +290,12 @@ await test('in the background: what the new program says is in the log', async (
 	gw.heir = gw.pidInFile();
 	gw.proc = { exit: true, pid: 0, kill: async () => {} };
 	await gw.ready();
-	install(gw, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
+	installText(gw, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
 	gw.signal('SIGUSR2');
 	await until('its words', () => /the new program says line="no such luck"/.test(read()));
 	await until('the end', () => refusal.test(read()));
 	fs.appendFileSync(gw.file, 'no_such_key = 1\n');
-	install(gw);
+	gw.install();
 	gw.signal('SIGUSR2');
 	await until('the fault', () => /the new program says .*no_such_key/.test(read()));
 	gw.writeConfig();

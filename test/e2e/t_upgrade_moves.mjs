@@ -2,24 +2,22 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
-import { BUILD, WSGATED } from './lib/gateway.mjs';
+import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
+import { numbers } from './lib/client.mjs';
 import { inTheMiddle, traffic } from './lib/moving.mjs';
 import { send } from './lib/nats.mjs';
-
-const OTHER_LAYOUT = path.join(BUILD, 'test/wsgated-other-layout');
 
 async function pair(t, config, opts = {}) {
 	const nats = await t.nats();
 	const gw = await t.gateway(nats, { config, start: false, ...opts });
 	gw.opts.program = path.join(gw.dir, 'wsgated');
-	fs.copyFileSync(WSGATED, gw.opts.program);
+	gw.install();
 	await gw.start();
 	return { nats, gw, bus: await nats.connect() };
 }
 
 async function upgrade(gw, program = WSGATED) {
-	fs.copyFileSync(program, `${gw.opts.program}.new`);
-	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.install(program);
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 }
@@ -53,13 +51,12 @@ await test('a program with another layout of shared memory, and back', async (t)
 await test('another layout, and workers that read late: what they find then is stored, once', async (t) => {
 	const rig = await pair(t, { workers: 2 });
 	const { gw, bus } = rig;
-	const users = Array.from({ length: 40 }, (_, i) => i);
+	const users = numbers(40);
 	const all = await Promise.all(users.map((i) => t.client(gw, `chat/u${i}`)));
 	const workers = [gw.pid('worker 0'), gw.pid('worker 1')];
 	for (const pid of workers) process.kill(pid, 'SIGSTOP');
 	for (const c of all) c.send('late').catch(() => {});
-	fs.copyFileSync(OTHER_LAYOUT, `${gw.opts.program}.new`);
-	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.install(OTHER_LAYOUT);
 	gw.signal('SIGUSR2');
 	await until('the new program', () => /the new program is ready to take over/.test(gw.log()));
 	for (const pid of workers) process.kill(pid, 'SIGCONT');
@@ -79,8 +76,7 @@ await test('another layout while messages wait for the broker: refused, nobody n
 	await until('the broker away', () => /the broker is away/.test(gw.log()));
 	await Promise.all(all.map((c) => c.send('kept')));
 	await Promise.all(all.map((c) => c.ping()));
-	fs.copyFileSync(OTHER_LAYOUT, `${gw.opts.program}.new`);
-	fs.renameSync(`${gw.opts.program}.new`, gw.opts.program);
+	gw.install(OTHER_LAYOUT);
 	gw.restarts = true;
 	gw.signal('SIGUSR2');
 	await until('a refusal', () => /cannot read the messages of clients that are not stored yet/.test(gw.log()));

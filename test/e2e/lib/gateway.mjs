@@ -6,6 +6,7 @@ import { Proc, SLOW, childrenOf, freePort, run, titleOf, until, within } from '.
 
 export const BUILD = process.env.WSGATE_BUILD ?? path.resolve(new URL(".", import.meta.url).pathname, '../../../build');
 export const WSGATED = path.join(BUILD, 'wsgated');
+export const OTHER_LAYOUT = path.join(BUILD, 'test/wsgated-other-layout');
 export const WSGATECTL = path.join(BUILD, 'wsgatectl');
 
 const quote = (s) => `"${String(s).replace(/[\\"$]/g, '\\$&')}"`;
@@ -129,6 +130,12 @@ export class Gateway {
 
 	pidInFile() {
 		return Number(fs.readFileSync(this.pidfile, 'utf8'));
+	}
+
+	// As a package manager does it: another file takes the name of opts.program.
+	install(program = WSGATED) {
+		fs.copyFileSync(program, `${this.opts.program}.new`);
+		fs.renameSync(`${this.opts.program}.new`, this.opts.program);
 	}
 
 	// Another program has taken over, and serves.

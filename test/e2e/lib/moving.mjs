@@ -119,14 +119,15 @@ export async function traffic(t, { gw, bus }, users = 20) {
 		await until('more rounds', () => rounds > before + 3, 30000);
 		going = false;
 		await run;
+		// Heard once; but for a bridge that ended, on a slow machine, before the broker had answered: what it said is said again.
+		const hasty = /messages of clients are not stored yet/.test(gw.log());
+		const once = (heard) => (hasty ? [...new Map(heard.map((m) => [m.headers['Nats-Msg-Id'], m])).values()] : heard);
 		for (const [i, c] of clients.entries()) {
 			assert.equal(c.closed, null, `client ${i} is connected`);
 			await until(`all for client ${i}`, () => c.got.length >= rounds, 30000);
 			assert.deepEqual(c.texts(), texts('down', rounds));
-			await until(`all from client ${i}`, async () => (await bus.count(send('load', `u${i}`))) >= rounds && ups[i].at(-1).text === `up ${rounds - 1}`, 30000);
-			// A bridge that ended before the broker had answered: said again, and stored once.
-			const ids = ups[i].map((m) => m.headers['Nats-Msg-Id']);
-			assert.deepEqual(ups[i].filter((m, k) => ids.indexOf(ids[k]) === k).map((m) => m.text), texts('up', rounds));
+			await until(`all from client ${i}`, async () => (await bus.count(send('load', `u${i}`))) >= rounds && ups[i].at(-1)?.text === `up ${rounds - 1}`, 30000);
+			assert.deepEqual(once(ups[i]).map((m) => m.text), texts('up', rounds));
 			assert.equal(await bus.count(send('load', `u${i}`)), rounds);
 			assert.equal(new Set(ups[i].map((m) => m.headers['Ws-Conn'])).size, 1, 'one connection to the service');
 		}
