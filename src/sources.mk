@@ -9,12 +9,14 @@ BASE_SRC = \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/base/memory.c \
 	src/base/network.c \
 	src/base/option.c \
 	src/base/option_auth.c \
 	src/base/option_service.c \
 	src/base/option_stream.c \
 	src/base/option_table.c \
+	src/base/pace.c \
 	src/base/secrets.c \
 	src/base/vault.c \
 	src/base/subject.c \
@@ -37,7 +39,8 @@ IPC_SRC = \
 	src/ipc/route.c \
 	src/ipc/shm.c \
 	src/ipc/snapshot.c \
-	src/ipc/stats.c
+	src/ipc/stats.c \
+	src/ipc/turns.c
 
 WS_SRC = \
 	src/ws/answer.c \
@@ -93,17 +96,12 @@ TLS_SRC = \
 	src/tls/pem.c \
 	src/tls/records.c \
 	src/tls/resume.c \
+	src/tls/seal.c \
 	src/tls/sni.c \
-	src/tls/tlsctx.c
+	src/tls/tlsctx.c \
+	src/tls/traffic.c
 
-WSGATED_SRC = \
-	src/main.c \
-	src/version.c \
-	$(BASE_SRC) \
-	$(IPC_SRC) \
-	$(WS_SRC) \
-	$(TLS_SRC) \
-	$(BROKER_SRC) \
+BRIDGE_SRC = \
 	src/bridge/attach.c \
 	src/bridge/bconn.c \
 	src/bridge/bridge.c \
@@ -121,7 +119,17 @@ WSGATED_SRC = \
 	src/bridge/stale.c \
 	src/bridge/streams.c \
 	src/bridge/track.c \
-	src/bridge/window.c \
+	src/bridge/window.c
+
+WSGATED_SRC = \
+	src/main.c \
+	src/version.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(WS_SRC) \
+	$(TLS_SRC) \
+	$(BROKER_SRC) \
+	$(BRIDGE_SRC) \
 	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/certs.c \
@@ -168,7 +176,9 @@ WSGATED_SRC = \
 	src/worker/peer.c \
 	src/worker/place.c \
 	src/worker/reconf.c \
+	src/worker/sealed.c \
 	src/worker/sections.c \
+	src/worker/send.c \
 	src/worker/session.c \
 	src/worker/sight.c \
 	src/worker/tally.c \

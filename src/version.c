@@ -11,11 +11,8 @@
 #include <seccomp.h>
 #include <string.h>
 #include <zlib.h>
+#include <wsgate/memory.h>
 #include "version.h"
-
-/* Only where wsgated was linked with it. */
-int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
-	__attribute__((weak));
 
 int version_print(FILE *out)
 {

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <wsgate/config.h>
+#include <wsgate/pace.h>
 #include <wsgate/subject.h>
 
 struct event_base;
@@ -106,14 +107,17 @@ struct broker_events {
 };
 
 /* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with
- * connected, lost, refused, published, answered, fenced. `stream` says which of the
- * configuration's, and stays. `gateway` names this one among those that share the stream, and is
- * its successors', too; 0: any. */
-struct broker *broker_new(struct event_base *base, const struct config *c, size_t stream,
-	const struct broker_events *ev, void *arg, uint64_t gateway);
+ * connected, lost, refused, published, answered, fenced. `pace` is that of the loop. `stream` says
+ * which of the configuration's, and stays. `gateway` names this one among those that share the
+ * stream, and is its successors', too; 0: any. */
+struct broker *broker_new(struct event_base *base, struct pace *pace, const struct config *c,
+	size_t stream, const struct broker_events *ev, void *arg, uint64_t gateway);
 /* From now on queues are closed because a successor of the same name goes on with them. */
 void broker_moving(struct broker *b);
-/* Stops, after a last word to the other gateways. What was under way gets no event any more. */
+/* A last word to the other gateways, before broker_free(). */
+void broker_farewell(struct broker *b);
+/* Stops; up to 200 ms until the server has read what was said. What was under way gets no event any
+ * more. */
 void broker_free(struct broker *b);
 
 /*
@@ -133,9 +137,6 @@ void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
 /* What was said for other gateways (a queue was opened) is written, where there are any. */
 void broker_tell_gateways(struct broker *b);
-/* So many messages come that it is cheaper to look for what they bring about once a millisecond
- * than to be told of each. */
-bool broker_paced(const struct broker *b);
 
 /*
  * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if

@@ -20,10 +20,8 @@ const char *offload_missing(void);
 /* Before the handshake, when it has its socket. False: the kernel does not take this connection, or
  * there is no memory; nothing has changed then. */
 bool offload_want(struct ssl_st *ssl);
-/* It has another SSL_CTX now. */
-void offload_follow(struct ssl_st *ssl);
 /* When the handshake is over. True: the kernel has both directions; ssl is good for questions and
- * SSL_free() alone. False: ssl reads and writes as ever. */
+ * SSL_free() alone. False: ssl reads and writes as ever, or seal_take() takes it. */
 bool offload_take(struct ssl_st *ssl);
 
 #endif

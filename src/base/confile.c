@@ -591,8 +591,8 @@ int confile_read(struct loading *l, bool required)
 			       "cannot be read (%s); make it a readable file, or name another with "
 			       "-c",
 			       buf ? strerror(errno) : "out of memory");
-	if (buf) /* a password may be in it */
-		explicit_bzero(buf, FILE_MAX_BYTES + 1 + sizeof(TAIL));
+	if (buf) /* a password may be in it; what was never written to stays untouched */
+		explicit_bzero(buf, len < 0 ? FILE_MAX_BYTES + 1 : (size_t)len + sizeof(TAIL));
 	free(buf);
 	close(fd);
 	return r;

@@ -356,7 +356,7 @@ const struct option option_tls_table[] = {
 	  .help = "cipher suites of TLS 1.3, best first" },
 	{ .key = "tls.ktls", .type = OPTION_ENUM, .def = "auto", .words = ktls_words,
 	  .offset = TLS_AT(ktls),
-	  .help = "auto: the kernel encrypts and decrypts, where it can; off: OpenSSL always does" },
+	  .help = "auto: the kernel encrypts and decrypts, where it can; off: it never does" },
 };
 const size_t option_tls_count = COUNT(option_tls_table);
 /* clang-format on */

@@ -129,10 +129,16 @@ int secrets_read(struct loading *l)
 
 	if (!buf)
 		return fault(l, files[0].key, "out of memory");
-	for (size_t i = 0; i < NFILES && r == 0; i++)
-		if (given(l, files[i].key))
-			r = take(l, &files[i], buf, slurp(value(l, files[i].key), buf, ROOM + 1));
-	explicit_bzero(buf, ROOM + 2);
+	for (size_t i = 0; i < NFILES && r == 0; i++) {
+		ssize_t len;
+
+		if (!given(l, files[i].key))
+			continue;
+		len = slurp(value(l, files[i].key), buf, ROOM + 1);
+		r = take(l, &files[i], buf, len);
+		/* What was never written to stays untouched: pages that cost nothing. */
+		explicit_bzero(buf, len < 0 ? ROOM + 1 : (size_t)len);
+	}
 	free(buf);
 	return r;
 }

@@ -81,9 +81,10 @@ static void slots_bell_gone(void *arg)
 	struct slot *s = arg;
 
 	/* Most likely the master is dead and the worker too: then we are told by the other channel
-	 * before the next tick, and store what the ring holds. */
+	 * soon, and store what the ring holds. */
 	chan_free(s->bell);
 	s->bell = NULL;
+	s->silent_ms = bridge_clock();
 }
 
 static const struct chan_handler bell_handlers[] = {

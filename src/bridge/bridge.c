@@ -10,6 +10,7 @@
 #include "bridge.h"
 
 #define TICK_MS 200
+#define PACE_FROM 8000 /* a second: live copies, removals, and what connections bring about */
 #define AWAY_MS 30000
 #define ORPHAN_FLUSH_MS                                                                            \
 	10000 /* without a master: what is in the rings still goes out, for so long */
@@ -250,7 +251,8 @@ static int bridge_start(struct bridge *b)
 	bool away;
 
 	b->now_ms = bridge_clock();
-	b->base = event_base_new();
+	b->base = turns_new();
+	pace_start(&b->pace, PACE_FROM);
 	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
 		dispatch_start(b) < 0 || publish_start(b) < 0)
 		return -1;
@@ -295,7 +297,7 @@ int bridge_main(const struct heritage *h)
 		log_error("the bridge cannot start", kv_errno(errno));
 		return 1;
 	}
-	if (event_base_dispatch(b.base) < 0) {
+	if (turns_run(b.base, &b.pace) < 0) {
 		log_error("event loop failed", kv_errno(errno));
 		b.status = 1;
 	}

@@ -35,6 +35,7 @@
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 #include <wsgate/table.h>
+#include <wsgate/turns.h>
 
 struct bridge;
 struct bstream;
@@ -154,7 +155,8 @@ struct slot {
 	unsigned nup;
 	uint64_t drained_generation[SHM_UP_RINGS]; /* say PROTO_DRAINED for it when its rings are
 						      empty; 0: no */
-	struct chan *bell;
+	struct chan *bell;                         /* NULL: it is broken, */
+	uint64_t silent_ms;                        /* since then */
 	uint32_t rung;
 	_Atomic uint32_t *behind; /* a bit for each route */
 	struct bconn **conns;     /* owned, by route index */
@@ -185,6 +187,7 @@ struct bstream {
 struct stale {
 	struct shm shm;
 	struct up_source *sources; /* owned */
+	struct slot *slots;        /* owned; of a program that was replaced: to tell its workers */
 	size_t nsources;
 	bool mapped, done;
 	bool read; /* all that lay there at first */
@@ -204,6 +207,7 @@ struct bridge {
 	struct stale stales[HERITAGE_STALE_MAX];
 	struct event *again, *tick, *beat, *flush_end;
 	struct pulse *pulse; /* owned */
+	struct pace pace;
 	size_t max_message;
 	bool stopping, more;
 	bool starved;    /* no memory for a record: read again with the next tick */
@@ -318,6 +322,8 @@ void stale_read_all(struct bridge *b);
  * dead, may write there still. list has room for SHM_UP_MAX of each slot of each. Returns how many.
  */
 size_t stale_up_sources(struct bridge *b, struct up_source **list);
+/* To tell the worker that writes there; NULL: it does not hear any more. */
+struct slot *stale_slot(struct bridge *b, const struct up_source *src);
 void stale_free_all(struct bridge *b);
 
 /* dispatch.c */

@@ -213,16 +213,20 @@ static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_t
 	struct bridge *b = p->src->b;
 	struct down_ref ref = {p->generation, p->index, 0};
 	uint64_t seq = type == DOWN_FLUSHED ? p->stamp : 0;
+	struct slot *s;
 
 	if (c) {
 		ref = (struct down_ref){c->generation, c->index, 0};
 		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
 	}
-	if (p->src->stale >= 0 || slots_dead(&b->slots[p->src->slot], p->generation))
-		return true;
-	/* One that was not taken in here, but has to end in good order: streams_serve(). */
-	return slots_try_notify(&b->slots[p->src->slot], type, &ref, seq, code, reason) ||
-	       b->stopping;
+	if (p->src->stale >= 0)
+		s = stale_slot(b, p->src);
+	else
+		s = slots_dead(&b->slots[p->src->slot], p->generation) ? NULL
+								       : &b->slots[p->src->slot];
+	/* One that was not taken in here, but has to end in good order: streams_serve(). Or one
+	 * that stays with a program that was replaced. */
+	return !s || slots_try_notify(s, type, &ref, seq, code, reason) || b->stopping;
 }
 
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)

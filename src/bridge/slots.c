@@ -9,6 +9,8 @@
 #include "bridge.h"
 
 #define CHANGES_BATCH 256
+#define SILENT_MS 1000
+#define OPEN_COUNTS 4 /* for the pace: the change, a subscription, a get, its answer */
 
 /* ---- down: records and notices for a worker ---- */
 
@@ -232,6 +234,18 @@ bool slots_dead(const struct slot *s, uint64_t generation)
 	       generation >> 32 <= stat_get(s->words->buried);
 }
 
+static void slot_open(struct slot *s, uint32_t index, const struct route_view *v)
+{
+	pace_count(&s->b->pace, OPEN_COUNTS);
+	if (dispatch_open(s->b, s, index, v))
+		return;
+	if (v->state == ROUTE_MOVED) {
+		log_error("no memory for a connection that moved: the bridge begins anew");
+		_exit(1); /* nobody else would tell the two workers whose it is */
+	}
+	s->b->more = true; /* without memory: the client gets its 503 when its time is over */
+}
+
 static void slot_change(struct slot *s, uint32_t index)
 {
 	struct bridge *b = s->b;
@@ -259,13 +273,8 @@ static void slot_change(struct slot *s, uint32_t index)
 	} else if (c) {
 		dispatch_marks(c, &v);
 	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) &&
-		   streams_serve(s, index, &v) && quota_admits(s, index, &v) &&
-		   !dispatch_open(b, s, index, &v)) {
-		if (v.state == ROUTE_MOVED) {
-			log_error("no memory for a connection that moved: the bridge begins anew");
-			_exit(1); /* nobody else would tell the two workers whose it is */
-		}
-		b->more = true; /* without memory: the client gets its 503 when its time is over */
+		   streams_serve(s, index, &v) && quota_admits(s, index, &v)) {
+		slot_open(s, index, &v);
 	}
 }
 
@@ -340,17 +349,6 @@ static void slots_round(struct bridge *b)
 			slot_serve_blocked(&b->slots[i]);
 }
 
-/* While many messages come: nobody rings meanwhile. False: not so. */
-static bool look_soon(struct bridge *b)
-{
-	static const struct timeval soon = {0, 1000};
-	bool many = false;
-
-	for (unsigned i = 0; i < b->nstreams; i++)
-		many |= b->streams[i].broker && broker_paced(b->streams[i].broker);
-	return many && event_add(b->again, &soon) == 0;
-}
-
 void slots_wakeup(struct bridge *b)
 {
 	b->now_ms = bridge_clock();
@@ -359,8 +357,8 @@ void slots_wakeup(struct bridge *b)
 	slots_round(b);
 	dispatch_settle(b);
 	publish_run(b);
-	if (!b->more && look_soon(b))
-		return;
+	if (!b->more && pace_on(&b->pace) && turns_next(b->again) == 0)
+		return; /* nobody rings meanwhile */
 	if (!b->more) {
 		bell_sleep(&b->shm.bridge->bell);
 		for (unsigned i = 0; i < b->nslots; i++)
@@ -381,7 +379,9 @@ void slots_tick(struct bridge *b)
 	for (unsigned i = 0; i < b->nslots; i++) {
 		struct slot *s = &b->slots[i];
 
-		if (s->used && !s->bell && b->master) {
+		/* Trap: who dies closes its descriptors one by one. A master whose control channel
+		 * is still open may be dead, and nobody would begin what is given up. */
+		if (s->used && !s->bell && b->master && b->now_ms - s->silent_ms > SILENT_MS) {
 			log_error("doorbell channel is broken: the bridge begins anew",
 				kv_uint("slot", i));
 			_exit(1);

@@ -9,18 +9,47 @@
 
 #include "bridge.h"
 
+static bool stale_lives(const struct stale *st, unsigned slot)
+{
+	pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid);
+
+	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
 /* Workers of a replaced program, which end one connection after the other, may write there still.
  */
 static bool stale_written(const struct stale *st)
 {
 	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
-		i++) {
-		pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, i)->pid);
-
-		if (pid > 1 && (kill(pid, 0) == 0 || errno == EPERM))
+		i++)
+		if (stale_lives(st, i))
 			return true;
-	}
 	return false;
+}
+
+/* What those workers are to hear: that something was refused, that all is stored. Their own bridge
+ * is gone, so nobody else writes there. Without memory they are told nothing. */
+static void stale_down(struct bridge *b, struct stale *st)
+{
+	uint32_t n = st->shm.header->sizes.max_workers;
+
+	st->slots = calloc(n, sizeof(*st->slots));
+	for (unsigned i = 0; st->slots && i < n && shm_slot_used(&st->shm, i); i++) {
+		struct slot *s = &st->slots[i];
+
+		s->b = b;
+		s->n = i;
+		s->words = shm_slot(&st->shm, i);
+		ring_attach_writer(&s->down, &s->words->down, shm_down_data(&st->shm, i),
+			st->shm.header->sizes.down_size);
+	}
+}
+
+struct slot *stale_slot(struct bridge *b, const struct up_source *src)
+{
+	struct stale *st = &b->stales[src->stale];
+
+	return st->slots && stale_lives(st, src->slot) ? &st->slots[src->slot] : NULL;
 }
 
 static void stale_check(struct bridge *b, unsigned i)
@@ -130,6 +159,8 @@ static int stale_attach(struct bridge *b, unsigned i)
 				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
 		}
 	}
+	if ((int)i == b->h->predecessor)
+		stale_down(b, st);
 	return 0;
 }
 
@@ -221,6 +252,7 @@ void stale_free_all(struct bridge *b)
 		for (size_t k = 0; k < b->stales[i].nsources; k++)
 			publish_drop(&b->stales[i].sources[k]);
 		free(b->stales[i].sources);
+		free(b->stales[i].slots);
 		shm_unmap(&b->stales[i].shm);
 	}
 }

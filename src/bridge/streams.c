@@ -282,8 +282,8 @@ void streams_inherit(struct bridge *b, const struct shm_streams *was, bool serve
 
 static int stream_start(struct bstream *s, size_t i)
 {
-	s->broker = broker_new(
-		s->b->base, s->b->c, i, &stream_events, s, atomic_load(&s->b->shm.bridge->gateway));
+	s->broker = broker_new(s->b->base, &s->b->pace, s->b->c, i, &stream_events, s,
+		atomic_load(&s->b->shm.bridge->gateway));
 	return s->broker ? 0 : -1;
 }
 
@@ -328,6 +328,9 @@ void streams_moving(struct bridge *b)
 
 void streams_stop(struct bridge *b)
 {
+	/* First all of them: one whose server does not answer takes its time to stop. */
+	for (unsigned i = 0; i < b->nstreams; i++)
+		broker_farewell(b->streams[i].broker);
 	for (unsigned i = 0; i < b->nstreams; i++)
 		broker_free(b->streams[i].broker);
 }

@@ -77,6 +77,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct broker *b = arg;
 	enum request_kind kind;
 	struct request *r;
+	bool fast = b->timer_fast;
 
 	(void)fd;
 	(void)what;
@@ -90,7 +91,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	removal_pump(b);
 	aside_tick(b);
 	watch_tick(b);
-	wire_free_spent();
+	if (!fast) /* else more come, and they go by the thousand */
+		wire_free_spent();
 }
 
 static void on_deferred(evutil_socket_t fd, short what, void *arg)
@@ -163,11 +165,6 @@ void broker_tell_gateways(struct broker *b)
 {
 	if (b->gates.living > 0)
 		wire_flush(b->wire);
-}
-
-bool broker_paced(const struct broker *b)
-{
-	return wire_paced(b->wire);
 }
 
 /* 'Permissions Violation for Publish to "subject"', as nats-server writes it. */
@@ -314,6 +311,9 @@ static void on_event(void *arg, struct wire_event *e)
 		b->removal_pause = b->now_ms + CHANGED_MS;
 		watch_now(b);
 		break;
+	case WIRE_UPDATED:
+		watch_now(b);
+		break;
 	case WIRE_ELECTED:
 		log_info("the stream has a new leader: every queue is read again",
 			kv_str("stream", b->settings.stream));
@@ -349,8 +349,8 @@ static void broker_destroy(struct broker *b)
 	free(b);
 }
 
-struct broker *broker_new(struct event_base *base, const struct config *c, size_t stream,
-	const struct broker_events *ev, void *arg, uint64_t gateway)
+struct broker *broker_new(struct event_base *base, struct pace *pace, const struct config *c,
+	size_t stream, const struct broker_events *ev, void *arg, uint64_t gateway)
 {
 	struct broker *b = calloc(1, sizeof(*b));
 	int saved;
@@ -378,7 +378,7 @@ struct broker *broker_new(struct event_base *base, const struct config *c, size_
 	b->deferred = event_new(base, -1, 0, on_deferred, b);
 	if (!b->timer || !b->deferred)
 		goto fail;
-	b->wire = wire_start(base, c, stream, on_event, b);
+	b->wire = wire_start(base, pace, c, stream, on_event, b);
 	if (!b->wire)
 		goto fail;
 	set_timer(b, false);
@@ -393,6 +393,7 @@ fail:
 int broker_reconfigure(struct broker *b, const struct config *c)
 {
 	struct settings mine, carriers;
+	bool elsewhere;
 
 	if (settings_copy(&mine, c, b->stream) < 0)
 		return -1;
@@ -405,17 +406,29 @@ int broker_reconfigure(struct broker *b, const struct config *c)
 		settings_free(&mine);
 		return -1;
 	}
+	elsewhere = !settings_same_broker(&mine, &b->settings);
 	settings_free(&b->settings);
 	b->settings = mine;
-	wire_reconfigure(b->wire, &carriers);
+	wire_reconfigure(b->wire, &carriers, elsewhere);
+	if (!elsewhere)
+		return 0;
+	b->now_ms = clock_ms(CLOCK_MONOTONIC);
+	session_over(b); /* nothing goes to those of old from here on */
 	return 0;
+}
+
+void broker_farewell(struct broker *b)
+{
+	if (!b)
+		return;
+	gates_farewell(b);
+	wire_flush(b->wire);
 }
 
 void broker_free(struct broker *b)
 {
 	if (!b)
 		return;
-	gates_farewell(b);
 	wire_stop(b->wire);
 	b->state = BROKER_DOWN;
 	broker_destroy(b);

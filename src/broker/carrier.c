@@ -66,7 +66,7 @@ static void sleep_ms(struct carrier *k, unsigned ms)
 static bool take_settings(struct carrier *k)
 {
 	struct settings next;
-	bool same;
+	uint32_t era = k->era;
 
 	pthread_mutex_lock(&k->mu);
 	if (!k->fresh) {
@@ -74,13 +74,13 @@ static bool take_settings(struct carrier *k)
 		return true;
 	}
 	next = k->next_settings;
+	k->era = k->next_era;
 	k->fresh = false;
 	pthread_mutex_unlock(&k->mu);
-	same = settings_same_broker(&next, &k->settings);
 	settings_free(&k->settings);
 	k->settings = next;
 	hookup_news();
-	return same;
+	return k->era == era;
 }
 
 /* Until there is something to do; in a direct session also to measure now and then. */
@@ -97,9 +97,20 @@ static bool await_work(struct carrier *k)
 	return pthread_cond_timedwait(&k->cond, &k->mu, &until) == 0;
 }
 
+/* Trap: with something unread in a socket its close resets the connection, and the server drops
+ * what it has not read: it answers first. The engine sees to that in a direct session. */
+static void last_words(struct carrier *k, struct command *list)
+{
+	if (!errand_run(k, list))
+		return;
+	for (int i = 0; i < NCONN; i++)
+		(void)natsConnection_FlushTimeout(k->nc[i], LAST_WORDS_MS);
+}
+
 static void run_session(struct carrier *k)
 {
 	struct command *list;
+	bool last;
 
 	pthread_mutex_lock(&k->mu);
 	while (!k->quit && !k->lost) {
@@ -128,13 +139,13 @@ static void run_session(struct carrier *k)
 		}
 		pthread_mutex_lock(&k->mu);
 	}
-	/* The last words of a broker that stops. */
-	list = k->quit && !k->lost ? k->first : NULL;
+	last = k->quit && !k->lost && !k->direct;
+	list = last ? k->first : NULL;
 	if (list)
 		k->first = k->last = NULL;
 	pthread_mutex_unlock(&k->mu);
-	if (list && errand_run(k, list))
-		(void)natsConnection_FlushTimeout(k->nc[MAIN], LAST_WORDS_MS);
+	if (last)
+		last_words(k, list);
 }
 
 static bool must_quit(struct carrier *k)
@@ -243,12 +254,13 @@ void carrier_break(struct carrier *k)
 	pthread_mutex_unlock(&k->mu);
 }
 
-void carrier_reconfigure(struct carrier *k, struct settings *s)
+void carrier_reconfigure(struct carrier *k, struct settings *s, uint32_t era)
 {
 	pthread_mutex_lock(&k->mu);
 	if (k->fresh)
 		settings_free(&k->next_settings);
 	k->next_settings = *s;
+	k->next_era = era;
 	k->fresh = true;
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->mu);
@@ -323,11 +335,11 @@ struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wi
 void carrier_stop(struct carrier *k)
 {
 	desk_leave(k);
+	engine_close(k->engine); /* what the thread waits for comes by this one */
 	pthread_mutex_lock(&k->mu);
 	k->quit = true;
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->mu);
-	engine_close(k->engine); /* what it waits for comes by this thread */
 	pthread_join(k->thread, NULL);
 	errand_drop(k->first);
 	if (k->fresh)

@@ -47,11 +47,12 @@ void carrier_give_back(struct carrier *k);
 /* Ends the session, if one is there; a new one checks everything again. */
 void carrier_break(struct carrier *k);
 /*
- * Other settings, which are taken over. Other servers end the session; what concerns the stream is
- * brought to it within the session. The names of stream and subjects are for a process' life.
+ * Other settings, which are taken over. Those of another era (of other servers; the first is 0) end
+ * the session; what concerns the stream is brought to it within the session. The names of stream
+ * and subjects are for a process' life.
  */
 struct settings;
-void carrier_reconfigure(struct carrier *k, struct settings *s);
+void carrier_reconfigure(struct carrier *k, struct settings *s, uint32_t era);
 uint64_t carrier_rtt(const struct carrier *k);
 /* A copy that has its texts with it, and the message; NULL: no memory. */
 struct command *command_keep(const struct command *cmd);

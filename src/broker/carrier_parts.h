@@ -31,6 +31,7 @@ struct carrier {
 	unsigned wire;
 	struct carrier *next; /* at the desk */
 	struct settings settings;
+	uint32_t era; /* of them */
 	char inbox[40], get_subject[300], delete_subject[300];
 	pthread_mutex_t mu;
 	pthread_cond_t cond;
@@ -40,6 +41,7 @@ struct carrier {
 	bool given_back; /* the loop does nothing more with this session */
 	bool fresh;      /* next_settings are to be taken */
 	struct settings next_settings;
+	uint32_t next_era;
 	uint64_t attempt; /* the pair of connections whose end counts */
 	struct engine *engine;
 	/* Broker thread's own, and the loop's while a direct session is up. */

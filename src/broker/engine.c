@@ -5,17 +5,18 @@
  * libevent, which has no locks here, watches that one alone.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
+#include <wsgate/clock.h>
 #include "engine.h"
 
-#define REST_MS 1
-#define READINGS 8 /* one after another: what is there then still is too much to rest */
-
-static const struct timeval rest = {0, REST_MS * 1000};
+#define READINGS 8    /* one after another; others have their turn then */
+#define LINGER_MS 200 /* a server that is well has read all that was sent long before */
 
 struct plug {
 	struct engine *e;
@@ -29,9 +30,10 @@ struct plug {
 
 struct engine {
 	pthread_mutex_t mu;
+	bool ended; /* under the lock */
 	pthread_cond_t idle;
 	pthread_t loop;
-	struct event *readable, *rest;
+	struct event *readable;
 	bool (*received)(void *arg);
 	void *arg;
 	int epoll;
@@ -55,6 +57,10 @@ static natsStatus on_attach(void **user, void *loop, natsConnection *nc, natsSoc
 	struct plug *p = loop;
 
 	pthread_mutex_lock(&p->e->mu);
+	if (p->e->ended) {
+		pthread_mutex_unlock(&p->e->mu);
+		return NATS_CONNECTION_CLOSED;
+	}
 	*user = p;
 	p->nc = nc;
 	p->fd = fd;
@@ -190,40 +196,73 @@ static bool read_once(struct engine *e)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct engine *e = arg;
-	bool may_rest = false;
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < READINGS; i++) {
-		if (!read_once(e)) {
-			if (may_rest && event_add(e->rest, &rest) == 0)
-				(void)event_del(e->readable);
+	for (int i = 0; i < READINGS && read_once(e); i++)
+		if (!e->received(e->arg))
 			return;
-		}
-		may_rest = e->received(e->arg);
-		if (!may_rest)
-			return;
-	}
 }
 
-static void on_rested(evutil_socket_t fd, short what, void *arg)
+/* A descriptor of our own: nats.c may close its one at any time. */
+static int borrow(struct plug *p)
 {
-	struct engine *e = arg;
+	int fd;
 
-	(void)fd;
-	(void)what;
-	if (event_add(e->readable, NULL) < 0) /* no memory: a little later */
-		(void)event_add(e->rest, &rest);
+	pthread_mutex_lock(&p->e->mu);
+	fd = p->fd >= 0 ? dup(p->fd) : -1;
+	pthread_mutex_unlock(&p->e->mu);
+	return fd;
+}
+
+static bool ready(int fd, short events, uint64_t until_ms)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	uint64_t now = clock_ms(CLOCK_MONOTONIC);
+
+	while (now < until_ms) {
+		int n = poll(&p, 1, (int)(until_ms - now));
+
+		if (n >= 0 || errno != EINTR)
+			return n > 0;
+		now = clock_ms(CLOCK_MONOTONIC);
+	}
+	return false;
+}
+
+/* Trap: who closes with something unread in the socket resets the connection, and the server drops
+ * what it has not read yet. So the server ends it, when it has read all. */
+static void last_words(struct plug *p, natsConnection *nc, uint64_t until_ms)
+{
+	char unread[4096];
+	int fd = borrow(p);
+	ssize_t n;
+
+	send_rest(nc);
+	if (fd < 0)
+		return;
+	while (natsConnection_Buffered(nc) > 0 && ready(fd, POLLOUT, until_ms))
+		send_rest(nc);
+	(void)shutdown(fd, SHUT_WR);
+	do
+		n = ready(fd, POLLIN, until_ms) ? recv(fd, unread, sizeof(unread), 0) : 0;
+	while (n > 0 || (n < 0 && errno == EINTR));
+	close(fd);
 }
 
 void engine_close(struct engine *e)
 {
+	uint64_t until = clock_ms(CLOCK_MONOTONIC) + LINGER_MS;
+
+	pthread_mutex_lock(&e->mu);
+	e->ended = true;
+	pthread_mutex_unlock(&e->mu);
 	for (int i = 0; i < ENGINE_PLUGS; i++) {
 		natsConnection *nc = enter(&e->plugs[i], false);
 
 		if (!nc)
 			continue;
-		send_rest(nc);
+		last_words(&e->plugs[i], nc, until);
 		natsConnection_Close(nc);
 		leave(&e->plugs[i]);
 	}
@@ -249,8 +288,7 @@ struct engine *engine_new(struct event_base *base, bool (*received)(void *arg), 
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (e->epoll >= 0)
 		e->readable = event_new(base, e->epoll, EV_READ | EV_PERSIST, on_readable, e);
-	e->rest = event_new(base, -1, 0, on_rested, e);
-	if (e->readable && e->rest && event_add(e->readable, NULL) == 0)
+	if (e->readable && event_add(e->readable, NULL) == 0)
 		return e;
 	if (e->epoll >= 0)
 		errno = ENOMEM;
@@ -266,8 +304,6 @@ void engine_free(struct engine *e)
 		return;
 	if (e->readable)
 		event_free(e->readable);
-	if (e->rest)
-		event_free(e->rest);
 	if (e->epoll >= 0)
 		close(e->epoll);
 	pthread_cond_destroy(&e->idle);

@@ -18,10 +18,8 @@
 struct engine;
 
 /*
- * received: called on the loop when something was read. True: what comes next may wait for a
- * millisecond, so that it is more at once: each reading costs the switches to nats.c's thread and
- * back, and what follows of it. While more is there than one reading takes, it does not wait.
- * NULL: with errno.
+ * received: called on the loop when something was read. True: what is there still is read in the
+ * same turn. NULL: with errno.
  */
 struct engine *engine_new(struct event_base *base, bool (*received)(void *arg), void *arg);
 /* Every connection was closed before. */
@@ -33,8 +31,9 @@ natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o);
 void engine_release(struct engine *e, unsigned plug);
 /* Loop: writes what was buffered since. */
 void engine_flush(struct engine *e);
-/* Loop: writes what was buffered, as far as the sockets take it, and ends all connections, so that
- * nobody waits any more for an answer on one of them. */
+/* Loop: writes what was buffered, waits up to 200 ms for the server to have read it, and ends all
+ * connections, so that nobody waits any more for an answer on one of them. No
+ * connection is made any more; what is unread is lost. */
 void engine_close(struct engine *e);
 
 #endif

@@ -116,6 +116,8 @@ static void on_advisory(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
 		e = wire_event_new(wire_of(closure), WIRE_ELECTED, NULL);
 	else if (strstr(subject, ".CREATED.") || strstr(subject, ".DELETED."))
 		e = wire_event_new(wire_of(closure), WIRE_CHANGED, NULL);
+	else if (strstr(subject, ".UPDATED."))
+		e = wire_event_new(wire_of(closure), WIRE_UPDATED, NULL);
 
 	(void)nc;
 	(void)sub;
@@ -275,6 +277,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.created = st->created;
 	e->up.last_seq = st->last;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
+	e->up.era = k->era;
 	e->up.direct = k->direct;
 	e->up.replicated = st->replicated;
 	e->up.batches = st->level >= LEVEL_BATCHES && !st->replicated;

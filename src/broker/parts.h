@@ -184,13 +184,14 @@ TAILQ_HEAD(queue_list, broker_queue);
 
 enum broker_state { BROKER_DOWN, BROKER_CHECKED, BROKER_LIVE };
 
-/* Queues that were opened a moment ago, in that order. One whose on_recheck is not set has been
- * done, or was closed. */
+/* Queues that were opened a moment ago, in that order. */
+struct recheck {
+	uint32_t index, tag;
+	uint32_t due; /* ms, low half */
+	bool sweep;   /* something was confirmed before it was opened */
+};
 struct rechecks {
-	struct {
-		uint32_t index, due; /* due: ms, low half */
-		bool sweep;          /* something was confirmed before it was opened */
-	} * v;                       /* owned */
+	struct recheck *v; /* owned */
 	size_t first, n, cap;
 };
 

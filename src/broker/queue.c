@@ -90,9 +90,19 @@ static void recheck_later(struct broker_queue *q)
 		r->cap = cap;
 	}
 	q->on_recheck = true;
-	r->v[r->first + r->n].index = q->index;
-	r->v[r->first + r->n].sweep = q->confirmed > 0;
-	r->v[r->first + r->n++].due = (uint32_t)b->now_ms + RECHECK_MS;
+	r->v[r->first + r->n++] = (struct recheck){.index = q->index,
+		.tag = q->tag,
+		.due = (uint32_t)b->now_ms + RECHECK_MS,
+		.sweep = q->confirmed > 0};
+}
+
+/* NULL: it has been done, or was closed. Its slot may be another one's now, which has its own time.
+ */
+static struct broker_queue *recheck_queue(const struct broker *b, const struct recheck *c)
+{
+	struct broker_queue *q = b->slots[c->index].q;
+
+	return q && q->on_recheck && q->tag == c->tag ? q : NULL;
 }
 
 void queue_each_recheck(struct broker *b, void (*fn)(struct broker_queue *q))
@@ -100,21 +110,15 @@ void queue_each_recheck(struct broker *b, void (*fn)(struct broker_queue *q))
 	const struct rechecks *r = &b->recheck;
 
 	for (size_t i = r->first; i < r->first + r->n; i++) {
-		struct broker_queue *q = b->slots[r->v[i].index].q;
+		struct broker_queue *q = recheck_queue(b, &r->v[i]);
 
-		if (q && q->on_recheck)
+		if (q)
 			fn(q);
 	}
 }
 
-static void recheck_stop(struct broker_queue *q)
-{
-	q->on_recheck = false;
-}
-
 static void recheck_none(struct broker *b)
 {
-	queue_each_recheck(b, recheck_stop);
 	free(b->recheck.v);
 	b->recheck = (struct rechecks){0};
 }
@@ -124,15 +128,14 @@ static void recheck_tick(struct broker *b)
 	struct rechecks *r = &b->recheck;
 
 	while (r->n > 0 && is_due(b, r->v[r->first].due)) {
-		struct broker_queue *q = b->slots[r->v[r->first].index].q;
-		bool sweep = r->v[r->first].sweep;
+		struct recheck c = r->v[r->first++];
+		struct broker_queue *q = recheck_queue(b, &c);
 
-		r->first++;
 		r->n--;
-		if (!q || !q->on_recheck)
+		if (!q)
 			continue;
 		q->on_recheck = false;
-		if (sweep)
+		if (c.sweep)
 			feed_rescan(q);
 		else
 			feed_look(q);
@@ -308,8 +311,7 @@ void queue_free_all(struct broker *b)
 		free(q->seqs);
 		free(q);
 	}
-	free(b->recheck.v);
-	b->recheck = (struct rechecks){0};
+	recheck_none(b);
 	free(b->slots);
 	b->slots = NULL;
 	b->nslots = 0;
@@ -365,7 +367,7 @@ void queue_session_lost(struct broker *b)
 
 		if (!q)
 			continue;
-		q->subscribed = false;
+		q->subscribed = q->on_recheck = false;
 		q->tag = ++last_tag;
 		if (q->blind)
 			q->opened_ms = 0;

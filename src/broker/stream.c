@@ -265,6 +265,11 @@ static uint64_t api_level(const json_t *config)
 	return level ? strtoull(level, NULL, 10) : 0;
 }
 
+bool stream_replicated(const json_t *config)
+{
+	return json_integer_value(json_object_get(config, "num_replicas")) > 1;
+}
+
 /* A server that does not know a field answers without it: what it really does is what it says. */
 static enum stream_result check_made(
 	const struct answer *a, const struct settings *s, struct stream_state *out)
@@ -291,7 +296,7 @@ static enum stream_result check_made(
 	out->created = stream_time(json_string_value(created));
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
 	out->level = api_level(config);
-	out->replicated = json_integer_value(json_object_get(config, "num_replicas")) > 1;
+	out->replicated = stream_replicated(config);
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,
 			"stream %s: a time of creation that makes no sense", s->stream);

@@ -5,6 +5,7 @@
 #ifndef WSGATE_STREAM_H
 #define WSGATE_STREAM_H
 
+#include <jansson.h>
 #include <nats/nats.h>
 #include "settings.h"
 
@@ -29,6 +30,8 @@ enum stream_result stream_check(
 /* A stream's time of creation as the server writes it, in ns since 1970; 0: not that (or NULL), or
  * the year 1, which it writes of one that somebody else is just making (2.9.10, tried). Pure. */
 uint64_t stream_time(const char *text);
+/* Whether that configuration of a stream, as the server tells it, has replicas. Pure. */
+bool stream_replicated(const json_t *config);
 /* Warns of consumers that take messages away from the clients. */
 void stream_warn_consumers(natsConnection *nc, const struct settings *s);
 

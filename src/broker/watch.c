@@ -1,7 +1,7 @@
 /*
- * watch: now and then, and when the server says that the stream was made or deleted: is it still
- * the same one? The first sequences of another would look like old ones. And how full is it? A full
- * one refuses, so the operator must hear of it before.
+ * watch: now and then, and when the server says that the stream was made, changed or deleted: is it
+ * still the same one? The first sequences of another would look like old ones. Are there replicas
+ * now? And how full is it? A full one refuses, so the operator must hear of it before.
  */
 #include "parts.h"
 #include "stream.h"
@@ -87,6 +87,20 @@ static bool has_all(struct broker *b, const json_t *doc)
 	return false;
 }
 
+/* False: the stream has other servers than when the session began; in the next one it is read in
+ * the way that is right for them. */
+static bool same_replicas(struct broker *b, const json_t *doc)
+{
+	const json_t *config = json_object_get(doc, "config");
+
+	if (!config || b->replicated == stream_replicated(config))
+		return true;
+	log_info("the stream's replicas were changed: everything is checked anew",
+		kv_str("stream", b->settings.stream));
+	wire_break(b->wire);
+	return false;
+}
+
 static bool fuller_than(int64_t used, int64_t max)
 {
 	return max > 0 && (double)used * 100 > (double)max * WARN_PERCENT;
@@ -149,7 +163,7 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	b->watch.again = false;
 	if (!e)
 		watch_soon(b);
-	if (e && same_stream(b, doc) && has_all(b, doc)) {
+	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);
 		else

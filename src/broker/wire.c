@@ -10,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
-#include <wsgate/clock.h>
 #include <wsgate/log.h>
 #include "carrier.h"
 #include "engine.h"
@@ -20,8 +19,6 @@
 #define LIVE_BUDGET (64u << 20)
 #define EVENT_COST 512 /* of a small message, in nats.c and here */
 #define EVENTS_AT_ONCE 1024
-#define PACE_FROM 8000 /* live copies and removals a second, over so many ms */
-#define PACE_MS 10
 
 _Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
 
@@ -35,12 +32,12 @@ struct wire {
 	int fd;
 	unsigned number;
 	uint64_t session; /* as the loop knows it */
+	uint32_t era;     /* of the settings: those of other servers begin another one */
 	char inbox[40];
 	/* Loop's own. */
 	struct wire_event *batch;
 	struct command *out_first, *out_last;
-	uint64_t came, came_since; /* live copies and removals, and from when on (ms) counted */
-	bool paced;                /* there were many before that */
+	struct pace *pace; /* borrowed */
 	/* Under hub.mu. */
 	struct wire_event *first, **end;
 	size_t live_bytes;
@@ -203,6 +200,10 @@ static void on_one(struct wire *w, struct wire_event *e)
 
 	if (e->kind == WIRE_UP) {
 		w->session++;
+		if (e->up.era != w->era) { /* it ends as soon as it has begun */
+			wire_event_free(e);
+			return;
+		}
 		w->direct = e->up.direct;
 	}
 	w->fn(w->arg, e);
@@ -212,28 +213,15 @@ static void on_one(struct wire *w, struct wire_event *e)
 	}
 }
 
-/* Many live copies and removals: then they are read less often, and more at once. */
-static void pace(struct wire *w, uint32_t came)
-{
-	uint64_t now = clock_ms(CLOCK_MONOTONIC);
-
-	w->came += came;
-	if (now - w->came_since < PACE_MS)
-		return;
-	w->paced = w->came * 1000 >= PACE_FROM * (now - w->came_since);
-	w->came = 0;
-	w->came_since = now;
-}
-
 /* The engine has read. */
 static bool on_received(void *arg)
 {
 	struct wire *w = arg;
 
 	if (w->direct)
-		pace(w, carrier_receive(w->carrier, w->fn, w->arg));
+		pace_count(w->pace, carrier_receive(w->carrier, w->fn, w->arg));
 	wire_flush(w);
-	return wire_paced(w);
+	return pace_on(w->pace);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -255,8 +243,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		live += e->kind == WIRE_LIVE;
 		on_one(w, e);
 	}
-	if (live > 0)
-		pace(w, live);
+	pace_count(w->pace, live);
 	wire_flush(w);
 	if (w->batch)
 		event_active(w->readable, EV_READ, 0);
@@ -350,14 +337,10 @@ void wire_break(struct wire *w)
 	carrier_break(w->carrier);
 }
 
-void wire_reconfigure(struct wire *w, struct settings *s)
+void wire_reconfigure(struct wire *w, struct settings *s, bool elsewhere)
 {
-	carrier_reconfigure(w->carrier, s);
-}
-
-bool wire_paced(const struct wire *w)
-{
-	return w->paced && clock_ms(CLOCK_MONOTONIC) - w->came_since < 4 * PACE_MS;
+	w->era += elsewhere;
+	carrier_reconfigure(w->carrier, s, w->era);
 }
 
 uint64_t wire_rtt(const struct wire *w)
@@ -435,8 +418,8 @@ static bool make_events(struct wire *w, struct event_base *base)
 	return true;
 }
 
-struct wire *wire_start(struct event_base *base, const struct config *c, size_t stream,
-	void (*fn)(void *arg, struct wire_event *e), void *arg)
+struct wire *wire_start(struct event_base *base, struct pace *pace, const struct config *c,
+	size_t stream, void (*fn)(void *arg, struct wire_event *e), void *arg)
 {
 	struct wire *w = calloc(1, sizeof(*w));
 	uint64_t id[2];
@@ -444,6 +427,7 @@ struct wire *wire_start(struct event_base *base, const struct config *c, size_t 
 
 	if (!w)
 		return NULL;
+	w->pace = pace;
 	w->fn = fn;
 	w->arg = arg;
 	w->fd = -1;

@@ -26,6 +26,7 @@ enum wire_kind {
 	WIRE_REPLY,    /* key: the token; m, last, status */
 	WIRE_OVERFLOW, /* live copies were lost without a trace */
 	WIRE_CHANGED,  /* the stream was made or deleted */
+	WIRE_UPDATED,  /* its configuration was changed */
 	WIRE_BEAT,     /* of another gateway: m, word */
 	WIRE_ELECTED,  /* the stream has a new leader: some may have been lost */
 	WIRE_NOBODY,   /* key: of which requests one at least found nobody to answer it */
@@ -47,7 +48,8 @@ struct wire_event {
 		struct {
 			uint64_t created, last_seq;
 			size_t max_payload;
-			bool direct; /* the loop's own thread calls nats.c */
+			uint32_t era; /* of the settings that it was made with */
+			bool direct;  /* the loop's own thread calls nats.c */
 			bool replicated;
 			bool batches; /* the server answers one direct get with many messages */
 		} up;
@@ -72,10 +74,11 @@ enum wire_replies { WIRE_OTHERS, WIRE_GETS, WIRE_PUBLISHES, WIRE_DELETES, WIRE_R
 struct wire;
 struct event_base;
 
-/* The handler owns the event; stream: which of the configuration's. NULL: no memory, a thread that
- * did not start, or EBUSY (too many in this process). */
-struct wire *wire_start(struct event_base *base, const struct config *c, size_t stream,
-	void (*fn)(void *arg, struct wire_event *e), void *arg);
+/* The handler owns the event; pace: where live copies and removals are counted; stream: which of
+ * the configuration's. NULL: no memory, a thread that did not start, or EBUSY (too many in this
+ * process). */
+struct wire *wire_start(struct event_base *base, struct pace *pace, const struct config *c,
+	size_t stream, void (*fn)(void *arg, struct wire_event *e), void *arg);
 /* Stops at once; joins the broker thread. */
 void wire_stop(struct wire *w);
 
@@ -116,11 +119,10 @@ void wire_flush(struct wire *w);
 void wire_free_spent(void);
 /* Ends the session: the stream is not the one that it began with. */
 void wire_break(struct wire *w);
-/* Other settings, which are taken over: see carrier.h. */
+/* Other settings, which are taken over: see carrier.h. elsewhere: of other servers; no session with
+ * those of old begins any more, and the end of one that is up will be told. */
 struct settings;
-void wire_reconfigure(struct wire *w, struct settings *s);
-/* Live copies are many, of late: what comes is read once a millisecond. */
-bool wire_paced(const struct wire *w);
+void wire_reconfigure(struct wire *w, struct settings *s, bool elsewhere);
 /* Of the last answered ping, microseconds. */
 uint64_t wire_rtt(const struct wire *w);
 

@@ -67,12 +67,15 @@ ssize_t rights_receive(int sock, const struct iovec *iov, size_t n, int *fd, int
 		.msg_iovlen = n,
 		.msg_control = control.space,
 		.msg_controllen = sizeof(control.space)};
+	int resets = 0;
 	ssize_t got;
 
 	*fd = -1;
+	/* ECONNRESET says, once, that the other end is gone and had not read all: what it wrote
+	 * before is still there. */
 	do
 		got = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	while (got < 0 && errno == EINTR);
+	while (got < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
 	if (got < 0)
 		return -1;
 	*fd = take(&msg);

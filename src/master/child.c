@@ -14,6 +14,7 @@
 
 #include <wsgate/daemon.h>
 #include <wsgate/log.h>
+#include <wsgate/memory.h>
 
 #include "child.h"
 #include "family.h"
@@ -175,6 +176,7 @@ static void child_forget_secrets(const struct child *c, const struct heritage *h
 	for (; arg && *arg; arg++)
 		if (strstr(*arg, "broker."))
 			explicit_bzero(*arg, strlen(*arg));
+	memory_forget();
 }
 
 static int child_run(struct child *c, struct heritage *h, int said)

@@ -204,6 +204,29 @@ static bool caller_allowed(const struct control *c, int fd)
 	return false;
 }
 
+static void control_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (event_add(c->ev, NULL) < 0)
+		log_error("no memory: nobody can speak to the master any more");
+}
+
+/* Who cannot be taken in stays there, and the listener would spin. */
+static void control_rest(struct control *c, int why)
+{
+	const struct timeval pause = {0, 100000};
+
+	if (why == EAGAIN || why == EINTR || why == ECONNABORTED)
+		return;
+	log_some_warnings(
+		1, "cannot take a caller of the control socket in: tried again", kv_errno(why));
+	if (event_add(c->pause, &pause) == 0)
+		(void)event_del(c->ev);
+}
+
 static void control_acceptable(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval tv = {CALLER_SECONDS, 0};
@@ -212,8 +235,10 @@ static void control_acceptable(evutil_socket_t fd, short what, void *arg)
 	int in = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
-	if (in < 0)
+	if (in < 0) {
+		control_rest(c, errno);
 		return;
+	}
 	while (k < c->callers + CONTROL_CALLERS && k->fd >= 0)
 		k++;
 	if (k == c->callers + CONTROL_CALLERS || !caller_allowed(c, in)) {
@@ -260,7 +285,8 @@ static int control_bind(int fd, int dir, gid_t gid)
 static int control_watch(struct control *c)
 {
 	c->ev = event_new(c->base, c->fd, EV_READ | EV_PERSIST, control_acceptable, c);
-	if (c->ev && event_add(c->ev, NULL) == 0)
+	c->pause = event_new(c->base, -1, 0, control_again, c);
+	if (c->ev && c->pause && event_add(c->ev, NULL) == 0)
 		return 0;
 	errno = ENOMEM;
 	return -1;
@@ -295,7 +321,9 @@ void control_forget(struct control *c)
 		caller_free(&c->callers[i]);
 	if (c->ev)
 		event_free(c->ev);
-	c->ev = NULL;
+	if (c->pause)
+		event_free(c->pause);
+	c->ev = c->pause = NULL;
 }
 
 void control_leave(struct control *c)

@@ -30,10 +30,10 @@ struct control {
 	struct event_base *base; /* borrowed, as the next two */
 	struct family *family;
 	struct reload *reload;
-	uid_t uid;        /* of the service */
-	int dir;          /* borrowed: runtime_dir; -1: there is no socket of ours in it */
-	int fd;           /* owned */
-	struct event *ev; /* owned */
+	uid_t uid;                /* of the service */
+	int dir;                  /* borrowed: runtime_dir; -1: there is no socket of ours in it */
+	int fd;                   /* owned */
+	struct event *ev, *pause; /* owned */
 	uint64_t last_close;
 	struct caller callers[CONTROL_CALLERS];
 };

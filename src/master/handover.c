@@ -238,6 +238,7 @@ static bool tell_retire(struct family *f, struct child *c)
 	if (r <= 0)
 		return r < 0;
 	c->handover.state = HANDOVER_GIVES;
+	c->gave = c->heirless = false; /* what it said was of an earlier one */
 	news_retired(c);
 	return true;
 }

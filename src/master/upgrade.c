@@ -37,9 +37,9 @@ static void arm(struct upgrade *u)
 		(void)event_del(u->timer);
 		return;
 	}
-	if (u->deadline_ms && u->deadline_ms < at)
+	if (u->deadline_ms > now && u->deadline_ms < at)
 		at = u->deadline_ms;
-	wait = at > now ? at - now : 0;
+	wait = at > now ? at - now : RETRY_MS;
 	tv = (struct timeval){(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
 	if (event_add(u->timer, &tv) < 0)
 		log_error("no timer: the next event must do", kv_errno(ENOMEM));
@@ -297,7 +297,7 @@ static void gives_all(struct upgrade *u, uint64_t now)
 		}
 	}
 	if (will_send(u->fd, &moved, -1) < 0) {
-		if (errno != EAGAIN)
+		if (errno != EAGAIN || now > u->deadline_ms + TERM_MS)
 			fail(u, "it does not listen");
 		u->again = true;
 		return;

@@ -13,12 +13,12 @@
 #include <time.h>
 
 #include <wsgate/log.h>
-#include <wsgate/offload.h>
 #include <wsgate/tlsctx.h>
 
 #include "pem.h"
 #include "resume.h"
 #include "sni.h"
+#include "traffic.h"
 
 struct cert {
 	X509 *x509;              /* owned */
@@ -267,7 +267,6 @@ static int on_servername(SSL *ssl, int *alert, void *arg)
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	}
-	offload_follow(ssl);
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -349,6 +348,7 @@ static bool ctx_rules(const struct making *m, SSL_CTX *ctx)
 		return fault(m, "", pem_reason());
 	SSL_CTX_set_verify(ctx, verify[s->client_verify], NULL);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	traffic_listen(ctx);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
 	SSL_CTX_set_tlsext_servername_arg(ctx, m->t);
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status);

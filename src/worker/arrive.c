@@ -11,6 +11,7 @@
 #include "follow.h"
 #include "pack.h"
 #include "parcel.h"
+#include "sealed.h"
 #include "tally.h"
 #include "worker.h"
 
@@ -41,7 +42,7 @@ static void arrival_free(struct arrival *a)
 	*at = a->next;
 	if (a->body && a->sock >= 0)
 		close(a->sock);
-	free(a->body);
+	parcel_drop(a->body, a->head.body_len);
 	event_free(a->ev);
 	close(a->fd);
 	free(a);
@@ -148,7 +149,8 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->fed = 1;
 	c->echo = h->kind == PARCEL_ECHO;
 	c->ktls = h->ktls;
-	c->control_queued = h->control_queued;
+	c->unstored = h->unstored != 0;
+	c->out.control = h->control_queued;
 	c->ping_out = h->ping_out != 0;
 	follow_adopt(c, &h->trace);
 	memcpy(c->ping_id, h->ping_id, sizeof(c->ping_id));
@@ -157,18 +159,14 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 	c->ping_ms = c->w->now_ms; /* its Pong may have come while nobody read */
 	c->unsent_last = UINT32_MAX;
 	if (!ws_reader_restore(&c->reader, &h->reader, p->message, p->control) ||
-		!pack_adopt(c, h, p) || !conn_send_later(c, p->out, h->out_len))
+		!pack_adopt(c, h, p) || !sealed_adopt(c, h, p))
 		return false;
-	if (h->stash_len) {
-		c->stash = copy_of(p->stash, h->stash_len);
-		c->stash_len = c->stash ? (uint32_t)h->stash_len : 0;
-	}
 	if (h->pending) {
 		c->pending = copy_of(p->pending, h->pending_len);
 		c->pending_len = (uint32_t)h->pending_len;
 		c->pending_text = h->pending_text != 0;
 	}
-	return (!h->stash_len || c->stash) && (!h->pending || c->pending);
+	return conn_stash(c, p->stash, h->stash_len) && (!h->pending || c->pending);
 }
 
 static bool conn_route(struct conn *c, const struct parcel_head *h, const struct identity *who)
@@ -226,7 +224,7 @@ static bool arrival_complete(struct arrival *a)
 	struct conn *c = arrive_build(a->w, &h, body, a->sock);
 
 	a->body = NULL;
-	free(body);
+	parcel_drop(body, h.body_len);
 	if (c && a->wait && h.kind == PARCEL_OPEN) {
 		a->arriving[a->id] = c;
 		return true;
@@ -245,7 +243,7 @@ static bool arrival_complete(struct arrival *a)
 /* ---- packets ---- */
 
 static bool arrival_head(
-	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
+	struct arrival *a, const struct parcel_note *note, uint8_t *data, size_t len, int fd)
 {
 	size_t first = len - sizeof(a->head);
 
@@ -265,15 +263,17 @@ static bool arrival_head(
 		return false;
 	}
 	memcpy(a->body, data + sizeof(a->head), first);
+	explicit_bzero(data, len); /* it is every connection's buffer */
 	return true;
 }
 
 static bool arrival_body(
-	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len)
+	struct arrival *a, const struct parcel_note *note, uint8_t *data, size_t len)
 {
 	if (!a->body || note->id != a->id || len > a->head.body_len - a->got)
 		return false;
 	memcpy(a->body + a->got, data, len);
+	explicit_bzero(data, len);
 	a->got += len;
 	return true;
 }
@@ -308,7 +308,7 @@ static bool arrival_kick(
 
 /* False: a is gone. */
 static bool arrival_packet(
-	struct arrival *a, const struct parcel_note *note, const uint8_t *data, size_t len, int fd)
+	struct arrival *a, const struct parcel_note *note, uint8_t *data, size_t len, int fd)
 {
 	bool good = false;
 

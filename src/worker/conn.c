@@ -1,20 +1,17 @@
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <wsgate/clock.h>
 
 #include "pack.h"
 #include "tally.h"
+#include "tls.h"
 #include "worker.h"
 
-#define OUT_MAX (UINT32_C(1) << 31)
 #define LINGER_MS 2000           /* for the peer's end, from its last byte on */
 #define LOOK_MS 500              /* to read what lay unread when its time was over */
 #define LINGER_MAX_MS 30000      /* however much it goes on sending */
@@ -108,7 +105,7 @@ void conn_free(struct conn *c)
 		place_end(c);
 	wheel_del(&w->wheel, &c->timer);
 	sight_drop(c);
-	if (c->ssl)
+	if (tls_on(c))
 		tls_free(c);
 	pack_free_conn(c);
 	close(c->fd);
@@ -137,7 +134,7 @@ void conn_free(struct conn *c)
 
 void conn_set_state(struct conn *c, enum conn_state state)
 {
-	c->state = (uint8_t)state;
+	c->state = state & 15;
 	c->state_ms = c->w->now_ms;
 	c->looked = 0;
 }
@@ -149,155 +146,12 @@ void conn_deadline(struct conn *c, uint64_t at_ms)
 	wheel_set(&c->w->wheel, &c->timer, at_ms, c->w->now_ms);
 }
 
-/* All bytes that the peer has not acknowledged. */
-uint32_t conn_unsent(const struct conn *c)
-{
-	int n = 0;
-
-	if (ioctl(c->fd, SIOCOUTQ, &n) < 0)
-		n = 0;
-	return (uint32_t)n + (c->out.len - c->out.off);
-}
-
-bool conn_progress(struct conn *c)
-{
-	uint32_t unsent = conn_unsent(c);
-	bool fewer = unsent && unsent < c->unsent_last;
-
-	c->unsent_last = unsent;
-	return fewer;
-}
-
-static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
-{
-	struct outbuf *o = &c->out;
-
-	if (o->off && o->len + len > o->cap) {
-		memmove(o->buf, o->buf + o->off, o->len - o->off);
-		o->len -= o->off;
-		o->off = 0;
-	}
-	if (o->len + len > o->cap) {
-		size_t cap = o->cap ? o->cap : 1024;
-		uint8_t *buf;
-
-		while (cap < o->len + len)
-			cap *= 2;
-		if (cap > OUT_MAX)
-			return false;
-		buf = realloc(o->buf, cap);
-		if (!buf)
-			return false;
-		o->buf = buf;
-		o->cap = (uint32_t)cap;
-	}
-	memcpy(o->buf + o->len, data, len);
-	o->len += (uint32_t)len;
-	return true;
-}
-
-static bool conn_want_write(struct conn *c)
-{
-	return sight_write(c, !c->write_waits); /* until something was read: see tls.c */
-}
-
 bool conn_gone(struct conn *c, const char *why)
 {
 	log_debug("connection ends", kv_str("why", why), kv_more(conn_who(c)));
 	c->by_client |= !c->close_sent;
 	conn_free(c);
 	return false;
-}
-
-ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n)
-{
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
-	ssize_t sent;
-
-	if (c->ssl && !c->ktls)
-		return tls_sendv(c, iov, n);
-	do
-		sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (sent < 0 && errno == EINTR);
-	return sent;
-}
-
-/* Writes what the socket takes and keeps the rest. Order is kept: behind unsent bytes all is kept.
- */
-bool conn_sendv(struct conn *c, struct iovec *iov, int n)
-{
-	size_t done = 0;
-
-	if (c->write_shut)
-		return true;
-	if (!cork_flush(c))
-		return false;
-	if (c->out.len == c->out.off) {
-		ssize_t sent = conn_sendmsg(c, iov, n);
-
-		if (sent < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
-			return conn_gone(c, "write failed");
-		done = sent > 0 ? (size_t)sent : 0;
-	}
-	for (int i = 0; i < n; i++) {
-		if (done >= iov[i].iov_len) {
-			done -= iov[i].iov_len;
-			continue;
-		}
-		if (!conn_keep(c, (const uint8_t *)iov[i].iov_base + done, iov[i].iov_len - done))
-			return conn_gone(c, "no memory for unsent bytes");
-		done = 0;
-	}
-	if (c->out.len > c->out.off && !conn_want_write(c))
-		return conn_gone(c, "cannot watch for writing");
-	return true;
-}
-
-bool conn_send(struct conn *c, const void *data, size_t len)
-{
-	struct iovec iov = {(void *)(uintptr_t)data, len};
-
-	return conn_sendv(c, &iov, 1);
-}
-
-static void conn_written(struct conn *c)
-{
-	free(c->out.buf);
-	memset(&c->out, 0, sizeof(c->out));
-	c->control_queued = 0;
-	(void)!sight_write(c, false);
-	if (c->state == CONN_LINGER || c->state == CONN_REFUSED)
-		conn_shut(c, c->state);
-	else
-		session_drained(c);
-}
-
-void conn_writable(struct conn *c)
-{
-	struct outbuf *o = &c->out;
-
-	if (c->read_waits) {
-		c->read_waits = 0;
-		c->read_more = 1;
-		if (c->reading)
-			sight_soon(c);
-	}
-	while (o->len > o->off) {
-		struct iovec rest = {o->buf + o->off, o->len - o->off};
-		ssize_t n = conn_sendmsg(c, &rest, 1);
-
-		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
-			break;
-		if (n < 0) {
-			conn_gone(c, "write failed");
-			return;
-		}
-		o->off += (uint32_t)n;
-	}
-	if (o->len == o->off)
-		conn_written(c);
-	else if (!conn_want_write(c))
-		conn_gone(c, "cannot watch for writing");
 }
 
 /* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its
@@ -312,7 +166,6 @@ void conn_shut(struct conn *c, enum conn_state state)
 	ws_reader_clear(&c->reader);
 	free(c->stash);
 	c->stash = NULL;
-	c->stash_len = 0;
 	if (c->out.len == c->out.off && !c->write_shut && (tls_shut(c) || !conn_want_write(c))) {
 		shutdown(c->fd, SHUT_WR);
 		c->write_shut = 1;
@@ -326,27 +179,22 @@ void conn_read_off(struct conn *c)
 	(void)!sight_read(c, false);
 }
 
-/* Bytes that could not be parsed yet wait here; at most one read's worth. */
-static bool conn_keep_input(struct conn *c, const uint8_t *buf, size_t len)
+bool conn_stash(struct conn *c, const uint8_t *data, size_t len)
 {
-	uint8_t *copy;
-
 	if (!len)
 		return true;
-	copy = malloc(len);
-	if (!copy)
-		return conn_gone(c, "no memory for input");
-	memcpy(copy, buf, len);
-	c->stash = copy;
-	c->stash_len = (uint32_t)len;
+	c->stash = malloc(sizeof(*c->stash) + len);
+	if (!c->stash)
+		return false;
+	c->stash->len = (uint32_t)len;
+	memcpy(c->stash->bytes, data, len);
 	return true;
 }
 
 /* May bytes be parsed now? */
 static bool conn_takes(const struct conn *c)
 {
-	if (c->waiting || c->pending || c->frozen || c->held ||
-		c->control_queued > CONTROL_QUEUED_MAX)
+	if (c->waiting || c->pending || c->frozen || c->held || c->out.control > CONTROL_QUEUED_MAX)
 		return false;
 	return c->state == CONN_REQUEST || c->state == CONN_OPEN || c->state == CONN_CLOSING ||
 	       (c->state == CONN_PARTING && !c->flushing);
@@ -374,21 +222,20 @@ static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 	ws_reader_feed(&c->reader, NULL, 0, 0, &none); /* the last message's buffer goes */
 	if (!conn_takes(c))
 		conn_read_off(c);
-	return conn_keep_input(c, buf + at, len - at);
+	/* At most one read's worth. */
+	return conn_stash(c, buf + at, len - at) || conn_gone(c, "no memory for input");
 }
 
 bool conn_resume(struct conn *c)
 {
-	uint8_t *buf = c->stash;
-	size_t len = c->stash_len;
+	struct stash *stash = c->stash;
 	bool alive;
 
 	if (!conn_takes(c))
 		return true;
 	c->stash = NULL;
-	c->stash_len = 0;
-	alive = conn_feed(c, buf, len);
-	free(buf);
+	alive = conn_feed(c, stash ? stash->bytes : NULL, stash ? stash->len : 0);
+	free(stash);
 	if (!alive)
 		return false;
 	if (conn_takes(c) && !c->reading) {
@@ -440,13 +287,13 @@ void conn_readable(struct conn *c)
 		peer_readable(c);
 		return;
 	}
-	n = c->ssl || c->ktls ? tls_recv(c, w->read_buf, READ_SIZE)
-			      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
+	n = tls_on(c) ? tls_recv(c, w->read_buf, READ_SIZE)
+		      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno == EPROTO && (c->ssl || c->ktls)) {
+	if (n < 0 && errno == EPROTO && tls_on(c)) {
 		tls_failed(c);
 		return;
 	}
@@ -478,18 +325,6 @@ void conn_readable(struct conn *c)
 }
 
 /* ---- from one worker to another ---- */
-
-bool conn_send_later(struct conn *c, const uint8_t *data, size_t len)
-{
-	return !len || conn_keep(c, data, len);
-}
-
-bool conn_write_again(struct conn *c)
-{
-	if (c->out.len > c->out.off && !conn_want_write(c))
-		return conn_gone(c, "cannot watch for writing");
-	return true;
-}
 
 void conn_leave(struct conn *c)
 {

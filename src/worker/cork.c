@@ -45,7 +45,7 @@ bool cork_flush(struct conn *c)
 	if (!conn_sendv(c, &iov, 1))
 		return false;
 	if (c->out.len > c->out.off)
-		c->control_queued += (uint32_t)iov.iov_len;
+		c->out.control += (uint32_t)iov.iov_len;
 	return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include "heir.h"
 #include "pack.h"
+#include "sealed.h"
 
 /* ---- packing ---- */
 
@@ -33,7 +34,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->peer = c->peer;
 	h->heard_ms = c->heard_ms;
 	h->expires_ms = c->expires_ms;
-	h->control_queued = c->control_queued;
+	h->control_queued = c->out.control;
 	h->ping_out = c->ping_out;
 	memcpy(h->ping_id, c->ping_id, sizeof(h->ping_id));
 	h->ping_mark = c->ping_mark;
@@ -41,6 +42,8 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->ping_ms = c->ping_ms;
 	h->data_s = c->data_s;
 	h->ktls = c->ktls;
+	h->unstored = c->up_bytes != 0 || c->unstored;
+	h->seal_len = (uint16_t)sealed_pack(c, NULL);
 	if (c->trace)
 		h->trace = *c->trace;
 	ws_reader_save(&c->reader, &h->reader, &p->message, &p->control);
@@ -48,8 +51,8 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 		place_describe(c, h, &p->who);
 	h->service_len = (uint8_t)p->who.service_len;
 	h->user_len = (uint8_t)p->who.user_len;
-	p->stash = c->stash;
-	h->stash_len = c->stash_len;
+	p->stash = c->stash ? c->stash->bytes : NULL;
+	h->stash_len = c->stash ? c->stash->len : 0;
 	p->out = o->buf ? o->buf + o->off : NULL;
 	h->out_len = o->len - o->off;
 	p->pending = c->pending;
@@ -74,7 +77,7 @@ static uint8_t *parcel_pack(struct conn *c, struct parcel_head *h)
 	uint8_t *body, *at;
 
 	parcel_fill(c, h, &p);
-	if (h->kind == PARCEL_OPENING) {
+	if (h->kind == PARCEL_OPENING && c->hs) { /* else it lies in c->out, as it came */
 		p.out = (const uint8_t *)answer;
 		h->out_len = upgrade_answer_text(c, answer);
 	}
@@ -89,7 +92,8 @@ static uint8_t *parcel_pack(struct conn *c, struct parcel_head *h)
 	body_add(&at, p.stash, h->stash_len);
 	body_add(&at, p.out, h->out_len);
 	body_add(&at, p.pending, h->pending_len);
-	(void)pack_windows(c, h, at);
+	at += pack_windows(c, h, at);
+	(void)sealed_pack(c, at);
 	return body;
 }
 
@@ -97,7 +101,7 @@ static uint8_t *parcel_pack(struct conn *c, struct parcel_head *h)
 
 static void heir_drop_body(struct heir *h)
 {
-	free(h->body);
+	parcel_drop(h->body, h->body_len);
 	h->body = NULL;
 }
 
@@ -114,12 +118,57 @@ void heir_close(struct heir *h)
 	heir_drop_body(h);
 }
 
+static void heir_send_kick(struct heir *h, unsigned place)
+{
+	struct conn *c = h->given[place];
+	struct parcel_kick k = {.code = c->close_code};
+	struct iovec iov = {&k, sizeof(k)};
+
+	if (!c->kicked || c->kick_told || (h->body && h->body_place == place))
+		return; /* it goes behind the body */
+	if (c->close_reason) {
+		strncpy(k.reason, c->close_reason, sizeof(k.reason) - 1);
+		k.reason_len = (uint16_t)strlen(k.reason);
+	}
+	/* Still kicked: if it comes back it is closed here. */
+	if (parcel_send(h->fd, PARCEL_KICK, place, &iov, 1, -1) == 0)
+		c->kick_told = 1;
+	else if (event_add(h->write_ev, NULL) < 0)
+		log_error("cannot watch a worker", kv_errno(errno));
+}
+
+/* One answer. False: none, with errno. */
+static bool heir_hear(struct heir *h)
+{
+	struct parcel_note note;
+	struct conn *c;
+	char none[8];
+	int got;
+
+	if (parcel_receive(h->fd, &note, none, sizeof(none), &got) < 0)
+		return false;
+	if (got >= 0)
+		close(got);
+	c = note.id < PARCEL_UNANSWERED ? h->given[note.id] : NULL;
+	if (!c)
+		return true;
+	/* An order to close it may lie in the ring, of a bridge that did not know its new route. */
+	link_wakeup(h->w);
+	heir_send_kick(h, (unsigned)note.id);
+	h->given[note.id] = NULL;
+	h->unanswered--;
+	move_answered(h->w, c, note.type == PARCEL_TAKEN);
+	return true;
+}
+
 /* Its end is closed: what it did not answer is ours again. */
 static void heir_gone(struct heir *h)
 {
 	struct worker *w = h->w;
 	struct conn *back[PARCEL_UNANSWERED];
 
+	while (heir_hear(h)) /* what it took before, it may have written to */
+		;
 	if (h->unanswered)
 		log_warn("a worker ended before it took what it was given: that stays here",
 			kv_uint("connections", h->unanswered));
@@ -143,25 +192,6 @@ static int heir_send(struct heir *h, enum parcel_type type, unsigned place, cons
 	else if (event_add(h->write_ev, NULL) < 0)
 		log_error("cannot watch a worker", kv_errno(errno));
 	return -1;
-}
-
-static void heir_send_kick(struct heir *h, unsigned place)
-{
-	struct conn *c = h->given[place];
-	struct parcel_kick k = {.code = c->close_code};
-	struct iovec iov = {&k, sizeof(k)};
-
-	if (!c->kicked || c->kick_told || (h->body && h->body_place == place))
-		return; /* it goes behind the body */
-	if (c->close_reason) {
-		strncpy(k.reason, c->close_reason, sizeof(k.reason) - 1);
-		k.reason_len = (uint16_t)strlen(k.reason);
-	}
-	/* Still kicked: if it comes back it is closed here. */
-	if (parcel_send(h->fd, PARCEL_KICK, place, &iov, 1, -1) == 0)
-		c->kick_told = 1;
-	else if (event_add(h->write_ev, NULL) < 0)
-		log_error("cannot watch a worker", kv_errno(errno));
 }
 
 static void heir_send_kicks(struct heir *h)
@@ -227,7 +257,7 @@ bool heir_give(struct heir *h, struct conn *c)
 	}
 	iov[1] = (struct iovec){body, head.body_len < PARCEL_PIECE ? head.body_len : PARCEL_PIECE};
 	if (heir_send(h, PARCEL_HEAD, place, iov, 2, c->fd) < 0) {
-		free(body);
+		parcel_drop(body, head.body_len);
 		return false;
 	}
 	conn_leave(c);
@@ -236,45 +266,28 @@ bool heir_give(struct heir *h, struct conn *c)
 	h->body_len = head.body_len;
 	h->body_sent = iov[1].iov_len;
 	h->body_place = place;
-	if (h->body_sent == h->body_len) {
-		free(body);
-		return true;
-	}
 	h->body = body;
-	return heir_send_body(h);
+	if (h->body_sent < h->body_len)
+		return heir_send_body(h);
+	heir_drop_body(h);
+	return true;
 }
 
 static void heir_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct heir *h = arg;
 	struct worker *w = h->w;
-	struct parcel_note note;
-	char none[8];
-	int got;
 
+	(void)fd;
 	(void)what;
 	w->now_ms = worker_clock();
 	for (unsigned i = 0; i < PARCEL_UNANSWERED; i++) {
-		struct conn *c;
-
-		if (parcel_receive(fd, &note, none, sizeof(none), &got) < 0) {
-			if (errno == EAGAIN)
-				break;
-			heir_gone(h);
-			return;
-		}
-		if (got >= 0)
-			close(got);
-		c = note.id < PARCEL_UNANSWERED ? h->given[note.id] : NULL;
-		if (!c)
+		if (heir_hear(h))
 			continue;
-		/* An order to close it may lie in the ring, of a bridge that did not know its new
-		 * route. */
-		link_wakeup(w);
-		heir_send_kick(h, (unsigned)note.id);
-		h->given[note.id] = NULL;
-		h->unanswered--;
-		move_answered(w, c, note.type == PARCEL_TAKEN);
+		if (errno == EAGAIN)
+			break;
+		heir_gone(h);
+		return;
 	}
 	move_go_on(w);
 }

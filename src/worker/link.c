@@ -326,10 +326,11 @@ static void link_message(struct worker *w, const struct down_view *v)
 	if (w->nsegs + v->m->nrefs > SEGS_MAX)
 		link_write_batch(w);
 	for (uint32_t i = 0; i < v->m->nrefs; i++) {
-		struct conn *c = place_find(w, &v->refs[i]);
+		struct conn *c;
 
 		if (pack_full(w))
-			link_write_batch(w);
+			link_write_batch(w); /* which may end connections */
+		c = place_find(w, &v->refs[i]);
 		if (c)
 			link_message_to(w, c, v, opcode);
 		else
@@ -370,6 +371,7 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 			(void)!arrive_opened(c);
 	} else if (type == DOWN_FLUSHED && c->flushing && v->n->seq == c->flush_stamp) {
 		c->flushed = 1;
+		c->unstored = 0;
 		(void)!session_step(c);
 	} else if (type == DOWN_CLOSE || type == DOWN_KICK) {
 		memcpy(reason, v->reason, n);
@@ -429,6 +431,8 @@ void link_wakeup(struct worker *w)
 	if (atomic_load_explicit(&w->slot->down_wanted, memory_order_relaxed))
 		link_ring_bridge(w);
 	lane_serve_all(w);
+	if (!more && pace_on(&w->pace) && turns_next(w->again) == 0)
+		return; /* nobody rings meanwhile */
 	if (!more) {
 		bell_sleep(&w->slot->bell);
 		more = atomic_load_explicit(&w->down.words->head, memory_order_acquire) !=

@@ -13,6 +13,7 @@
 #include <wsgate/log.h>
 
 #include "heir.h"
+#include "tls.h"
 #include "worker.h"
 
 #define HEIRS_MAX HERITAGE_SLOT_MAX
@@ -50,7 +51,7 @@ static bool move_movable(const struct conn *c)
 	if (c->admin || c->stays || !tls_moves(c))
 		return false;
 	if (c->state == CONN_REQUEST)
-		return !c->fed && !c->ktls; /* the request may ask OpenSSL who it is */
+		return !c->fed && !tls_on(c); /* the request may ask OpenSSL who it is */
 	return c->state == CONN_OPEN || (c->state == CONN_OPENING && c->w->move->freeze);
 }
 
@@ -97,6 +98,8 @@ void move_answered(struct worker *w, struct conn *c, bool taken)
 	}
 	c->stays = c->came_back;
 	c->came_back = 1;
+	if (c->stays && !w->move->freeze)
+		c->frozen = 0; /* it is served here to the end */
 	conn_stay(c);
 }
 
@@ -125,7 +128,7 @@ static bool move_has_heir(const struct move *m)
 static bool move_waits(const struct worker *w)
 {
 	for (const struct conn *c = w->conns; c; c = c->next) {
-		if (c->admin || c->stays || !(tls_moves(c) || c->ktls_wanted))
+		if (c->admin || c->stays || !(tls_moves(c) || c->seal_wanted))
 			continue;
 		if (c->state == CONN_LEAVING || move_movable(c))
 			return true;
@@ -136,7 +139,7 @@ static bool move_waits(const struct worker *w)
 	return false;
 }
 
-/* TLS has its state in this process. Who is about to end anyway needs nobody. */
+/* OpenSSL has its state in this process. Who is about to end anyway needs nobody. */
 static bool move_stays(const struct conn *c)
 {
 	return !tls_moves(c) && c->state != CONN_REFUSED && c->state != CONN_LINGER;

@@ -2,6 +2,7 @@
  * parcel: see parcel.h.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -16,7 +17,7 @@
 uint64_t parcel_body_len(const struct parcel_head *h)
 {
 	return h->service_len + h->user_len + h->reader.len + h->reader.control_len + h->stash_len +
-	       h->out_len + h->pending_len + h->out_window + h->in_window;
+	       h->out_len + h->pending_len + h->out_window + h->in_window + h->seal_len;
 }
 
 static bool deflate_adds_up(const struct parcel_head *h)
@@ -36,7 +37,8 @@ bool parcel_check(const struct parcel_head *h)
 	bool named = h->kind == PARCEL_OPENING || h->kind == PARCEL_OPEN;
 
 	if (h->kind < PARCEL_FRESH || h->kind > PARCEL_ECHO || h->ktls > 1 ||
-		(h->ktls && h->kind == PARCEL_FRESH))
+		((h->ktls || h->seal_len) && h->kind == PARCEL_FRESH) || (h->ktls && h->seal_len) ||
+		(h->seal_len && h->seal_len < sizeof(struct seal_state)))
 		return false;
 	if (named != (h->service_len && h->user_len) || h->service_len > TOKEN_MAX ||
 		h->user_len > TOKEN_MAX || h->confirmed > h->given || !deflate_adds_up(h))
@@ -57,6 +59,14 @@ void parcel_open(const struct parcel_head *h, const uint8_t *body, struct parcel
 	out->pending = out->out + h->out_len;
 	out->out_window = out->pending + h->pending_len;
 	out->in_window = out->out_window + h->out_window;
+	out->seal = out->in_window + h->in_window;
+}
+
+void parcel_drop(uint8_t *body, size_t len)
+{
+	if (body)
+		explicit_bzero(body, len);
+	free(body);
 }
 
 int parcel_send(

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <wsgate/message.h>
 #include <wsgate/route.h>
+#include <wsgate/seal.h>
 #include <wsgate/subject.h>
 #include <wsgate/trace.h>
 
@@ -62,11 +63,13 @@ struct parcel_head {
 	uint8_t ping_id[8];
 	uint64_t ping_mark, ping_ms, heard_ms, expires_ms; /* CLOCK_MONOTONIC */
 	struct ws_reader_state reader;
-	/* The body: service, user, the reader's message and control frame, then these, and the
-	 * windows. */
+	/* The body: service, user, the reader's message and control frame, then these, the windows,
+	 * and struct seal_state with the bytes of a record that has not come whole. */
 	uint64_t stash_len, out_len, pending_len;
 	struct trace_context trace; /* all 0: none */
-	uint8_t reserved2[7];
+	uint8_t unstored;           /* 1: messages of it lie in rings of givers, perhaps */
+	uint16_t seal_len; /* 0: without; then `out` is in records already, but for an answer */
+	uint8_t reserved3[4];
 	uint64_t body_len; /* all of it */
 };
 _Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 256, "layout");
@@ -80,7 +83,7 @@ struct parcel_kick {
 /* Where the parts of a body lie. */
 struct parcel_parts {
 	struct identity who;
-	const uint8_t *message, *control, *stash, *out, *pending, *out_window, *in_window;
+	const uint8_t *message, *control, *stash, *out, *pending, *out_window, *in_window, *seal;
 };
 /* Checks a head, and that the body is as long as it says. */
 bool parcel_check(const struct parcel_head *h);
@@ -88,6 +91,9 @@ bool parcel_check(const struct parcel_head *h);
 void parcel_open(const struct parcel_head *h, const uint8_t *body, struct parcel_parts *out);
 /* The length of the body that the other fields of h make. */
 uint64_t parcel_body_len(const struct parcel_head *h);
+
+/* The end of a body, which may hold keys; NULL is fine. */
+void parcel_drop(uint8_t *body, size_t len);
 
 struct iovec;
 /* One packet. fd -1: none. 0 or -1 with errno. */

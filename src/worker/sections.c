@@ -12,9 +12,8 @@
 #include <wsgate/log.h>
 #include <wsgate/tlsctx.h>
 
+#include "sealed.h"
 #include "worker.h"
-
-#define RECORD 16384 /* RFC 8446 5.1 */
 
 void sections_free(struct tlsctx **sections, size_t n)
 {
@@ -32,7 +31,7 @@ bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsc
 
 	*out = NULL;
 	if (c->ntls && !w->tls_buf)
-		w->tls_buf = malloc(RECORD);
+		w->tls_buf = malloc(SEALED_BUF);
 	if (c->ntls && (!list || !w->tls_buf || fd < 0 || bundle_open(&b, fd) < 0)) {
 		snprintf(err, errlen, "certificates: %s", strerror(fd < 0 ? EMFILE : errno));
 		free(list);
@@ -95,7 +94,7 @@ void sections_stop(struct worker *w)
 	if (w->tls_file >= 0)
 		close(w->tls_file);
 	if (w->tls_buf)
-		explicit_bzero(w->tls_buf, RECORD);
+		explicit_bzero(w->tls_buf, SEALED_BUF);
 	free(w->tls_buf);
 }
 

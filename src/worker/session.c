@@ -37,7 +37,7 @@ static bool session_frame(
 	if (!conn_sendv(c, iov, 2))
 		return false;
 	if (c->out.len > c->out.off)
-		c->control_queued += (uint32_t)(iov[0].iov_len + len);
+		c->out.control += (uint32_t)(iov[0].iov_len + len);
 	return true;
 }
 
@@ -89,6 +89,7 @@ static bool session_pong(struct conn *c, const uint8_t *data, size_t len)
 		memcmp(data + sizeof(c->ping_id), &c->ping_mark, sizeof(c->ping_mark)))
 		return true; /* 5.5.3: an unsolicited Pong; it proves nothing */
 	c->ping_out = 0;
+	pace_count(&c->w->pace, 1);
 	if (!c->echo && c->ping_mark > place_confirmed(c))
 		place_confirm(c, c->ping_mark);
 	if (!c->echo && place_given(c) > place_confirmed(c) && !session_ping(c))
@@ -117,7 +118,7 @@ static bool session_stored(struct conn *c)
 		return true;
 	lane_reclaim_all(c->w);
 	/* A refusal was put into the down ring before the record was released. */
-	if (!c->flushing && !c->pending && !c->up_bytes &&
+	if (!c->flushing && !c->pending && !c->up_bytes && !c->unstored &&
 		atomic_load_explicit(&c->w->down.words->head, memory_order_acquire) ==
 			c->w->down.pos)
 		return true;

@@ -1,6 +1,7 @@
 #include <wsgate/clock.h>
 
 #include "tally.h"
+#include "tls.h"
 
 void tally_start(struct worker *w)
 {
@@ -46,7 +47,7 @@ static void tally_enter(struct conn *c)
 	uint32_t unconfirmed;
 
 	stat_add(c->w->slot->stats.connections, 1);
-	stat_add(c->w->slot->stats.tls, c->ssl || c->ktls);
+	stat_add(c->w->slot->stats.tls, tls_on(c));
 	stat_add(c->w->slot->stats.ktls, c->ktls);
 	if (c->route == NO_ROUTE)
 		return;
@@ -63,7 +64,7 @@ static void tally_leave(struct conn *c)
 	uint32_t unconfirmed;
 
 	stat_sub(c->w->slot->stats.connections, 1);
-	stat_sub(c->w->slot->stats.tls, c->ssl || c->ktls);
+	stat_sub(c->w->slot->stats.tls, tls_on(c));
 	stat_sub(c->w->slot->stats.ktls, c->ktls);
 	if (c->route == NO_ROUTE)
 		return;

@@ -6,8 +6,8 @@
  * keeps. A write that was not taken is tried again with the same bytes in front, which is what
  * conn.c does: OpenSSL has made a record of them already (SSL_write(3)).
  *
- * Where the kernel can, it has the keys after the handshake (offload.h). Then what OpenSSL knows is
- * kept for the request's sake alone, and goes with it; the connection is its socket, and may move.
+ * Where the kernel can, it has the keys after the handshake (offload.h); else those of TLS 1.3 are
+ * ours (seal.h). Then what OpenSSL knows is kept for the request's sake alone, and goes with it.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -19,32 +19,54 @@
 #include <wsgate/log.h>
 #include <wsgate/offload.h>
 #include <wsgate/records.h>
+#include <wsgate/seal.h>
 #include <wsgate/tlsctx.h>
 
+#include "sealed.h"
 #include "tally.h"
+#include "tls.h"
 #include "worker.h"
-
-#define RECORD 16384
 
 bool tls_begin(struct conn *c, struct tlsctx *t)
 {
 	c->ssl = t ? tlsctx_connection(t) : NULL;
 	if (!c->ssl)
 		return false;
-	c->tlsctx = tlsctx_hold(t);
+	if (!SSL_set_app_data(c->ssl, t)) {
+		SSL_free(c->ssl);
+		c->ssl = NULL;
+		return false;
+	}
+	tlsctx_hold(t);
 	if (SSL_set_fd(c->ssl, c->fd) != 1)
 		return false;
 	c->ktls_wanted = tlsctx_offloads(t) && offload_want(c->ssl);
+	c->seal_wanted = c->ktls_wanted || seal_want(c->ssl);
 	return true;
+}
+
+/* OpenSSL's part. */
+static void tls_forget(struct conn *c)
+{
+	struct tlsctx *t = c->ssl ? SSL_get_app_data(c->ssl) : NULL;
+
+	SSL_free(c->ssl);
+	tlsctx_drop(t);
+	c->ssl = NULL;
+	c->read_waits = c->write_waits = c->ktls_wanted = c->seal_wanted = 0;
 }
 
 void tls_free(struct conn *c)
 {
-	SSL_free(c->ssl);
-	tlsctx_drop(c->tlsctx);
-	c->ssl = NULL;
-	c->tlsctx = NULL;
-	c->read_waits = c->write_waits = c->read_more = c->ktls_wanted = 0;
+	tls_forget(c);
+	seal_free(c->seal);
+	c->seal = NULL;
+	c->read_more = 0;
+}
+
+bool tls_on(const struct conn *c)
+{
+	return c->ssl || c->seal || c->ktls;
 }
 
 bool tls_handshaking(const struct conn *c)
@@ -54,13 +76,13 @@ bool tls_handshaking(const struct conn *c)
 
 bool tls_moves(const struct conn *c)
 {
-	return c->ktls || !c->ssl;
+	return c->ktls || c->seal || !c->ssl;
 }
 
 void tls_opened(struct conn *c)
 {
-	if (c->ktls)
-		tls_free(c);
+	if (c->ktls || c->seal)
+		tls_forget(c);
 }
 
 /* What a call that took nothing means, in errno. */
@@ -88,7 +110,7 @@ static ssize_t tls_result(struct conn *c, int r, bool reading)
 	return -1;
 }
 
-/* ---- the kernel ---- */
+/* ---- without OpenSSL ---- */
 
 static const char *tls_why; /* of the last record that was none */
 
@@ -101,8 +123,10 @@ static ssize_t tls_shake(struct conn *c, bool *ended)
 	*ended = r != 1;
 	if (*ended)
 		return tls_result(c, r, true);
-	c->ktls_wanted = 0;
-	c->ktls = offload_take(c->ssl);
+	c->ktls = c->ktls_wanted && offload_take(c->ssl);
+	if (!c->ktls)
+		c->seal = seal_take(c->ssl);
+	c->ktls_wanted = c->seal_wanted = 0;
 	return 0;
 }
 
@@ -126,12 +150,14 @@ ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 
 	c->read_waits = c->read_more = 0;
 	ERR_clear_error();
-	if (c->ktls_wanted)
+	if (c->seal_wanted)
 		r = tls_shake(c, &ended);
 	if (ended)
 		return r;
 	if (c->ktls)
 		return records_recv(c->fd, buf, len, &tls_why);
+	if (c->seal)
+		return sealed_recv(c, buf, len, &tls_why);
 	r = -1;
 	do {
 		int ok = SSL_read_ex(c->ssl, (uint8_t *)buf + got, len - got, &n);
@@ -168,11 +194,30 @@ static ssize_t tls_send(struct conn *c, const void *data, size_t len)
 	return -1;
 }
 
-/* Small pieces become one record: a header and its payload, and many frames. */
+size_t tls_gather(const struct iovec *iov, int n, int *i, size_t *at, uint8_t *buf)
+{
+	size_t len = 0;
+
+	while (*i < n && len < SEAL_DATA_MAX) {
+		size_t left = iov[*i].iov_len - *at,
+		       part = left < SEAL_DATA_MAX - len ? left : SEAL_DATA_MAX - len;
+
+		if (part)
+			memcpy(buf + len, (const uint8_t *)iov[*i].iov_base + *at, part);
+		len += part;
+		*at += part;
+		if (part == left) {
+			(*i)++;
+			*at = 0;
+		}
+	}
+	return len;
+}
+
 ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
 {
 	uint8_t *buf = c->w->tls_buf;
-	size_t off = 0, done = 0;
+	size_t done = 0, off = 0;
 	int i = 0;
 
 	if (tls_handshaking(c)) {
@@ -180,30 +225,14 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
 		return -1;
 	}
 	for (;;) {
-		size_t len = 0, from = off;
-		const uint8_t *data = buf;
-		ssize_t r;
+		int next = i;
+		size_t at = off, len = tls_gather(iov, n, &next, &at, buf);
+		ssize_t r = len ? tls_send(c, buf, len) : 0;
 
-		for (int k = i; k < n && len < RECORD; k++, from = 0) {
-			size_t left = iov[k].iov_len - from,
-			       part = left < RECORD - len ? left : RECORD - len;
-
-			if (!len && part == RECORD) {
-				data = (const uint8_t *)iov[k].iov_base + from;
-				len = part;
-				break;
-			}
-			if (part)
-				memcpy(buf + len, (const uint8_t *)iov[k].iov_base + from, part);
-			len += part;
-		}
-		if (!len)
-			return (ssize_t)done;
-		r = tls_send(c, data, len);
-		if (r < 0)
-			return done ? (ssize_t)done : -1;
+		if (r <= 0)
+			return done || !len ? (ssize_t)done : -1;
 		done += (size_t)r;
-		for (off += (size_t)r; i < n && off >= iov[i].iov_len; i++)
+		for (off += (size_t)r; i < n && off >= iov[i].iov_len; i++) /* perhaps a part */
 			off -= iov[i].iov_len;
 	}
 }
@@ -214,6 +243,8 @@ bool tls_shut(struct conn *c)
 
 	if (c->ktls)
 		return records_end(c->fd);
+	if (c->seal)
+		return sealed_end(c);
 	if (!c->ssl || !SSL_is_init_finished(c->ssl))
 		return true;
 	ERR_clear_error();
@@ -236,15 +267,18 @@ void tls_failed(struct conn *c)
 	static const struct http_answer plain = {400, "this is a TLS port: use https or wss", ""};
 	unsigned long e = ERR_peek_error();
 	const char *why = ERR_reason_error_string(e);
+	bool past = c->ktls || c->seal; /* the handshake */
 
 	ERR_clear_error();
-	if (c->ktls && (c->state == CONN_LINGER || c->state == CONN_REFUSED)) {
+	if (c->seal)
+		sealed_complain(c);
+	if (past && (c->state == CONN_LINGER || c->state == CONN_REFUSED)) {
 		conn_read_off(c); /* it has some time to read what we said last */
 		return;
 	}
-	if (c->ktls)
+	if (past)
 		why = tls_why;
-	if (c->state != CONN_REQUEST || c->ktls ||
+	if (c->state != CONN_REQUEST || past ||
 		c->fed) { /* after a fault OpenSSL calls any state a handshake */
 		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"),
 			kv_more(conn_who(c)));

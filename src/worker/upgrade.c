@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -8,6 +9,7 @@
 #include "follow.h"
 #include "pack.h"
 #include "tally.h"
+#include "tls.h"
 #include "worker.h"
 
 #define RETRY_AFTER                                                                                \
@@ -25,6 +27,10 @@ bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_
 {
 	char out[1024];
 	size_t n = handshake_refuse(a, retry_after, out, sizeof(out));
+
+	/* The 101 that came with it from another worker is not to go out before the refusal. */
+	if (c->state == CONN_OPENING && !c->hs)
+		c->out.off = c->out.len = 0;
 
 	if (!c->admin) {
 		tally_refused(c->w, a->status);
@@ -54,14 +60,20 @@ size_t upgrade_answer_text(const struct conn *c, char out[UPGRADE_ANSWER_MAX])
 	return handshake_accept(c->hs, handshake_chosen(c->hs), out, UPGRADE_ANSWER_MAX);
 }
 
+/* Without a request it came from another worker, and the answer lies in c->out, as text. */
 static bool upgrade_accept(struct conn *c)
 {
 	char out[UPGRADE_ANSWER_MAX];
-	size_t n = c->hs ? upgrade_answer_text(c, out) : 0;
+	struct outbuf came = c->out;
+	size_t n = c->hs ? upgrade_answer_text(c, out) : came.len - came.off;
+	bool alive;
 
-	/* Without a request it came from another worker, and the answer lies in `out`. */
-	if (c->hs ? !n || !conn_send(c, out, n) : !conn_write_again(c))
+	memset(&c->out, 0, sizeof(c->out));
+	alive = n && conn_send(c, c->hs ? out : (char *)came.buf + came.off, n);
+	free(came.buf);
+	if (!alive)
 		return false;
+	pace_count(&c->w->pace, 1);
 	handshake_free(c->hs);
 	c->hs = NULL;
 	c->counted = 1;
@@ -110,9 +122,6 @@ bool upgrade_timeout(struct conn *c)
 		auth_forget(c);
 		return upgrade_answer(c, &silent, 0);
 	}
-	/* The 101 that came with it from another worker is not to go out before the refusal. */
-	if (c->state == CONN_OPENING && !c->hs)
-		c->out.off = c->out.len = 0;
 	if (c->state == CONN_OPENING)
 		return upgrade_unavailable(c, "the gateway could not open the route in time", NULL);
 	return upgrade_answer(c, &late, 0);
@@ -260,6 +269,7 @@ bool upgrade_feed(struct conn *c, const uint8_t *buf, size_t len, size_t *used)
 	case HANDSHAKE_DONE:
 		if (c->admin)
 			return admin_request(c);
+		pace_count(&c->w->pace, 1);
 		a = peer_request(c);
 		if (a.status)
 			return upgrade_answer(

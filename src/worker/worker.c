@@ -14,9 +14,11 @@
 
 #include "pack.h"
 #include "tally.h"
+#include "tls.h"
 #include "worker.h"
 
 #define ACCEPT_BATCH 64
+#define PACE_FROM 1500 /* a second: connections, requests, answers to them, Pongs */
 #define SHED_MIN 50
 #define SHED_SECONDS 20
 
@@ -69,6 +71,17 @@ static void worker_accept_again(evutil_socket_t fd, short what, void *arg)
 	worker_listen(arg, true);
 }
 
+/* Trap: with something unread the close is a reset, in which the answer is lost. */
+static void close_read(int fd)
+{
+	char unread[4096];
+
+	(void)shutdown(fd, SHUT_WR);
+	for (int i = 0; i < 16 && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
+		;
+	close(fd);
+}
+
 /*
  * Out of descriptors. The spare one takes the caller in, says so, and goes; then accepting rests a
  * while, because a level-triggered listener would spin.
@@ -92,7 +105,7 @@ static void worker_no_descriptor(struct worker *w, const struct listener *l)
 			if (!l->tls)
 				(void)!send(
 					fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-			close(fd);
+			close_read(fd);
 		}
 		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	}
@@ -118,8 +131,10 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		if (fd < 0)
 			return; /* EAGAIN, or a caller who went away in between */
 		worker_peer(&ss, &peer);
-		if (!l->admin)
+		if (!l->admin) {
 			stat_add(w->slot->stats.accepted, 1);
+			pace_count(&w->pace, 1);
+		}
 		c = conn_accept(w, fd, l, &peer);
 		if (c && l->tls && !tls_begin(c, sections_find(w, l->tls))) {
 			conn_gone(c, "no memory for TLS");
@@ -370,7 +385,8 @@ static int worker_start(struct worker *w)
 		return -1;
 	}
 	w->read_buf = malloc(READ_SIZE);
-	w->base = event_base_new();
+	w->base = turns_new();
+	pace_start(&w->pace, PACE_FROM);
 	if (!w->base || !w->read_buf || link_start(w) < 0 || sight_start(w) < 0 ||
 		wheel_start(&w->wheel, w->base, w->now_ms, conn_expired, w) < 0 ||
 		wheel_start(&w->holds, w->base, w->now_ms, meter_expired, w) < 0)
@@ -443,7 +459,7 @@ int worker_main(const struct heritage *h)
 	if (worker_start(&w) < 0) {
 		log_error("worker cannot start", kv_errno(errno));
 		status = 1;
-	} else if (event_base_dispatch(w.base) < 0) {
+	} else if (turns_run(w.base, &w.pace) < 0) {
 		log_error("event loop failed", kv_errno(errno));
 		status = 1;
 	}

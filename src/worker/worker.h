@@ -3,7 +3,7 @@
  *
  *   worker.c   start, stop, control channel, accepting
  *   sight.c    which sockets are watched, and for what
- *   conn.c     a connection's life: bytes in, bytes out, its end
+ *   conn.c     a connection's life: bytes in, its end   send.c  bytes out
  *   cork.c     answers to what one read brought, in one write
  *   upgrade.c  the HTTP request and what becomes of it
  *   auth.c     who a client is: tokens, and questions to a service
@@ -14,7 +14,8 @@
  *   tally.c    counts what connections do
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
- *   tls.c      TLS between a connection and its socket; sections.c  the tls sections, for listeners
+ *   tls.c      TLS between a connection and its socket (sealed.c: without OpenSSL)
+ *   sections.c the tls sections, for listeners
  *   follow.c   trace contexts, and the user who is followed in the log
  *   wheel.c    one timer for all deadlines
  *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
@@ -42,6 +43,7 @@
 #include <wsgate/record.h>
 #include <wsgate/shm.h>
 #include <wsgate/trace.h>
+#include <wsgate/turns.h>
 
 #include "cork.h"
 
@@ -92,6 +94,13 @@ struct wheel {
 struct outbuf {
 	uint8_t *buf;
 	uint32_t off, len, cap;
+	uint32_t control; /* bytes of Pongs and echoes among them: beyond a bound reading stops */
+};
+
+/* Bytes read and not parsed, because the connection is paused. */
+struct stash {
+	uint32_t len;
+	uint8_t bytes[];
 };
 
 /* sight.c: the sockets that are watched. */
@@ -120,7 +129,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct conn *soon_next; /* in w->sight */
 	struct handshake *hs;   /* owned; NULL after the upgrade */
 	struct ws_reader reader;
-	uint8_t *stash; /* owned: bytes read and not parsed, because the connection is paused */
+	struct stash *stash; /* owned; NULL: none */
 	struct outbuf out;
 	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
@@ -136,27 +145,28 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter;         /* owned; NULL: never limited */
 	struct trace_context *trace; /* owned; NULL: its messages have none */
-	struct pack_own *own;  /* owned, by pack.c; NULL: no window lives on behind a message */
-	struct ssl_st *ssl;    /* owned; NULL: without TLS, or open, and the kernel's affair */
-	struct tlsctx *tlsctx; /* held; NULL: the same */
-	uint8_t *pending;      /* owned: a message that waits for room in the up ring; NULL: none */
-	uint32_t stash_len, pending_len;
+	struct pack_own *own; /* owned, by pack.c; NULL: no window lives on behind a message */
+	struct ssl_st *ssl;   /* owned; NULL: without TLS, or open, and OpenSSL is not needed */
+	struct seal *seal;    /* owned: TLS 1.3 behind the handshake; NULL: the kernel's or
+				 OpenSSL's affair, or none */
+	uint8_t *pending;     /* owned: a message that waits for room in the up ring; NULL: none */
+	uint32_t pending_len;
 	uint32_t unsent_last; /* unsent bytes at the last look at a slow Pong */
 	uint32_t up_bytes;    /* of its records in the up ring, not released */
 	uint32_t route;
-	uint32_t
-		control_queued; /* bytes of Pongs and echoes in out: beyond a bound reading stops */
 	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
-	uint32_t asked; /* AUTHORIZING: the bridge that knows the question, by its pid; 0: none */
-	uint32_t ping_count; /* messages that the Pong under way will confirm, counted from the
-				first */
+	union {
+		uint32_t asked;      /* AUTHORIZING: the bridge that knows the question, by its pid;
+					0: none */
+		uint32_t ping_count; /* messages that the Pong under way will confirm, counted from
+					the first */
+	};
 	int fd;
 	struct route_peer peer;
 	uint16_t close_code;
-	uint16_t first_seg, last_seg; /* in w->segs, during a batch */
-	uint8_t state;
-	uint8_t came_from; /* LEAVING: the state before */
-	uint8_t stream;    /* of its service, in the configuration's order; of one with a route */
+	uint16_t first_seg, last_seg;     /* in w->segs, during a batch */
+	uint8_t state : 4, came_from : 4; /* enum conn_state; LEAVING: the state before */
+	uint8_t stream; /* of its service, in the configuration's order; of one with a route */
 	bool admin : 1, echo : 1, reading : 1, writing : 1, watched_in : 1, soon : 1, ping_out : 1,
 		waiting : 1, share_full : 1, flushing : 1, flushed : 1, peer_closed : 1,
 		close_sent : 1, write_shut : 1, counted : 1;
@@ -173,14 +183,18 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		kicked : 1,      /* LEAVING: it is to be closed, with close_code */
 		kick_told : 1;   /* its heir knows */
 	bool pending_text : 1;   /* of the message that waits */
+	bool unstored : 1;       /* perhaps: what it sent to a worker before this one */
 	bool by_client : 1;      /* its end began on the other side */
 	bool crowded : 1,        /* its address is counted */
 		held : 1;        /* not read: over its rate */
 	bool local : 1,          /* admin: came by a Unix socket */
 		ktls : 1,        /* TLS is the kernel's affair, but for what is no data */
-		ktls_wanted : 1; /* after the handshake it is to be */
+		ktls_wanted : 1, /* after the handshake it is to be */
+		seal_wanted : 1; /* then it is to go on without OpenSSL, in the one way or the
+				    other */
 	bool looked : 1;         /* its time was over, and something lay there unread */
 };
+_Static_assert(sizeof(struct conn) <= 384, "the allocator's next size is 448");
 
 /* A frame of a batch: header and a payload that still lies in the down ring. */
 struct seg {
@@ -225,21 +239,22 @@ struct listener { /* owned by the worker's list */
 
 struct worker {
 	const struct heritage *h;
-	const struct config
-		*c; /* as of now: nobody keeps a value of it, or it is renewed in reconf.c */
-	struct config *own; /* owned: what c points to, NULL: it came with the heritage */
+	const struct config *c; /* as of now: a value of it is not kept, or renewed in reconf.c */
+	struct config *own;     /* owned: what c points to, NULL: it came with the heritage */
 	struct event_base *base;
 	struct chan *master, *bell;
 	struct move *move;        /* owned; NULL: nothing is given away */
 	struct arrival *arrivals; /* owned */
 	struct event *beat;
-	struct pulse *pulse;                /* owned */
+	struct pulse *pulse; /* owned */
+	struct pace pace;
 	struct proto_deeds deeds;           /* of the master, as it said last */
 	struct listener *listeners;         /* this slot's, and those that are lent to it */
 	char reconf_fault[PROTO_FAULT_MAX]; /* what of a reload failed here; "" : nothing */
 	struct tlsctx **sections; /* owned and held: as many as c->tls, in its order; NULL: none */
 	struct tickets tickets;
-	uint8_t *tls_buf;           /* owned: frames that become one record of TLS */
+	uint8_t *tls_buf;           /* owned: frames that become one record of TLS, with room for
+				       the rest of it */
 	int tls_file;               /* owned: for the PROTO_CONFIG that follows; -1: none */
 	struct event *accept_pause; /* owned: after EMFILE */
 	struct event *drain_timer;  /* owned; NULL: never needed */
@@ -340,15 +355,22 @@ void conn_free(struct conn *c);
  */
 const struct log_field *conn_who(const struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
+/* Bytes to be parsed before what is read next. False: no memory. */
+bool conn_stash(struct conn *c, const uint8_t *data, size_t len)
+	__attribute__((warn_unused_result));
 /* Unsent bytes that came with it. */
 bool conn_send_later(struct conn *c, const uint8_t *data, size_t len);
 /* Writes what waits. False: c is gone. */
 bool conn_write_again(struct conn *c) __attribute__((warn_unused_result));
+bool conn_want_write(struct conn *c); /* false: it cannot be watched */
 bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
 struct iovec;
 bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_unused_result));
 /* One write, as the system call has it. */
 ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n);
+/* Bytes as they go over the wire, behind what waits; they are kept where the socket does not take
+ * them. False: it does not go on. */
+bool conn_sendraw(struct conn *c, const uint8_t *data, size_t len);
 /* Stops or goes on with reading; going on parses what is stashed first. */
 void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
@@ -471,8 +493,7 @@ struct parcel_head;
 void place_describe(const struct conn *c, struct parcel_head *h, struct identity *who);
 /* A connection of another worker: a route with its marks. False: no place. */
 bool place_adopt(struct conn *c, const struct identity *who, const struct parcel_head *h);
-/* The same connection by a new route: the bridge gives again what lies above its marks. False: no
- * place. */
+/* By a new route: the bridge gives again what lies above its marks. False: no place. */
 bool place_reopen(struct conn *c);
 struct identity place_identity(const struct conn *c); /* of a connection that has a route */
 void place_confirm(struct conn *c, uint64_t seq);
@@ -511,28 +532,6 @@ int wheel_start(struct wheel *wh, struct event_base *base, uint64_t now_ms,
 void wheel_stop(struct wheel *wh);
 void wheel_set(struct wheel *wh, struct wheel_node *n, uint64_t at_ms, uint64_t now_ms);
 void wheel_del(struct wheel *wh, struct wheel_node *n);
-
-/* tls.c: like recv() and sendmsg(), with errno; EPROTO: the peer, or OpenSSL, makes no sense;
- * EKEYEXPIRED: tls_rekeyed(). Where the kernel has the keys, sendmsg() itself. */
-bool tls_begin(struct conn *c, struct tlsctx *t); /* false: no memory */
-ssize_t tls_recv(struct conn *c, void *buf, size_t len);
-ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n);
-/* Our side ends. False: not yet, the socket takes no more now. */
-bool tls_shut(struct conn *c);
-void tls_free(struct conn *c);
-bool tls_handshaking(const struct conn *c);
-bool tls_moves(const struct conn *c); /* nothing of it lives in this process alone */
-void tls_opened(struct conn *c);      /* the request is done with: what it alone needed goes */
-/* The peer takes new keys, which the kernel does not get: c is closed, and can still read that. */
-void tls_rekeyed(struct conn *c);
-/* After EPROTO, or when it takes too long: c ends, in a way that the peer can read. */
-void tls_failed(struct conn *c);
-void tls_late(struct conn *c);
-/* For the log: version and name; NULL: without TLS. Valid until the next call. */
-const struct log_field *tls_who(const struct conn *c);
-/* The verified certificate's name of a user, as identity.cert_user says. 0: none; -1: one that
- * cannot be taken. */
-int tls_user(const struct conn *c, char *out, size_t size);
 
 /* sections.c */
 /* Those of a configuration; fd: its bundle, or -1. false: nothing has changed, and why. */

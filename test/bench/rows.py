@@ -126,26 +126,35 @@ def latency(rig, users, rate, seconds, yardstick):
     if yardstick:
         far = rig.yard(*count, "listen")
         far.await_event("ready", rig.limit)
+        pids = [far.pid]
     else:
         far = rig.load("-n", each, "-c", users, "recv")
         opened(far, rig.limit)
+        pids = rig.gate_pids
     pub = rig.yard(*count, "-r", rate, "pub")
     pub.await_event("ready", rig.limit)
     rig.settle()
+    before = rig.cpu(pids)
     pub.go()
     done = far.await_event("done", rig.limit)
     pub.await_event("done", rig.limit)
+    rig.settle()
+    after = rig.cpu(pids)
     pub.finish()
     far.finish()
     rig.purge()
-    return done["late"]
+    return {"p50": done["late"][0], "p99": done["late"][2],
+            "cpu": us(after, before, "own", each * users),
+            "nats": us(after, before, "nats", each * users)}
 
 
 def row_latency(rig, users, rate, seconds):
     gate, bare = (latency(rig, users, rate, seconds, y) for y in (False, True))
-    return {"gateway_p50_us": gate[0], "gateway_p99_us": gate[2], "bare_p50_us": bare[0],
-            "bare_p99_us": bare[2], "p50_ratio": gate[0] / max(bare[0], 1),
-            "p99_ratio": gate[2] / max(bare[2], 1)}
+    return {"gateway_p50_us": gate["p50"], "gateway_p99_us": gate["p99"],
+            "gateway_cpu": gate["cpu"], "gateway_nats": gate["nats"],
+            "bare_p50_us": bare["p50"], "bare_p99_us": bare["p99"], "bare_nats": bare["nats"],
+            "p50_ratio": gate["p50"] / max(bare["p50"], 1),
+            "p99_ratio": gate["p99"] / max(bare["p99"], 1)}
 
 
 def opened_bare(rig, count, tls):
@@ -168,8 +177,8 @@ def row_idle(rig, count, tls=False):
     load = rig.load("-S", "-c", count, "idle", port=rig.tls_port) if tls else \
         rig.load("-c", count, "idle")
     ready = opened(load, rig.limit)
+    rig.settle()  # half a second later it looks for messages once more
     cpu = cpu_seconds(rig.gate_pids) - cpu
-    rig.settle()
     after, nats_after = pss_bytes(rig.gate_pids), pss_bytes([rig.nats.pid])
     last = load.finish()
     per_cpu_second = count / max(cpu, 1e-6)
@@ -301,8 +310,8 @@ def row_stuck(rig, messages, users, rate, seconds):
     grown = pss_bytes(rig.gate_pids) - before
     beside = latency(rig, users, rate, seconds, False)  # ends with a purge
     client.close()
-    return {"grown_kib": grown / 1024, "p99_us": free[2], "p99_beside_us": beside[2],
-            "p99_ratio": beside[2] / max(free[2], 1)}
+    return {"grown_kib": grown / 1024, "p99_us": free["p99"], "p99_beside_us": beside["p99"],
+            "p99_ratio": beside["p99"] / max(free["p99"], 1)}
 
 
 def row_growth(rig, idle, users, messages):

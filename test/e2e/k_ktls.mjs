@@ -1,190 +1,15 @@
-// TLS where the kernel has the keys (kTLS): nothing is different, but that connections move. make check-ktls finds such a kernel.
-import fs from 'node:fs';
-import net from 'node:net';
+// TLS where the kernel has the keys (kTLS). make check-ktls finds such a kernel.
 import { test, assert, until } from './lib/scenario.mjs';
-import { recv, send } from './lib/nats.mjs';
+import { send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
-import { Pki, tlsPair, rawTls, spoken } from './lib/pki.mjs';
-import { CLOSE, PING, PONG, TEXT, closeFrame, frame } from './lib/raw.mjs';
-import { OPEN, inTheMiddle } from './lib/moving.mjs';
+import { tlsPair, spoken } from './lib/pki.mjs';
+import { TEXT, frame } from './lib/raw.mjs';
+import { counts, scenarios, upgraded } from './lib/tls_moving.mjs';
 
 const KINDS = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305'].map((ciphers) => ({ ciphers, maxVersion: 'TLSv1.2' }))
 	.concat(['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'].map((ciphers) => ({ ciphers, minVersion: 'TLSv1.3' })));
-const CIPHERS = { ciphers: 'ECDHE+AESGCM:ECDHE+CHACHA20' };
 
-// Of all workers: { tls, ktls }
-async function counts(gw) {
-	const text = (await gw.admin('/metrics')).text;
-	const sum = (name) => [...text.matchAll(new RegExp(`^${name}{.*} (\\d+)$`, 'gm'))].reduce((n, m) => n + Number(m[1]), 0);
-	return { tls: sum('wsgate_tls_connections'), ktls: sum('wsgate_ktls_connections') };
-}
-
-const all = (n) => ({ tls: n, ktls: n });
-
-async function upgraded(gw) {
-	gw.signal('SIGUSR2');
-	await gw.replaced(60000);
-	await gw.ready(60000);
-}
-
-await test('each cipher of TLS 1.2 and 1.3: both ways up to a megabyte, in another program, and to the end', async (t) => {
-	const { gw, bus, ca } = await tlsPair(t, { section: CIPHERS });
-	const big = (1 << 20) - 1024;
-	let rounds = 0;
-	const clients = await Promise.all(KINDS.map((k, i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca, ...k })));
-	const round = async (word) => {
-		rounds++;
-		for (const [i, c] of clients.entries()) {
-			for (const text of [word, word.repeat(20000), 'x'.repeat(big), '']) {
-				await bus.publish(recv('chat', `u${i}`), text);
-				assert.ok((await c.next(30000)).text === text, `${KINDS[i].ciphers}: ${text.length}`);
-			}
-			await Promise.all([word, word.repeat(20000), 'y'.repeat(big)].map((text) => c.send(text)));
-			const stored = await bus.storedAll(send('chat', `u${i}`), 3 * rounds, 30000);
-			assert.ok(stored.length === 3 * rounds);
-			assert.ok([word, word.repeat(20000), 'y'.repeat(big)].every((text, k) => stored.at(k - 3).text === text), KINDS[i].ciphers);
-		}
-	};
-	assert.deepEqual(await counts(gw), all(KINDS.length));
-	await round('before');
-	await upgraded(gw);
-	assert.deepEqual(await counts(gw), all(KINDS.length));
-	await round('behind');
-	for (const [i, c] of clients.entries()) assert.deepEqual(await c.close(1000 + (i && 3000)), { code: 1000 + (i && 3000), reason: '' });
-	await until('nobody', async () => (await counts(gw)).tls === 0);
-}, { ms: 240000 });
-
-await test('a new program, in the middle of everything: nothing lost, doubled or reordered, nobody closed', async (t) => {
-	const rig = await tlsPair(t, { config: { workers: 2, pong_timeout: '240s', delivery: { window: '8m' } } });
-	let turn = 0;
-	const versions = () => ({ maxVersion: turn++ % 2 ? 'TLSv1.2' : 'TLSv1.3' });
-	const over = {
-		raw: (gw) => rawTls(t, gw, versions()),
-		client: (gw, where) => Client.connect(gw.wssUrl(where), { ca: rig.ca, ...versions() }),
-	};
-	const holds = await inTheMiddle(over, rig, OPEN);
-	const before = await counts(rig.gw);
-	assert.equal(before.ktls, before.tls);
-	assert.ok(before.tls >= 40);
-	for (let i = 0; i < 2; i++) await upgraded(rig.gw);
-	const left = [...rig.gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => [Number(m[1]), Number(m[2])]);
-	assert.deepEqual(left, [[before.tls, 0], [before.tls, 0]]);
-	assert.deepEqual(await counts(rig.gw), before);
-	await holds();
-	assert.doesNotMatch(rig.gw.log(), /code=1012/);
-}, { ms: 300000 });
-
-await test('fewer workers: they move, too; users by certificate, and one that has sent no request', async (t) => {
-	const authority = await Pki.make(t, 'clients');
-	const anna = await authority.issue('anna', { client: true });
-	const files = { cert: fs.readFileSync(anna.certificate), key: fs.readFileSync(anna.key) };
-	const { gw, bus, ca } = await tlsPair(t, {
-		section: { client_verify: 'optional', client_ca: authority.ca },
-		config: { workers: 3, identity: { sources: ['cert', 'path'] } },
-	});
-	const list = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
-	const named = await Promise.all(numbers(6).map(() => Client.connect(gw.wssUrl('chat/'), { ca, ...files })));
-	const half = await rawTls(t, gw);
-	gw.restarts = true;
-	gw.config.workers = 1;
-	gw.writeConfig();
-	assert.equal((await gw.ctl('reload')).code, 0);
-	await half.open('/ws/chat/late/'); // waited for, and moved
-	await until('one worker', () => gw.children().filter((c) => /worker \d/.test(c.title)).length === 1, 60000);
-	await bus.publish(recv('chat', 'anna'), 'by certificate');
-	for (const c of named) assert.equal((await c.next()).text, 'by certificate');
-	for (const c of [...list, ...named]) {
-		await c.ping();
-		assert.equal(c.closed, null);
-	}
-	await half.send(PING, 'x');
-	assert.equal((await half.next(PONG)).data.toString(), 'x');
-	assert.deepEqual(await counts(gw), all(27));
-}, { ms: 120000 });
-
-await test('close_notify: theirs is an end without a Close, ours comes behind the last byte; here and in another program', async (t) => {
-	const { gw, bus } = await tlsPair(t);
-	const open = async (user, opts) => {
-		const r = await rawTls(t, gw, opts);
-		await r.open(`/ws/chat/${user}/`);
-		return r;
-	};
-	for (const moved of [false, true]) {
-		const [a, b, c] = [await open('a'), await open('b', { maxVersion: 'TLSv1.2' }), await open('c')];
-		const closes = gw.log().match(/connection ends why="peer ended"/g)?.length ?? 0;
-		if (moved) await upgraded(gw);
-		assert.deepEqual(await counts(gw), all(3));
-		await a.send(TEXT, 'last words');
-		a.socket.end();
-		await until('the end of a', async () => (await counts(gw)).tls === 2);
-		assert.equal((await bus.storedAll(send('chat', 'a'), moved ? 2 : 1)).length, moved ? 2 : 1);
-		for (const r of [b, c]) {
-			await r.write(closeFrame(4321, 'bye'));
-			assert.equal((await r.next(CLOSE)).code, 4321);
-			assert.equal(await r.ended(), 'end'); // not a cut connection, which would be an error
-			r.destroy();
-		}
-		await until('nobody', async () => (await counts(gw)).tls === 0);
-		assert.ok(gw.log().match(/connection ends why="peer ended"/g).length > closes);
-	}
-	// Thrown out in the middle of much that does not fit its socket: all comes, and in order.
-	const slow = await open('slow');
-	slow.socket.pause();
-	const big = 'z'.repeat(700000);
-	for (let i = 0; i < 4; i++) await bus.publish(recv('chat', 'slow'), big);
-	await until('much unsent', () => /./.test(gw.log()) && slow.socket.readableLength > 0);
-	const done = gw.ctl('close', 'chat', 'slow', '--reason', 'enough');
-	slow.socket.resume();
-	const seen = new Set();
-	await until('the Close', async () => {
-		for (const f of slow.frames) {
-			if (f.opcode === PING && !seen.has(f)) {
-				seen.add(f);
-				await slow.send(PONG, f.data);
-			}
-		}
-		return slow.frames.some((f) => f.opcode === CLOSE);
-	}, 60000);
-	await done;
-	assert.ok(slow.data().length > 0);
-	for (const f of slow.data()) assert.equal(f.data.length, big.length);
-	await slow.write(closeFrame(slow.frames.find((f) => f.opcode === CLOSE).code));
-	assert.equal(await slow.ended(), 'end');
-}, { ms: 180000 });
-
-// Between client and gateway; bytes of the client go through change().
-async function between(t, port, change) {
-	const server = net.createServer((a) => {
-		const b = net.connect(port, '127.0.0.1');
-		a.on('data', (d) => b.write(change(d)));
-		b.on('data', (d) => a.write(d));
-		for (const [x, y] of [[a, b], [b, a]]) x.on('close', () => y.destroy()).on('error', () => y.destroy());
-	});
-	await new Promise((up) => server.listen(0, '127.0.0.1', up));
-	t.atEnd(() => server.close());
-	return server.address().port;
-}
-
-await test('a record that was changed on its way: the end of that connection, others go on', async (t) => {
-	const { gw, ca } = await tlsPair(t);
-	const other = await Client.connect(gw.wssUrl('chat/other'), { ca });
-	for (const version of ['TLSv1.2', 'TLSv1.3']) {
-		let spoil = false;
-		const port = await between(t, gw.tlsPort, (d) => {
-			if (spoil) d[d.length - 1] ^= 1;
-			return d;
-		});
-		const r = await rawTls(t, gw, { maxVersion: version }, port);
-		await r.open('/ws/chat/a/');
-		spoil = true;
-		await r.send(TEXT, 'not this');
-		await r.ended();
-		await until('the log', () => gw.log().split('client fault reason="a record that was not encrypted with its key"').length > 1);
-		await until('the other alone', async () => (await counts(gw)).tls === 1);
-	}
-	await other.ping();
-	await other.close();
-});
+await scenarios({ kinds: KINDS, versions: ['TLSv1.2', 'TLSv1.3'], kernel: true });
 
 await test('new keys (KeyUpdate): closed with 1012, and what came before is stored', async (t) => {
 	const { gw, bus } = await tlsPair(t);
@@ -200,9 +25,9 @@ await test('new keys (KeyUpdate): closed with 1012, and what came before is stor
 	}
 }, { ms: 120000 });
 
-await test('ktls = off: OpenSSL has the keys, and a new program closes with 1012', async (t) => {
+await test('ktls = off: the worker has the keys; of TLS 1.2 OpenSSL, and a new program closes with 1012', async (t) => {
 	const { gw, ca } = await tlsPair(t, { section: { ktls: 'off' } });
-	const list = await Promise.all(numbers(5).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
+	const list = await Promise.all(numbers(5).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca, maxVersion: 'TLSv1.2' })));
 	assert.deepEqual(await counts(gw), { tls: 5, ktls: 0 });
 	await upgraded(gw);
 	for (const c of list) assert.equal((await c.ended()).code, 1012);

@@ -5,6 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { wsgated } from './lib/gateway.mjs';
+import { titleOf } from './lib/proc.mjs';
 
 const ask = (socketPath, page = '/readyz', host = 'whatever.example') => new Promise((done, fail) => {
 	const r = http.get({ socketPath, path: page, headers: { host }, agent: false }, (res) => {
@@ -46,6 +47,7 @@ await test('what a dead one left is taken over; another program, or a file, is n
 	const p = path.join(t.dir, 'admin.sock');
 	const { gw, nats } = await t.pair({ admin: { socket: p } });
 	await gw.massacre();
+	await until('the end of its children', () => gw.family.every((pid) => !titleOf(pid)));
 	assert.equal(fs.existsSync(p), true);
 	await gw.start();
 	assert.equal(await answers(p), true);

@@ -1,9 +1,22 @@
 // Attacks through open connections: floods of tiny frames and Pings, fragments without end, a client that never reads.
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, sleep, until } from './lib/scenario.mjs';
 import { Attack, atMost, cost, figures, latency } from './lib/besieged.mjs';
 import { recv } from './lib/nats.mjs';
 
 const SANE_MS = 10000;
+
+// A service reads what the clients send, all the while: a stream that is full refuses what others publish, too. Returns what ends it.
+function readAll(bus) {
+	let going = true;
+	const reading = (async () => {
+		// late, perhaps: then the next one does
+		for (; going; await sleep(300)) await (await bus.jsm()).streams.purge(bus.stream, { filter: 'ws.send.>' }).catch(() => {});
+	})();
+	return () => {
+		going = false;
+		return reading;
+	};
+}
 
 async function besieged(t, kind, n, config, during = async () => {}) {
 	const { gw, bus } = await t.pair({ workers: 2, log: { level: 'info' }, stream: { max_bytes: '512m' }, ...config });
@@ -11,8 +24,14 @@ async function besieged(t, kind, n, config, during = async () => {}) {
 	const calm = await latency(bus, c, 'calm');
 	const before = cost(gw);
 	const attack = await Attack.start(t, gw, kind, n);
-	const under = await latency(bus, c, 'calm', 40);
-	await during({ gw, bus, c, attack });
+	const enough = readAll(bus);
+	let under;
+	try {
+		under = await latency(bus, c, 'calm', 40);
+		await during({ gw, bus, c, attack });
+	} finally {
+		await enough();
+	}
 	const most = cost(gw), its = await attack.figures();
 	await attack.end();
 	await until('all sockets are given back', () => cost(gw).fds <= before.fds + 2, 60000);

@@ -16,6 +16,9 @@ await test('longer over a message than pong_timeout: 3008, and the message comes
 	s.end();
 	const again = message('text', Buffer.from('a hard one'));
 	assert.deepEqual(await c.take(3), ['idle', again, 'closed 3008 no pong in time']);
+	gw.config.pong_timeout = '60s'; // the next one has time
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
 	const next = await LineClient.start(t, 'npm ws', gw.wsUrl('chat/alice'));
 	assert.equal(await next.next(), again);
 	await bus.empty('ws.recv.>');

@@ -12,7 +12,8 @@ await test('no Close while the broker stands still; then the message is in the s
 	await stays('no Close', () => !r.frames.some((f) => f.opcode === CLOSE) && !r.finished, 1500);
 	nats.resume();
 	assert.equal((await r.next(CLOSE)).code, 1000);
-	assert.deepEqual((await bus.stored(send('chat', 'alice'))).map((m) => m.text), ['last words']);
+	assert.equal(await bus.count(send('chat', 'alice')), 1); // counted at once
+	assert.deepEqual((await bus.storedAll(send('chat', 'alice'), 1)).map((m) => m.text), ['last words']);
 	assert.equal(await r.ended(), 'end');
 });
 

@@ -1,4 +1,5 @@
 // permessage-deflate, end to end: what is agreed on, what goes compressed and what does not, and what a bad one comes to.
+import crypto from 'node:crypto';
 import zlib from 'node:zlib';
 import http from 'node:http';
 import { test, assert, until } from './lib/scenario.mjs';
@@ -274,5 +275,23 @@ await test('a browser and python3-websockets, compressed both ways', async (t) =
 		await js('ws.close()');
 		py.tell({ close: 1000 });
 		assert.equal((await py.next()).closed, 1000);
+	}
+}, { ms: 120000 });
+
+await test('a client that resets its connection while much is being written to it harms nobody else', async (t) => {
+	const MANY = 30, { gw, bus } = await t.pair({ workers: 1, compression: ON, delivery: { window: '32m', user_buffer: '32m' } });
+	const pid = gw.pid('worker 0'), live = async () => (await gw.figures()).bridge.live;
+	for (let round = 0; round < 10; round++) {
+		const c = await t.client(gw, 'chat/alice', { perMessageDeflate: true }), before = await live();
+		process.kill(pid, 'SIGSTOP');
+		await bus.publishAll(MANY, () => [recv('chat', 'alice'), crypto.randomBytes(150000).toString('base64')]);
+		await until('the worker to have them before it', async () => (await live()) === before + MANY);
+		c.ws._socket.resetAndDestroy();
+		process.kill(pid, 'SIGCONT');
+		const d = await t.client(gw, 'chat/alice', { perMessageDeflate: true });
+		await d.take(MANY);
+		await bus.empty(recv('chat', 'alice'));
+		await d.close();
+		assert.equal(gw.pid('worker 0'), pid);
 	}
 }, { ms: 120000 });

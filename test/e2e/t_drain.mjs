@@ -46,11 +46,11 @@ await test('what comes while it stops stays in the stream', async (t) => {
 	await r.ended();
 	await gw.exited();
 	assert.deepEqual(r.data().map((f) => f.data.toString()), ['before']);
-	assert.deepEqual((await bus.stored(recv('chat', 'alice'))).map((m) => m.text), ['after']);
+	assert.deepEqual((await bus.storedAll(recv('chat', 'alice'), 1)).map((m) => m.text), ['after']);
 });
 
 await test('large messages half written go out whole over a slow link, then the Close', async (t) => {
-	const { gw, bus } = await t.pair({ drain_timeout: '60s', pong_timeout: '1s', delivery: { window: '8m' } });
+	const { gw, bus } = await t.pair({ drain_timeout: '60s', pong_timeout: '3s', delivery: { window: '8m' } });
 	const r = await t.raw(gw);
 	await r.open('/ws/chat/alice/');
 	r.socket.pause();
@@ -59,9 +59,9 @@ await test('large messages half written go out whole over a slow link, then the 
 	await until('all given', async () => (await gw.sessions()).some((s) => s.messages_out === 8));
 	await draining(gw);
 	r.socket.on('data', () => r.socket.pause()); // one chunk a turn
-	const trickle = setInterval(() => r.socket.resume(), 100);
+	const trickle = setInterval(() => r.socket.resume(), 250);
 	const start = performance.now();
-	await until('three seconds of a slow link', () => r.finished || performance.now() - start > 3000);
+	await until('eight seconds of a slow link', () => r.finished || performance.now() - start > 8000);
 	clearInterval(trickle);
 	assert.equal(r.finished, false, 'cut off although it made progress');
 	assert.ok(r.data().length < 8, 'the link was not slow');
@@ -74,7 +74,7 @@ await test('large messages half written go out whole over a slow link, then the 
 	assert.ok(r.data().length === 8 && r.data().every((f) => f.data.equals(big)));
 	await r.send(CLOSE, close.data);
 	assert.equal((await gw.exited()).code, 0);
-	assert.equal(await bus.count(recv('chat', 'alice')), 0);
+	assert.deepEqual(await bus.left(recv('chat', 'alice')), []);
 });
 
 await test('clients that send to the last moment: all is stored when the close handshake is done', async (t) => {
@@ -99,7 +99,7 @@ await test('clients that send to the last moment: all is stored when the close h
 
 await test('1001 is spread over the drain time, and the hints are spread too', async (t) => {
 	const N = 300;
-	const { gw } = await t.pair({ drain_timeout: '3s', workers: 1 });
+	const { gw } = await t.pair({ drain_timeout: '10s', workers: 1 }); // a client each 10 ms
 	const all = await Promise.all(numbers(N).map((i) => t.client(gw, `chat/u${i}`)));
 	const start = performance.now(), times = [], hints = [0, 0, 0, 0, 0, 0];
 	gw.signal('SIGTERM');
@@ -111,10 +111,10 @@ await test('1001 is spread over the drain time, and the hints are spread too', a
 		hints[Number(HINT.exec(reason)[1])]++;
 	}));
 	const last = Math.max(...times);
-	assert.ok(last > 1500 && last < 3000 * SLOW, `the last one after ${last} ms`);
+	assert.ok(last > 1500 && last < 10000 * SLOW, `the last one after ${last} ms`);
 	for (let k = 0; k < 10; k++) {
 		const n = times.filter((ms) => ms >= k * last / 10 && ms < (k + 1) * last / 10).length;
-		assert.ok(n < N / 3, `${n} of ${N} in one tenth of the time`);
+		assert.ok(n < N / 2, `${n} of ${N} in one tenth of the time`);
 	}
 	for (let s = 1; s <= 5; s++) assert.ok(hints[s] >= N / 10, String(hints));
 	assert.equal((await gw.exited()).code, 0);
@@ -170,10 +170,10 @@ await test('a second TERM ends at once', async (t) => {
 });
 
 await test('drain_delay: not ready at once, as ever for so long, then the drain; a second TERM ends it', async (t) => {
-	const { gw, bus, nats } = await t.pair({ drain_delay: '3s' });
+	const { gw, bus, nats } = await t.pair({ drain_delay: '6s' });
 	const c = await t.client(gw, 'chat/alice');
-	await draining(gw);
 	const begun = performance.now();
+	await draining(gw);
 	const late = await t.client(gw, 'chat/bob');
 	for (const [who, user] of [[c, 'alice'], [late, 'bob']]) {
 		await bus.publish(recv('chat', user), 'as ever');
@@ -184,7 +184,7 @@ await test('drain_delay: not ready at once, as ever for so long, then the drain;
 	assert.equal((await gw.ctl('reload')).code, 2);
 	assert.equal(c.closed ?? late.closed, null);
 	for (const who of [c, late]) assert.equal((await who.ended()).code, 1001);
-	assert.ok(performance.now() - begun > 2500, 'before its time');
+	assert.ok(performance.now() - begun > 5500, 'before its time');
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 
 	const other = await t.gateway(nats, { config: { drain_delay: '1h' } });

@@ -48,7 +48,7 @@ await test('1012 with hints, spread over the time that was asked for, however fe
 	const { gw, bus } = await t.pair({ workers: 2 });
 	const all = await crowd(t, gw, 20), times = [];
 	const start = performance.now();
-	assert.equal(await drain(gw, '--time', '5'), 'not ready; connections are closed over 5 s, from 0 s after that on\n');
+	assert.equal(await drain(gw, '--time', '10'), 'not ready; connections are closed over 10 s, from 0 s after that on\n');
 	assert.equal(await gw.status('/readyz'), 503);
 	assert.equal(await state(gw), 'draining');
 	await Promise.all(all.map(async (c) => {
@@ -58,7 +58,7 @@ await test('1012 with hints, spread over the time that was asked for, however fe
 		assert.match(reason, HINT);
 	}));
 	times.sort((a, b) => a - b);
-	assert.ok(times.at(-1) > 2000 && times.at(-1) < 5000 * SLOW, `the last one after ${times.at(-1)} ms`);
+	assert.ok(times.at(-1) > 4000 && times.at(-1) < 10000 * SLOW, `the last one after ${times.at(-1)} ms`);
 	assert.ok(times[5] < 0.6 * times.at(-1) && times[14] > 0.4 * times.at(-1), String(times));
 	await drained(gw);
 	assert.equal((gw.log().match(/drained: no connection is left/g) ?? []).length, 2); // each worker
@@ -111,10 +111,10 @@ await test('who goes to another gateway gets all, in order, once the drain begin
 });
 
 await test('drain_delay: not ready at once, all as ever for so long, then the closes', async (t) => {
-	const { gw, bus } = await t.pair({ drain_delay: '3s' });
+	const { gw, bus } = await t.pair({ drain_delay: '6s' });
 	const c = await t.client(gw, 'chat/alice');
-	await drain(gw, '--time', '1');
 	const begun = performance.now();
+	await drain(gw, '--time', '1');
 	assert.equal(await gw.status('/readyz'), 503);
 	assert.equal(await state(gw), 'leaving');
 	const late = await t.client(gw, 'chat/bob');
@@ -123,7 +123,7 @@ await test('drain_delay: not ready at once, all as ever for so long, then the cl
 		assert.equal((await who.next()).text, 'as ever');
 	}
 	for (const who of [c, late]) assert.equal((await who.ended()).code, 1012);
-	assert.ok(performance.now() - begun > 2500, 'before its time');
+	assert.ok(performance.now() - begun > 5500, 'before its time');
 	await drained(gw);
 });
 

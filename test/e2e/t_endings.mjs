@@ -1,15 +1,13 @@
 // How connections and processes end when something is still under way.
 import fs from 'node:fs';
 import { test, assert, until } from './lib/scenario.mjs';
+import { cpuTicks } from './lib/proc.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { PING, PONG, CLOSE, TEXT, frame, upgrade } from './lib/raw.mjs';
 
 // Two seconds of worker 0 cost it next to nothing.
 async function rests(gw) {
-	const cpu = () => {
-		const f = fs.readFileSync(`/proc/${gw.pid('worker 0')}/stat`, 'latin1').split(') ')[1].split(' ');
-		return Number(f[11]) + Number(f[12]); // ticks of 10 ms
-	};
+	const cpu = () => cpuTicks(gw.pid('worker 0'));
 	const before = cpu(), start = performance.now();
 	await until('two seconds', () => performance.now() - start > 2000);
 	assert.ok(cpu() - before < 60, `${cpu() - before} ticks in two seconds`);

@@ -12,6 +12,7 @@ const status = async (gw) => (await json(gw, 'status'))[0];
 
 // Each client sends and gets: how much it was.
 async function traffic({ bus, gw }, clients, service, n) {
+	const all = (await status(gw)).total.messages_in + clients.length * n;
 	await Promise.all(clients.map(async (c, i) => {
 		for (let k = 0; k < n; k++) {
 			await c.send('x'.repeat(10 + i));
@@ -19,7 +20,10 @@ async function traffic({ bus, gw }, clients, service, n) {
 		}
 	}));
 	await bus.empty('ws.recv.>');
-	await until('all stored', async () => (await status(gw)).total.messages_in % (clients.length * n) === 0);
+	await until('all stored', async () => {
+		const s = await status(gw);
+		return s.total.messages_in === all && s.bridge.stored === all;
+	});
 }
 const sum = (list, key) => list.reduce((a, x) => a + x[key], 0);
 

@@ -7,7 +7,7 @@ import { Pki } from './lib/pki.mjs';
 
 async function rig(t, kind, more = {}) {
 	const nats = await t.nats();
-	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' }, ...more };
+	const config = { proxy: { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' }, drain_timeout: '20s', ...more };
 	const gates = [await t.gateway(nats, { config: { ...config, drain_delay: kind === 'haproxy' ? '4s' : 0 } }), await t.gateway(nats, { config })];
 	const certificate = await (await Pki.make(t)).issue('server');
 	const front = await Front.start(t, kind, gates, { certificate });

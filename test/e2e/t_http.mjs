@@ -105,6 +105,9 @@ await test('408 for a handshake that takes too long', async (t) => {
 		assert.equal((await r.response(5000)).status, 408);
 		await r.ended(5000);
 	}
+	gw.config.handshake_timeout = '10s'; // for who must come in time
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
 	const c = await t.client(gw, 'chat/alice');
 	await c.ping();
 });

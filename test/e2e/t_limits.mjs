@@ -138,7 +138,7 @@ await test('handshakes a second: 503, and soon there is room again', async (t) =
 });
 
 async function paced(t, limits, messages) {
-	const { gw, bus } = await t.pair({ workers: 1, ping_interval: '300ms', pong_timeout: '300ms', limits: { burst: '500ms', ...limits } });
+	const { gw, bus } = await t.pair({ workers: 1, ping_interval: '500ms', pong_timeout: '1500ms', limits: { burst: '500ms', ...limits } });
 	const c = await t.client(gw, 'chat/fast'), calm = await t.client(gw, 'chat/calm');
 	const start = performance.now();
 	for (const m of messages) c.send(m);
@@ -149,15 +149,15 @@ async function paced(t, limits, messages) {
 	assert.equal((await c.next()).text, 'a delivery meanwhile');
 	const stored = await bus.storedAll(send('chat', 'fast'), messages.length);
 	assert.deepEqual(stored.map((m) => m.text), messages);
-	assert.ok(performance.now() - start > 1500, 'slowed down');
+	assert.ok(performance.now() - start > 4000, 'slowed down');
 	assert.match(gw.log(), /a client is over its rate/);
 	await bus.empty('ws.recv.>');
 	assert.deepEqual(await c.close(), { code: 1000, reason: '' });
 }
 
-await test('messages a second: read more slowly, not closed, and in order', (t) => paced(t, { messages_per_second: 20 }, numbers(60)));
+await test('messages a second: read more slowly, not closed, and in order', (t) => paced(t, { messages_per_second: 20 }, numbers(120)));
 
-await test('bytes a second: read more slowly, not closed, and in order', (t) => paced(t, { bytes_per_second: '200k' }, numbers(60).map((i) => i.padEnd(10000, '.'))));
+await test('bytes a second: read more slowly, not closed, and in order', (t) => paced(t, { bytes_per_second: '200k' }, numbers(120).map((i) => i.padEnd(10000, '.'))));
 
 await test('a limit on the rate that is taken away frees who waits', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 1, limits: { messages_per_second: 2, burst: '100ms' } });

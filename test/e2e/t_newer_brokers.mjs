@@ -225,6 +225,24 @@ await test('a stream with replicas is read from its leader: those may lack messa
 	assert.equal(broker.asked['DIRECT.GET'], undefined);
 }, { ms: 120000 });
 
+await test('a stream that is given replicas while all runs: from then on its leader is asked', async (t) => {
+	const broker = await Newer.start(t, { stream: { ...structuredClone(OF_THREE), num_replicas: 1 } });
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const publish = await service(t, broker);
+	await publish('alice', 'one');
+	const c = await t.client(gw, 'chat/alice');
+	assert.equal((await c.next()).text, 'one');
+	await until('removed', () => broker.stored.size === 0);
+	broker.edit({ num_replicas: 3 });
+	await until('a new session', () => /the stream's replicas were changed/.test(gw.log()) && (gw.log().match(/connected to the broker/g) ?? []).length === 2);
+	broker.get = (reply) => broker.status(reply, 404, 'Message Not Found'); // a replica that lacks them all
+	await publish('bob', 'two');
+	const d = await t.client(gw, 'chat/bob');
+	assert.equal((await d.next()).text, 'two');
+	await until('removed', () => broker.stored.size === 0);
+	assert.ok(c.open);
+}, { ms: 60000 });
+
 await test('latencies count from the broker\'s time stamp where copies have one', async (t) => {
 	const broker = await Newer.start(t, { stampMs: 4000 });
 	const gw = await t.gateway(broker, { config: { workers: 1 } });

@@ -18,7 +18,7 @@ async function between(t, gw, bus, message, code) {
 		const stored = await bus.storedAll(send('chat', u), 3);
 		assert.deepEqual(stored.map((m) => m.text), [0, 1, 2].map((i) => u[0] + i));
 	}
-	assert.deepEqual((await bus.stored(send('chat', 'bob'))).map((m) => m.text), ['fine']);
+	assert.deepEqual((await bus.storedAll(send('chat', 'bob'), 1)).map((m) => m.text), ['fine']);
 	assert.equal(end.code, code, end.reason);
 	assert.ok(Buffer.byteLength(end.reason) <= 123);
 	assert.deepEqual([alice.closed, carol.closed], [null, null]);

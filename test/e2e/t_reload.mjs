@@ -95,7 +95,7 @@ await test('timeouts reach connections that are there', async (t) => {
 	await mute.open('/ws/chat/bob/');
 	let pings = 0;
 	good.ws.on('ping', () => pings++);
-	await reload(gw, { ping_interval: '200ms', pong_timeout: '500ms', handshake_timeout: '300ms' });
+	await reload(gw, { ping_interval: '200ms', pong_timeout: '3s', handshake_timeout: '300ms' });
 	await until('Pings', () => pings >= 3);
 	await mute.ended();
 	assert.equal(good.closed, null);
@@ -113,6 +113,7 @@ await test('max_header and handshake_timeout: a request that has begun keeps tho
 	assert.equal((await late.response()).status, 408);
 	await begun.write(upgrade('', big).replace(/^.*\r\n/, ''));
 	assert.equal((await begun.response()).status, 101);
+	await reload(gw, { handshake_timeout: '10s' }); // for who must come in time
 	assert.equal((await Client.refused(gw.wsUrl('chat/alice'), { headers: big })).status, 431);
 });
 

@@ -79,6 +79,9 @@ await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, a
 	await underLoad(gw, bus, clients, totals, () => rounds(HOW_OFTEN));
 	// descriptors of callers and of a message on its way are there for a moment
 	await until('as many descriptors', () => holdings(gw).every((h, i) => h.fds <= before[i].fds));
+	// nor is all memory given back at once; what never is, is named below
+	const modest = (h, i) => h.kb < before[i].kb + 256 && h.maps <= before[i].maps + 4;
+	if (SLOW === 1) await until('as much memory', () => holdings(gw).every(modest)).catch(() => {});
 	const after = holdings(gw);
 	assert.deepEqual(after.map((h) => h.pid), before.map((h) => h.pid), 'the same processes');
 	for (const [i, h] of after.entries()) {

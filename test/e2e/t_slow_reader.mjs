@@ -23,17 +23,17 @@ await test('a tab that reads nothing falls behind, the other gets all, then it c
 }, { ms: 150000 });
 
 await test('a slow link is not a dead one: the time for a Pong begins anew while bytes go out', async (t) => {
-	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '1s', delivery: { window: '8m' } });
+	const { bus, gw } = await t.pair({ pong_timeout: '3s', ping_interval: '1s', delivery: { window: '8m' } });
 	const r = await t.raw(gw);
 	await r.open('/ws/chat/alice/');
 	r.socket.pause();
 	const big = Buffer.alloc(900000, 'z');
 	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
 	const start = performance.now();
-	// A little every 100 ms: far slower than pong_timeout for the whole, never still for so long.
+	// A little every 200 ms: far slower than pong_timeout for the whole, never still for so long.
 	r.socket.on('data', () => r.socket.pause()); // one chunk a turn
-	const trickle = setInterval(() => r.socket.resume(), 100);
-	await until('four seconds of a slow link', () => r.finished || performance.now() - start > 4000);
+	const trickle = setInterval(() => r.socket.resume(), 200);
+	await until('eight seconds of a slow link', () => r.finished || performance.now() - start > 8000);
 	clearInterval(trickle);
 	assert.equal(r.finished, false, 'closed although it made progress');
 	assert.ok(r.frames.length < 8, 'the link was not slow');

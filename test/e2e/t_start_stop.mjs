@@ -15,7 +15,7 @@ await test('process titles, pidfile, one worker for each that was asked for', as
 
 for (const sig of ['SIGTERM', 'SIGINT']) {
 	await test(`${sig}: 1001 to the clients, exit 0, no pidfile`, async (t) => {
-		const { gw, bus } = await t.pair();
+		const { gw, bus } = await t.pair({ drain_timeout: '20s' });
 		const all = await Promise.all(Array.from({ length: 20 }, (_, i) => t.client(gw, `chat/u${i}`)));
 		await Promise.all(all.map((c) => c.send('last words')));
 		gw.signal(sig);

@@ -1,7 +1,8 @@
 // The operator's tool against a running gateway.
-import { test, assert, until } from './lib/scenario.mjs';
+import fs from 'node:fs';
+import { test, assert, stays, until } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
-import { Proc } from './lib/proc.mjs';
+import { Proc, cpuTicks, run } from './lib/proc.mjs';
 import { WSGATECTL } from './lib/gateway.mjs';
 
 await test('runtime_dir was changed in the file: it says how to reach the daemon', async (t) => {
@@ -74,8 +75,24 @@ await test('check says what is well and what is not', async (t) => {
 	const good = await gw.ctl('check');
 	assert.equal(good.code, 0, good.out + good.err);
 	await nats.stop();
-	const bad = await gw.ctl('check');
-	assert.notEqual(bad.code, 0, bad.out + bad.err);
+	await until('its loss', async () => (await gw.ctl('check')).code !== 0);
+});
+
+await test('no descriptor left in the master: the order waits, and nobody spins', async (t) => {
+	const { gw } = await t.pair();
+	const limit = async (n) => assert.equal((await run('prlimit', ['--pid', String(gw.master), `--nofile=${n}:`])).code, 0);
+	const open = new Set(fs.readdirSync(`/proc/${gw.master}/fd`));
+	let lowest = 0;
+	while (open.has(String(lowest))) lowest++;
+	await limit(lowest);
+	const order = gw.ctl('reload');
+	await until('the log to say so', () => /cannot take a caller of the control socket in/.test(gw.log()));
+	const before = cpuTicks(gw.master);
+	await stays('waiting', () => true, 1000);
+	assert.ok(cpuTicks(gw.master) - before < 50, 'of 100 in a second');
+	await limit(20000);
+	const r = await order;
+	assert.equal(r.code, 0, r.err);
 });
 
 await test('without a gateway it says so', async (t) => {

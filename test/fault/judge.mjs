@@ -2,13 +2,15 @@
 // records.
 //
 //   node test/fault/judge.mjs [--seed N] [--seconds N | --faults N | --kills N] [--users N] [--workers N]
-//       [--rate N] [--mean MS] [--life MS] [--gates N] [--streams N] [--faults-of kind,kind] [--log level]
+//       [--rate N] [--mean MS] [--life MS] [--gates N] [--streams N] [--tls F] [--faults-of kind,kind] [--log level]
 //
-// --streams: the users are of so many services, each of which has a stream of its own.
+// --streams: the users are of so many services, each of which has a stream of its own. --tls: such a part of the connections.
 // The seed gives the schedule of faults. The last lines are figures, and what was found wrong.
+import fs from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { test, until, sleep } from '../e2e/lib/scenario.mjs';
 import { STREAM } from '../e2e/lib/nats.mjs';
+import { Pki } from '../e2e/lib/pki.mjs';
 import { ALL_KINDS, Faults } from './judge/faults.mjs';
 import { Clients } from './judge/clients.mjs';
 import { Random } from './judge/random.mjs';
@@ -16,7 +18,7 @@ import { Records, now } from './judge/records.mjs';
 import { DURABLE, Service } from './judge/service.mjs';
 import { figures, verdict } from './judge/verdict.mjs';
 
-const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, gates: 1, streams: 1, rate: 600, mean: 400, life: 4000, log: 'info' };
+const DEFAULTS = { seed: 1, seconds: 20, faults: 0, kills: 0, users: 200, workers: 3, gates: 1, streams: 1, rate: 600, mean: 400, life: 4000, tls: 0.3, log: 'info' };
 const NAME = 'judge'; // of the service
 
 // [{ service, stream }]
@@ -93,10 +95,17 @@ export async function judge(t, options) {
 	const config = { workers: o.workers, max_workers: o.workers, log: { level: o.log }, ...o.config };
 	if (o.streams > 1) config.streams = Object.fromEntries(all.map((s) => [s.stream, { services: [s.service] }]));
 	const gates = o.site?.gates ?? [];
-	for (let i = gates.length; i < o.gates; i++) gates.push(await t.gateway(nats, { config }));
+	const pki = o.site ? null : await Pki.make(t), server = await pki?.issue('server');
+	for (let i = gates.length; i < o.gates; i++) {
+		const gw = await t.gateway(nats, { config, start: false });
+		gw.config.tls = { [`127.0.0.1:${gw.tlsPort}`]: server };
+		gw.writeConfig();
+		await gw.start();
+		gates.push(gw);
+	}
 	const records = new Records();
 	const traffic = new Random(o.seed + 1000003);
-	const clients = new Clients(records, o.site ? [o.site.lb] : gates, traffic, { rate: o.rate, life: o.life });
+	const clients = new Clients(records, o.site ? [o.site.lb] : gates, traffic, { rate: o.rate, life: o.life, tls: o.tls, ca: pki && fs.readFileSync(pki.ca) });
 	const service = new Service(records, nats, traffic, { rate: o.rate, streams: all.map((s) => s.stream) });
 	const faults = new Faults(records, gates, nats, new Random(o.seed), { kinds: o.kinds, mean: o.mean, workers: o.workers });
 	const lag = records.watchLag();

@@ -1,10 +1,11 @@
-// Start, a hundred sessions that talk, a reload, stop: no leak and no error, says valgrind, in any process.
+// Start, a hundred sessions that talk, some through TLS, a reload, stop: no leak and no error, says valgrind, in any process.
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { SLOW } from '../e2e/lib/proc.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
-import { numbers } from '../e2e/lib/client.mjs';
+import { Client, numbers } from '../e2e/lib/client.mjs';
+import { Pki } from '../e2e/lib/pki.mjs';
 
 await test('valgrind finds nothing', async (t) => {
 	if (SLOW > 1) return; // a sanitizer is in it already
@@ -15,10 +16,14 @@ await test('valgrind finds nothing', async (t) => {
 		under: ['valgrind', '--quiet', '--soname-synonyms=somalloc=libjemalloc*', '--leak-check=full', '--show-leak-kinds=definite,indirect', '--errors-for-leak-kinds=definite,indirect',
 			'--error-exitcode=99', `--log-file=${words}`],
 	});
+	const pki = await Pki.make(t), ca = fs.readFileSync(pki.ca);
+	gw.config.tls = { [`127.0.0.1:${gw.tlsPort}`]: await pki.issue('server') };
+	gw.writeConfig();
 	await gw.start(false);
 	await gw.ready(120000);
 	const users = numbers(100).map((i) => `u${i}`), clients = [];
-	for (const u of users) clients.push(await t.client(gw, `chat/${u}`));
+	for (const [i, u] of users.entries()) clients.push(await (i % 3 ? t.client(gw, `chat/${u}`) :
+		Client.connect(gw.wssUrl(`chat/${u}`), { ca, maxVersion: i % 2 ? 'TLSv1.2' : 'TLSv1.3' })));
 	await Promise.all(users.map((u) => bus.publish(recv('chat', u), 'down')));
 	for (const c of clients) assert.equal((await c.next(60000)).text, 'down');
 	await Promise.all(clients.map((c) => c.send('up')));

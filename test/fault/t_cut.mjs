@@ -14,7 +14,7 @@ async function far(t, machine, user) {
 }
 
 await test('cut off for good: the gateway notices by the Pong, and what was not confirmed goes to the next connection', async (t) => {
-	const { gw, bus } = await t.pair({ ...listenAll, ping_interval: '1s', pong_timeout: '1s' });
+	const { gw, bus } = await t.pair({ ...listenAll, ping_interval: '1s', pong_timeout: '3s' });
 	const machine = await otherMachine(t);
 	const c = await far(t, machine, 'alice');
 	await bus.publish(recv('chat', 'alice'), 'before');
@@ -24,8 +24,8 @@ await test('cut off for good: the gateway notices by the Pong, and what was not 
 	for (const i of numbers(10)) await bus.publish(recv('chat', 'alice'), i);
 	const other = await t.client({ wsUrl: (w) => `ws://127.0.0.1:18000/ws/${w}` }, 'chat/bob');
 	await bus.publish(recv('chat', 'bob'), 'not concerned');
-	assert.equal((await other.next(1000)).text, 'not concerned');
-	await until('the gateway to give it up', async () => !(await gw.ctl('sessions', 'chat', 'alice')).out.trim());
+	assert.equal((await other.next(2500)).text, 'not concerned');
+	await until('the gateway to give it up', async () => !(await gw.ctl('sessions', 'chat', 'alice')).out.trim(), 40000);
 	assert.equal(await bus.count(recv('chat', 'alice')), 10, 'nothing that it did not confirm is removed');
 	await machine.heal();
 	const again = await far(t, machine, 'alice');

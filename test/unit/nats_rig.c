@@ -27,6 +27,8 @@
 #define SERVICE "svc"
 
 _Atomic int rig_deaf;
+_Atomic int rig_hold_up;
+static struct wire_event *_Atomic held_up;
 static char log_path[64];
 static struct rig *present;
 
@@ -36,8 +38,22 @@ void __wrap_wire_post(struct wire_event *e)
 {
 	if (e->kind == WIRE_LIVE && rig_deaf)
 		wire_event_free(e);
+	else if (e->kind == WIRE_UP && rig_hold_up && !held_up)
+		held_up = e;
 	else
 		__real_wire_post(e);
+}
+
+bool rig_held_up(void)
+{
+	return held_up;
+}
+
+void rig_let_up(void)
+{
+	rig_hold_up = 0;
+	__real_wire_post(held_up);
+	held_up = NULL;
 }
 
 uint64_t rig_now(void)
@@ -213,7 +229,6 @@ static const struct broker_events events = {
 struct rig *rig_new(const char *extra)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	char *url;
 
 	assert_non_null(r);
 	strcpy(r->server.dir, "/tmp/wsgate-broker-XXXXXX");
@@ -222,8 +237,7 @@ struct rig *rig_new(const char *extra)
 	assert_int_equal(log_open(log_path, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT), 0);
 	r->server.port = free_port();
 	snprintf(r->server.extra, sizeof(r->server.extra), "%s", extra ? extra : "");
-	assert_true(asprintf(&url, "nats://127.0.0.1:%d", r->server.port) > 0);
-	r->config.broker.url = url;
+	rig_broker_at(r, "127.0.0.1", r->server.port);
 	r->config.broker.type = strdup("nats");
 	r->config.subject_prefix = strdup("ws");
 	r->config.stream.name = strdup("websockets");
@@ -232,7 +246,8 @@ struct rig *rig_new(const char *extra)
 	r->config.stream.replicas = 1;
 	r->base = event_base_new();
 	assert_non_null(r->base);
-	rig_deaf = 0;
+	pace_start(&r->pace, 8000);
+	rig_deaf = rig_hold_up = 0;
 	present = r;
 	rig_server_start(&r->server);
 	return r;
@@ -240,7 +255,7 @@ struct rig *rig_new(const char *extra)
 
 void rig_start(struct rig *r)
 {
-	r->broker = broker_new(r->base, &r->config, 0, &events, r, 0);
+	r->broker = broker_new(r->base, &r->pace, &r->config, 0, &events, r, 0);
 	assert_non_null(r->broker);
 }
 
@@ -252,7 +267,7 @@ struct rig *rig_beside(struct rig *r, size_t stream)
 	b->config = r->config;
 	b->base = r->base;
 	b->marks_valid = true;
-	b->broker = broker_new(b->base, &b->config, stream, &events, b, 0);
+	b->broker = broker_new(b->base, &r->pace, &b->config, stream, &events, b, 0);
 	assert_non_null(b->broker);
 	return b;
 }
@@ -265,6 +280,7 @@ void rig_beside_free(struct rig *r)
 
 void rig_stop(struct rig *r)
 {
+	broker_farewell(r->broker);
 	broker_free(r->broker);
 	r->broker = NULL;
 }
@@ -329,6 +345,7 @@ void rig_turn(struct rig *r)
 
 	event_base_loopexit(r->base, &tv);
 	event_base_loop(r->base, EVLOOP_ONCE);
+	pace_rest(&r->pace);
 }
 
 void rig_quiet(struct rig *r, unsigned ms)
@@ -347,6 +364,26 @@ struct rig *rig_up(const char *extra)
 	rig_connect(r);
 	rig_until(r, r->connects == 1);
 	return r;
+}
+
+void rig_broker_at(struct rig *r, const char *host, int port)
+{
+	free(r->config.broker.url);
+	assert_true(asprintf(&r->config.broker.url, "nats://%s:%d", host, port) > 0);
+}
+
+void rig_go_to(struct rig *r, const char *host, int port)
+{
+	rig_broker_at(r, host, port);
+	assert_int_equal(broker_reconfigure(r->broker, &r->config), 0);
+}
+
+const char *rig_user(int i)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), "u%d", i);
+	return name;
 }
 
 struct rig_queue *rig_open(struct rig *r, const char *user, uint64_t confirmed, uint64_t head)
@@ -373,7 +410,8 @@ void rig_close(struct rig_queue *q)
 static natsMsg *request(struct rig *r, natsMsg *m)
 {
 	natsMsg *reply = NULL;
-	natsStatus s = natsConnection_RequestMsg(&reply, r->nc, m, 5000);
+	/* behind all that was published before it, on a slow machine */
+	natsStatus s = natsConnection_RequestMsg(&reply, r->nc, m, 60000);
 
 	natsMsg_Destroy(m);
 	if (s != NATS_OK)

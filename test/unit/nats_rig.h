@@ -40,6 +40,7 @@ struct rig {
 	struct rig_server server;
 	struct config config;
 	struct event_base *base;
+	struct pace pace;
 	struct broker *broker;
 	natsConnection *nc; /* a service's */
 	int connects, losts, refusals, fenced;
@@ -90,6 +91,12 @@ void rig_turn(struct rig *r);
 /* Runs the loop for so long, to see that nothing comes. */
 void rig_quiet(struct rig *r, unsigned ms);
 
+/* Where the broker is to be found, the next time that the configuration is read; and at once. */
+void rig_broker_at(struct rig *r, const char *host, int port);
+void rig_go_to(struct rig *r, const char *host, int port);
+
+/* The name of one of many; valid until the next call. */
+const char *rig_user(int i);
 struct rig_queue *rig_open(struct rig *r, const char *user, uint64_t confirmed, uint64_t head);
 /* Closes it, waits for `closed`, frees. */
 void rig_close(struct rig_queue *q);
@@ -113,6 +120,11 @@ enum broker_result rig_publish(
 
 /* Live copies that the broker does not see, as long as this is set. */
 extern _Atomic int rig_deaf;
+/* As long as this is set, word that a session is up does not come to the broker: it is held, and
+ * then let go. */
+extern _Atomic int rig_hold_up;
+bool rig_held_up(void);
+void rig_let_up(void);
 /* A line of the log has this. */
 bool rig_logged(const char *text);
 /* What it said so far does not count any more. */

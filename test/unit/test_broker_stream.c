@@ -459,6 +459,45 @@ static void send_and_tail(void **state)
 	rig_free(r);
 }
 
+/* Nothing goes to those of old once the others were named; and it may change its mind. */
+static void other_servers(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+
+	(void)state;
+	rig_go_to(r, "127.0.0.1", 1);
+	assert_false(broker_connected(r->broker));
+	assert_int_equal(r->losts, 1);
+	rig_go_to(r, "127.0.0.1", r->server.port);
+	assert_int_equal(r->losts, 1);
+	rig_until(r, r->connects == 2);
+	assert_true(broker_connected(r->broker));
+	rig_send_many(r, "ann", 0, 10);
+	rig_until(r, q->n == 10);
+	rig_close(q);
+	rig_free(r);
+}
+
+/* A session that was under way to them does not begin any more. */
+static void other_servers_meanwhile(void **state)
+{
+	struct rig *r = rig_new(NULL);
+
+	(void)state;
+	rig_connect(r);
+	rig_hold_up = 1;
+	rig_start(r);
+	rig_until(r, rig_held_up());
+	rig_go_to(r, "127.0.0.1", 1);
+	rig_let_up();
+	rig_quiet(r, 500);
+	assert_int_equal(r->connects, 0);
+	rig_go_to(r, "127.0.0.1", r->server.port);
+	rig_until(r, r->connects == 1);
+	rig_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +512,8 @@ int main(void)
 		cmocka_unit_test_teardown(permissions, rig_teardown),
 		cmocka_unit_test_teardown(least_permissions, rig_teardown),
 		cmocka_unit_test_teardown(two_streams, rig_teardown),
+		cmocka_unit_test_teardown(other_servers, rig_teardown),
+		cmocka_unit_test_teardown(other_servers_meanwhile, rig_teardown),
 		cmocka_unit_test_teardown(send_and_tail, rig_teardown),
 	};
 

@@ -6,12 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <wsgate/config.h>
@@ -515,6 +517,25 @@ static void test_workers(void **state)
 	config_free(c);
 }
 
+/* A reload of a small file must not dirty a megabyte of the master's: pages count, not bytes. */
+static void test_touches_little(void **state)
+{
+	const struct config_source src = {.file = EMPTY, .file_required = true};
+	char err[1024];
+	struct rusage before, after;
+	struct config *c;
+
+	(void)state;
+	getrusage(RUSAGE_SELF, &before);
+	c = config_load_secret(&src, err, sizeof(err));
+	getrusage(RUSAGE_SELF, &after);
+	assert_non_null(c);
+	config_free(c);
+#ifndef WSGATE_SANITIZED /* a sanitizer touches pages of its own */
+	assert_in_range(after.ru_minflt - before.ru_minflt, 0, 63);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,8 +551,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_files),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_workers),
+		cmocka_unit_test(test_touches_little),
 	};
 
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* what is large has fresh pages each time */
 	unsetenv("NATS_BROKER_URL");
 	unsetenv("PUBSUB_BROKER");
 	if (argc > 1 && strcmp(argv[1], "--write") == 0) {

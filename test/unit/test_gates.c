@@ -251,9 +251,7 @@ static void came_while_cut_off(void **state)
 	/* Nobody says anything, but the session ended before anybody could hear of it. */
 	rig_close(q);
 	q = rig_open(r, "eve", 0, 0);
-	free(r->config.broker.url);
-	assert_true(asprintf(&r->config.broker.url, "nats://localhost:%d", r->server.port) > 0);
-	assert_int_equal(broker_reconfigure(r->broker, &r->config), 0);
+	rig_go_to(r, "localhost", r->server.port);
 	rig_until(r, r->connects == 2);
 	assert_int_equal(q->lacks, 0);
 	echo_all(r, LAST, 100);
@@ -373,9 +371,7 @@ static void lost_words_are_said_again(void **state)
 	assert_true(ears.hellos >= hellos + N);
 	/* In a new session, too. */
 	hellos = ears.hellos;
-	free(r->config.broker.url);
-	assert_true(asprintf(&r->config.broker.url, "nats://localhost:%d", r->server.port) > 0);
-	assert_int_equal(broker_reconfigure(r->broker, &r->config), 0);
+	rig_go_to(r, "localhost", r->server.port);
 	rig_until(r, r->connects == 2);
 	hear_until(r, ears.hellos >= hellos + N);
 	for (int i = 0; i < N; i++)

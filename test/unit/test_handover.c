@@ -251,13 +251,9 @@ static void test_heir_becomes_surplus(void **state)
 	finish();
 }
 
-/* What cannot move and is not to be ended: its worker waits for its end, however long that takes.
- */
-static void test_some_stay(void **state)
+/* The second gives what it has to the first. */
+static void two_to_one(void)
 {
-	(void)state;
-	started(2);
-	keep(1);
 	resize(1);
 	fakes_expect(&workers[0], "listen 1");
 	config(0);
@@ -265,6 +261,31 @@ static void test_some_stay(void **state)
 	fakes_expect(&workers[1], "retire 0");
 	fakes_expect(&workers[0], "arrive 1");
 	fakes_expect(&workers[1], "heir 1");
+}
+
+/* And is wanted again. says: what it says when that is so already; NULL: nothing. */
+static void two_again(const char *says)
+{
+	char config_0[32];
+
+	resize(2);
+	snprintf(config_0, sizeof(config_0), "config %u", serial);
+	config(1);
+	if (says)
+		fakes_order(&workers[1], "%s", says);
+	fakes_expect(&workers[1], "resume");
+	fakes_expect(&workers[1], "listen 1");
+	fakes_expect_both(&workers[0], config_0, "unlisten 1 keep");
+}
+
+/* What cannot move and is not to be ended: its worker waits for its end, however long that takes.
+ */
+static void test_some_stay(void **state)
+{
+	(void)state;
+	started(2);
+	keep(1);
+	two_to_one();
 	fakes_order(&workers[1], "moved 3 stay 2");
 	fakes_log("a worker retires when its connections with TLS have ended child=\"worker 1\" "
 		  "connections=2");
@@ -283,33 +304,42 @@ static void test_some_stay(void **state)
 
 static void test_goes_on(void **state)
 {
-	char config_0[32];
-
 	(void)state;
 	started(2);
 	keep(1);
 	for (int turn = 0; turn < 2; turn++) {
-		resize(1);
-		fakes_expect(&workers[0], "listen 1");
-		config(0);
-		config(1);
-		fakes_expect(&workers[1], "retire 0");
-		fakes_expect(&workers[0], "arrive 1");
-		fakes_expect(&workers[1], "heir 1");
+		two_to_one();
 		if (turn == 0) /* said while it is wanted already, the other time before that */
 			fakes_order(&workers[1], "moved 3 stay 2");
 		if (turn == 0)
 			fakes_log("a worker retires when");
-		resize(2);
-		snprintf(config_0, sizeof(config_0), "config %u", serial);
-		config(1);
-		if (turn == 1)
-			fakes_order(&workers[1], "moved 3 stay 2");
-		fakes_expect(&workers[1], "resume");
-		fakes_expect(&workers[1], "listen 1");
-		fakes_expect_both(&workers[0], config_0, "unlisten 1 keep");
+		two_again(turn == 1 ? "moved 3 stay 2" : NULL);
 		assert_false(fakes_called());
 	}
+	finish();
+}
+
+/* What a worker said when it retired the last time does not count now: it gives, and has heirs. */
+static void test_answers_of_before(void **state)
+{
+	(void)state;
+	started(2);
+	keep(1);
+	two_to_one();
+	fakes_order(&workers[1], "moved 3 stay 2");
+	fakes_log("a worker retires when");
+	two_again(NULL);
+	two_to_one();
+	kill(workers[0].pid, SIGKILL);
+	bridge_hears("down", 0, 1);
+	close(workers[0].fd);
+	comes(0, 2);
+	fakes_expect(&workers[0], "listen 1");
+	fakes_order(&workers[0], "ready");
+	fakes_expect(&workers[0], "arrive 1");
+	fakes_expect(&workers[1], "heir 1");
+	fakes_order(&workers[1], "moved 5");
+	ends(1);
 	finish();
 }
 
@@ -325,6 +355,7 @@ int main(void)
 		WITH_FAKES(test_heir_becomes_surplus),
 		WITH_FAKES(test_some_stay),
 		WITH_FAKES(test_goes_on),
+		WITH_FAKES(test_answers_of_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

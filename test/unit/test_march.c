@@ -20,14 +20,6 @@
 
 static struct rig_queue *queues[USERS_MAX];
 
-static const char *name(int u)
-{
-	static char text[16];
-
-	snprintf(text, sizeof(text), "u%d", u);
-	return text;
-}
-
 static void put(struct rig *r, const char *subject, int n)
 {
 	char text[24];
@@ -43,7 +35,7 @@ static void fill(struct rig *r, int users, int from, int each)
 
 	for (int i = from; i < from + each; i++) {
 		for (int u = 0; u < users; u++) {
-			snprintf(subject, sizeof(subject), "ws.recv.svc.%s", name(u));
+			snprintf(subject, sizeof(subject), "ws.recv.svc.%s", rig_user(u));
 			put(r, subject, i);
 		}
 	}
@@ -53,7 +45,7 @@ static void fill(struct rig *r, int users, int from, int each)
 static void open_all(struct rig *r, int from, int to)
 {
 	for (int u = from; u < to; u++)
-		queues[u] = rig_open(r, name(u), 0, 0);
+		queues[u] = rig_open(r, rig_user(u), 0, 0);
 }
 
 static bool all_have(int users, int n)
@@ -90,7 +82,8 @@ static void each_his_own(void **state)
 
 		snprintf(text, sizeof(text), "%d", i);
 		for (int u = 0; u < USERS; u++)
-			rig_send(r, name(u), text, u == 7 ? "Nats-Subject: ws.recv.svc.u8" : NULL);
+			rig_send(r, rig_user(u), text,
+				u == 7 ? "Nats-Subject: ws.recv.svc.u8" : NULL);
 	}
 	open_all(r, 0, USERS);
 	broker_queue_want(queues[3]->q, false);
@@ -134,7 +127,7 @@ static void over_holes(void **state)
 	(void)state;
 	for (int i = 0; i < EACH; i++) {
 		for (int u = 0; u < USERS; u++) {
-			snprintf(subject, sizeof(subject), "ws.recv.svc.%s", name(u));
+			snprintf(subject, sizeof(subject), "ws.recv.svc.%s", rig_user(u));
 			put(r, subject, i);
 			for (int h = 0; i < EACH / 2 && h < HOLE; h++)
 				put(r, "ws.recv.svc.gone", h);
@@ -238,7 +231,7 @@ static void swept_meanwhile(void **state)
 	(void)state;
 	fill(r, USERS, 0, EACH);
 	for (int u = 0; u < 2; u++) {
-		queues[u] = rig_open(r, name(u), 0, head + (uint64_t)u);
+		queues[u] = rig_open(r, rig_user(u), 0, head + (uint64_t)u);
 		broker_queue_want(queues[u]->q, false);
 		broker_queue_confirm(queues[u]->q, 1 + (uint64_t)u);
 	}

@@ -28,18 +28,22 @@ static struct parcel_head good(void)
 	h.deflate = PARCEL_OUT_CONTEXT | PARCEL_IN_CONTEXT;
 	h.out_window = 4;
 	h.in_window = 3;
+	h.seal_len = sizeof(struct seal_state) + 4;
 	h.body_len = parcel_body_len(&h);
 	return h;
 }
 
 static void test_parts(void **state)
 {
-	static const char body[] = "chatalicemsgPIsOUTOUTpendingwindwin";
+	static const char text[] = "chatalicemsgPIsOUTOUTpendingwindwin";
+	char body[sizeof(text) - 1 + sizeof(struct seal_state) + 4];
 	struct parcel_head h = good();
 	struct parcel_parts p;
 
 	(void)state;
-	assert_int_equal(h.body_len, sizeof(body) - 1);
+	memset(body, 'k', sizeof(body));
+	memcpy(body, text, sizeof(text) - 1);
+	assert_int_equal(h.body_len, sizeof(body));
 	assert_true(parcel_check(&h));
 	parcel_open(&h, (const uint8_t *)body, &p);
 	assert_memory_equal(p.who.service, "chat", 4);
@@ -51,6 +55,7 @@ static void test_parts(void **state)
 	assert_memory_equal(p.pending, "pending", 7);
 	assert_memory_equal(p.out_window, "wind", 4);
 	assert_memory_equal(p.in_window, "win", 3);
+	assert_ptr_equal(p.seal, body + sizeof(text) - 1);
 }
 
 /* Whatever does not add up is refused before a byte of the body is looked at. */
@@ -63,9 +68,18 @@ static void test_check(void **state)
 	assert_false(parcel_check(&h));
 	h = good(), h.ktls = 2;
 	assert_false(parcel_check(&h));
+	h = good(), h.ktls = 1; /* the keys are in one place */
+	assert_false(parcel_check(&h));
+	h = good(), h.seal_len = sizeof(struct seal_state) - 1, h.body_len = parcel_body_len(&h);
+	assert_false(parcel_check(&h));
+	h = good(), h.seal_len = 0, h.ktls = 1, h.body_len = parcel_body_len(&h);
+	assert_true(parcel_check(&h));
 	h = (struct parcel_head){.kind = PARCEL_FRESH};
 	assert_true(parcel_check(&h));
 	h.ktls = 1; /* its handshake was read */
+	assert_false(parcel_check(&h));
+	h = (struct parcel_head){.kind = PARCEL_FRESH, .seal_len = sizeof(struct seal_state)};
+	h.body_len = parcel_body_len(&h);
 	assert_false(parcel_check(&h));
 	h = good(), h.kind = PARCEL_ECHO + 1;
 	assert_false(parcel_check(&h));
@@ -161,6 +175,26 @@ static void test_wire(void **state)
 	close(p[1]);
 }
 
+/* An end that is gone had said something before, and not read all: what it said is heard. */
+static void test_last_words(void **state)
+{
+	struct parcel_note note;
+	uint8_t buf[64];
+	int pair[2], fd;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	assert_int_equal(parcel_send(pair[0], PARCEL_HEAD, 1, NULL, 0, -1), 0);
+	assert_int_equal(parcel_send(pair[1], PARCEL_TAKEN, 7, NULL, 0, -1), 0);
+	close(pair[1]);
+	assert_int_equal(parcel_receive(pair[0], &note, buf, sizeof(buf), &fd), 0);
+	assert_int_equal(note.type, PARCEL_TAKEN);
+	assert_int_equal(note.id, 7);
+	assert_int_equal(parcel_receive(pair[0], &note, buf, sizeof(buf), &fd), -1);
+	assert_int_equal(errno, EPIPE);
+	close(pair[0]);
+}
+
 /* Another version of the program, cut packets, too large ones: none is taken for a parcel, and no
  * descriptor is kept. */
 static void test_strangers(void **state)
@@ -201,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_check_deflate),
 		cmocka_unit_test(test_wire),
+		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_strangers),
 	};
 

@@ -246,7 +246,7 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-RIG_TESTS = test_broker test_broker_stream test_engine test_gates test_login test_march
+RIG_TESTS = test_broker test_broker_stream test_engine test_gates test_login test_march test_recheck test_removal
 UNIT_TESTS += $(RIG_TESTS)
 $(RIG_TESTS:%=$(B)/test/unit/%): LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
@@ -260,6 +260,9 @@ test_gates_SRC = \
 	test/unit/ears.c \
 	$(NATS_RIG_SRC)
 test_march_SRC = $(NATS_RIG_SRC)
+test_recheck_SRC = $(NATS_RIG_SRC)
+$(B)/test/unit/test_removal: LDFLAGS_ALL += -Wl,--wrap=wire_delete
+test_removal_SRC = $(NATS_RIG_SRC)
 $(B)/test/unit/test_login: LDFLAGS_ALL += -Wl,--wrap=nats_Sign
 test_login_SRC = $(NATS_RIG_SRC)
 
@@ -286,6 +289,11 @@ test_hist_SRC = \
 	src/ipc/history.c \
 	src/ipc/stats.c
 
+UNIT_TESTS += test_turns
+test_turns_SRC = \
+	src/base/pace.c \
+	src/ipc/turns.c
+
 UNIT_TESTS += test_metrics
 test_metrics_SRC = \
 	$(BASE_SRC) \
@@ -297,9 +305,30 @@ test_parcel_SRC = \
 	src/ipc/rights.c \
 	src/worker/parcel.c
 
+UNIT_TESTS += test_heir
+test_heir_SRC = \
+	$(BASE_SRC) \
+	src/ipc/rights.c \
+	src/worker/heir.c \
+	src/worker/parcel.c \
+	src/ws/deflate.c \
+	src/ws/frame.c \
+	src/ws/mask.c \
+	src/ws/message.c \
+	$(UTF8_SRC)
+
 UNIT_TESTS += test_format
 test_format_SRC = \
 	src/ctl/format.c
+
+UNIT_TESTS += test_orphan
+test_orphan_SRC = \
+	src/version.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(BROKER_SRC) \
+	$(BRIDGE_SRC)
+
 # Its random bytes are told apart.
 UNIT_TESTS += test_tickets
 $(B)/test/unit/test_tickets: LDFLAGS_ALL += -Wl,--wrap=getrandom
@@ -314,7 +343,19 @@ test_sni_SRC = \
 UNIT_TESTS += test_offload test_records
 $(B)/test/unit/test_offload: LDFLAGS_ALL += -Wl,--wrap=setsockopt,--wrap=BIO_ctrl
 test_offload_SRC = \
-	src/tls/offload.c
+	test/unit/tls_rig.c \
+	src/tls/offload.c \
+	src/tls/traffic.c
+# Refuses memory on demand.
+UNIT_TESTS += test_seal test_seal_records
+$(B)/test/unit/test_seal: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc
+SEAL_SRC = \
+	test/unit/seal_rig.c \
+	test/unit/tls_rig.c \
+	src/tls/seal.c \
+	src/tls/traffic.c
+test_seal_SRC = $(SEAL_SRC)
+test_seal_records_SRC = $(SEAL_SRC)
 $(B)/test/unit/test_records: LDFLAGS_ALL += -Wl,--wrap=recvmsg,--wrap=sendmsg,--wrap=poll
 test_records_SRC = \
 	src/tls/records.c

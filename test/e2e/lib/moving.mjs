@@ -1,5 +1,5 @@
 // Connections in the middle of something, to be moved to another worker: what each must find there.
-import { assert, until } from './scenario.mjs';
+import { assert, stays, until } from './scenario.mjs';
 import { recv, send } from './nats.mjs';
 import { PING, PONG, TEXT, BINARY, frame, upgrade } from './raw.mjs';
 
@@ -66,7 +66,7 @@ async function halfWritten(t, { gw, bus }) {
 					const f = all[i].frames[answered];
 					if (f.opcode === PING) await all[i].send(PONG, f.data);
 				}
-				return all[i].data().length === 8 && (await bus.count(recv('chat', `half${i}`))) === 0;
+				return all[i].data().length === 8 && (await bus.left(recv('chat', `half${i}`))).length === 0;
 			}, 30000);
 			for (const [k, f] of all[i].data().entries()) assert.ok(f.data.length === big.length + 1 && f.data.toString('latin1') === `${k}${big}`, `message ${k} is whole`);
 		});
@@ -85,7 +85,7 @@ async function unconfirmed(t, { gw, bus }) {
 		const { r, ping } = all[i];
 		assert.equal(await bus.count(recv('chat', `mute${i}`)), 1, 'stays until the Pong');
 		await r.send(PONG, ping.data);
-		await until('removed', async () => (await bus.count(recv('chat', `mute${i}`))) === 0);
+		await bus.empty(recv('chat', `mute${i}`));
 		assert.equal(r.data().length, 1, 'not given again');
 	});
 }
@@ -147,4 +147,21 @@ export async function inTheMiddle(t, rig, kinds = [...OPEN, fresh]) {
 	return async () => {
 		for (const check of checks.reverse()) await check();
 	};
+}
+
+// Handshakes that move, and cannot be finished in time: 503, and no 101 before it. Of two workers, with a handshake_timeout of 5 s.
+export async function notInTime(gw, raws) {
+	const bridge = gw.pid('bridge');
+	process.kill(bridge, 'SIGSTOP');
+	await Promise.all(raws.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
+	await stays('no answer', () => raws.every((r) => !r.buf.length), 300);
+	const pid = gw.pid('worker 0');
+	process.kill(pid, 'SIGSTOP');
+	gw.signal('SIGUSR2');
+	await until('worker 1 gives', () => /worker 1: accepts no more/.test(gw.log()));
+	process.kill(bridge, 'SIGKILL');
+	const first = await Promise.any(raws.map((r) => r.response()));
+	assert.equal(first.status, 503);
+	process.kill(pid, 'SIGCONT');
+	await gw.replaced();
 }

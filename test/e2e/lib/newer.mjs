@@ -127,6 +127,12 @@ export class Newer {
 		this.send(`$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.${this.config.name}`, '', Buffer.alloc(0), Buffer.from('{}'));
 	}
 
+	// Somebody changes the stream's configuration.
+	edit(fields) {
+		Object.assign(this.config, fields);
+		this.send(`$JS.EVENT.ADVISORY.STREAM.UPDATED.${this.config.name}`, '', Buffer.alloc(0), Buffer.from('{}'));
+	}
+
 	// The stream is deleted, and nobody is told.
 	vanish() {
 		this.config = this.vanishAt = null;

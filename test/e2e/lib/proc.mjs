@@ -48,20 +48,31 @@ export async function stays(what, cond, ms = 1000) {
 	}
 }
 
-const given = new Set([10080]); // fetch refuses to go there
+// Processor time of a process so far, in ticks of 10 ms.
+export function cpuTicks(pid) {
+	const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
+	return Number(stat[11]) + Number(stat[12]);
+}
 
-// A free loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile. None twice.
+const UNFIT = new Set([10080]); // fetch refuses to go there
+
+const listens = (where) => new Promise((done) => {
+	const s = net.createServer();
+	s.once('error', () => done(null)).listen(where, () => done(s));
+});
+
+// A free loopback port below the ephemeral range, so that no outgoing connection takes it meanwhile. Nobody is given it again as
+// long as this process lives, also while a server is being restarted there: a name of the same network says that it is taken.
 export async function freePort() {
 	for (;;) {
 		const port = 10000 + Math.floor(Math.random() * 20000);
-		if (given.has(port)) continue;
-		given.add(port);
-		const ok = await new Promise((done) => {
-			const s = net.createServer();
-			s.once('error', () => done(false));
-			s.listen(port, '127.0.0.1', () => s.close(() => done(true)));
-		});
-		if (ok) return port;
+		const claim = UNFIT.has(port) ? null : await listens(`\0wsgate-test-port-${port}`);
+		if (!claim) continue;
+		claim.unref();
+		const s = await listens({ port, host: '127.0.0.1' });
+		if (!s) continue;
+		await new Promise((done) => s.close(done));
+		return port;
 	}
 }
 

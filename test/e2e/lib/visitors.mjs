@@ -1,9 +1,10 @@
 // Connects without end: none is to be refused or reset.
 import net from 'node:net';
 import { numbers } from './client.mjs';
+import { until } from './proc.mjs';
 
 // A TCP connect and a request, again and again, eight at a time. What went wrong is put into `faults`. Returns a function
-// that ends it and gives their number.
+// that ends it when at least so many have come.
 export function visitors(gw, faults) {
 	let going = true, came = 0;
 	const one = () => new Promise((done) => {
@@ -20,9 +21,9 @@ export function visitors(gw, faults) {
 	const all = numbers(8).map(async () => {
 		while (going) await one();
 	});
-	return async () => {
+	return async (least) => {
+		await until(`${least} visitors`, () => came >= least);
 		going = false;
 		await Promise.all(all);
-		return came;
 	};
 }

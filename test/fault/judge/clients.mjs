@@ -19,7 +19,8 @@ class Tab {
 		const cl = this.clients;
 		if (cl.ended || this.ws) return;
 		const at = this.at = cl.gateways.length > 1 ? cl.random.below(cl.gateways.length) : 0;
-		const ws = this.ws = new WebSocket(cl.gateways[at].wsUrl(`${this.user.service}/${this.user.name}`), { handshakeTimeout: 20000, perMessageDeflate: false });
+		const where = `${this.user.service}/${this.user.name}`, gw = cl.gateways[at], tls = cl.ca && cl.random.chance(cl.tls);
+		const ws = this.ws = new WebSocket(tls ? gw.wssUrl(where) : gw.wsUrl(where), { handshakeTimeout: 20000, perMessageDeflate: false, ca: cl.ca });
 		ws.on('open', () => this.opened());
 		ws.on('error', () => {});
 		ws.on('unexpected-response', (req) => {
@@ -130,12 +131,14 @@ class Tab {
 
 export class Clients {
 	// gateways: anything with wsUrl(); each connection goes to one of them, at random
-	constructor(records, gateways, random, { rate, life }) {
+	constructor(records, gateways, random, { rate, life, tls, ca }) {
 		this.records = records;
 		this.gateways = gateways;
 		this.random = random;
 		this.rate = rate;
 		this.life = life; // ms, the mean of a connection
+		this.tls = tls; // such a part of the connections, where there is
+		this.ca = ca;
 		this.tabs = [];
 		this.calm = this.quiet = this.ended = false;
 		this.debt = 0;

@@ -16,6 +16,7 @@ const KINDS = {
 	'broker-stop': [2, (f, r) => f.restartBroker('broker-stop', 'SIGTERM', r.gap(500))],
 	'broker-kill': [2, (f, r) => f.restartBroker('broker-kill', 'SIGKILL', r.gap(500))],
 	'broker-pause': [2, (f, r) => f.pauseBroker(r.chance(0.2) ? 10000 : r.gap(800))],
+	'resize': [4, (f, r) => f.resize(1 + r.below(f.workers))],
 	'stop-all': [0, (f, r) => f.stopAll(r.chance(0.3) ? 8000 : r.gap(1000))],
 	'broker-wipe': [0, (f, r) => f.wipeBroker(r.gap(300))],
 };
@@ -149,6 +150,18 @@ export class Faults {
 		} finally {
 			this.starting.delete(g);
 		}
+	}
+
+	// Fewer workers, or more: connections move, and what else is injected meets them on their way.
+	async resize(workers) {
+		const g = this.gateway;
+		if (this.starting.has(g) || g.proc.exit || g.config.workers === workers) return false;
+		const f = this.records.fault('resize', undefined, this.at);
+		g.config.workers = workers;
+		g.writeConfig();
+		await g.ctl('reload'); // refused by one that is being killed: the next start reads it
+		f.until = now();
+		return true;
 	}
 
 	// All of its processes stand still: cut off, as others see it.

@@ -114,7 +114,7 @@ export class Records {
 		for (let i = this.faults.length - 1; i >= 0; i--) {
 			const f = this.faults[i];
 			if (f.at > c.endAt || (c.gate !== undefined && f.gate !== c.gate) || !/^kill-(worker|all|master)$/.test(f.kind)) continue;
-			if (f.kind === 'kill-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
+			if (f.kind === 'kill-worker' && this.otherWorker(c, f)) continue;
 			return f.at - c.pongedAt < slack;
 		}
 		return false;
@@ -126,13 +126,23 @@ export class Records {
 		for (let i = this.faults.length - 1; i >= 0 && this.faults[i].at > c.endAt - 10000; i--) {
 			const f = this.faults[i];
 			if (!/^stop-(bridge|worker|all)$/.test(f.kind) || (c.gate !== undefined && f.gate !== c.gate)) continue;
-			if (f.kind === 'stop-worker' && c.slot !== undefined && f.target !== `worker ${c.slot}`) continue;
+			if (f.kind === 'stop-worker' && this.otherWorker(c, f)) continue;
 			ms += Math.max(0, Math.min(f.until, to) - Math.max(f.at, c.endAt - 500));
 		}
 		return ms;
 	}
 
 	// Was there such a fault (also one that lasted) between two instants?
+	// The number of its worker; undefined: it may have moved.
+	slotOf(c) {
+		return this.faultIn(['resize'], c.openAt, c.endAt || now(), undefined, c.gate) ? undefined : c.slot;
+	}
+
+	otherWorker(c, f) {
+		const slot = this.slotOf(c);
+		return slot !== undefined && f.target !== `worker ${slot}`;
+	}
+
 	faultIn(kinds, from, to, target, gate) {
 		for (let i = this.faults.length - 1; i >= 0; i--) {
 			const f = this.faults[i];

@@ -75,7 +75,10 @@ function checkEnds(records, u, c, grace) {
 	// We rested for up to three seconds, and then this very process was kept from answering.
 	if (c.code === 3008 && records.lagSince(c.endAt - 10500, c.endAt) > 5000) return 0;
 	if (records.faultIn(CUTS_ALL, from, to, undefined, c.gate)) return 0;
-	if (records.faultIn(['kill-worker'], from, to, c.slot === undefined ? undefined : `worker ${c.slot}`, c.gate)) return 0;
+	const slot = records.slotOf(c);
+	if (records.faultIn(['kill-worker'], from, to, slot === undefined ? undefined : `worker ${slot}`, c.gate)) return 0;
+	// A worker that is not wanted any more closes what cannot move: what is opening, or closing.
+	if (c.code === 1012 && (c.closeAt || c.endAt - c.openAt < 1000) && records.faultIn(['resize'], from, to, undefined, c.gate)) return 0;
 	// It stood still for longer than its lease: who is left may lack messages, and is told to come back.
 	if (c.code === 1012 && /was cut off/.test(c.reason) && records.faultIn(['stop-all', 'cut-gate', 'upgrade', 'broker-kill', 'broker-stop', 'broker-pause'], c.endAt - 20000, to, undefined, c.gate)) return 0;
 	// Gateways that end are told apart by what they say; who is cut off sends its clients away, some each second.

@@ -1,0 +1,104 @@
+/*
+ * The second look at queues that were opened a moment ago: a replica may have lagged.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include "../../src/broker/parts.h"
+#include "nats_rig.h"
+
+/* So many that the slow round, two a second, is long under way. */
+#define USERS 100
+#define ROUND 10
+
+static struct rig_queue *queues[USERS];
+
+static struct broker_stats figures(const struct rig *r)
+{
+	struct broker_stats s;
+
+	broker_stats(r->broker, &s);
+	return s;
+}
+
+/* Opened, and the first look is over. Live copies do not come from here on. */
+static void look_once(struct rig *r)
+{
+	rig_deaf = 1;
+	for (int i = 0; i < USERS; i++)
+		queues[i] = rig_open(r, rig_user(i), 0, 0);
+	rig_until(r, figures(r).gets >= USERS && !request_any(&r->broker->requests));
+	assert_in_range(figures(r).gets, USERS, USERS + ROUND);
+}
+
+static void close_all(void)
+{
+	for (int i = 0; i < USERS; i++)
+		rig_close(queues[i]);
+}
+
+static void it_finds(void **state)
+{
+	struct rig *r = rig_up(NULL);
+
+	(void)state;
+	look_once(r);
+	rig_send_many(r, rig_user(70), 0, 3);
+	assert_int_equal(queues[70]->n, 0);
+	rig_until(r, queues[70]->n == 3);
+	rig_check(queues[70], 0, 3);
+	rig_until(r, figures(r).gets >= 2 * USERS + 3);
+	close_all();
+	rig_free(r);
+}
+
+/* Its slot is that of one who left a moment ago, whose second look is not its. */
+static void each_by_its_own_time(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *gone, *q;
+
+	(void)state;
+	look_once(r);
+	rig_until(r, figures(r).gets >= 2 * USERS);
+	gone = rig_open(r, "gone", 0, 0);
+	rig_quiet(r, 400);
+	rig_close(gone);
+	q = rig_open(r, "next", 0, 0);
+	rig_quiet(r, 150); /* the other's time is over, this one's far off */
+	rig_send(r, "next", "0", NULL);
+	rig_until(r, q->n == 1);
+	rig_close(q);
+	close_all();
+	rig_free(r);
+}
+
+static void session_is_lost(void **state)
+{
+	struct rig *r = rig_up(NULL);
+
+	(void)state;
+	look_once(r);
+	rig_send(r, rig_user(70), "0", NULL);
+	rig_server_kill(&r->server, SIGKILL);
+	rig_until(r, r->losts == 1);
+	rig_server_start(&r->server);
+	rig_until(r, queues[70]->n == 1);
+	close_all();
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(it_finds, rig_teardown),
+		cmocka_unit_test_teardown(each_by_its_own_time, rig_teardown),
+		cmocka_unit_test_teardown(session_is_lost, rig_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
