@@ -121,6 +121,40 @@ BRIDGE_SRC = \
 	src/bridge/track.c \
 	src/bridge/window.c
 
+WORKER_SRC = \
+	src/worker/admin.c \
+	src/worker/arrive.c \
+	src/worker/auth.c \
+	src/worker/callout_cache.c \
+	src/worker/conn.c \
+	src/worker/cork.c \
+	src/worker/drain.c \
+	src/worker/follow.c \
+	src/worker/heir.c \
+	src/worker/lane.c \
+	src/worker/life.c \
+	src/worker/link.c \
+	src/worker/live.c \
+	src/worker/meter.c \
+	src/worker/metrics.c \
+	src/worker/move.c \
+	src/worker/pack.c \
+	src/worker/page.c \
+	src/worker/parcel.c \
+	src/worker/peer.c \
+	src/worker/place.c \
+	src/worker/reconf.c \
+	src/worker/sealed.c \
+	src/worker/sections.c \
+	src/worker/send.c \
+	src/worker/session.c \
+	src/worker/sight.c \
+	src/worker/tally.c \
+	src/worker/tls.c \
+	src/worker/upgrade.c \
+	src/worker/wheel.c \
+	src/worker/worker.c
+
 WSGATED_SRC = \
 	src/main.c \
 	src/version.c \
@@ -154,38 +188,7 @@ WSGATED_SRC = \
 	src/master/segment.c \
 	src/master/upgrade.c \
 	src/master/will.c \
-	src/worker/admin.c \
-	src/worker/arrive.c \
-	src/worker/auth.c \
-	src/worker/callout_cache.c \
-	src/worker/conn.c \
-	src/worker/cork.c \
-	src/worker/drain.c \
-	src/worker/follow.c \
-	src/worker/heir.c \
-	src/worker/lane.c \
-	src/worker/life.c \
-	src/worker/link.c \
-	src/worker/live.c \
-	src/worker/meter.c \
-	src/worker/metrics.c \
-	src/worker/move.c \
-	src/worker/pack.c \
-	src/worker/page.c \
-	src/worker/parcel.c \
-	src/worker/peer.c \
-	src/worker/place.c \
-	src/worker/reconf.c \
-	src/worker/sealed.c \
-	src/worker/sections.c \
-	src/worker/send.c \
-	src/worker/session.c \
-	src/worker/sight.c \
-	src/worker/tally.c \
-	src/worker/tls.c \
-	src/worker/upgrade.c \
-	src/worker/wheel.c \
-	src/worker/worker.c
+	$(WORKER_SRC)
 
 WSGATECTL_SRC = \
 	src/ctl/check.c \

@@ -69,6 +69,8 @@ static bool upgrade_accept(struct conn *c)
 	bool alive;
 
 	memset(&c->out, 0, sizeof(c->out));
+	c->counted = 1;
+	tally_opened(c); /* first: who has the answer may look at once */
 	alive = n && conn_send(c, c->hs ? out : (char *)came.buf + came.off, n);
 	free(came.buf);
 	if (!alive)
@@ -76,12 +78,10 @@ static bool upgrade_accept(struct conn *c)
 	pace_count(&c->w->pace, 1);
 	handshake_free(c->hs);
 	c->hs = NULL;
-	c->counted = 1;
 	if (c->begun_us)
 		hist_add(&c->w->slot->stats.handshake, clock_us(CLOCK_MONOTONIC) - c->begun_us, 1);
 	c->ping_mark = 0;
 	life_begin(c);
-	tally_opened(c);
 	conn_set_state(c, CONN_OPEN);
 	conn_deadline(c, session_deadline(c));
 	log_debug("connection opened", kv_more(conn_who(c)), kv_more(tls_who(c)));

@@ -329,6 +329,16 @@ test_orphan_SRC = \
 	$(BROKER_SRC) \
 	$(BRIDGE_SRC)
 
+UNIT_TESTS += test_accept
+test_accept_SRC = \
+	src/version.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(WS_SRC) \
+	$(TLS_SRC) \
+	$(WORKER_SRC)
+$(B)/test/unit/test_accept: LDFLAGS_ALL += -Wl,--wrap=conn_send
+
 # Its random bytes are told apart.
 UNIT_TESTS += test_tickets
 $(B)/test/unit/test_tickets: LDFLAGS_ALL += -Wl,--wrap=getrandom
