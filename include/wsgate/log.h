@@ -86,7 +86,7 @@ int log_allow(const char *msg, uint32_t burst);
 /* What it was about is over: the next one is news. */
 void log_again(const char *msg);
 /* About once a second, by every process: says what was left out when no other line of that kind
- * came. */
+ * came, and how many lines were lost when no other came. */
 void log_catch_up(void);
 
 /* target: "stderr", "syslog" or a file's path. 0, or -1 with errno (the old target stays). */

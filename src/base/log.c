@@ -323,18 +323,24 @@ static void tell(enum log_level level, const char *msg, const struct log_field *
 		fn(tap_arg, level == LOG_LEVEL_ERROR, buf + skip, l.len - skip - 1);
 }
 
+static void tell_lost(void)
+{
+	uint64_t before = atomic_exchange(&lost, 0);
+
+	if (before == 0)
+		return;
+	emit(LOG_LEVEL_WARN, "log lines lost",
+		(const struct log_field[]){kv_uint("lines", before), {0}});
+	/* Still no room: the count must not forget those of before. */
+	if (atomic_load(&lost) > 0)
+		atomic_fetch_add(&lost, before - 1);
+}
+
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
 	int saved = errno;
-	uint64_t before = atomic_exchange(&lost, 0);
 
-	if (before > 0) {
-		emit(LOG_LEVEL_WARN, "log lines lost",
-			(const struct log_field[]){kv_uint("lines", before), {0}});
-		/* Still no room: the count must not forget those of before. */
-		if (atomic_load(&lost) > 0)
-			atomic_fetch_add(&lost, before - 1);
-	}
+	tell_lost();
 	emit(level, msg, fields);
 	tell(level, msg, fields);
 	errno = saved;
@@ -532,6 +538,7 @@ void log_catch_up(void)
 {
 	uint64_t now = kind_clock();
 
+	tell_lost();
 	for (struct kind *k = kinds; k < kinds + KINDS_MAX; k++) {
 		const char *what;
 		uint32_t dropped;

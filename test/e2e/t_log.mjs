@@ -128,7 +128,6 @@ await test('a full disk and a folder that is gone: it goes on, and says so later
 	gw.signal('SIGUSR1');
 	const read = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
 	await until('what was lost, of the master', () => /warn master: log lines lost lines=\d+/.test(read()));
-	await t.client(gw, 'chat/bob');
 	await until('what was lost, of a worker', () => /warn worker \d: log lines lost lines=\d+/.test(read()));
 	checkText(read());
 	fs.renameSync(dir, `${dir}.1`);

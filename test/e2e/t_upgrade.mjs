@@ -293,7 +293,8 @@ await test('in the background: what the new program says is in the log', async (
 	installText(gw, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
 	gw.signal('SIGUSR2');
 	await until('its words', () => /the new program says line="no such luck"/.test(read()));
-	await until('the end', () => refusal.test(read()));
+	await until('the end', () => /the new program ended/.test(read()));
+	assert.match(read(), refusal);
 	fs.appendFileSync(gw.file, 'no_such_key = 1\n');
 	gw.install();
 	gw.signal('SIGUSR2');

@@ -375,11 +375,24 @@ static void test_no_space(void **state)
 	(void)state;
 	assert_int_equal(log_open("/dev/full", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
 	log_info("no space");
+	log_catch_up();
 	log_info("no space");
 	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
 	log_info("space");
 	assert_non_null(strstr(slurp(path), "warn worker 0: log lines lost lines=2\n"));
 	assert_non_null(strstr(text, "info worker 0: space\n"));
+}
+
+/* Nothing more happens: that lines are missing is said all the same, once. */
+static void test_lost_and_silent(void **state)
+{
+	(void)state;
+	assert_int_equal(log_open("/dev/full", LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	log_info("no space");
+	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_FORMAT_TEXT), 0);
+	log_catch_up();
+	log_catch_up();
+	assert_string_equal(after_time(slurp(path)), "warn worker 0: log lines lost lines=1\n");
 }
 
 static void *many(void *arg)
@@ -504,6 +517,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adopt, fresh, done),
 		cmocka_unit_test_setup_teardown(test_echo, fresh, done),
 		cmocka_unit_test_setup_teardown(test_lost, fresh, done),
+		cmocka_unit_test_setup_teardown(test_lost_and_silent, fresh, done),
 		cmocka_unit_test_setup_teardown(test_threads, fresh, done),
 		cmocka_unit_test_setup_teardown(test_limit, fresh, done),
 		cmocka_unit_test_setup_teardown(test_again, fresh, done),
