@@ -78,7 +78,7 @@ await test('large messages half written go out whole over a slow link, then the 
 });
 
 await test('clients that send to the last moment: all is stored when the close handshake is done', async (t) => {
-	const { gw, bus } = await t.pair({ drain_timeout: '10s' });
+	const { gw, bus } = await t.pair({ drain_timeout: '30s' });
 	const all = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/u${i}`)));
 	const ends = all.map(async (c, i) => {
 		let sent = 0;

@@ -76,21 +76,23 @@ await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, a
 	};
 	await underLoad(gw, bus, clients, totals, () => rounds(WARM_UP));
 	const before = holdings(gw);
-	await underLoad(gw, bus, clients, totals, () => rounds(HOW_OFTEN));
-	// descriptors of callers and of a message on its way are there for a moment
-	await until('as many descriptors', () => holdings(gw).every((h, i) => h.fds <= before[i].fds));
-	// nor is all memory given back at once; what never is, is named below
-	const modest = (h, i) => h.kb < before[i].kb + 256 && h.maps <= before[i].maps + 4;
-	if (SLOW === 1) await until('as much memory', () => holdings(gw).every(modest)).catch(() => {});
-	const after = holdings(gw);
-	assert.deepEqual(after.map((h) => h.pid), before.map((h) => h.pid), 'the same processes');
-	for (const [i, h] of after.entries()) {
-		const what = `${titleOf(h.pid)}: ${JSON.stringify(before[i])}, then ${JSON.stringify(h)}`;
-		if (process.env.WSGATE_SAY) console.log(what);
-		if (SLOW > 1) continue; // a sanitizer keeps what was freed
-		assert.ok(h.kb < before[i].kb + 256, what);
-		assert.ok(h.maps <= before[i].maps + 4, what);
+	// Nor is all memory given back at once; what never is, is named below. A sanitizer keeps what was freed.
+	const modest = (now, then) => now.every((h, i) => SLOW > 1 || (h.kb < then[i].kb + 256 && h.maps <= then[i].maps + 4));
+	let then, now = before;
+	// A single peak of the load may leave more; what is not given back grows each time.
+	for (let i = 0; i < 2; i++) {
+		then = now;
+		await underLoad(gw, bus, clients, totals, () => rounds(HOW_OFTEN));
+		// descriptors of callers and of a message on its way are there for a moment
+		await until('as many descriptors', () => holdings(gw).every((h, k) => h.fds <= before[k].fds));
+		await until('as much memory', () => modest(holdings(gw), then)).catch(() => {});
+		now = holdings(gw);
+		if (modest(now, then)) break;
 	}
+	const what = now.map((h, i) => `${titleOf(h.pid)}: ${JSON.stringify(then[i])}, then ${JSON.stringify(h)}`).join('\n');
+	if (process.env.WSGATE_SAY) console.log(what);
+	assert.deepEqual(now.map((h) => h.pid), before.map((h) => h.pid), 'the same processes');
+	assert.ok(modest(now, then), what);
 	assert.ok(totals.came > HOW_OFTEN / 10 && totals.given > HOW_OFTEN / 10, JSON.stringify(totals));
 	for (const c of clients) {
 		assert.deepEqual(c.texts(), numbers(totals.given));
@@ -100,4 +102,4 @@ await test(`${HOW_OFTEN} reloads in a row under load leave as much as before`, a
 	for (const i of numbers(USERS)) {
 		assert.deepEqual(up.filter((m) => m.subject === send('chat', `u${i}`)).map((m) => m.text), numbers(totals.sent));
 	}
-}, { ms: 200000 });
+}, { ms: 400000 });
