@@ -273,8 +273,8 @@ await test('with several streams: the same for each, with its name, and its beat
 	const nats = await t.nats({ conf }), bus = await nats.connect({ user: 'all', pass: 'pw' });
 	const config = { streams: { 'ws-chat': { services: ['chat'] }, 'ws-shop': { services: ['shop'] } } };
 	const gw = await gateway(t, nats, { url: nats.url, user: 'gate', password: 'pw' }, { config });
-	const c = await t.client(gw, 'chat/ann');
 	await until('both streams', async () => (await gw.figures()).streams.every((s) => s.state === 'connected'));
+	const c = await t.client(gw, 'chat/ann');
 	const d = await t.client(gw, 'shop/ann');
 	for (const [client, service] of [[c, 'chat'], [d, 'shop']]) {
 		await bus.publish(`ws.recv.${service}.ann`, service);

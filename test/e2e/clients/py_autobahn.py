@@ -69,6 +69,7 @@ asyncio.set_event_loop(loop)
 txaio.config.loop = loop
 factory = WebSocketClientFactory(opt.url, headers={"Cookie": opt.cookie} if opt.cookie else None)
 factory.protocol = Client
+factory.setProtocolOptions(closeHandshakeTimeout=20)  # 1 s is little where the answer waits for what is stored
 if opt.deflate:
     factory.setProtocolOptions(perMessageCompressionOffers=[PerMessageDeflateOffer()], perMessageCompressionAccept=accept)
 loop.run_until_complete(loop.create_connection(factory, factory.host, factory.port, ssl=opt.tls))
