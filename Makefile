@@ -90,6 +90,14 @@ $(B)/%.o: %.c
 
 $(B)/src/worker/page.o: $(wildcard src/worker/page/*)
 
+# Who knows where the configuration is when nobody says it: made again when that is another place.
+CONFIG_USERS = $(B)/src/main.o $(B)/src/ctl/wsgatectl.o $(B)/src/worker/live.o
+$(CONFIG_USERS): $(B)/sysconfdir
+$(CONFIG_USERS): CFLAGS_ALL += -DCONFIG_FILE='"$(SYSCONFDIR)/wsgate/wsgate.conf"'
+$(B)/sysconfdir: ALWAYS
+	@mkdir -p $(@D); echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
+ALWAYS:
+
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
@@ -181,7 +189,7 @@ install: all
 	$(foreach f,$(wildcard etc/examples/*),$(call place,644,$f,$(PREFIX)/share/doc/wsgate/examples) && ) :
 	for p in man/*.[0-9]; do s=$${p##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$s && \
-		install -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$s/ || exit 1; done
+		$(INSTALLED_PATHS) $$p >$(DESTDIR)$(PREFIX)/share/man/man$$s/$${p##*/} || exit 1; done
 
 # What an operator may have changed stays: the configuration, /etc/default, the logrotate rule, the log.
 uninstall:

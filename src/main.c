@@ -117,6 +117,14 @@ static int parse(struct command_line *cl, int argc, char **argv)
 	return -1;
 }
 
+static void say_log_fault(const char *target)
+{
+	fprintf(stderr,
+		"wsgated: log.target: %s cannot be opened (%s); make its directory, or the right "
+		"to write there, or change log.target\n",
+		target, strerror(errno));
+}
+
 /* In the background nobody reads standard error: then it is syslog, and errors of the start go to
  * both. */
 static int open_log(const struct config *c, bool foreground)
@@ -124,20 +132,36 @@ static int open_log(const struct config *c, bool foreground)
 	bool silent = !foreground && strcmp(c->log.target, "stderr") == 0;
 
 	if (log_open(silent ? "syslog" : c->log.target, c->log.level, c->log.format) < 0) {
-		fprintf(stderr,
-			"wsgated: log.target: %s cannot be opened (%s); make its directory, or the "
-			"right to write "
-			"there, or change log.target\n",
-			c->log.target, strerror(errno));
+		say_log_fault(c->log.target);
 		return -1;
 	}
 	log_echo(1);
 	return 0;
 }
 
+/* What a start needs of this machine, and nothing is made for it. False after a line. */
+static bool check_machine(const struct config *c)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() == 0 && daemon_user(c->user, &uid, &gid) < 0) {
+		fprintf(stderr, "wsgated: user: %s: %s\n", c->user,
+			errno == ENOENT ? "there is no such user" : strerror(errno));
+		return false;
+	}
+	if (log_check(c->log.target) < 0) {
+		say_log_fault(c->log.target);
+		return false;
+	}
+	return true;
+}
+
 static int check_only(const struct config *c, bool print)
 {
 	config_warn_unused(c);
+	if (!print && !check_machine(c))
+		return EXIT_CONFIG;
 	if (print ? config_print(c, stdout) < 0
 		  : puts("wsgated: the configuration is good") < 0 || fflush(stdout) != 0) {
 		fprintf(stderr, "wsgated: standard output cannot be written (%s)\n",

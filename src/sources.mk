@@ -6,6 +6,7 @@ BASE_SRC = \
 	src/base/config.c \
 	src/base/conservice.c \
 	src/base/constream.c \
+	src/base/contls.c \
 	src/base/daemon.c \
 	src/base/devlog.c \
 	src/base/log.c \

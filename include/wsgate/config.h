@@ -178,7 +178,9 @@ struct config {
 	struct config_stream *streams;
 };
 
+#ifndef CONFIG_FILE /* SYSCONFDIR of the Makefile */
 #define CONFIG_FILE "/etc/wsgate/wsgate.conf" /* where no other one is named */
+#endif
 
 struct config_source {
 	const char *file;        /* path */

@@ -276,7 +276,11 @@ struct config *config_load(const struct config_source *src, char *err, size_t er
 
 struct config *config_load_secret(const struct config_source *src, char *err, size_t errlen)
 {
-	struct loading l = {.path = src->file, .err = err, .errlen = errlen, .secrets = true};
+	struct loading l = {.path = src->file,
+		.err = err,
+		.errlen = errlen,
+		.names_only = src->names_only,
+		.secrets = true};
 
 	return load_new(&l, src);
 }

@@ -20,17 +20,20 @@
 #include "conftext.h"
 #include "conservice.h"
 #include "constream.h"
+#include "contls.h"
 #include "value.h"
 
 #define FILE_MAX_BYTES (1024 * 1024)
+#define KEYS_MAX 32 /* of a section with a title */
 /* From within "…", '…' or neither: all is closed after it, and it adds no token of its own. */
 #define TAIL "\n#\" #' #\n"
 
 static struct {
 	struct loading *l;
-	int lines;             /* of the file itself, without the tail */
-	struct config_tls tls; /* the section being read */
-	uint32_t tls_seen;     /* its keys, by their place in the table */
+	int lines;                       /* of the file itself, without the tail */
+	struct config_tls tls;           /* the section being read */
+	uint32_t tls_seen;               /* its keys, by their place in the table */
+	struct origin origins[KEYS_MAX]; /* of the section's keys, likewise */
 	struct config_auth auth;
 	bool auth_begun; /* it has its defaults */
 	struct config_service service;
@@ -204,38 +207,47 @@ static int auth_begin(const cfg_t *cfg)
 	return conauth_defaults(&now.auth) < 0 ? fault_line(cfg->line, "auth", "out of memory") : 0;
 }
 
-static int stream_value(const cfg_t *cfg, cfg_opt_t *opt, const char *key)
+/* Keys of sections with a title: their tables, and the one that is being read. */
+static const struct titled_section {
+	const struct option *table;
+	const size_t *count;
+	void *section;
+} titled_sections[] = {
+	{option_tls_table, &option_tls_count, &now.tls},
+	{option_auth_table, &option_auth_count, &now.auth},
+	{option_service_table, &option_service_count, &now.service},
+	{option_stream_table, &option_stream_count, &now.stream},
+};
+
+#define TITLED_SECTIONS (sizeof(titled_sections) / sizeof(titled_sections[0]))
+
+static int titled_value(const cfg_t *cfg, cfg_opt_t *opt, const struct titled_section *t, size_t i)
 {
-	for (size_t i = 0; i < option_stream_count; i++)
-		if (strcmp(option_stream_table[i].key, key) == 0) {
-			now.stream.given |= UINT32_C(1) << i;
-			return store(cfg, opt, &now.stream, &option_stream_table[i]);
-		}
-	return fault_line(cfg->line, key, "write key = value, without |");
+	if (t->section == &now.tls)
+		now.tls_seen |= UINT32_C(1) << i;
+	if (t->section == &now.stream)
+		now.stream.given |= UINT32_C(1) << i;
+	if (t->section == &now.auth && auth_begin(cfg) < 0)
+		return -1;
+	if (seen_before(cfg, opt, &t->table[i], &now.origins[i]) < 0)
+		return -1;
+	return store(cfg, opt, t->section, &t->table[i]);
 }
 
 static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
+	bool stream = strcmp(cfg->name, CONFTEXT_STREAM) == 0;
 	const struct option *o;
 	char key[128];
-	size_t i;
 
 	full_key(cfg, opt->name, key, sizeof(key));
-	if (strcmp(cfg->name, CONFTEXT_STREAM) == 0)
-		return stream_value(cfg, opt, key);
-	for (i = 0; i < option_tls_count; i++)
-		if (strcmp(option_tls_table[i].key, key) == 0) {
-			now.tls_seen |= UINT32_C(1) << i;
-			return store(cfg, opt, &now.tls, &option_tls_table[i]);
-		}
-	for (i = 0; i < option_auth_count; i++)
-		if (strcmp(option_auth_table[i].key, key) == 0)
-			return auth_begin(cfg) < 0
-				       ? -1
-				       : store(cfg, opt, &now.auth, &option_auth_table[i]);
-	for (i = 0; i < option_service_count; i++)
-		if (strcmp(option_service_table[i].key, key) == 0)
-			return store(cfg, opt, &now.service, &option_service_table[i]);
+	for (const struct titled_section *t = titled_sections;
+		t < titled_sections + TITLED_SECTIONS; t++)
+		for (size_t i = 0; stream == (t->section == &now.stream) && i < *t->count; i++)
+			if (strcmp(t->table[i].key, key) == 0)
+				return titled_value(cfg, opt, t, i);
+	if (stream)
+		return fault_line(cfg->line, key, "write key = value, without |");
 	o = option_find(key);
 	if (!o) /* "section|key", which libconfuse follows */
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
@@ -295,88 +307,17 @@ static int empty_lists(cfg_t *cfg)
 	return 0;
 }
 
-static void tls_clear(void)
-{
-	size_t i;
-
-	for (i = 0; i < option_tls_count; i++)
-		option_clear(&now.tls, &option_tls_table[i]);
-	free(now.tls.listen);
-	memset(&now.tls, 0, sizeof(now.tls));
-}
-
-/* What the section does not say. */
-static int tls_defaults(void)
-{
-	char err[320];
-	size_t i;
-
-	for (i = 0; i < option_tls_count; i++)
-		if (!(now.tls_seen & UINT32_C(1) << i) &&
-			option_set_text(&now.tls, &option_tls_table[i], option_tls_table[i].def,
-				err, sizeof(err)) < 0)
-			return -1;
-	now.tls_seen = 0;
-	return 0;
-}
-
-/* NULL, or what is wrong with the section as a whole. */
-static const char *tls_fault(void)
-{
-	const struct config_tls *t = &now.tls;
-
-	if (t->certificate.n == 0)
-		return "has no certificate; add certificate = \"/path/of/a.pem\"";
-	if (t->key.n == 0)
-		return "has no key; add key = \"/path/of/a.pem\"";
-	if (t->key.n != t->certificate.n)
-		return "has not as many keys as certificates; name one for each, in the same order";
-	if (t->client_verify != TLS_VERIFY_NONE && t->client_ca[0] == '\0')
-		return "asks for clients' certificates, and has no client_ca; add the file of "
-		       "their "
-		       "authorities";
-	if (t->client_verify == TLS_VERIFY_NONE && t->client_ca[0] != '\0')
-		return "has a client_ca that nothing uses; add client_verify = optional or require";
-	return NULL;
-}
-
-static int tls_add(const cfg_t *parent, const char *title)
-{
-	struct config *c = now.l->c;
-	struct config_tls *bigger;
-
-	if (c->ntls == CONFILE_TLS_MAX)
-		return fault_line(parent->line, "tls", "more than 32 sections; remove some");
-	now.l->tls_lines[c->ntls] = parent->line;
-	now.tls.listen = strdup(title);
-	bigger = now.tls.listen ? reallocarray(c->tls, c->ntls + 1, sizeof(*c->tls)) : NULL;
-	if (!bigger)
-		return fault_line(parent->line, "tls", "out of memory");
-	c->tls = bigger;
-	c->tls[c->ntls++] = now.tls;
-	memset(&now.tls, 0, sizeof(now.tls));
-	return 0;
-}
-
 static int tls_done(const cfg_t *parent, const cfg_t *sec)
 {
-	char text[320], err[256];
-	const struct option *address = option_find("listen");
-	struct config scratch = {.listen = {0, NULL}};
-	const char *fault;
+	uint32_t seen = now.tls_seen;
+	char err[480];
 
-	if (option_set(&scratch, address, (const char *const *)&sec->title, 1, err, sizeof(err)) <
-		0)
-		return fault_line(parent->line, "tls", err);
-	option_clear(&scratch, address);
-	if (tls_defaults() < 0)
-		return fault_line(parent->line, "tls", "out of memory");
-	fault = tls_fault();
-	if (fault) {
-		snprintf(text, sizeof(text), "section \"%.100s\" %s", sec->title, fault);
-		return fault_line(parent->line, "tls", text);
-	}
-	return tls_add(parent, sec->title);
+	now.tls_seen = 0;
+	if (now.l->c->ntls < CONFILE_TLS_MAX)
+		now.l->tls_lines[now.l->c->ntls] = parent->line;
+	return contls_done(now.l->c, &now.tls, seen, sec->title, err, sizeof(err)) < 0
+		       ? fault_line(parent->line, "tls", err)
+		       : 0;
 }
 
 static int auth_done(const cfg_t *parent, cfg_t *sec)
@@ -422,6 +363,7 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 
+	memset(now.origins, 0, sizeof(now.origins));
 	if (cfg->line > now.lines)
 		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name,
 			"the section is not closed; add a }");
@@ -475,15 +417,6 @@ static bool add_option(cfg_opt_t *opts, const struct option *o, char *section, c
 /* libconfuse's view of the option table. NULL: no memory. */
 static cfg_t *make_parser(void)
 {
-	const struct {
-		const struct option *table;
-		size_t n;
-	} titled_tables[] = {
-		{option_tls_table, option_tls_count},
-		{option_auth_table, option_auth_count},
-		{option_service_table, option_service_count},
-		{option_stream_table, option_stream_count},
-	};
 	size_t i, n = option_count + option_tls_count + option_auth_count + option_service_count +
 		      option_stream_count;
 	size_t at = option_count;
@@ -495,9 +428,9 @@ static cfg_t *make_parser(void)
 	for (i = 0; ok && i < option_count; i++)
 		ok = (option_table[i].hidden && !now.l->trusted) ||
 		     add_option(opts, &option_table[i], sections[i], CFGF_NONE);
-	for (size_t k = 0; k < sizeof(titled_tables) / sizeof(titled_tables[0]); k++)
-		for (i = 0; ok && i < titled_tables[k].n; i++)
-			ok = add_option(opts, &titled_tables[k].table[i], sections[at++],
+	for (size_t k = 0; k < TITLED_SECTIONS; k++)
+		for (i = 0; ok && i < *titled_sections[k].count; i++)
+			ok = add_option(opts, &titled_sections[k].table[i], sections[at++],
 				CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
 	if (ok)
 		cfg = cfg_init(opts, CFGF_NONE); /* copies them */
@@ -540,7 +473,7 @@ static int parse(struct loading *l, const char *text, int lines)
 	} else {
 		fault_line(1, NULL, "out of memory");
 	}
-	tls_clear();
+	contls_clear(&now.tls);
 	conauth_clear(&now.auth);
 	conservice_clear(&now.service);
 	constream_clear(&now.stream);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -400,6 +401,27 @@ int log_open(const char *target, enum log_level level, enum log_format format)
 	if (fd != TARGET_SYSLOG && old == TARGET_SYSLOG)
 		devlog_close();
 	return 0;
+}
+
+int log_check(const char *target)
+{
+	char folder[sizeof(file_path)];
+	int fd;
+
+	if (strcmp(target, "stderr") == 0 || strcmp(target, "syslog") == 0)
+		return 0;
+	fd = open(target, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (fd >= 0)
+		return close(fd);
+	if (errno == ENXIO) /* a FIFO that nobody reads yet */
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	if ((size_t)snprintf(folder, sizeof(folder), "%s", target) >= sizeof(folder)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return faccessat(AT_FDCWD, dirname(folder), W_OK | X_OK, AT_EACCESS);
 }
 
 int log_reopen(void)

@@ -219,27 +219,40 @@ static int order_drain_ask(
 	return CTL_FAILED;
 }
 
-/* Until no connection is left. The end of the daemon is one, too; an undrain is none. */
+/* 0: answered. 1: there is no daemon any more. -1: no answer this time. */
+static int order_drain_goes_on(const struct config *c, struct control_answer *a)
+{
+	struct control_request q = {.command = CONTROL_STATUS};
+
+	if (order_ask(c, &q, a, STATUS_SECONDS) == 0)
+		return 0;
+	return errno == ENOENT || errno == ECONNREFUSED ? 1 : -1;
+}
+
+/* Until no connection is left. The end of the daemon is one, too; an undrain is none. Whether it
+ * runs says its socket: the pidfile of the configuration may be another one. */
 static int order_drain_wait(const struct config *c)
 {
 	const struct timespec pause = {0, 100000000};
-	struct control_request q = {.command = CONTROL_STATUS};
 	struct control_answer a;
 	struct snapshot s;
 	uint64_t left = 1;
+	int r;
 
-	while (left) {
-		if (view_take(&s, c) < 0)
-			return CTL_FAILED;
-		left = s.runs ? s.total.connections : 0;
-		view_drop(&s);
-		if (!left)
-			break;
-		if (order_ask(c, &q, &a, STATUS_SECONDS) == 0 && !a.drain.begin_ms) {
+	while (left && (r = order_drain_goes_on(c, &a)) <= 0) {
+		if (r == 0 && !a.drain.begin_ms) {
 			fprintf(stderr, "wsgatectl: the drain was taken back\n");
 			return CTL_FAILED;
 		}
-		nanosleep(&pause, NULL);
+		if (view_take(&s, c) < 0) {
+			if (order_drain_goes_on(c, &a) == 1)
+				break;
+			return CTL_FAILED;
+		}
+		left = s.total.connections;
+		view_drop(&s);
+		if (left)
+			nanosleep(&pause, NULL);
 	}
 	printf("no connection is left\n");
 	return CTL_OK;

@@ -250,6 +250,7 @@ int top_show(const struct config *c, const struct top_options *o)
 {
 	struct sigaction sa = {.sa_handler = on_stop};
 	struct top t = {.screen = !o->json && isatty(STDOUT_FILENO)};
+	struct snapshot s;
 	int r;
 
 	sigaction(SIGINT, &sa, NULL);
@@ -261,5 +262,8 @@ int top_show(const struct config *c, const struct top_options *o)
 		fputs(ALT_SCREEN_OFF, stdout);
 		fflush(stdout);
 	}
+	/* What was said went with that screen. */
+	if (t.screen && r != CTL_OK && isatty(STDERR_FILENO) && view_take(&s, c) == 0)
+		view_drop(&s);
 	return r;
 }

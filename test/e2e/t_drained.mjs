@@ -5,7 +5,8 @@ import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { CLOSE, PING } from './lib/raw.mjs';
-import { WSGATED } from './lib/gateway.mjs';
+import { WSGATECTL, WSGATED } from './lib/gateway.mjs';
+import { run } from './lib/proc.mjs';
 
 const HINT = /^the gateway is draining; reconnect in ([1-5]) s$/;
 
@@ -79,6 +80,23 @@ await test('without a time: as fast as a stop; --wait waits, and a second order 
 	await undrain(gw);
 	await undrain(gw);
 	await gw.ready();
+});
+
+await test('--wait waits, whatever pidfile the configuration has; the end of the daemon is an end, too', async (t) => {
+	const { gw } = await t.pair({ drain_timeout: '30s' });
+	const waits = (time) => run(WSGATECTL, ['-c', gw.file, '-o', `pidfile=${gw.file}.other`, 'drain', '--time', time, '--wait'], { ms: 40000 });
+	await crowd(t, gw, 5);
+	const r = await waits('1');
+	assert.equal((await gw.figures()).total.connections, 0);
+	assert.deepEqual([r.code, r.err], [0, '']);
+	await undrain(gw);
+	await gw.ready();
+	await crowd(t, gw, 5);
+	const ends = waits('30');
+	await drained(gw);
+	gw.signal('SIGTERM');
+	assert.deepEqual([(await ends).code, (await ends).out.split('\n').at(-2)], [0, 'no connection is left']);
+	assert.equal((await gw.exited()).code, 0);
 });
 
 await test('who goes to another gateway gets all, in order, once the drain begins and after it', async (t) => {

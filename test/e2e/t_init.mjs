@@ -110,6 +110,12 @@ await test('make install keeps what an operator wrote; make uninstall leaves it'
 	assert.ok(unit.includes(`ExecStart=${s.prefix}/sbin/wsgated`) && unit.includes(s.conf), unit);
 	const verdict = await run('systemd-analyze', ['verify', '--man=no', path.join(s.prefix, 'lib/systemd/system/wsgated.service')]);
 	if (verdict.code >= 0) assert.deepEqual([verdict.code, verdict.out + verdict.err], [0, '']); // else not installed here
+	const page = fs.readFileSync(path.join(s.prefix, 'share/man/man8/wsgated.8'), 'utf8');
+	assert.ok(page.includes(s.conf) && !page.includes(' /etc/wsgate/'));
+	// and the programs would be made again for that place
+	const dry = await run('make', ['-n', '-C', TREE, `B=${BUILD}`, `SYSCONFDIR=${s.etc}`, 'all'], { env: { MAKEFLAGS: '', MAKELEVEL: '' } });
+	const made = dry.out.split('\n').filter((l) => l.includes(`-DCONFIG_FILE='"${s.conf}"'`)).map((l) => / (\S+)\.c$/.exec(l)[1]);
+	assert.deepEqual(made.sort(), ['src/ctl/wsgatectl', 'src/main', 'src/worker/live']);
 	await s.make('uninstall');
 	const left = fs.readdirSync(s.gw.dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => e.name);
 	assert.deepEqual(left.sort(), ['wsgate', 'wsgate.conf', 'wsgate.conf', 'wsgated'], 'rule, configurations, default');
@@ -252,11 +258,25 @@ if (root) {
 			await s.init('status', other === '' ? 4 : 1);
 			await s.init('reload', 7);
 			await s.init('stop', 0);
+			assert.ok(fs.existsSync(s.pidfile), 'it may be locked by one that is starting');
 			fs.writeFileSync(s.pidfile, `${other}\n`);
 			await s.init('start', 0);
 			await s.init('status', 0);
 			await s.init('stop', 0);
 		}
+	});
+
+	await test('a user that is not there: 6, and what runs goes on', async (t) => {
+		const s = await installed(t);
+		await s.init('start', 0);
+		const pid = s.pid();
+		s.write({ user: 'nobody-of-that-name' });
+		const r = await s.init('restart', 6);
+		assert.match(r.err, /there is no such user/);
+		assert.equal(s.pid(), pid);
+		await s.init('status', 0);
+		s.write();
+		await s.init('stop', 0);
 	});
 
 	await test('a port that is taken: 1, with the port in the reason; nothing is left', async (t) => {

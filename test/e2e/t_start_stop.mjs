@@ -118,11 +118,22 @@ await test('a faulty configuration: 1, with file, line and key', async (t) => {
 	assert.equal(r.code, 1);
 	assert.match(r.err, /absent\.conf/);
 	assert.equal((await wsgated('-t', '-c', file, '-o', 'workers=x')).code, 1);
+	fs.writeFileSync(file, configText({ user: '' }));
+	const log = path.join(t.dir, 'not there', 'x.log');
+	for (const [set, why] of [[`log.target=${log}`, /log\.target: .*No such file/], [`log.target=${t.dir}`, /log\.target: .*directory/],
+		...(process.getuid() ? [] : [['user=nobody-of-that-name', /user: nobody-of-that-name: there is no such user/]])]) {
+		const no = await wsgated('-t', '-c', file, '-o', set);
+		assert.equal(no.code, 1);
+		assert.match(no.err, why);
+	}
+	const good = path.join(t.dir, 'new.log');
+	assert.equal((await wsgated('-t', '-c', file, '-o', `log.target=${good}`)).code, 0);
+	assert.equal(fs.existsSync(good), false, 'nothing is made');
 });
 
 await test('-t accepts a good one, -T prints what loads back equal, -o overrides', async (t) => {
 	const file = path.join(t.dir, 'good.conf');
-	fs.writeFileSync(file, configText({ workers: 3, ping_interval: '7s', max_message: '64k', listen: ['127.0.0.1:9999', '[::1]:9999'],
+	fs.writeFileSync(file, configText({ user: '', workers: 3, ping_interval: '7s', max_message: '64k', listen: ['127.0.0.1:9999', '[::1]:9999'],
 		broker: { url: 'nats://a:1,nats://b:2' }, origin: { allow: ['same', 'https://*.example.org'] } }));
 	assert.equal((await wsgated('-t', '-c', file)).code, 0);
 	const first = await wsgated('-T', '-c', file, '-o', 'broker.grace=17s', '-o', 'origin.allow=any,same');

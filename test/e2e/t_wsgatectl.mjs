@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { test, assert, stays, until } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { Proc, cpuTicks, run } from './lib/proc.mjs';
-import { WSGATECTL } from './lib/gateway.mjs';
+import { WSGATECTL, WSGATED } from './lib/gateway.mjs';
 
 await test('runtime_dir was changed in the file: it says how to reach the daemon', async (t) => {
 	const { gw } = await t.pair();
@@ -101,4 +101,25 @@ await test('without a gateway it says so', async (t) => {
 	const r = await gw.ctl('status');
 	assert.notEqual(r.code, 0);
 	assert.ok(r.err.trim().length > 5);
+});
+
+await test('top on a terminal: why it ended is read on the screen that comes back', async (t) => {
+	const { gw } = await t.pair();
+	const top = new Proc('script', ['-qec', `'${WSGATECTL}' -c '${gw.file}' top -d 0.1`, '/dev/null']);
+	await until('figures', () => top.out.includes('connections'));
+	gw.signal('SIGTERM');
+	assert.equal((await top.ended).code, 2);
+	const left = top.out.split('\x1b[?1049l');
+	assert.equal(left.length, 2);
+	assert.match(left[1], /segment: No such file/);
+	assert.equal((await gw.exited()).code, 0);
+});
+
+await test('send needs no key of the gateway', async (t) => {
+	const { gw, bus } = await t.pair(), file = `${gw.file}.tls`;
+	fs.writeFileSync(file, `${fs.readFileSync(gw.file, 'utf8')}\ntls "127.0.0.1:1" { certificate = "/not/there.pem" key = "/not/there.key" }\n`);
+	const r = await run(WSGATECTL, ['-c', file, 'send', 'chat', 'alice', 'hi']);
+	assert.deepEqual([r.code, r.err], [0, '']);
+	assert.equal((await bus.storedAll(recv('chat', 'alice'), 1)).length, 1);
+	assert.equal((await run(WSGATED, ['-t', '-c', file])).code, 1);
 });

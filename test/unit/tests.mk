@@ -89,6 +89,7 @@ CONFIG_SRC = \
 	src/base/config.c \
 	src/base/conservice.c \
 	src/base/constream.c \
+	src/base/contls.c \
 	src/base/devlog.c \
 	src/base/log.c \
 	src/base/network.c \
