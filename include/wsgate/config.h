@@ -178,7 +178,7 @@ struct config {
 	struct config_stream *streams;
 };
 
-#ifndef CONFIG_FILE /* SYSCONFDIR of the Makefile */
+#ifndef CONFIG_FILE                           /* SYSCONFDIR of the Makefile */
 #define CONFIG_FILE "/etc/wsgate/wsgate.conf" /* where no other one is named */
 #endif
 
