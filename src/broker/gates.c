@@ -30,6 +30,7 @@
 #define LATE_MS 2000  /* a beat's way, and a bit */
 #define PROBE_MS 2500 /* an older answer of the stream says nothing of now */
 #define STEP_MS 250   /* a longer pause of this process does not count as listening */
+#define GAP_MS 10000  /* between two beats: what was said meanwhile may not have come */
 #define GATES_MAX 256 /* remembered */
 #define LINE_MAX 64
 
@@ -101,6 +102,16 @@ static struct gate *place(struct gates *g)
 	return oldest;
 }
 
+uint64_t gates_hears_since(const struct broker *b, uint64_t id)
+{
+	const struct gates *g = &b->gates;
+	const struct gate *p = find(g, id);
+
+	if (!p || p->gone)
+		return 0;
+	return g->listened - p->last > GAP_MS ? g->listened : p->since;
+}
+
 struct gate *gates_meet(struct broker *b, uint64_t id)
 {
 	struct gates *g = &b->gates;
@@ -122,6 +133,7 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 	}
 	p->gone = false;
 	p->echoed = 0;
+	p->last = p->since = g->listened;
 	p->until = g->listened + p->lease + LATE_MS;
 	g->living++;
 	g->beat_ms = b->now_ms; /* it learns of us */
@@ -292,6 +304,9 @@ static void hear_text(struct broker *b, const char *text)
 	p = gates_meet(b, id);
 	if (!p)
 		return;
+	if (b->gates.listened - p->last > GAP_MS)
+		p->since = b->gates.listened;
+	p->last = b->gates.listened;
 	p->lease = ms < 86400000 * UINT64_C(2) ? ms : 86400000 * UINT64_C(2);
 	p->until = b->gates.listened + p->lease + LATE_MS;
 	if (p->incarnation != inc) {

@@ -35,7 +35,7 @@
 
 /* A mark that moves is told with the next tick; one that does not, so often. */
 #define REMIND_MS 30000
-#define FORGET_MS 90000 /* one who did not remind us */
+#define FORGET_MS 90000 /* one who is heard, and did not remind us */
 #define MOMENT_MS 250
 #define HOLDERS_MAX 256
 #define WORD_MAX 112
@@ -268,13 +268,18 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 	}
 }
 
+/* Its word that the user has left was lost. Who is not heard at all keeps what he has, up to the end
+ * of his lease. */
 static void forget_silent(struct broker_queue *q)
 {
 	uint64_t now = q->b->gates.listened;
 
 	for (uint32_t i = 0; q->others && i < q->others->n;) {
-		if (q->others->v[i].heard + FORGET_MS < now) {
-			drop(q, &q->others->v[i]);
+		struct holder *h = &q->others->v[i];
+		uint64_t since = gates_hears_since(q->b, h->gate);
+
+		if ((h->heard > since ? h->heard : since) + FORGET_MS < now) {
+			drop(q, h);
 			i = 0;
 		} else {
 			i++;

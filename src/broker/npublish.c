@@ -151,6 +151,9 @@ static enum broker_result result_of_error(int64_t code, int64_t err)
 	case 10122:
 	case 10109: /* sealed */
 		return BROKER_FULL;
+	case 10158: /* an earlier publish of it is under way at the leader (2.11) */
+	case 10167: /* too many at a time (2.11) */
+		return BROKER_AGAIN;
 	default:
 		/* 5xx: no leader, store not ready, a peer gone. 4xx: it will never be taken as it
 		 * is. */

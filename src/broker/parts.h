@@ -218,7 +218,8 @@ struct gate {
 	uint64_t id, incarnation;
 	uint64_t heard;        /* its last beat */
 	uint64_t echoed;       /* our last beat that it has heard */
-	uint64_t until;        /* by the listening clock: then it is taken for gone */
+	uint64_t until;        /* by the listening clock: then it is taken for gone; */
+	uint64_t last, since;  /* its last beat; and since when they came without a gap */
 	uint64_t lease;        /* ms */
 	uint32_t losses;       /* how often it was, */
 	uint32_t losses_of_us; /* and we by it */
@@ -414,6 +415,8 @@ void gates_hear(struct broker *b, struct wire_event *e);   /* a beat; takes e */
 void gates_probed(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* Whose word that is; NULL: it is ours, or there are too many. */
 struct gate *gates_meet(struct broker *b, uint64_t id);
+/* By the listening clock: since when what it says comes here; now, when it is silent. */
+uint64_t gates_hears_since(const struct broker *b, uint64_t id);
 /* Who was said up to that beat of ours is known to all. */
 uint64_t gates_cleared(const struct broker *b);
 /* Somebody waits for the next beat. */

@@ -33,6 +33,12 @@ static bool drain_client(const struct conn *c)
 	return !c->admin && c->state != CONN_REQUEST && c->state != CONN_REFUSED;
 }
 
+/* What moves is closed where it comes to; what stays with a worker that retires, here. */
+static bool drain_gives(const struct worker *w)
+{
+	return move_gives(w) && !move_retires(w);
+}
+
 static bool drain_empty(const struct worker *w)
 {
 	for (const struct conn *c = w->conns; c; c = c->next)
@@ -77,7 +83,8 @@ static void drain_cut(struct worker *w)
 	w->over = true;
 	for (c = w->conns; c && !w->ends; c = next) {
 		next = c->next;
-		if (drain_client(c))
+		/* What is between two workers is closed where it comes to be, by drain_beat(). */
+		if (drain_client(c) && c->state != CONN_ARRIVING && c->state != CONN_LEAVING)
 			conn_free(c);
 	}
 	if (w->ends)
@@ -185,7 +192,7 @@ static void drain_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	if (!w->draining || w->over)
 		return;
-	if (move_gives(w)) /* what moves is closed where it comes to */
+	if (drain_gives(w) && w->now_ms < w->drain_until_ms)
 		w->drain_next_ms = w->now_ms;
 	else
 		drain_some(w);
@@ -212,7 +219,7 @@ static void drain_next(struct worker *w, uint64_t ms)
 /* What came to be open since then, from another worker or by a handshake that was under way. */
 void drain_beat(struct worker *w)
 {
-	if (!w->draining || w->ends || !w->over || move_gives(w))
+	if (!w->draining || w->ends || !w->over || drain_gives(w))
 		return;
 	drain_close(w, UINT64_MAX);
 	drain_check(w);
@@ -257,7 +264,7 @@ static void drain_over(struct worker *w)
 	if (w->drain_timer)
 		evtimer_del(w->drain_timer);
 	w->leaving = w->draining = false;
-	atomic_store(&w->slot->draining, 0);
+	move_show(w);
 	log_info("takes connections again");
 }
 

@@ -173,6 +173,16 @@ bool move_gives(const struct worker *w)
 	return w->move && !w->move->over;
 }
 
+bool move_retires(const struct worker *w)
+{
+	return move_gives(w) && w->move->said && !w->move->freeze;
+}
+
+void move_show(const struct worker *w)
+{
+	atomic_store(&w->slot->draining, move_retires(w) && w->move->stay ? SHM_RETIRING : 0);
+}
+
 /* The last one that could not move has ended by itself: the master is told. */
 void move_ended(struct worker *w)
 {

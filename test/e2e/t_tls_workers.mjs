@@ -56,6 +56,23 @@ await test('four to one: no connection ends, with TLS or without; a worker ends 
 	}
 });
 
+await test('a drain while a worker retires: who stays with it is closed, too; taken back before, it retires on', async (t) => {
+	const { gw, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '30s' } });
+	const all = await Promise.all(numbers(40).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca, maxVersion })));
+	await resize(gw, 1);
+	await until('one that retires', async () => (await retiring(gw)) === 1);
+	assert.equal((await gw.ctl('drain', '--time', '3600')).code, 0);
+	await until('both drain', () => (gw.log().match(/worker \d: draining/g) ?? []).length === 2);
+	assert.equal((await gw.ctl('undrain')).code, 0);
+	await until('it retires', async () => (await retiring(gw)) === 1);
+	assert.ok(all.filter((c) => !c.closed).length > 30);
+	const r = await gw.ctl('drain', '--time', '2', '--wait');
+	assert.deepEqual([r.code, r.err], [0, '']);
+	for (const c of all) assert.equal((await c.ended()).code, 1012);
+	assert.equal((await gw.ctl('undrain')).code, 0);
+	await settled(gw, 1);
+});
+
 await test('wanted again before its last connection ended: it goes on, and gets new ones; a hand-over to it, too', async (t) => {
 	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 3 } });
 	const all = await Promise.all(numbers(30).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca, maxVersion })));

@@ -379,6 +379,47 @@ static void lost_words_are_said_again(void **state)
 	rig_without_ears(r);
 }
 
+/* A minute and a half goes by in which no word of the other one came, or only beats. */
+static void later(struct rig *r, bool beats)
+{
+	struct gates *g = &r->broker->gates;
+
+	g->listened += 91000;
+	g->v[0].until += 91000;
+	if (beats)
+		g->v[0].last += 91000;
+}
+
+/* Cut off for longer than reminders are apart, and for less than its lease: what it holds stays. */
+static void cut_off(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = held_twice(r, 3);
+	uint64_t n = 10;
+	int hellos;
+
+	(void)state;
+	broker_queue_confirm(q->q, q->seq[2]);
+	hear_until(r, ears.marks == 1);
+	later(r, false);
+	for (int i = 0; i < 2; i++) { /* the slow round looks who is to be forgotten */
+		hellos = ears.hellos;
+		hear_until(r, ears.hellos > hellos);
+	}
+	assert_int_equal(q->q->others->n, 1);
+	echo_next(r, LAST, ++n); /* it is back: its words may be on their way */
+	hellos = ears.hellos;
+	hear_until(r, ears.hellos > hellos);
+	stays_stored(r, 3);
+	later(r, true);
+	do
+		echo_next(r, LAST, ++n);
+	while (rig_stored(r) > 0 && n < 30);
+	assert_int_equal(rig_stored(r), 0);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* Its bye was lost: a gateway that lives on, and says no more of a user, is forgotten for him,
  * however often we say hello ourselves. Until then nothing goes that it may lack. */
 static void lost_bye(void **state)
@@ -395,8 +436,7 @@ static void lost_bye(void **state)
 	hear_until(r, ears.hellos > hellos); /* the slow round: nobody answers */
 	stays_stored(r, 3);
 	assert_non_null(q->q->others);
-	r->broker->gates.listened += 91000; /* so long ago */
-	r->broker->gates.v[0].until += 91000;
+	later(r, true);
 	do
 		echo_next(r, LAST, ++n); /* it lives */
 	while (rig_stored(r) > 0 && n < 25);
@@ -481,6 +521,7 @@ int main(void)
 		cmocka_unit_test_teardown(fenced, rig_teardown),
 		cmocka_unit_test_teardown(lost_words_are_said_again, rig_teardown),
 		cmocka_unit_test_teardown(lost_bye, rig_teardown),
+		cmocka_unit_test_teardown(cut_off, rig_teardown),
 		cmocka_unit_test_teardown(forged, rig_teardown),
 		cmocka_unit_test_teardown(successor, rig_teardown),
 	};
