@@ -268,8 +268,8 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 	}
 }
 
-/* Its word that the user has left was lost. Who is not heard at all keeps what he has, up to the end
- * of his lease. */
+/* Its word that the user has left was lost. Who is not heard at all keeps what he has, up to the
+ * end of his lease. */
 static void forget_silent(struct broker_queue *q)
 {
 	uint64_t now = q->b->gates.listened;

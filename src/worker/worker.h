@@ -562,7 +562,7 @@ void move_stop(struct worker *w);        /* gives no more */
 void move_free(struct worker *w);
 bool move_retires(const struct worker *w); /* all has gone that can: what is left stays here */
 void move_show(const struct worker *w);    /* in the segment, for one that does not drain */
-void move_ended(struct worker *w); /* a connection has ended */
+void move_ended(struct worker *w);         /* a connection has ended */
 void move_forget(const struct conn *c);
 void move_kick(struct conn *c, uint16_t code, const char *reason);
 

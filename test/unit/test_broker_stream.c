@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "../../src/broker/parts.h"
 #include "nats_rig.h"
 
 static void publishing(void **state)
@@ -498,9 +499,39 @@ static void other_servers_meanwhile(void **state)
 	rig_free(r);
 }
 
+/* What the server says of a publish: whether it may be tried again, as it is. */
+static void answers(void **state)
+{
+	static const struct {
+		const char *error;
+		enum broker_result result;
+	} rows[] = {
+		{"{\"code\":503,\"err_code\":10008}", BROKER_AGAIN},
+		{"{\"code\":400,\"err_code\":10054}", BROKER_TOO_LARGE},
+		{"{\"code\":503,\"err_code\":10077}", BROKER_FULL},
+		{"{\"code\":409,\"err_code\":10158}",
+			BROKER_AGAIN}, /* the first one is under way */
+		{"{\"code\":429,\"err_code\":10167}", BROKER_AGAIN},
+		{"{\"code\":400,\"err_code\":10052}", BROKER_FORBIDDEN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum broker_result r;
+		const char *why;
+		json_t *doc = json_pack("{s:s,s:o}", "stream", "websockets", "error",
+			json_loads(rows[i].error, 0, NULL));
+
+		assert_true(npublish_result(doc, 0, "websockets", &r, &why));
+		assert_int_equal(r, rows[i].result);
+		json_decref(doc);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers),
 		cmocka_unit_test_teardown(publishing, rig_teardown),
 		cmocka_unit_test_teardown(service_answers, rig_teardown),
 		cmocka_unit_test_teardown(stream_full, rig_teardown),
