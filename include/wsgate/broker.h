@@ -16,6 +16,7 @@
 #ifndef WSGATE_BROKER_H
 #define WSGATE_BROKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -114,6 +115,10 @@ struct broker *broker_new(struct event_base *base, struct pace *pace, const stru
 	size_t stream, const struct broker_events *ev, void *arg, uint64_t gateway);
 /* From now on queues are closed because a successor of the same name goes on with them. */
 void broker_moving(struct broker *b);
+/* Where it is kept for successors when others were last told that this one lives: CLOCK_MONOTONIC,
+ * 0: there are none. When that is so long ago that they removed what was kept for it, `fenced`
+ * comes with the next word to them. */
+void broker_said(struct broker *b, _Atomic uint64_t *said_ms);
 /* A last word to the other gateways, before broker_free(). */
 void broker_farewell(struct broker *b);
 /* Stops; up to 200 ms until the server has read what was said. What was under way gets no event any

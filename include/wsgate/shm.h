@@ -82,6 +82,7 @@ struct shm_stream_words {
 	_Atomic uint64_t last_seq; /* highest mark ever given, of this epoch */
 	/* As of struct bridge_stats. */
 	_Atomic uint64_t users, stored, delivered, removals_pending, reconnects;
+	_Atomic uint64_t said_ms; /* CLOCK_MONOTONIC: the last beat, to others; 0: to nobody */
 };
 
 struct shm_bridge {
@@ -172,7 +173,7 @@ void shm_unmap(struct shm *shm);
 struct shm_stream {
 	char name[SHM_STREAM_NAME]; /* "": its layout is older than that; it is the only one */
 	uint32_t epoch;
-	uint64_t created, last_seq;
+	uint64_t created, last_seq, said_ms;
 };
 struct shm_streams {
 	uint32_t epoch, broker_state;

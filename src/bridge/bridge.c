@@ -270,8 +270,8 @@ static int bridge_start(struct bridge *b)
 static void bridge_free(struct bridge *b)
 {
 	streams_stop(b);
+	dispatch_stop(b); /* first: each connection has its place in a slot */
 	slots_stop(b);
-	dispatch_stop(b);
 	publish_stop(b);
 	query_stop(b);
 	chan_free(b->master);

@@ -274,6 +274,7 @@ void streams_inherit(struct bridge *b, const struct shm_streams *was, bool serve
 					    : b->c->nstreams > 0))
 				continue;
 			stream_stands(s, v->epoch, v->created, v->last_seq);
+			stat_set(s->words->said_ms, v->said_ms);
 			if (served)
 				stream_state(s, SHM_BROKER_LOST); /* the grace begins */
 		}
@@ -284,7 +285,10 @@ static int stream_start(struct bstream *s, size_t i)
 {
 	s->broker = broker_new(s->b->base, &s->b->pace, s->b->c, i, &stream_events, s,
 		atomic_load(&s->b->shm.bridge->gateway));
-	return s->broker ? 0 : -1;
+	if (!s->broker)
+		return -1;
+	broker_said(s->broker, &s->words->said_ms);
+	return 0;
 }
 
 int streams_start(struct bridge *b)

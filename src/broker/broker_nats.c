@@ -439,6 +439,11 @@ void broker_moving(struct broker *b)
 	b->gates.moving = true;
 }
 
+void broker_said(struct broker *b, _Atomic uint64_t *said_ms)
+{
+	b->gates.said = said_ms;
+}
+
 void broker_stats(const struct broker *b, struct broker_stats *out)
 {
 	*out = b->stats;

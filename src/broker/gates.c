@@ -64,6 +64,7 @@ bool gates_init(struct broker *b, uint64_t self)
 		(!self && getrandom(&self, sizeof(self), 0) != sizeof(self)))
 		return false;
 	g->self = self;
+	g->said = &g->said_here;
 	return true;
 }
 
@@ -209,6 +210,30 @@ void gates_hurry(struct broker *b)
 		g->beat_ms = at;
 }
 
+/* What others kept for our connections may be removed. */
+static void fence(struct broker *b)
+{
+	b->gates.greet = true;
+	b->stats.fenced++;
+	b->ev->fenced(b->arg);
+}
+
+/* Others took this one for gone, and may have forgotten it by now. What they say of it begins anew. */
+static void fence_late(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t said = atomic_load_explicit(g->said, memory_order_relaxed);
+
+	if (!said || b->now_ms <= said + lease(b) + LATE_MS / 2)
+		return;
+	log_warn("other gateways heard nothing of this one for longer than its lease: its "
+		 "connections end, for they may lack messages",
+		kv_uint("ms", b->now_ms - said));
+	for (uint32_t i = 0; i < g->n; i++)
+		g->v[i].knows_us = false;
+	fence(b);
+}
+
 static void beat(struct broker *b, unsigned flags)
 {
 	struct gates *g = &b->gates;
@@ -217,6 +242,7 @@ static void beat(struct broker *b, unsigned flags)
 
 	if (!text)
 		return;
+	fence_late(b);
 	if (g->greet) {
 		g->greet = false;
 		greet_all(b);
@@ -233,6 +259,7 @@ static void beat(struct broker *b, unsigned flags)
 	if (gates_say(b, b->settings.beat, text)) {
 		g->beat++;
 		g->sent_ms = b->now_ms;
+		atomic_store_explicit(g->said, g->living > 0 ? b->now_ms : 0, memory_order_relaxed);
 		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);
 	} else {
 		g->beat_ms = b->now_ms + BEAT_MIN_MS;
@@ -247,17 +274,6 @@ struct line {
 	uint32_t losses;
 };
 
-/* What it kept for our connections may be removed. */
-static void fence(struct broker *b, const struct gate *p)
-{
-	log_warn("another gateway took this one for gone: its connections end, for they may lack "
-		 "messages",
-		kv_str("gateway", name(p->id)));
-	b->gates.greet = true;
-	b->stats.fenced++;
-	b->ev->fenced(b->arg);
-}
-
 /* A line about somebody. */
 static void hear_line(struct broker *b, struct gate *p, const struct line *l)
 {
@@ -271,8 +287,12 @@ static void hear_line(struct broker *b, struct gate *p, const struct line *l)
 	}
 	if (l->incarnation != g->incarnation)
 		return;
-	if (p->knows_us && l->losses > p->losses_of_us)
-		fence(b, p);
+	if (p->knows_us && l->losses > p->losses_of_us) {
+		log_warn("another gateway took this one for gone: its connections end, for they "
+			 "may lack messages",
+			kv_str("gateway", name(p->id)));
+		fence(b);
+	}
 	p->knows_us = true;
 	p->losses_of_us = l->losses;
 	if (l->beat > p->echoed && l->beat <= g->beat)

@@ -29,7 +29,8 @@ _Static_assert(offsetof(struct shm_bridge, epoch) == 0 &&
 		       sizeof(struct shm_stream_words) == 256 &&
 		       offsetof(struct shm_stream_words, epoch) == 136 &&
 		       offsetof(struct shm_stream_words, created) == 152 &&
-		       offsetof(struct shm_stream_words, last_seq) == 160,
+		       offsetof(struct shm_stream_words, last_seq) == 160 &&
+		       offsetof(struct shm_stream_words, said_ms) == 208,
 	"stable over layouts");
 
 /* Offsets within a slot; all page-aligned. */
@@ -195,6 +196,7 @@ static void take_stream(struct shm_stream *out, const struct shm_stream_words *w
 	out->epoch = stat_get(w->epoch);
 	out->created = stat_get(w->created);
 	out->last_seq = stat_get(w->last_seq);
+	out->said_ms = stat_get(w->said_ms);
 }
 
 int shm_read_streams(int fd, struct shm_streams *out)

@@ -50,6 +50,24 @@ await test('a slower device on another gateway loses nothing', async (t) => {
 	await until('nobody to share with', async () => (await figure(a, 'shared_users')) === 0);
 });
 
+await test('a gateway without a bridge for longer than its lease: its connections end, also with a bridge that knows nothing', async (t) => {
+	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '2s' } });
+	const cut = await t.client(a, 'chat/alice'), other = await t.client(b, 'chat/alice');
+	await until('it to know the other one', async () => (await figure(a, 'gateways')) === 1);
+	process.kill(a.proc.pid, 'SIGSTOP');
+	process.kill(a.pid('bridge'), 'SIGKILL');
+	a.restarts = true;
+	await until('it to be taken for gone', () => /not heard any more/.test(b.log()));
+	await bus.publish(ALICE, 'hello');
+	assert.equal((await other.next()).text, 'hello');
+	await bus.empty(ALICE); // and nobody has it for the other one
+	process.kill(a.proc.pid, 'SIGCONT');
+	assert.equal((await cut.ended()).code, 1012);
+	assert.deepEqual(cut.texts(), []);
+	assert.match(a.log(), /heard nothing of this one for longer than its lease/);
+	assert.equal(other.closed, null);
+});
+
 await test('the death of a bridge, and a program that is replaced, give nothing up', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2, { pong_timeout: '60s', ping_interval: '60s' });
 	const quick = await t.client(a, 'chat/alice'), r = await t.raw(b);

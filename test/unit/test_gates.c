@@ -347,6 +347,30 @@ static void fenced(void **state)
 	rig_without_ears(r);
 }
 
+/* Nobody remembers that this one was taken for gone: it knows by itself how long it said nothing. */
+static void fenced_by_its_own_clock(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	static _Atomic uint64_t said;
+
+	(void)state;
+	broker_said(r->broker, &said);
+	hear_until(r, ears.beat > 1);
+	assert_int_equal(said, 0); /* to nobody */
+	beat(r, LAST, 1, 0, 0);
+	hear_until(r, ears.heard == 1);
+	assert_true(said > 0);
+	assert_int_equal(r->fenced, 0);
+	said -= LEASE + 5000;
+	rig_until(r, r->fenced == 1);
+	beat(r, LAST, 2, ears.beat, 4); /* what it says of us begins anew */
+	hear_until(r, ears.heard == 2);
+	assert_int_equal(r->fenced, 1);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* A beat that is missing: words may be, too. */
 static void lost_words_are_said_again(void **state)
 {
@@ -519,6 +543,7 @@ int main(void)
 		cmocka_unit_test_teardown(silent, rig_teardown),
 		cmocka_unit_test_teardown(silent_with_the_stream, rig_teardown),
 		cmocka_unit_test_teardown(fenced, rig_teardown),
+		cmocka_unit_test_teardown(fenced_by_its_own_clock, rig_teardown),
 		cmocka_unit_test_teardown(lost_words_are_said_again, rig_teardown),
 		cmocka_unit_test_teardown(lost_bye, rig_teardown),
 		cmocka_unit_test_teardown(cut_off, rig_teardown),
