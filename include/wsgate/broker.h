@@ -92,6 +92,9 @@ struct broker_events {
 	/* The next message of a queue whose reading is wanted. The callee takes a reference if it
 	 * keeps it. */
 	void (*message)(void *owner, struct broker_message *m);
+	/* One up to the queue's mark that is in the stream all the same, as after a server that was
+	 * killed. False: it is removed. True: no client could get it, and it was set aside. */
+	bool (*left)(void *owner, struct broker_message *m);
 	/* The answer to broker_queue_reread(): NULL when there is none up to the queue's head, or
 	 * at a failure (`failed`). */
 	void (*reread)(void *owner, void *tag, struct broker_message *m, bool failed);

@@ -352,6 +352,7 @@ void dispatch_tick(struct bridge *b);
  */
 void dispatch_settle(struct bridge *b);
 void dispatch_message(void *owner, struct broker_message *m);
+bool dispatch_left(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);
 void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */

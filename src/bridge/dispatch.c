@@ -184,6 +184,11 @@ static bool too_large(struct buser *u, struct broker_message *m)
 	return true;
 }
 
+bool dispatch_left(void *owner, struct broker_message *m)
+{
+	return too_large(owner, m);
+}
+
 void dispatch_message(void *owner, struct broker_message *m)
 {
 	struct buser *u = owner;

@@ -221,6 +221,7 @@ static const struct broker_events stream_events = {
 	.lost = stream_lost,
 	.refused = stream_refused,
 	.message = dispatch_message,
+	.left = dispatch_left,
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,

@@ -355,7 +355,8 @@ static void found(struct broker_queue *q, struct wire_event *e, bool sweep)
 
 	if (sweep && seq <= q->confirmed) {
 		q->sweep_pos = seq + 1;
-		removal_doom(q, seq);
+		if (!q->b->ev->left(q->owner, &e->m))
+			removal_doom(q, seq);
 		removal_pump(q->b);
 	} else if (sweep) {
 		if (seq > q->head)

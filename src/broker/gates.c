@@ -218,7 +218,8 @@ static void fence(struct broker *b)
 	b->ev->fenced(b->arg);
 }
 
-/* Others took this one for gone, and may have forgotten it by now. What they say of it begins anew. */
+/* Others took this one for gone, and may have forgotten it by now. What they say of it begins anew.
+ */
 static void fence_late(struct broker *b)
 {
 	struct gates *g = &b->gates;

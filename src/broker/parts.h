@@ -235,7 +235,7 @@ struct gates {
 	uint64_t answered_ms;
 	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	_Atomic uint64_t said_here, *said; /* see broker_said() */
-	struct gate *v; /* owned */
+	struct gate *v;                    /* owned */
 	uint32_t n, living;
 	bool greet;  /* all queues, before the next beat */
 	bool moving; /* a successor goes on: nothing is given up */

@@ -55,6 +55,28 @@ await test('a message too large that waited is set aside, too', async (t) => {
 	await bus.empty('ws.recv.>');
 });
 
+await test('set aside is not allowed: it stays in the stream, whatever is confirmed behind it, also with another bridge', async (t) => {
+	const conf = `authorization { users = [ { user: all, password: pw },
+		{ user: gate, password: pw, permissions: { publish: { deny: [ "wsdead.>" ] } } } ] }`;
+	const nats = await t.nats({ conf }), bus = await nats.connect({ user: 'all', pass: 'pw' });
+	const gw = await t.gateway(nats, { config: { max_message: MAX, broker: { url: nats.url, user: 'gate', password: 'pw' } } });
+	const c = await t.client(gw, 'chat/alice'), tried = () => (gw.log().match(/could not be set aside: it stays in the stream/g) ?? []).length;
+	for (const m of ['first', 'b'.repeat(MAX + 1), 'last']) await bus.publish(recv('chat', 'alice'), m);
+	assert.deepEqual((await c.take(2)).map((m) => m.text), ['first', 'last']);
+	const left = async (n) => {
+		await until(`${n} tries`, () => tried() >= n);
+		await until('the others to be removed', async () => (await bus.count('ws.recv.>')) === 1);
+		assert.equal((await bus.storedAll(recv('chat', 'alice'), 1))[0].text, 'b'.repeat(MAX + 1));
+	};
+	await left(1);
+	await gw.murder('bridge'); // its successor looks whether all is removed that was confirmed
+	await left(2);
+	await bus.publish(recv('chat', 'alice'), 'behind');
+	assert.equal((await c.next()).text, 'behind');
+	await c.close();
+	await left(2);
+});
+
 await test('the default limit stays below the broker\'s max_payload', async (t) => {
 	const { bus, gw } = await t.pair();
 	const c = await t.client(gw, 'chat/alice', { maxPayload: 8 << 20 });

@@ -196,6 +196,15 @@ static void on_fenced(void *arg)
 	((struct rig *)arg)->fenced++;
 }
 
+static bool on_left(void *owner, struct broker_message *m)
+{
+	struct rig_queue *q = owner;
+
+	if (q->left_aside)
+		broker_queue_set_aside(q->q, m, "no client can get it");
+	return q->left_aside;
+}
+
 static void on_lacks(void *owner)
 {
 	((struct rig_queue *)owner)->lacks++;
@@ -216,6 +225,7 @@ static const struct broker_events events = {
 	.lost = on_lost,
 	.refused = on_refused,
 	.message = on_message,
+	.left = on_left,
 	.reread = on_reread,
 	.published = on_published,
 	.closed = on_closed,

@@ -28,8 +28,9 @@ struct rig_queue {
 	size_t len[4096];
 	int n;
 	int stop_after; /* says no after so many; 0: never */
-	bool aside;     /* sets everything aside */
-	bool confirm;   /* confirms everything at once */
+	bool aside;      /* sets everything aside */
+	bool left_aside; /* what is left up to its mark */
+	bool confirm;    /* confirms everything at once */
 	bool closed;
 	int rereads, reread_failed, lacks;
 	uint64_t reread_seq; /* 0: none */

@@ -347,7 +347,8 @@ static void fenced(void **state)
 	rig_without_ears(r);
 }
 
-/* Nobody remembers that this one was taken for gone: it knows by itself how long it said nothing. */
+/* Nobody remembers that this one was taken for gone: it knows by itself how long it said nothing.
+ */
 static void fenced_by_its_own_clock(void **state)
 {
 	struct rig *r = rig_with_ears(NULL);
