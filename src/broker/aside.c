@@ -3,8 +3,8 @@
  * may keep it, and then out of its queue. With "stored", or "nobody listens there", or no answer
  * and no stream there that owes one (plain subscribers give none), it is removed. What cannot be
  * told after some tries stays in the stream (until max_age), and is tried again by the next sweep,
- * or by the next connection's queue. Nothing waits for it. Where payload and headers together are more than the server
- * takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ * or by the next connection's queue. Nothing waits for it. Where payload and headers together are
+ * more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -27,7 +27,7 @@ struct rig_queue {
 	enum broker_text kind[4096];
 	size_t len[4096];
 	int n;
-	int stop_after; /* says no after so many; 0: never */
+	int stop_after;  /* says no after so many; 0: never */
 	bool aside;      /* sets everything aside */
 	bool left_aside; /* what is left up to its mark */
 	bool confirm;    /* confirms everything at once */
