@@ -222,7 +222,11 @@ static struct http_answer upgrade_identify(const struct conn *c, struct handshak
 		return a;
 	if (rules.cert)
 		upgrade_certificate(c, &rules, cert);
-	return handshake_identify(c->hs, &rules, who);
+	a = handshake_identify(c->hs, &rules, who);
+	/* Nobody comes to a service that another section, or none, has judged. */
+	if (!a.status && config_auth_of(cf, who->service, who->service_len) != *rule)
+		return (struct http_answer){403, "this service has rules of its own", ""};
+	return a;
 }
 
 static bool upgrade_request(struct conn *c)

@@ -144,16 +144,18 @@ static struct http_answer take(const struct cookie *c, char out[TOKEN_BYTES], si
 static struct http_answer from_cookies(const struct handshake *h,
 	const struct identity_rules *rules, bool partial, struct handshake_identity *id)
 {
+	/* Before the certificate is looked at: the service that its user may ask for, whose rules
+	 * are to judge him. */
+	bool cert = rules->cert_user || (partial && rules->cert);
 	struct http_answer a;
-
 	struct jar jar = {
 		.service = {.name = rules->service_cookie},
 		.user = {.name = rules->user_cookie},
 	};
 
-	if (rules->cert_user)
+	if (cert && !(partial && rules->cookie))
 		jar.user.name = "\n"; /* no cookie has that name */
-	if (rules->cookie || rules->cert_user)
+	if (rules->cookie || cert)
 		handshake_each(h, "Cookie", cookie_header, &jar);
 	if (jar.conflict)
 		return bad_token("two cookies of one name differ");

@@ -1,5 +1,6 @@
 // Clients' certificates: asked for, verified, and the user's name.
 import fs from 'node:fs';
+import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client } from './lib/client.mjs';
@@ -83,6 +84,32 @@ await test('paths and cookies: the certificate goes before all', async (t) => {
 	assert.equal((await c.next()).text, 'to alice');
 	await bus.empty('ws.recv.>');
 	void send;
+});
+
+await test('a service with rules of its own judges who has a certificate, however he names it', async (t) => {
+	const clients = await Pki.make(t, 'clients'), keys = path.join(t.dir, 'keys.json');
+	fs.writeFileSync(keys, JSON.stringify({ kty: 'oct', k: Buffer.alloc(32, 7).toString('base64url') }));
+	const { gw } = await tlsPair(t, { section: { client_verify: 'require', client_ca: clients.ca },
+		config: { identity: { sources: ['cert'] }, auth: { '*': { type: 'none' }, billing: { type: 'jwt', keys: [keys] } } } });
+	const alice = file(await clients.issue('alice', { client: true }));
+	const status = async (where, cookie) => (await answer(t, gw, where, alice, cookie && { Cookie: cookie })).status;
+	for (const [sources, auth] of [[['cert'], {}], [['cert', 'cookie'], {}], [['cert', 'path'], {}], [['cert'], { '*': null, chat: { type: 'none' } }]]) {
+		gw.config.identity.sources = sources;
+		for (const [k, v] of Object.entries(auth)) {
+			delete gw.config.auth[k];
+			if (v) gw.config.auth[k] = v;
+		}
+		gw.writeConfig();
+		assert.equal((await gw.ctl('reload')).code, 0);
+		assert.equal(await status('/ws/billing/'), 401);
+		assert.equal(await status('/ws/', 'service=billing'), 401);
+		assert.equal(await status('/ws/', 'service=billing; user=alice'), 401);
+		assert.equal(await status('/ws/chat/'), 101);
+		assert.equal(await status('/ws/', 'service=chat'), 101);
+		assert.equal(await status('/ws/', 'service=chat; user=bob'), 101);
+	}
+	await until('alice, always', () => /service=chat user=alice/.test(gw.log()));
+	assert.doesNotMatch(gw.log(), /connection opened .*(user=bob|service=billing)/);
 });
 
 await test('another client_ca: a ticket from before lets nobody in', async (t) => {
