@@ -229,6 +229,7 @@ struct bridge {
 	struct table pub_users;
 	struct query *queries, *unheard; /* query.c: under way; and answered, without room for it */
 	size_t nqueries;
+	uint16_t asked[UINT8_MAX + 1]; /* of them, by the service; see query.c */
 	struct pub *pub_free;
 	size_t npub_free;
 };

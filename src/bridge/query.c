@@ -9,13 +9,15 @@
 
 #include "bridge.h"
 
-#define QUERIES_MAX 4096 /* under way, of all workers */
+#define QUERIES_MAX 4096  /* under way, of all workers, */
+#define QUERIES_EACH 1024 /* and of one service: one that does not answer is not to stop others */
 
 struct query {
 	struct query *next, *prev; /* in b->queries, or (next alone) in b->unheard */
 	uint64_t generation, stamp;
 	uint16_t slot;
 	uint16_t answer; /* enum down_answer */
+	uint8_t service; /* its place in b->asked */
 	size_t len;
 	char *data; /* owned: what was said */
 };
@@ -56,6 +58,17 @@ static void query_unlink(struct bridge *b, struct query *q)
 	if (q->next)
 		q->next->prev = q->prev;
 	b->nqueries--;
+	b->asked[q->service]--;
+}
+
+/* Two services that share one share their fate, too. */
+static uint8_t query_place(const struct identity *id)
+{
+	uint32_t h = 0;
+
+	for (size_t i = 0; i < id->service_len; i++)
+		h = h * 31 + (uint8_t)id->service[i];
+	return (uint8_t)(h ^ h >> 8);
 }
 
 static void query_ask(struct bridge *b, struct query *q, const struct up_view *v)
@@ -68,7 +81,9 @@ static void query_ask(struct bridge *b, struct query *q, const struct up_view *v
 		q->next->prev = q;
 	b->queries = q;
 	b->nqueries++;
-	if (text && s && b->nqueries <= QUERIES_MAX &&
+	q->service = query_place(&v->id);
+	b->asked[q->service]++;
+	if (text && s && b->nqueries <= QUERIES_MAX && b->asked[q->service] <= QUERIES_EACH &&
 		broker_ask(s->broker, v->id.service, v->id.service_len, text, q)) {
 		free(text);
 		return;

@@ -274,6 +274,9 @@ static void conn_discarded(struct conn *c)
 {
 	uint64_t soon = c->w->now_ms + LINGER_MS, last = c->state_ms + LINGER_MAX_MS;
 
+	/* Beyond the limit of its address nobody counts it: it may not last. */
+	if (c->state == CONN_REFUSED && !c->crowded && c->w->c->limits.connections_per_address)
+		return;
 	if (c->state != CONN_STORING)
 		conn_deadline(c, soon < last ? soon : last);
 }
@@ -406,7 +409,8 @@ void conn_expired(void *arg, struct wheel_node *n)
 		break;
 	case CONN_LINGER:
 	case CONN_REFUSED:
-		if (conn_progress(c))
+		if (conn_progress(c) &&
+			(c->state == CONN_LINGER || c->w->now_ms < c->state_ms + LINGER_MAX_MS))
 			conn_deadline(c, c->w->now_ms + LINGER_MS);
 		else
 			conn_gone(c, "peer did not end");

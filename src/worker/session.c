@@ -417,6 +417,12 @@ static bool session_open_due(struct conn *c)
 	return true;
 }
 
+/* However slowly a peer takes what is there: it may not go on for ever. */
+static bool session_may_last(const struct conn *c, uint64_t since_ms)
+{
+	return c->w->now_ms < since_ms + UINT64_C(12) * c->w->c->pong_timeout;
+}
+
 bool session_timeout(struct conn *c)
 {
 	switch ((enum conn_state)c->state) {
@@ -425,14 +431,14 @@ bool session_timeout(struct conn *c)
 	case CONN_PARTING:
 		if (c->flushing)
 			return session_end(c, "its messages could not be stored in time");
-		if (conn_progress(c))
-			c->state_ms =
-				c->w->now_ms; /* a slow link: the Ping lies behind these bytes */
+		/* A slow link: the Ping lies behind these bytes. */
+		if (conn_progress(c) && session_may_last(c, c->ping_ms))
+			c->state_ms = c->w->now_ms;
 		return session_step(c);
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:
-		if (conn_progress(c)) {
+		if (conn_progress(c) && session_may_last(c, c->state_ms)) {
 			conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 			return true;
 		}

@@ -11,6 +11,7 @@
 #include "handshake_parts.h"
 
 #define NO_TIME 1e11
+#define REFRESH_MORE 1024 /* bytes of a refresh beside its token */
 
 static json_t *text(const char *s, size_t len)
 {
@@ -138,7 +139,8 @@ bool callout_parse(const char *data, size_t len, struct callout_said *out)
 
 bool credential_refresh(const char *data, size_t len, char *out, size_t outlen)
 {
-	json_t *o = len > 0 && data[0] == '{' && memmem(data, len, "\"wsgate\"", 8)
+	/* One that cannot be good is not parsed. */
+	json_t *o = len > 0 && len < outlen + REFRESH_MORE && data[0] == '{' && memmem(data, len, "\"wsgate\"", 8)
 			    ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
 			    : NULL;
 	const char *what = json_string_value(json_object_get(o, "wsgate"));

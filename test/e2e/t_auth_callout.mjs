@@ -1,6 +1,7 @@
 // A service says who may come in: allowed, refused, late, silent, nonsense, remembered, and while processes die.
 import { test, assert, until, stays } from './lib/scenario.mjs';
-import { Client } from './lib/client.mjs';
+import { Client, numbers } from './lib/client.mjs';
+import { upgrade } from './lib/raw.mjs';
 import { recv } from './lib/nats.mjs';
 
 const rules = { type: 'callout', headers: ['Authorization', 'X-Who'], timeout: '2s' };
@@ -43,6 +44,21 @@ await test('allowed, and named; what is told', async (t) => {
 	assert.deepEqual(asked[3].headers, { 'X-Who': ['é"'] });
 	await refused(gw, '', 401);
 	assert.ok(!gw.log().includes('eyJ'), 'no credentials in the log');
+});
+
+await test('a service that never answers does not keep others from getting answers', async (t) => {
+	const { gw, bus } = await t.pair({ max_connections: 8000, auth: { '*': { ...rules, timeout: '30s' } } });
+	const asked = await service(bus, 'wsauth.stuck', () => undefined);
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	for (let i = 0; i < 4200; i += 100) {
+		const some = await Promise.all(numbers(100).map(() => t.raw(gw)));
+		some.forEach((r, k) => r.write(upgrade(`/ws/stuck/u${i + k}`, { 'X-Who': String(i + k) })));
+	}
+	await until('as many questions as there may be', () => asked.length >= 1024);
+	const c = await t.client(gw, 'chat/alice');
+	await c.send('hello');
+	await bus.storedAll('ws.send.chat.alice', 1);
+	assert.ok(asked.length < 2048, String(asked.length));
 });
 
 await test('the subject has the service in it, encoded', async (t) => {

@@ -49,6 +49,20 @@ await test('sockets that never send a request count for their address', async (t
 	await room(t, gw);
 });
 
+await test('beyond the limit of an address a socket does not last, whatever it goes on sending', async (t) => {
+	const { gw } = await t.pair({ workers: 1, limits: { connections_per_address: 1 } });
+	await t.client(gw, 'chat/alice');
+	const r = await t.raw(gw);
+	assert.equal((await r.response()).status, 429);
+	const more = setInterval(() => r.socket.writable && r.socket.write('x'), 500);
+	r.socket.on('error', () => {});
+	try {
+		await until('its end', () => r.socket.destroyed || r.socket.errored);
+	} finally {
+		clearInterval(more);
+	}
+});
+
 await test('what a killed worker had does not count for its addresses', async (t) => {
 	const { gw } = await t.pair({ workers: 3, max_workers: 3, limits: { connections_per_address: 30 } });
 	await many(t, gw, 30);

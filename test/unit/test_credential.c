@@ -218,6 +218,8 @@ static void refreshes(const char *text, const char *want)
 
 static void test_refresh(void **state)
 {
+	static char big[2048];
+
 	(void)state;
 	refreshes("{\"wsgate\":\"refresh\",\"token\":\"abc\"}", "abc");
 	refreshes("{ \"token\" : \"abc\" , \"wsgate\" : \"refresh\" }", "abc");
@@ -230,6 +232,11 @@ static void test_refresh(void **state)
 	refreshes("{\"wsgate\":\"refresh\"", NULL);
 	refreshes("[\"wsgate\",\"refresh\"]", NULL);
 	refreshes("", NULL);
+	/* What is too long for a refresh is a message as any other, and is not parsed. */
+	snprintf(big, sizeof(big), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%900s}", "");
+	refreshes(big, "abc");
+	snprintf(big, sizeof(big), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%1100s}", "");
+	refreshes(big, NULL);
 }
 
 int main(void)
