@@ -1,7 +1,7 @@
 /*
  * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's
- * may keep it, and then out of its queue. With "stored", or "nobody listens there", or no answer
- * and no stream there that owes one (plain subscribers give none), it is removed. What cannot be
+ * may keep it, and then out of its queue. With "stored", or when no stream is there that owes an
+ * answer (plain subscribers give none), it is removed. What cannot be
  * told after some tries stays in the stream (until max_age), and is tried again by the next sweep,
  * or by the next connection's queue. Nothing waits for it. Where payload and headers together are
  * more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
@@ -124,7 +124,7 @@ static void send(struct aside *a)
 	a->due = b->now_ms + AGAIN_MS;
 }
 
-/* No acknowledgement came: does any stream keep that subject? */
+/* No acknowledgement came, or nobody listens: does any stream keep that subject? */
 static void ask(struct aside *a)
 {
 	struct broker *b = a->q->b;
@@ -203,7 +203,7 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 			return;
 	}
 	request_end(b, &a->request);
-	if (nobody || r == BROKER_STORED || r == BROKER_DUPLICATE) {
+	if (r == BROKER_STORED || r == BROKER_DUPLICATE) {
 		finish(a, true, NULL);
 	} else if (r == BROKER_TOO_LARGE && !a->bare) {
 		a->bare = true;
@@ -212,7 +212,7 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 		a->due = b->now_ms; /* with the next session */
 	} else if (++a->tries >= TRIES) {
 		finish(a, false, "no stream took it, and nobody said that there is none");
-	} else if (silent) {
+	} else if (silent || nobody) { /* or one that has no leader just now */
 		ask(a);
 	} else {
 		a->due = b->now_ms + AGAIN_MS;

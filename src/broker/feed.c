@@ -29,6 +29,7 @@
 #define TURNS 4
 #define SOON_TRIES 16
 #define TRIES 24
+#define SWEEP_ASIDES 16 /* of what a sweep finds: they take their time, and removals wait for it */
 
 /* Live copies that wait for a gap to be read. */
 #define HOARD_MESSAGES 64
@@ -178,7 +179,8 @@ bool feed_reading(const struct broker_queue *q)
 static bool next_get(const struct broker_queue *q, uint64_t *from, bool *sweep)
 {
 	/* A sweep begins when no removal is under way, else it would find what is going anyway. */
-	*sweep = q->sweep && q->asides == 0 && (q->sweeping ? removal_room(q) : removal_idle(q));
+	*sweep = q->sweep && (q->sweeping ? q->asides < SWEEP_ASIDES && removal_room(q)
+					  : q->asides == 0 && removal_idle(q));
 	*from = *sweep ? q->sweep_pos : q->head + 1;
 	return *sweep || feed_reading(q);
 }

@@ -135,6 +135,8 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 	p->gone = false;
 	p->echoed = 0;
 	p->last = p->since = g->listened;
+	if (g->hold > g->awake + HOLD_MS)
+		g->hold = g->awake + HOLD_MS; /* whom it knows comes with its beats */
 	p->until = g->listened + p->lease + LATE_MS;
 	g->living++;
 	g->beat_ms = b->now_ms; /* it learns of us */
@@ -223,7 +225,7 @@ static void fence(struct broker *b)
 static void fence_late(struct broker *b)
 {
 	struct gates *g = &b->gates;
-	uint64_t said = atomic_load_explicit(g->said, memory_order_relaxed);
+	uint64_t said = atomic_load(g->said);
 
 	if (!said || b->now_ms <= said + lease(b) + LATE_MS / 2)
 		return;
@@ -233,6 +235,15 @@ static void fence_late(struct broker *b)
 	for (uint32_t i = 0; i < g->n; i++)
 		g->v[i].knows_us = false;
 	fence(b);
+}
+
+/* For successors. Those whom a predecessor knew count until it is clear whether they are there. */
+static void keep_said(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	bool others = g->living > 0 || (g->awake < g->hold && atomic_load(g->said) > 0);
+
+	atomic_store(g->said, others ? b->now_ms : 0);
 }
 
 static void beat(struct broker *b, unsigned flags)
@@ -260,7 +271,7 @@ static void beat(struct broker *b, unsigned flags)
 	if (gates_say(b, b->settings.beat, text)) {
 		g->beat++;
 		g->sent_ms = b->now_ms;
-		atomic_store_explicit(g->said, g->living > 0 ? b->now_ms : 0, memory_order_relaxed);
+		keep_said(b);
 		g->beat_ms = b->now_ms + (lease(b) / 6 < BEAT_MS ? lease(b) / 6 : BEAT_MS);
 	} else {
 		g->beat_ms = b->now_ms + BEAT_MIN_MS;
@@ -368,7 +379,9 @@ void gates_begin(struct broker *b)
 	struct gates *g = &b->gates;
 
 	g->ticked_ms = b->now_ms;
-	g->hold = g->awake + HOLD_MS;
+	/* A predecessor knew others, and they may not be there again yet. */
+	g->hold = g->awake +
+		  (g->n == 0 && atomic_load(g->said) ? lease(b) + LATE_MS : (uint64_t)HOLD_MS);
 	g->answered_ms = b->now_ms; /* it was checked a moment ago */
 	g->greet = false;           /* every queue is said anew */
 	for (uint32_t i = 0; i < g->n; i++) {

@@ -204,8 +204,10 @@ struct broker_queue *broker_queue_open(
 	/* What was confirmed here is removed when it is known who else holds the user. */
 	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
-	q->want = q->fresh = true;
-	/* One that a predecessor served is known to the others by our name. */
+	q->want = true;
+	/* One that a predecessor served is known to the others by our name, and has its own marks,
+	 * also when it was given nothing yet. */
+	q->fresh = q->head == 0 && b->state == BROKER_LIVE;
 	q->blind = q->newborn = q->head == 0;
 	q->opened_ms = opened(b);
 	q->passed_ms = (uint32_t)b->now_ms - YOUNG_MS; /* nobody knows */
@@ -367,7 +369,7 @@ void queue_session_lost(struct broker *b)
 
 		if (!q)
 			continue;
-		q->subscribed = q->on_recheck = false;
+		q->subscribed = q->on_recheck = q->fresh = false;
 		q->tag = ++last_tag;
 		if (q->blind)
 			q->opened_ms = 0;

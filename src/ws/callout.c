@@ -140,7 +140,8 @@ bool callout_parse(const char *data, size_t len, struct callout_said *out)
 bool credential_refresh(const char *data, size_t len, char *out, size_t outlen)
 {
 	/* One that cannot be good is not parsed. */
-	json_t *o = len > 0 && len < outlen + REFRESH_MORE && data[0] == '{' && memmem(data, len, "\"wsgate\"", 8)
+	json_t *o = len > 0 && len < outlen + REFRESH_MORE && data[0] == '{' &&
+				    memmem(data, len, "\"wsgate\"", 8)
 			    ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
 			    : NULL;
 	const char *what = json_string_value(json_object_get(o, "wsgate"));

@@ -218,6 +218,60 @@ static void moved_here(void **state)
 	rig_without_ears(r);
 }
 
+/* What a predecessor gave to connections is where they go on, whatever another one has confirmed. */
+static void goes_on_here(void **state)
+{
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q;
+	uint64_t s[10];
+
+	(void)state;
+	beat(r, LAST, 1, 0, 0);
+	hear_until(r, ears.heard == 1);
+	for (int i = 0; i < 10; i++) {
+		char text[8];
+
+		snprintf(text, sizeof(text), "%d", i);
+		s[i] = rig_send(r, "ann", text, NULL);
+	}
+	q = rig_open(r, "ann", s[4], s[6]);
+	broker_queue_want(q->q, false);
+	hear_until(r, ears.hellos >= 1);
+	word(r, "here", LAST, s[9]);
+	rig_quiet(r, 50);
+	broker_queue_want(q->q, true);
+	rig_until(r, q->n == 3);
+	rig_check(q, 7, 3);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
+/* A predecessor knew others: until one of them is heard, or their lease is over, nothing goes. */
+static void waits_for_those_of_before(void **state)
+{
+	static _Atomic uint64_t said;
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+
+	(void)state;
+	rig_send_many(r, "ann", 0, 3);
+	rig_until(r, q->n == 3);
+	broker_said(r->broker, &said);
+	said = rig_now();
+	rig_go_to(r, "localhost", r->server.port); /* a session begins */
+	rig_until(r, r->connects == 2);
+	broker_queue_confirm(q->q, q->seq[2]);
+	rig_quiet(r, 1500);
+	assert_int_equal(rig_stored(r), 3);
+	assert_true(said > 0); /* the next one would wait, too */
+	beat(r, LAST, 1, 0, 0);
+	hear_until(r, ears.heard == 1);
+	echo_all(r, LAST, 2);
+	rig_until(r, rig_stored(r) == 0);
+	rig_close(q);
+	rig_without_ears(r);
+}
+
 /* Who came while the others could not hear of it lacks what they removed meanwhile. */
 static void came_while_cut_off(void **state)
 {
@@ -539,6 +593,8 @@ int main(void)
 		cmocka_unit_test_teardown(least_mark, rig_teardown),
 		cmocka_unit_test_teardown(opened_again, rig_teardown),
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
+		cmocka_unit_test_teardown(goes_on_here, rig_teardown),
+		cmocka_unit_test_teardown(waits_for_those_of_before, rig_teardown),
 		cmocka_unit_test_teardown(came_while_cut_off, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
 		cmocka_unit_test_teardown(silent, rig_teardown),
