@@ -120,7 +120,7 @@ struct broker *broker_new(struct event_base *base, struct pace *pace, const stru
 void broker_moving(struct broker *b);
 /* Where it is kept for successors when others were last told that this one lives: CLOCK_MONOTONIC,
  * 0: there are none. When that is so long ago that they removed what was kept for it, `fenced`
- * comes with the next word to them. */
+ * comes with the first session. */
 void broker_said(struct broker *b, _Atomic uint64_t *said_ms);
 /* A last word to the other gateways, before broker_free(). */
 void broker_farewell(struct broker *b);

@@ -1,10 +1,10 @@
 /*
  * aside: a message that no client can ever get goes to wsdead.S.U, where a stream of the operator's
  * may keep it, and then out of its queue. With "stored", or when no stream is there that owes an
- * answer (plain subscribers give none), it is removed. What cannot be
- * told after some tries stays in the stream (until max_age), and is tried again by the next sweep,
- * or by the next connection's queue. Nothing waits for it. Where payload and headers together are
- * more than the server takes, the payload is left out and Ws-Dropped says how many bytes it had.
+ * answer (plain subscribers give none), it is removed. What cannot be told after some tries stays
+ * in the stream (until max_age), and is tried again by the next sweep, or by the next connection's
+ * queue. Nothing waits for it. Where payload and headers together are more than the server takes,
+ * the payload is left out and Ws-Dropped says how many bytes it had.
  */
 #include <stdio.h>
 #include <stdlib.h>

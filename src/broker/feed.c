@@ -29,9 +29,7 @@
 #define TURNS 4
 #define SOON_TRIES 16
 #define TRIES 24
-#define SWEEP_ASIDES                                                                               \
-	16 /* of what a sweep finds: they take their time, and removals wait for it                \
-	    */
+#define SWEEP_ASIDES 16 /* under way, of what a sweep finds */
 
 /* Live copies that wait for a gap to be read. */
 #define HOARD_MESSAGES 64

@@ -220,20 +220,17 @@ static void fence(struct broker *b)
 	b->ev->fenced(b->arg);
 }
 
-/* Others took this one for gone, and may have forgotten it by now. What they say of it begins anew.
- */
+/* With the first word of this process: others may have taken its predecessor for gone, and say of
+ * it nothing that this one hears. Later they do (hear_line()), and know whose time passed. */
 static void fence_late(struct broker *b)
 {
-	struct gates *g = &b->gates;
-	uint64_t said = atomic_load(g->said);
+	uint64_t said = atomic_load(b->gates.said);
 
-	if (!said || b->now_ms <= said + lease(b) + LATE_MS / 2)
+	if (b->gates.beat > 0 || !said || b->now_ms <= said + lease(b) + LATE_MS / 2)
 		return;
 	log_warn("other gateways heard nothing of this one for longer than its lease: its "
 		 "connections end, for they may lack messages",
 		kv_uint("ms", b->now_ms - said));
-	for (uint32_t i = 0; i < g->n; i++)
-		g->v[i].knows_us = false;
 	fence(b);
 }
 
@@ -447,4 +444,5 @@ void gates_farewell(struct broker *b)
 		if (b->slots[i].q && !b->slots[i].q->closing)
 			return; /* its connections go on, with a successor */
 	beat(b, LEAVES);
+	atomic_store(b->gates.said, 0);
 }
