@@ -452,11 +452,6 @@ void listen_group(gid_t gid)
 	group = gid;
 }
 
-void listen_own(struct listen_set *l)
-{
-	l->admins[LISTEN_LOCAL].linked = l->admins[LISTEN_LOCAL].fd >= 0;
-}
-
 /* Last of all: from here on clients may come. */
 static int listen_all(struct listen_set *l, const struct listen_error *e)
 {
@@ -467,8 +462,23 @@ static int listen_all(struct listen_set *l, const struct listen_error *e)
 	return 0;
 }
 
+void listen_own(struct listen_set *l)
+{
+	l->admins[LISTEN_LOCAL].linked = l->admins[LISTEN_LOCAL].fd >= 0;
+}
+
+int listen_begin(struct listen_set *l, char *err, size_t errlen)
+{
+	struct listen_error e = {err, errlen, "listen", false, NULL};
+
+	if (listen_all(l, &e) < 0)
+		return -1;
+	listen_own(l);
+	return 0;
+}
+
 static int listen_make(struct listen_set *l, const struct listen_set *now, const struct config *c,
-	unsigned nslots, unsigned patience_ms, char *err, size_t errlen)
+	unsigned nslots, unsigned patience_ms, bool begin, char *err, size_t errlen)
 {
 	static struct listen_set none;
 	struct listen_error e = {err, errlen, "listen", false, now};
@@ -497,7 +507,7 @@ static int listen_make(struct listen_set *l, const struct listen_set *now, const
 	if (c->admin.socket[0] != '\0' && listen_local(l, c->admin.socket, &e) < 0)
 		goto fail;
 	e.key = "listen";
-	if (listen_all(l, &e) < 0)
+	if (begin && listen_all(l, &e) < 0)
 		goto fail;
 	return 0;
 fail:
@@ -508,13 +518,19 @@ fail:
 int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, unsigned patience_ms,
 	char *err, size_t errlen)
 {
-	return listen_make(l, NULL, c, nslots, patience_ms, err, errlen);
+	return listen_make(l, NULL, c, nslots, patience_ms, true, err, errlen);
 }
 
 int listen_change(struct listen_set *next, const struct listen_set *now, const struct config *c,
 	unsigned nslots, char *err, size_t errlen)
 {
-	return listen_make(next, now, c, nslots, 0, err, errlen);
+	return listen_make(next, now, c, nslots, 0, true, err, errlen);
+}
+
+int listen_prepare(struct listen_set *next, const struct listen_set *now, const struct config *c,
+	unsigned nslots, char *err, size_t errlen)
+{
+	return listen_make(next, now, c, nslots, 0, false, err, errlen);
 }
 
 void listen_inherit(struct listen_row *r)

@@ -62,6 +62,13 @@ int listen_open(struct listen_set *l, const struct config *c, unsigned nslots, u
  */
 int listen_change(struct listen_set *next, const struct listen_set *now, const struct config *c,
 	unsigned nslots, char *err, size_t errlen) __attribute__((warn_unused_result));
+/* The same, but nobody can connect to what is new before listen_begin(): as long as another program
+ * serves, those who would come there might wait in vain. */
+int listen_prepare(struct listen_set *next, const struct listen_set *now, const struct config *c,
+	unsigned nslots, char *err, size_t errlen) __attribute__((warn_unused_result));
+/* All is ours (listen_own()), and clients may come. 0; or -1 and one line. */
+int listen_begin(struct listen_set *l, char *err, size_t errlen)
+	__attribute__((warn_unused_result));
 /* Takes in what another master opened: a row, whose id becomes one of ours. */
 void listen_inherit(struct listen_row *r);
 /* Closes what l has and other has not; l is empty then. */

@@ -301,11 +301,11 @@ static int master_serve(void *arg)
 		m->inherit.control = -1;
 	/* Whom it belongs to comes with its birth: for another group it is a new one. */
 	if ((same ? control_adopt(&m->control, control, m->segment.dir)
-		  : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0) {
+		  : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0 ||
+		listen_begin(&m->listeners, err, sizeof(err)) < 0) {
 		family_fail(f, err);
 		return -1;
 	}
-	listen_own(&m->listeners);
 	f->hold_clients = f->hold_admin = false;
 	f->news.listeners++;
 	family_wake(f);
@@ -376,7 +376,7 @@ static int master_inherit(struct master *m)
 	slots = nslots > in->set.nslots ? nslots : in->set.nslots;
 	if (segment_inherit(&m->segment, dir, in->hello.segment, err, sizeof(err)) < 0 ||
 		segment_open(&m->segment, c, nslots, m->uid, m->gid, err, sizeof(err)) < 0 ||
-		listen_change(&m->listeners, &in->set, c, slots, err, sizeof(err)) < 0)
+		listen_prepare(&m->listeners, &in->set, c, slots, err, sizeof(err)) < 0)
 		return master_fail(m, "%s", err);
 	return 0;
 }

@@ -6,6 +6,7 @@ import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
+import { upgrade as upgradeRequest } from './lib/raw.mjs';
 import { visitors } from './lib/visitors.mjs';
 
 function installText(gw, content) {
@@ -237,6 +238,22 @@ await test('the new one is killed while connections move: those that did not mov
 	await gw.ready();
 	await unharmed(t, gw, bus, all);
 	await upgrade(gw);
+});
+
+await test('more workers, and the new one is killed: who came meanwhile did not wait for it', async (t) => {
+	const { gw, bus } = await pair(t, { workers: 1, max_workers: 4 });
+	gw.config.workers = 4;
+	gw.writeConfig();
+	let came = [];
+	await midway(gw, async (pid) => {
+		came = await Promise.all(numbers(40).map(() => t.raw(gw)));
+		came.forEach((r, i) => r.write(upgradeRequest(`/ws/chat/u${i}`)));
+		process.kill(pid, 'SIGKILL');
+		await said(gw, /all serve as before/);
+	});
+	for (const r of came) assert.equal((await r.response()).status, 101);
+	assert.match(gw.log(), refusal);
+	await unharmed(t, gw, bus, []);
 });
 
 await test('a worker and the bridge die while a new program prepares: they come back', async (t) => {
