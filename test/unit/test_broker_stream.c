@@ -326,7 +326,7 @@ static void least_permissions(void **state)
 		"\"$JS.API.STREAM.INFO.websockets\", \"$JS.API.STREAM.CREATE.websockets\",\n"
 		"\"$JS.API.STREAM.UPDATE.websockets\", \"$JS.API.STREAM.MSG.DELETE.websockets\",\n"
 		"\"$JS.API.DIRECT.GET.websockets\", \"$JS.API.STREAM.MSG.GET.websockets\",\n"
-		"\"$JS.API.CONSUMER.LIST.websockets\" ],\n"
+		"\"$JS.API.CONSUMER.LIST.websockets\", \"$JS.API.STREAM.NAMES\" ],\n"
 		"subscribe: [ \"wslive.>\", \"wsgate.beat\", \"_INBOX.>\",\n"
 		"\"$JS.EVENT.ADVISORY.STREAM.*.websockets\" ] } } ] }\n"
 		"no_auth_user: gw\n");
