@@ -156,15 +156,7 @@ WORKER_SRC = \
 	src/worker/wheel.c \
 	src/worker/worker.c
 
-WSGATED_SRC = \
-	src/main.c \
-	src/version.c \
-	$(BASE_SRC) \
-	$(IPC_SRC) \
-	$(WS_SRC) \
-	$(TLS_SRC) \
-	$(BROKER_SRC) \
-	$(BRIDGE_SRC) \
+MASTER_SRC = \
 	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/certs.c \
@@ -188,7 +180,18 @@ WSGATED_SRC = \
 	src/master/said.c \
 	src/master/segment.c \
 	src/master/upgrade.c \
-	src/master/will.c \
+	src/master/will.c
+
+WSGATED_SRC = \
+	src/main.c \
+	src/version.c \
+	$(BASE_SRC) \
+	$(IPC_SRC) \
+	$(WS_SRC) \
+	$(TLS_SRC) \
+	$(BROKER_SRC) \
+	$(BRIDGE_SRC) \
+	$(MASTER_SRC) \
 	$(WORKER_SRC)
 
 WSGATECTL_SRC = \

@@ -32,8 +32,7 @@ static struct {
 	struct loading *l;
 	int lines;                       /* of the file itself, without the tail */
 	struct config_tls tls;           /* the section being read */
-	uint32_t tls_seen;               /* its keys, by their place in the table */
-	struct origin origins[KEYS_MAX]; /* of the section's keys, likewise */
+	struct origin origins[KEYS_MAX]; /* of its keys, by their place in the table */
 	struct config_auth auth;
 	bool auth_begun; /* it has its defaults */
 	struct config_service service;
@@ -223,8 +222,6 @@ static const struct titled_section {
 
 static int titled_value(const cfg_t *cfg, cfg_opt_t *opt, const struct titled_section *t, size_t i)
 {
-	if (t->section == &now.tls)
-		now.tls_seen |= UINT32_C(1) << i;
 	if (t->section == &now.stream)
 		now.stream.given |= UINT32_C(1) << i;
 	if (t->section == &now.auth && auth_begin(cfg) < 0)
@@ -309,10 +306,12 @@ static int empty_lists(cfg_t *cfg)
 
 static int tls_done(const cfg_t *parent, const cfg_t *sec)
 {
-	uint32_t seen = now.tls_seen;
+	uint32_t seen = 0;
 	char err[480];
 
-	now.tls_seen = 0;
+	for (size_t i = 0; i < option_tls_count; i++)
+		if (now.origins[i].kind == FROM_FILE)
+			seen |= UINT32_C(1) << i;
 	if (now.l->c->ntls < CONFILE_TLS_MAX)
 		now.l->tls_lines[now.l->c->ntls] = parent->line;
 	return contls_done(now.l->c, &now.tls, seen, sec->title, err, sizeof(err)) < 0
@@ -358,15 +357,8 @@ static int stream_done(const cfg_t *parent, const cfg_t *sec)
 		       : 0;
 }
 
-/* A section's end. */
-static int on_section(cfg_t *cfg, cfg_opt_t *opt)
+static int section_done(const cfg_t *cfg, const cfg_opt_t *opt, cfg_t *sec)
 {
-	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
-
-	memset(now.origins, 0, sizeof(now.origins));
-	if (cfg->line > now.lines)
-		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name,
-			"the section is not closed; add a }");
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
 	if (strcmp(opt->name, "auth") == 0)
@@ -376,6 +368,19 @@ static int on_section(cfg_t *cfg, cfg_opt_t *opt)
 	if (strcmp(opt->name, CONFTEXT_STREAM) == 0)
 		return stream_done(cfg, sec);
 	return empty_lists(sec);
+}
+
+/* A section's end. */
+static int on_section(cfg_t *cfg, cfg_opt_t *opt)
+{
+	int r;
+
+	if (cfg->line > now.lines)
+		return fault_line(now.lines, *opt->name == '$' ? "stream" : opt->name,
+			"the section is not closed; add a }");
+	r = section_done(cfg, opt, cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1));
+	memset(now.origins, 0, sizeof(now.origins));
+	return r;
 }
 
 static cfg_opt_t *add_opt(cfg_opt_t *opts, const char *name, cfg_type_t type, cfg_flag_t flags)

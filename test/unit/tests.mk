@@ -210,30 +210,7 @@ MASTER_RIG_SRC = \
 	$(BASE_SRC) \
 	$(IPC_SRC) \
 	$(TLS_SRC) \
-	src/master/bequest.c \
-	src/master/brief.c \
-	src/master/certs.c \
-	src/master/child.c \
-	src/master/confine.c \
-	src/master/confine_rules.c \
-	src/master/control.c \
-	src/master/family.c \
-	src/master/handover.c \
-	src/master/hear.c \
-	src/master/inherit.c \
-	src/master/keyring.c \
-	src/master/listen.c \
-	src/master/local.c \
-	src/master/master.c \
-	src/master/notify.c \
-	src/master/news.c \
-	src/master/pairs.c \
-	src/master/program.c \
-	src/master/reload.c \
-	src/master/said.c \
-	src/master/segment.c \
-	src/master/upgrade.c \
-	src/master/will.c \
+	$(MASTER_SRC) \
 	src/ws/jwt.c \
 	src/ws/jwt_keys.c
 UNIT_TESTS += test_child test_handover test_upgrade
