@@ -25,6 +25,7 @@ enum proto_type {
 	PROTO_HEIRLESS, /* worker, no body: all those of PROTO_HEIR are gone, and it has more to
 			   give */
 	PROTO_SHUT,     /* worker, answer to PROTO_RETIRE with shut: no body */
+	PROTO_SYNCED,   /* answer to PROTO_SYNC: the same */
 	/* master → child */
 	PROTO_STOP = 20,   /* struct proto_stop: graceful */
 	PROTO_WORKER_UP,   /* bridge: struct proto_slot: generation g of slot s was started */
@@ -48,6 +49,7 @@ enum proto_type {
 	PROTO_TRACE, /* struct trace_order: whose messages are followed, from now on */
 	PROTO_DRAIN, /* worker: struct proto_drain: anew, whenever it changes */
 	PROTO_DEEDS, /* worker: struct proto_deeds: anew, whenever something of it changes */
+	PROTO_SYNC,  /* struct proto_sync: say so when all that was told before is done */
 	/* worker ↔ bridge */
 	PROTO_DOORBELL = 40, /* no body: look at your rings */
 	PROTO_MAX
@@ -103,6 +105,9 @@ struct proto_moved {
 	uint64_t moved, left;
 	uint64_t stay; /* of those left: cannot move, and are not to be ended; said again when it
 			  has become 0 */
+};
+struct proto_sync {
+	uint64_t serial;
 };
 struct proto_flushed {
 	uint32_t empty, reserved; /* 1: nothing is left in any ring: the segment may go */

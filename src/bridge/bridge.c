@@ -131,6 +131,7 @@ static const struct chan_handler master_handlers[] = {
 	{PROTO_SLOT, sizeof(struct proto_slot), orders_on_slot},
 	{PROTO_CLOSE, sizeof(struct proto_close), orders_on_close},
 	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
+	{PROTO_SYNC, sizeof(struct proto_sync), orders_on_sync},
 	{0, 0, NULL},
 };
 

@@ -315,6 +315,7 @@ bool source_empty(const struct up_source *src);
 /* orders.c */
 void orders_on_config(void *arg, const void *body, int fd);
 void orders_on_slot(void *arg, const void *body, int fd);
+void orders_on_sync(void *arg, const void *body, int fd);
 void orders_on_close(void *arg, const void *body, int fd);
 
 /* stale.c: sets b->stale_read when all older segments are read */

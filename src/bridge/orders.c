@@ -48,6 +48,17 @@ void orders_on_config(void *arg, const void *body, int fd)
 		log_warn("cannot tell the master", kv_errno(errno));
 }
 
+void orders_on_sync(void *arg, const void *body, int fd)
+{
+	struct bridge *b = arg;
+
+	if (fd >= 0)
+		close(fd);
+	if (b->master &&
+		chan_send(b->master, PROTO_SYNCED, body, sizeof(struct proto_sync), -1) < 0)
+		log_warn("cannot tell the master", kv_errno(errno));
+}
+
 /* The master has room for a slot that the bridge has not: as with the doorbell, a new bridge has
  * it. */
 void orders_on_slot(void *arg, const void *body, int fd)

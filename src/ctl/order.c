@@ -18,6 +18,7 @@
 
 #define RELOAD_SECONDS 60
 #define CLOSE_SECONDS 35
+#define HEARD_SECONDS 10 /* more than the daemon waits for its processes */
 #define STATUS_SECONDS 1
 
 /* Connected, or -1 with errno. */
@@ -121,18 +122,26 @@ int order_close(
 	return CTL_OK;
 }
 
+/* It holds, but one of its processes does not know it yet. */
+static void order_unheard(const struct control_answer *a)
+{
+	if (a->text[0])
+		fprintf(stderr, "wsgatectl: %s\n", a->text);
+}
+
 int order_trace(const struct config *c, const struct identity *id, uint16_t seconds)
 {
 	struct control_request q = {.command = CONTROL_TRACE, .code = seconds};
 	struct control_answer a;
 
 	order_about(&q, id);
-	if (order_ask(c, &q, &a, STATUS_SECONDS) < 0)
+	if (order_ask(c, &q, &a, HEARD_SECONDS) < 0)
 		return order_failed(c);
 	if (a.result != CONTROL_OK) {
 		fprintf(stderr, "wsgatectl: not followed: %s\n", a.text);
 		return CTL_FAILED;
 	}
+	order_unheard(&a);
 	if (seconds)
 		printf("the log follows this user's messages for %u seconds\n", seconds);
 	else
@@ -210,10 +219,12 @@ json_t *order_status_json(const struct config *c, struct proto_drain *drain, boo
 static int order_drain_ask(
 	const struct config *c, struct control_request *q, struct control_answer *a)
 {
-	if (order_ask(c, q, a, STATUS_SECONDS) < 0)
+	if (order_ask(c, q, a, HEARD_SECONDS) < 0)
 		return order_failed(c);
-	if (a->result == CONTROL_OK)
+	if (a->result == CONTROL_OK) {
+		order_unheard(a);
 		return CTL_OK;
+	}
 	fprintf(stderr, "wsgatectl: %s: %s\n",
 		q->command == CONTROL_DRAIN ? "not drained" : "still drained", a->text);
 	return CTL_FAILED;

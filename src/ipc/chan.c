@@ -49,6 +49,8 @@ const char *proto_name(unsigned type)
 		return "HEIRLESS";
 	case PROTO_SHUT:
 		return "SHUT";
+	case PROTO_SYNCED:
+		return "SYNCED";
 	case PROTO_STOP:
 		return "STOP";
 	case PROTO_WORKER_UP:
@@ -83,6 +85,8 @@ const char *proto_name(unsigned type)
 		return "DRAIN";
 	case PROTO_DEEDS:
 		return "DEEDS";
+	case PROTO_SYNC:
+		return "SYNC";
 	case PROTO_TICKETS:
 		return "TICKETS";
 	case PROTO_VAULT:

@@ -63,6 +63,7 @@ struct child {
 	/* see news.h: what it was told, or born with */
 	uint64_t config_told, config_applied; /* serials */
 	uint64_t log_told, tickets_told, deeds_told, trace_told, drain_told;
+	uint64_t sync_told, synced;   /* serials */
 	struct child_listen *listens; /* owned */
 	size_t nlistens, listens_room;
 	uint64_t listens_told; /* serial */

@@ -18,6 +18,7 @@
 
 #define DRAIN_MIN_MS 1000
 #define CALLER_SECONDS 30 /* for the request, or for an answer that does not come */
+#define SYNC_SECONDS 5    /* then who has not heard yet is named */
 
 /* ---- callers ---- */
 
@@ -29,7 +30,7 @@ static void caller_free(struct caller *k)
 		close(k->fd);
 	k->ev = NULL;
 	k->fd = -1;
-	k->reload = k->close = 0;
+	k->reload = k->close = k->sync = 0;
 }
 
 static void caller_answer(struct caller *k, struct control_answer *a)
@@ -57,6 +58,30 @@ static void caller_outcome(struct caller *k)
 	a.result = !r->ended_ms ? CONTROL_NEVER : r->failed ? CONTROL_FAILED : CONTROL_OK;
 	snprintf(a.text, sizeof(a.text), "%s", r->text);
 	caller_answer(k, &a);
+}
+
+/* It is done; some may not have heard. */
+static void caller_synced(struct caller *k)
+{
+	const struct family *f = k->control->family;
+	struct control_answer a = {.result = CONTROL_OK, .drain = f->drain};
+	const struct child *late = news_unsynced(f, k->sync, k->bridge);
+
+	if (late)
+		snprintf(a.text, sizeof(a.text),
+			"%s does not answer: it will know when it reads again", late->name);
+	caller_answer(k, &a);
+}
+
+/* The answer comes when nobody can act any more as if it had not been said. */
+static void caller_sync(struct caller *k, bool bridge)
+{
+	const struct timeval tv = {SYNC_SECONDS, 0};
+
+	k->bridge = bridge;
+	k->sync = news_sync(k->control->family);
+	if (event_add(k->ev, &tv) < 0)
+		caller_fail(k, "no memory");
 }
 
 static bool code_allowed(uint16_t code)
@@ -94,7 +119,6 @@ static void caller_close(struct caller *k, const struct control_request *q)
 static void caller_trace(struct caller *k, const struct control_request *q)
 {
 	struct trace_order order = {.service_len = q->service_len, .user_len = q->user_len};
-	struct control_answer a = {.result = CONTROL_OK};
 
 	if (q->service_len < 1 || q->service_len > PROTO_NAME_MAX || q->user_len < 1 ||
 		q->user_len > PROTO_NAME_MAX) {
@@ -106,7 +130,7 @@ static void caller_trace(struct caller *k, const struct control_request *q)
 	log_info("follows the messages of a user", kv_mem("service", q->service, q->service_len),
 		kv_mem("user", q->user, q->user_len), kv_uint("seconds", q->code));
 	news_trace(k->control->family, &order, q->code);
-	caller_answer(k, &a);
+	caller_sync(k, true);
 }
 
 /* What is asked of those who take connections comes to nothing while they change. */
@@ -118,7 +142,6 @@ static const char *drain_never(const struct control *c)
 static void caller_drain(struct caller *k, const struct control_request *q)
 {
 	struct family *f = k->control->family;
-	struct control_answer a = {.result = CONTROL_OK};
 	bool drain = q->command == CONTROL_DRAIN, drained = f->drain.begin_ms != 0;
 	uint64_t time = q->code ? q->code * UINT64_C(1000) : f->config->drain_timeout;
 	const char *never = drain_never(k->control);
@@ -138,8 +161,7 @@ static void caller_drain(struct caller *k, const struct control_request *q)
 			kv_uint("ms", time));
 	else if (drained)
 		log_info("asked to take connections again");
-	a.drain = f->drain;
-	caller_answer(k, &a);
+	caller_sync(k, false);
 }
 
 static void caller_serve(struct caller *k, const struct control_request *q)
@@ -176,13 +198,17 @@ static void caller_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	if (what & EV_TIMEOUT) {
-		caller_fail(k, "no answer in time");
+		if (k->sync)
+			caller_synced(k);
+		else
+			caller_fail(k, "no answer in time");
 		return;
 	}
 	n = recv(fd, &q, sizeof(q), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || k->reload || k->close) /* gone; or it says more than once what it wants */
+	/* Gone; or it says more than once what it wants. */
+	if (n <= 0 || k->reload || k->close || k->sync)
 		caller_free(k);
 	else if (n != sizeof(q) || q.version != CONTROL_VERSION)
 		caller_fail(k, "daemon and tool are of different versions");
@@ -257,6 +283,14 @@ void control_reloaded(struct control *c, uint64_t number)
 	for (size_t i = 0; i < CONTROL_CALLERS; i++)
 		if (c->callers[i].fd >= 0 && c->callers[i].reload && c->callers[i].reload <= number)
 			caller_outcome(&c->callers[i]);
+}
+
+void control_look(struct control *c)
+{
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		if (c->callers[i].fd >= 0 && c->callers[i].sync &&
+			!news_unsynced(c->family, c->callers[i].sync, c->callers[i].bridge))
+			caller_synced(&c->callers[i]);
 }
 
 void control_closed(struct control *c, const struct proto_closed *p)

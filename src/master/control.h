@@ -5,6 +5,7 @@
 #ifndef WSGATE_MASTER_CONTROL_H
 #define WSGATE_MASTER_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,8 @@ struct caller {
 	struct event *ev; /* owned */
 	uint64_t reload;  /* waits for the end of that one; 0: not */
 	uint64_t close;   /* waits for the answer of the bridge; 0: not */
+	uint64_t sync;    /* waits until the workers have heard (news.h); 0: not */
+	bool bridge;      /* and until the bridge has */
 };
 
 struct control {
@@ -47,6 +50,8 @@ int control_adopt(struct control *c, int fd, int dir) __attribute__((warn_unused
 /* Closes all, and the socket stays for another master. */
 void control_leave(struct control *c);
 void control_reloaded(struct control *c, uint64_t number);
+/* Something has happened: perhaps all have heard. */
+void control_look(struct control *c);
 void control_closed(struct control *c, const struct proto_closed *p);
 /* In a child: frees what hangs on the master's base. */
 void control_forget(struct control *c);

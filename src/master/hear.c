@@ -114,6 +114,17 @@ static void hear_on_heirless(void *arg, const void *body, int fd)
 	family_wake(f);
 }
 
+static void hear_on_synced(void *arg, const void *body, int fd)
+{
+	const struct proto_sync *s = body;
+	struct child *c = arg;
+	struct family *f = hear_from(c, fd);
+
+	if (s->serial <= c->sync_told)
+		c->synced = s->serial;
+	family_wake(f);
+}
+
 static void hear_on_closed(void *arg, const void *body, int fd)
 {
 	struct family *f = hear_from(arg, fd);
@@ -130,6 +141,7 @@ const struct chan_handler hear_bridge[] = {
 	{PROTO_FLUSHED, sizeof(struct proto_flushed), hear_on_flushed},
 	{PROTO_APPLIED, sizeof(struct proto_applied), hear_on_applied},
 	{PROTO_CLOSED, sizeof(struct proto_closed), hear_on_closed},
+	{PROTO_SYNCED, sizeof(struct proto_sync), hear_on_synced},
 	{0, 0, NULL},
 };
 const struct chan_handler hear_worker[] = {
@@ -140,6 +152,7 @@ const struct chan_handler hear_worker[] = {
 	{PROTO_MOVED, sizeof(struct proto_moved), hear_on_moved},
 	{PROTO_HEIRLESS, 0, hear_on_heirless},
 	{PROTO_SHUT, 0, hear_on_shut},
+	{PROTO_SYNCED, sizeof(struct proto_sync), hear_on_synced},
 	{0, 0, NULL},
 };
 

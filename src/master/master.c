@@ -52,10 +52,7 @@ struct master {
 	gid_t gid;
 };
 
-static int master_fail(struct master *m, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int master_fail(struct master *m, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int master_fail(struct master *m, const char *fmt, ...)
 {
 	char why[1024];
 	va_list ap;
@@ -223,6 +220,7 @@ static void master_looked(void *arg)
 {
 	struct master *m = arg;
 
+	control_look(&m->control);
 	reload_look(&m->reload);
 	upgrade_look(&m->upgrade);
 	if (m->upgrade_waits)

@@ -159,6 +159,7 @@ void news_born(const struct family *f, struct child *c)
 	c->deeds_told = f->news.deeds;
 	c->trace_told = f->news.trace;
 	c->drain_told = f->news.drain;
+	c->sync_told = c->synced = f->news.sync;
 	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
@@ -409,15 +410,10 @@ static bool news_tell_worker(struct family *f, struct child *c)
 	return news_send(c, PROTO_TLS, &body, sizeof(body), f->tls); /* once more does no harm */
 }
 
-bool news_tell(struct family *f, struct child *c)
+static bool news_config_tell(const struct family *f, struct child *c)
 {
 	struct proto_config body = {f->news.serial};
 
-	if (!c->chan || !c->pid)
-		return true;
-	if (!news_log_tell(f, c) || !news_trace_tell(f, c) ||
-		(c != &f->bridge && !news_tell_worker(f, c)))
-		return false;
 	if (c->config_told >= f->news.serial || f->news.text < 0)
 		return true;
 	/* Perhaps twice: the last ones before the configuration are its own. */
@@ -429,4 +425,39 @@ bool news_tell(struct family *f, struct child *c)
 		return false;
 	c->config_told = f->news.serial;
 	return true;
+}
+
+static bool news_sync_tell(const struct family *f, struct child *c)
+{
+	struct proto_sync body = {f->news.sync};
+
+	if (c->sync_told < f->news.sync && !news_send(c, PROTO_SYNC, &body, sizeof(body), -1))
+		return false;
+	c->sync_told = f->news.sync;
+	return true;
+}
+
+bool news_tell(struct family *f, struct child *c)
+{
+	if (!c->chan || !c->pid)
+		return true;
+	return news_log_tell(f, c) && news_trace_tell(f, c) &&
+	       (c == &f->bridge || news_tell_worker(f, c)) && news_config_tell(f, c) &&
+	       news_sync_tell(f, c);
+}
+
+uint64_t news_sync(struct family *f)
+{
+	family_wake(f);
+	return ++f->news.sync;
+}
+
+const struct child *news_unsynced(const struct family *f, uint64_t sync, bool bridge)
+{
+	if (bridge && child_lives(&f->bridge) && f->bridge.synced < sync)
+		return &f->bridge;
+	for (unsigned i = 0; i < f->nslots; i++)
+		if (child_lives(&f->workers[i]) && f->workers[i].synced < sync)
+			return &f->workers[i];
+	return NULL;
 }

@@ -30,6 +30,7 @@ struct news {
 	uint64_t drain;     /* how often family.drain has changed */
 	uint64_t deeds;     /* how often family.deeds have changed */
 	uint64_t listeners; /* how often it has changed who has which */
+	uint64_t sync;      /* how often somebody waited until all had heard */
 };
 
 void news_init(struct news *n);
@@ -62,6 +63,10 @@ void news_retired(struct child *c);
 void news_applied(struct child *c, const struct proto_applied *a);
 /* Whether the child has answered for the configuration as it is now, or needs not. */
 bool news_done(const struct family *f, const struct child *c);
+/* Asks everybody to say when all that they are told by now is done. The number of this question. */
+uint64_t news_sync(struct family *f);
+/* One who runs and has not said so, a worker or, if asked for, the bridge; NULL: none. */
+const struct child *news_unsynced(const struct family *f, uint64_t sync, bool bridge);
 /* Gives the text back when nobody needs it any more. */
 void news_tidy(struct family *f);
 

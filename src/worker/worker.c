@@ -289,10 +289,21 @@ static void worker_on_deeds(void *arg, const void *body, int fd)
 	memcpy(&w->deeds, body, sizeof(w->deeds));
 }
 
+static void worker_on_sync(void *arg, const void *body, int fd)
+{
+	struct worker *w = arg;
+
+	if (fd >= 0)
+		close(fd);
+	if (chan_send(w->master, PROTO_SYNCED, body, sizeof(struct proto_sync), -1) < 0)
+		log_warn("cannot tell the master", kv_errno(errno));
+}
+
 static const struct chan_handler master_handlers[] = {
 	{PROTO_STOP, sizeof(struct proto_stop), drain_on_stop},
 	{PROTO_DRAIN, sizeof(struct proto_drain), drain_on_order},
 	{PROTO_TRACE, sizeof(struct trace_order), chan_on_trace},
+	{PROTO_SYNC, sizeof(struct proto_sync), worker_on_sync},
 	{PROTO_DEEDS, sizeof(struct proto_deeds), worker_on_deeds},
 	{PROTO_CONFIG, sizeof(struct proto_config), reconf_on_config},
 	{PROTO_TLS, sizeof(struct proto_config), sections_on_tls},

@@ -179,6 +179,33 @@ await test('while connections only know that it is not ready, undrain leaves no 
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 });
 
+await test('its answer comes when each worker refuses, and names one that does not answer', async (t) => {
+	const { gw } = await t.pair({ drain_delay: 0, workers: 2 });
+	const stopped = gw.pid('worker 1');
+	const refuses = () => gw.log().match(/worker \d: draining /g)?.length;
+	const answer = (what) => {
+		const a = { over: false };
+		a.done = gw.ctl(what).then((r) => { a.over = true; return r; });
+		return a;
+	};
+	process.kill(stopped, 'SIGSTOP');
+	try {
+		const first = answer('drain');
+		await until('the other worker', () => refuses() === 1);
+		await stays('without an answer', () => !first.over, 500);
+		process.kill(stopped, 'SIGCONT');
+		assert.deepEqual([(await first.done).code, (await first.done).err, refuses()], [0, '', 2]);
+		process.kill(stopped, 'SIGSTOP');
+		const second = await answer('undrain').done;
+		assert.deepEqual([second.code, second.err],
+			[0, 'wsgatectl: worker 1 does not answer: it will know when it reads again\n']);
+	} finally {
+		process.kill(stopped, 'SIGCONT');
+	}
+	await until('both', () => gw.log().match(/worker \d: takes connections again/g)?.length === 2);
+	await gw.ready();
+});
+
 await test('who answers nothing is cut off when the time is over, and its messages stay', async (t) => {
 	const { gw, bus } = await t.pair({ pong_timeout: '60s', workers: 1 });
 	const mute = await t.raw(gw), rude = await t.raw(gw);
