@@ -217,9 +217,14 @@ void chan_free(struct chan *c)
 void chan_on_log(void *arg, const void *body, int fd)
 {
 	const struct proto_log *pl = body;
+	int r = -1;
 
 	(void)arg;
-	if (log_follow(pl->target == PROTO_LOG_SYSLOG, fd) < 0)
+	/* Without a free descriptor the file does not come along. */
+	errno = EMFILE;
+	if (pl->target != PROTO_LOG_FILE || fd >= 0)
+		r = log_follow(pl->target == PROTO_LOG_SYSLOG, fd);
+	if (r < 0)
 		log_error("cannot follow to the new log: this process stays with the old one",
 			kv_errno(errno));
 	if (fd >= 0)

@@ -30,7 +30,7 @@ static void caller_free(struct caller *k)
 		close(k->fd);
 	k->ev = NULL;
 	k->fd = -1;
-	k->reload = k->close = k->sync = 0;
+	k->reload = k->close = k->sync = k->drain = 0;
 }
 
 static void caller_answer(struct caller *k, struct control_answer *a)
@@ -65,11 +65,15 @@ static void caller_synced(struct caller *k)
 {
 	const struct family *f = k->control->family;
 	struct control_answer a = {.result = CONTROL_OK, .drain = f->drain};
-	const struct child *late = news_unsynced(f, k->sync, k->bridge);
+	char late[512];
 
-	if (late)
+	if (k->drain && k->drain != f->news.drain) {
+		caller_fail(k, "another order came meanwhile: wsgatectl status says how it is");
+		return;
+	}
+	if (news_unsynced(f, k->sync, k->bridge, late, sizeof(late)) > 0)
 		snprintf(a.text, sizeof(a.text),
-			"%s does not answer: it will know when it reads again", late->name);
+			"no answer yet: %s; what does not read hears of it when it does", late);
 	caller_answer(k, &a);
 }
 
@@ -120,6 +124,10 @@ static void caller_trace(struct caller *k, const struct control_request *q)
 {
 	struct trace_order order = {.service_len = q->service_len, .user_len = q->user_len};
 
+	if (k->control->reload->blocked) { /* the program to come would not know of it */
+		caller_fail(k, k->control->reload->blocked);
+		return;
+	}
 	if (q->service_len < 1 || q->service_len > PROTO_NAME_MAX || q->user_len < 1 ||
 		q->user_len > PROTO_NAME_MAX) {
 		caller_fail(k, "a request that makes no sense");
@@ -155,6 +163,7 @@ static void caller_drain(struct caller *k, const struct control_request *q)
 		time = DRAIN_MIN_MS; /* everybody is to get a Close */
 	if (drain || drained)
 		news_drain(f, f->config->drain_delay, drain ? time : 0, q->code != 0);
+	k->drain = f->news.drain;
 	if (drain)
 		log_info("asked to drain: not ready until it is taken back",
 			kv_uint("delay_ms", f->drain.close_ms > now ? f->drain.close_ms - now : 0),
@@ -287,10 +296,15 @@ void control_reloaded(struct control *c, uint64_t number)
 
 void control_look(struct control *c)
 {
-	for (size_t i = 0; i < CONTROL_CALLERS; i++)
-		if (c->callers[i].fd >= 0 && c->callers[i].sync &&
-			!news_unsynced(c->family, c->callers[i].sync, c->callers[i].bridge))
-			caller_synced(&c->callers[i]);
+	char late[512];
+
+	for (size_t i = 0; i < CONTROL_CALLERS; i++) {
+		struct caller *k = &c->callers[i];
+
+		if (k->fd >= 0 && k->sync &&
+			news_unsynced(c->family, k->sync, k->bridge, late, sizeof(late)) == 0)
+			caller_synced(k);
+	}
 }
 
 void control_closed(struct control *c, const struct proto_closed *p)

@@ -27,6 +27,7 @@ struct caller {
 	uint64_t close;   /* waits for the answer of the bridge; 0: not */
 	uint64_t sync;    /* waits until the workers have heard (news.h); 0: not */
 	bool bridge;      /* and until the bridge has */
+	uint64_t drain;   /* which one it asked for, as news.drain counts; 0: none */
 };
 
 struct control {

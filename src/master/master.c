@@ -70,7 +70,7 @@ __attribute__((format(printf, 2, 3))) static int master_fail(struct master *m, c
 static void master_stop(struct master *m, evutil_socket_t sig)
 {
 	const struct config *c = m->family.config;
-	bool again = family_stopping(&m->family) && !m->left;
+	bool again = (family_stopping(&m->family) && !m->left) || m->upgrade.stop_asked;
 	bool hurry = again || sig == SIGQUIT || inherit_under_way(&m->inherit);
 
 	if (m->left) {
@@ -265,7 +265,8 @@ static void master_leave(void *arg, pid_t pid)
 	struct master *m = arg;
 	struct family *f = &m->family;
 
-	m->left = m->segment.left = true;
+	m->left = true;
+	segment_leave(&m->segment);
 	notify_ready(pid); /* while it is we whom init listens to */
 	control_leave(&m->control);
 	listen_leave(&m->listeners);
@@ -308,6 +309,7 @@ static int master_serve(void *arg)
 	f->news.listeners++;
 	family_wake(f);
 	m->reload.blocked = NULL;
+	reload_log(&m->reload); /* if it was rotated meanwhile, the old program was told */
 	log_info("serves: the old program is replaced", kv_int("pid", getpid()),
 		kv_uint("workers", f->active));
 	daemon_started(0);

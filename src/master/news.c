@@ -452,12 +452,20 @@ uint64_t news_sync(struct family *f)
 	return ++f->news.sync;
 }
 
-const struct child *news_unsynced(const struct family *f, uint64_t sync, bool bridge)
+size_t news_unsynced(const struct family *f, uint64_t sync, bool bridge, char *names, size_t size)
 {
-	if (bridge && child_lives(&f->bridge) && f->bridge.synced < sync)
-		return &f->bridge;
-	for (unsigned i = 0; i < f->nslots; i++)
-		if (child_lives(&f->workers[i]) && f->workers[i].synced < sync)
-			return &f->workers[i];
-	return NULL;
+	size_t n = 0, len = 0;
+
+	names[0] = '\0';
+	for (unsigned i = 0; i <= f->nslots; i++) {
+		const struct child *c = i < f->nslots ? &f->workers[i] : &f->bridge;
+
+		if ((c == &f->bridge && !bridge) || !child_lives(c) || c->synced >= sync)
+			continue;
+		if (len < size)
+			len += (size_t)snprintf(
+				names + len, size - len, "%s%s", n ? ", " : "", c->name);
+		n++;
+	}
+	return n;
 }

@@ -65,8 +65,9 @@ void news_applied(struct child *c, const struct proto_applied *a);
 bool news_done(const struct family *f, const struct child *c);
 /* Asks everybody to say when all that they are told by now is done. The number of this question. */
 uint64_t news_sync(struct family *f);
-/* One who runs and has not said so, a worker or, if asked for, the bridge; NULL: none. */
-const struct child *news_unsynced(const struct family *f, uint64_t sync, bool bridge);
+/* Which workers run and have not said so and, if asked for, the bridge: how many. Their names, with
+ * commas between. */
+size_t news_unsynced(const struct family *f, uint64_t sync, bool bridge, char *names, size_t size);
 /* Gives the text back when nobody needs it any more. */
 void news_tidy(struct family *f);
 

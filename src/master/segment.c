@@ -365,6 +365,20 @@ static void segment_remove(struct segment *s)
 		(void)unlinkat(s->dir, SEGMENT_LINK, 0);
 }
 
+/* The lock is that of the descriptor that both have: it is to end with the other one. */
+void segment_leave(struct segment *s)
+{
+	int dir = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	s->left = true;
+	if (dir < 0) {
+		log_warn("keeps the lock of runtime_dir until it ends", kv_errno(errno));
+		return;
+	}
+	close(s->dir);
+	s->dir = dir;
+}
+
 void segment_close(struct segment *s)
 {
 	segment_remove(s);

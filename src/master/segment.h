@@ -74,6 +74,8 @@ bool segment_locked(const struct segment *s);
 bool segment_stored(const struct segment *s);
 /* The predecessor is done with: it has emptied its segment itself, and removes it. */
 void segment_forget_predecessor(struct segment *s);
+/* The folder is another master's now, and so is its lock. */
+void segment_leave(struct segment *s);
 /* The bridge has stored all that stale segment i held. */
 void segment_stale_drained(struct segment *s, size_t i);
 /* When no process uses it any more: unlinks it if no message is left in it, else says so. Also

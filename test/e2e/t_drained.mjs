@@ -198,7 +198,7 @@ await test('its answer comes when each worker refuses, and names one that does n
 		process.kill(stopped, 'SIGSTOP');
 		const second = await answer('undrain').done;
 		assert.deepEqual([second.code, second.err],
-			[0, 'wsgatectl: worker 1 does not answer: it will know when it reads again\n']);
+			[0, 'wsgatectl: no answer yet: worker 1; what does not read hears of it when it does\n']);
 	} finally {
 		process.kill(stopped, 'SIGCONT');
 	}

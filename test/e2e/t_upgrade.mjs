@@ -6,7 +6,7 @@ import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
-import { upgrade as upgradeRequest } from './lib/raw.mjs';
+import { CLOSE, upgrade as upgradeRequest } from './lib/raw.mjs';
 import { visitors } from './lib/visitors.mjs';
 
 function installText(gw, content) {
@@ -279,19 +279,42 @@ await test('a stop that comes meanwhile: the new one gets it', async (t) => {
 	assert.deepEqual(segments(gw), []);
 });
 
-await test('a second stop meanwhile ends both at once', async (t) => {
-	const { gw } = await pair(t);
-	let heir;
-	await midway(gw, async (pid) => {
-		heir = pid;
-		for (const sig of ['SIGTERM', 'SIGQUIT']) {
-			gw.signal(sig);
-			await said(gw, sig === 'SIGTERM' ? /the stop follows/ : /asked to stop at once/);
-		}
+for (const second of ['SIGQUIT', 'SIGTERM'])
+	await test(`a second stop meanwhile, ${second}, ends both at once`, async (t) => {
+		const { gw } = await pair(t, { drain_delay: '1h' });
+		let heir;
+		await midway(gw, async (pid) => {
+			heir = pid;
+			gw.signal('SIGTERM');
+			await said(gw, /the stop follows/);
+			gw.signal(second);
+			await said(gw, /asked again to stop: at once/);
+		});
+		assert.equal((await gw.exited()).signal, null);
+		await until('the end of the new one', () => !titleOf(heir));
+		assert.equal(fs.existsSync(gw.pidfile), false);
 	});
-	assert.equal((await gw.exited()).signal, null);
-	await until('the end of the new one', () => !titleOf(heir));
-	assert.equal(fs.existsSync(gw.pidfile), false);
+
+await test('the old program still waits for somebody when the new one is stopped: a start does not', async (t) => {
+	const { gw, nats } = await pair(t, { pong_timeout: '1h', drain_timeout: '1h' });
+	const slow = await t.raw(gw);
+	await slow.open('/ws/chat/slow/');
+	assert.equal((await gw.ctl('close', 'chat', 'slow')).code, 0);
+	await slow.next(CLOSE); // and it answers none
+	const old = gw.proc;
+	await upgrade(gw);
+	assert.notEqual(gw.master, old.pid);
+	gw.signal('SIGQUIT');
+	await until('the end of the new one', () => !titleOf(gw.heir));
+	gw.heir = null;
+	assert.equal(titleOf(old.pid), 'wsgated: master');
+	const next = await t.gateway(nats, { config: { runtime_dir: gw.config.runtime_dir } });
+	await next.ready();
+	await (await t.client(next, 'chat/alice')).ping();
+	process.kill(old.pid, 'SIGQUIT');
+	await old.ended;
+	await (await t.client(next, 'chat/bob')).ping();
+	assert.equal(segments(next).length, 1);
 });
 
 await test('in the background: what the new program says is in the log', async (t) => {

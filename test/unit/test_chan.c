@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <event2/event.h>
 
 #include <wsgate/chan.h>
+#include <wsgate/log.h>
 
 struct seen {
 	unsigned slots, bells, gone;
@@ -203,6 +205,27 @@ static void test_never_blocks(void **state)
 	close_pair(&s, peer);
 }
 
+/* The descriptor of a new log may not come: the receiver has no room for it. */
+static void test_new_log_without_its_file(void **state)
+{
+	const struct proto_log file = {PROTO_LOG_FILE, 0};
+	char text[4096] = "";
+	ssize_t n;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(log_follow(false, fd), 0);
+	chan_on_log(NULL, &file, -1);
+	log_error("and this");
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	assert_true(n > 0);
+	assert_non_null(strstr(text, "this process stays with the old one"));
+	assert_non_null(strstr(text, "and this"));
+	close(fd);
+	assert_int_equal(log_follow(false, -1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_peer_gone),
 		cmocka_unit_test(test_freed_in_callback),
 		cmocka_unit_test(test_never_blocks),
+		cmocka_unit_test(test_new_log_without_its_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
