@@ -190,6 +190,21 @@ static int check_proxy(struct loading *l)
 		l, from, key, "from nobody: name the proxies in proxy.networks, or leave it out");
 }
 
+static int check_certificates(struct loading *l)
+{
+	const struct config *c = l->c;
+	const struct option *o = option_find("identity.sources");
+
+	if (c->identity.sources.n != 1 || strcmp(c->identity.sources.v[0], "cert") != 0)
+		return 0;
+	for (size_t i = 0; i < c->ntls; i++)
+		if (c->tls[i].client_verify != TLS_VERIFY_NONE)
+			return 0;
+	return config_fault(l, &l->origins[o - option_table], o->key,
+		"nobody can be identified: no section tls asks for certificates; add "
+		"client_verify and client_ca to one, or another source here");
+}
+
 static int check_streams(struct loading *l)
 {
 	const struct origin from = {.kind = FROM_FILE};
@@ -218,7 +233,7 @@ static int check_together(struct loading *l)
 			"service_cookie and user_cookie are the same; give them two names");
 	if (check_proxy(l) < 0 || check_streams(l) < 0 || secrets_check(l) < 0)
 		return -1;
-	return check_listen(l);
+	return check_listen(l) < 0 ? -1 : check_certificates(l);
 }
 
 static void raise_level(struct config *c, unsigned steps)

@@ -50,7 +50,7 @@ _Static_assert(sizeof(enum confirm_mode) == sizeof(unsigned) &&
 const struct option option_table[] = {
 	{ .key = "workers", .type = OPTION_NUMBER32, .def = "0", .max = 256,
 	  .offset = AT(workers),
-	  .help = "worker processes; 0: one for each online processor (a reload only adds some)" },
+	  .help = "worker processes; 0: one for each online processor" },
 	{ .key = "user", .type = OPTION_STRING, .def = "wsgate", .apply = OPTION_RESTART,
 	  .offset = AT(user),
 	  .help = "user that workers and bridge become when started as root; empty: stay" },

@@ -260,7 +260,8 @@ static int order_drain_wait(const struct config *c)
 				break;
 			return CTL_FAILED;
 		}
-		left = s.total.connections;
+		/* Until the closes begin they are let in. */
+		left = s.total.connections + (r == 0 && s.at_ms < a.drain.close_ms);
 		view_drop(&s);
 		if (left)
 			nanosleep(&pause, NULL);

@@ -281,7 +281,7 @@ static int cmd_close(const struct config *c, const char *file, char **args, int 
 
 	(void)file;
 	if (identity_of(args[0], args[1], &id) < 0)
-		return CTL_CONFIG;
+		return CTL_FAILED;
 	for (int i = 2; i < n; i += 2) {
 		if (i + 1 < n && strcmp(args[i], "--reason") == 0) {
 			reason = args[i + 1];
@@ -312,7 +312,7 @@ static int cmd_trace(const struct config *c, const char *file, char **args, int 
 						     !number_of(args[3], 0, 65535, &seconds))))
 		return misused("trace SERVICE USER [--seconds N, 0 to 65535; 0: no longer]");
 	if (identity_of(args[0], args[1], &id) < 0)
-		return CTL_CONFIG;
+		return CTL_FAILED;
 	return order_trace(c, &id, (uint16_t)seconds);
 }
 

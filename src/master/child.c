@@ -191,8 +191,8 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	child_signals();
 	child_leave_stderr(c->family->background, said);
 	log_set_process(c->name);
-	daemon_title("wsgated: %s", c->name);
 	child_forget_secrets(c, h);
+	daemon_title("wsgated: %s", c->name);
 	h->segment = child_open_segment(h->segment);
 	if (h->segment < 0)
 		return child_fatal(h->control, "cannot open the segment again", "");

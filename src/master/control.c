@@ -50,14 +50,16 @@ static void caller_fail(struct caller *k, const char *text)
 	caller_answer(k, &a);
 }
 
-static void caller_outcome(struct caller *k)
+/* Of the last reload. */
+static void outcome(const struct control *c, struct control_answer *a)
 {
-	const struct reload *r = k->control->reload;
-	struct control_answer a = {.at_ms = r->ended_ms, .drain = k->control->family->drain};
+	const struct reload *r = c->reload;
 
-	a.result = !r->ended_ms ? CONTROL_NEVER : r->failed ? CONTROL_FAILED : CONTROL_OK;
-	snprintf(a.text, sizeof(a.text), "%s", r->text);
-	caller_answer(k, &a);
+	memset(a, 0, sizeof(*a));
+	a->at_ms = r->ended_ms;
+	a->drain = c->family->drain;
+	a->result = !r->ended_ms ? CONTROL_NEVER : r->failed ? CONTROL_FAILED : CONTROL_OK;
+	snprintf(a->text, sizeof(a->text), "%s", r->text);
 }
 
 /* It is done; some may not have heard. */
@@ -67,6 +69,10 @@ static void caller_synced(struct caller *k)
 	struct control_answer a = {.result = CONTROL_OK, .drain = f->drain};
 	char late[512];
 
+	if (k->reload) {
+		caller_answer(k, &k->outcome);
+		return;
+	}
 	if (k->drain && k->drain != f->news.drain) {
 		caller_fail(k, "another order came meanwhile: wsgatectl status says how it is");
 		return;
@@ -86,6 +92,14 @@ static void caller_sync(struct caller *k, bool bridge)
 	k->sync = news_sync(k->control->family);
 	if (event_add(k->ev, &tv) < 0)
 		caller_fail(k, "no memory");
+}
+
+/* Its reload has ended. Figures tell of it, too: who asks for them after the answer is to see it.
+ */
+static void caller_reloaded(struct caller *k)
+{
+	outcome(k->control, &k->outcome);
+	caller_sync(k, false);
 }
 
 static bool code_allowed(uint16_t code)
@@ -175,16 +189,19 @@ static void caller_drain(struct caller *k, const struct control_request *q)
 
 static void caller_serve(struct caller *k, const struct control_request *q)
 {
+	struct control_answer a;
+
 	switch (q->command) {
 	case CONTROL_STATUS:
-		caller_outcome(k);
+		outcome(k->control, &a);
+		caller_answer(k, &a);
 		return;
 	case CONTROL_RELOAD:
 		/* It may end before this returns. */
 		k->reload = UINT64_MAX;
 		k->reload = reload_start(k->control->reload);
 		if (!k->control->reload->busy && k->reload <= k->control->reload->number)
-			caller_outcome(k);
+			caller_reloaded(k);
 		return;
 	case CONTROL_CLOSE:
 		caller_close(k, q);
@@ -290,8 +307,9 @@ static void control_acceptable(evutil_socket_t fd, short what, void *arg)
 void control_reloaded(struct control *c, uint64_t number)
 {
 	for (size_t i = 0; i < CONTROL_CALLERS; i++)
-		if (c->callers[i].fd >= 0 && c->callers[i].reload && c->callers[i].reload <= number)
-			caller_outcome(&c->callers[i]);
+		if (c->callers[i].fd >= 0 && c->callers[i].reload &&
+			c->callers[i].reload <= number && !c->callers[i].sync)
+			caller_reloaded(&c->callers[i]);
 }
 
 void control_look(struct control *c)
@@ -376,6 +394,10 @@ void control_forget(struct control *c)
 
 void control_leave(struct control *c)
 {
+	for (size_t i = 0; i < CONTROL_CALLERS; i++)
+		if (c->callers[i].fd >= 0)
+			caller_fail(&c->callers[i],
+				"the program has been replaced meanwhile: ask again");
 	c->dir = -1;
 	control_close(c);
 }

@@ -21,13 +21,14 @@ struct control;
 
 struct caller {
 	struct control *control;
-	int fd;           /* owned; -1: free */
-	struct event *ev; /* owned */
-	uint64_t reload;  /* waits for the end of that one; 0: not */
-	uint64_t close;   /* waits for the answer of the bridge; 0: not */
-	uint64_t sync;    /* waits until the workers have heard (news.h); 0: not */
-	bool bridge;      /* and until the bridge has */
-	uint64_t drain;   /* which one it asked for, as news.drain counts; 0: none */
+	int fd;                        /* owned; -1: free */
+	struct event *ev;              /* owned */
+	uint64_t reload;               /* waits for the end of that one; 0: not */
+	uint64_t close;                /* waits for the answer of the bridge; 0: not */
+	uint64_t sync;                 /* waits until the workers have heard (news.h); 0: not */
+	bool bridge;                   /* and until the bridge has */
+	struct control_answer outcome; /* of its reload, while it waits for sync */
+	uint64_t drain;                /* which one it asked for, as news.drain counts; 0: none */
 };
 
 struct control {

@@ -93,7 +93,10 @@ static void fail(struct upgrade *u, const char *why)
 	/* The channel stays open until it is dead: its end would mean that we are. */
 	free_event(&u->read_ev);
 	free_event(&u->write_ev);
-	if (u->pid && u->state == UPGRADE_PREPARES && !u->failed)
+	/* It has nothing of ours yet. Of its segment of another layout we know nothing: it removes
+	 * it. */
+	if (u->pid && !u->failed &&
+		(u->state == UPGRADE_PREPARES || (u->state == UPGRADE_FLUSHES && u->foreign)))
 		(void)kill(u->pid, SIGTERM);
 	else if (u->pid && u->state != UPGRADE_PREPARES)
 		kill_all(u);

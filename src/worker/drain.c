@@ -69,28 +69,6 @@ void drain_check(struct worker *w)
 		event_base_loopexit(w->base, NULL);
 }
 
-/* The time is over. Those of a gateway that goes on are cut off one by one. */
-static void drain_cut(struct worker *w)
-{
-	struct conn *c, *next;
-	size_t n = 0;
-
-	for (c = w->conns; c; c = c->next)
-		n += drain_client(c);
-	if (n || w->ends)
-		log_warn("drain time is over: the rest is cut off",
-			kv_uint("connections", w->ends ? w->nconns : n));
-	w->over = true;
-	for (c = w->conns; c && !w->ends; c = next) {
-		next = c->next;
-		/* What is between two workers is closed where it comes to be, by drain_beat(). */
-		if (drain_client(c) && c->state != CONN_ARRIVING && c->state != CONN_LEAVING)
-			conn_free(c);
-	}
-	if (w->ends)
-		event_base_loopexit(w->base, NULL);
-}
-
 /* Of those that are open, so many. */
 static void drain_close(struct worker *w, uint64_t due)
 {
@@ -109,6 +87,29 @@ static void drain_close(struct worker *w, uint64_t due)
 			1 + turn++ % HINT_S);
 		(void)!session_close(c, back ? WS_CODE_RESTART : WS_CODE_GOING_AWAY, reason);
 	}
+}
+
+/* The time is over. Those of a gateway that goes on are cut off one by one. */
+static void drain_cut(struct worker *w)
+{
+	struct conn *c, *next;
+	size_t n = 0;
+
+	drain_close(w, UINT64_MAX); /* when we stood still for so long that they were not told */
+	for (c = w->conns; c; c = c->next)
+		n += drain_client(c);
+	if (n || w->ends)
+		log_warn("drain time is over: the rest is cut off",
+			kv_uint("connections", w->ends ? w->nconns : n));
+	w->over = true;
+	for (c = w->conns; c && !w->ends; c = next) {
+		next = c->next;
+		/* What is between two workers is closed where it comes to be, by drain_beat(). */
+		if (drain_client(c) && c->state != CONN_ARRIVING && c->state != CONN_LEAVING)
+			conn_free(c);
+	}
+	if (w->ends)
+		event_base_loopexit(w->base, NULL);
 }
 
 /* Closes what is due by now: spread over most of the time, so that they do not all come back at

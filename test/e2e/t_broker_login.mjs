@@ -3,11 +3,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { wsgated } from './lib/gateway.mjs';
+import { SLOW } from './lib/proc.mjs';
 import { Authority, nkey, operator } from './lib/nkey.mjs';
 
 const SECRET = 'very-geheim';
 // A sanitizer keeps what was freed.
-const inMemory = process.getuid() === 0 && !process.env.WSGATE_SAN;
+const inMemory = process.getuid() === 0 && SLOW === 1;
 
 // A file for the gateway's master alone; its folder is closed to others.
 function keep(t, name, text) {

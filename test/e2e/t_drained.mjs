@@ -145,6 +145,17 @@ await test('drain_delay: not ready at once, all as ever for so long, then the cl
 	await drained(gw);
 });
 
+await test('--wait on a gateway without connections waits until nobody is let in any more', async (t) => {
+	const { gw } = await t.pair({ drain_delay: '3s' });
+	let over = false;
+	const waits = gw.ctl('drain', '--wait').then((r) => { over = true; return r; });
+	await until('to be not ready', async () => (await gw.status('/readyz')) === 503);
+	const late = await t.client(gw, 'chat/late'); // as ever
+	assert.equal(over, false);
+	assert.equal((await waits).out.split('\n')[1], 'no connection is left');
+	assert.equal(late.closed?.code, 1012);
+});
+
 await test('taken back in the middle: who is still there stays', async (t) => {
 	const { gw, bus } = await t.pair({ drain_delay: 0 });
 	const all = await crowd(t, gw, 40);

@@ -80,6 +80,8 @@ await test('another layout while messages wait for the broker: refused, nobody n
 	gw.restarts = true;
 	gw.signal('SIGUSR2');
 	await until('a refusal', () => /cannot read the messages of clients that are not stored yet/.test(gw.log()));
+	await until('all as before', () => /all serve as before/.test(gw.log()));
+	assert.equal(fs.readdirSync(gw.config.runtime_dir).filter((f) => f.startsWith('segment.')).length, 1); // the new one's is gone
 	await nats.start();
 	await until('all stored', async () => (await bus.count('ws.send.>')) === 4, 30000);
 	for (const c of all) assert.equal(c.closed, null);

@@ -339,6 +339,10 @@ static void test_sets(void **state)
 		{"log=1", "-o: log: no such key; wsgate.conf(5) lists them all"},
 		{"tls.key=1", "-o: tls.key: sections with a title are for the file alone"},
 		{"workers=x", "-o: workers: \"x\" is no number; write digits alone"},
+		{"identity.sources=cert",
+			"-o: identity.sources: nobody can be identified: no section tls asks for "
+			"certificates; add client_verify and client_ca to one, or another source "
+			"here"},
 		{"workers=65", "-o: workers: workers must not be above max_workers; lower the one "
 			       "or raise the other"},
 		{"listen=", "-o: listen: no address at all; add one, or a section tls \"address\""},
