@@ -160,8 +160,8 @@ const struct option option_table[] = {
 
 	{ .key = "limits.connections_per_address", .type = OPTION_NUMBER32, .def = "0",
 	  .max = 10000000, .offset = AT(limits.connections_per_address),
-	  .help = "connections of one IPv4 address or IPv6 /64, handshakes included; "
-	          "429 beyond; 0: no limit" },
+	  .help = "connections of an IPv4 address or IPv6 /64, handshakes included; "
+	          "429 beyond (TLS: end); 0: no limit" },
 	{ .key = "limits.connections_per_user", .type = OPTION_NUMBER32, .def = "0",
 	  .max = 10000000, .offset = AT(limits.connections_per_user),
 	  .help = "connections of one user on this gateway, for new ones; 0: no limit" },

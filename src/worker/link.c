@@ -250,9 +250,7 @@ static void link_write_batch(struct worker *w)
 
 		if (!c || !link_write_conn(w, c))
 			continue;
-		if (w->c->delivery.confirm == CONFIRM_NONE ||
-			(w->c->delivery.confirm == CONFIRM_WRITE && c->out.len == c->out.off))
-			place_confirm(c, place_given(c));
+		session_given(c);
 	}
 	if (w->nsegs)
 		tally_delivered(w);

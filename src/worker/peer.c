@@ -58,18 +58,26 @@ static void peer_enter(struct conn *c)
 			kv_more(conn_who(c)));
 }
 
-/* Counted first, then looked at: so two workers cannot both give the last place away. */
+static bool peer_within(struct conn *c, uint32_t limit)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return peer_total(c->w, crowd_key(c->peer.addr)) <= limit;
+}
+
+/* Counted first, then looked at: so two workers cannot both give the last place away. When both
+ * took theirs back, it is free again. */
 static bool peer_fits(struct conn *c)
 {
 	uint32_t limit = c->w->c->limits.connections_per_address;
 
-	peer_enter(c);
-	if (!limit || !c->crowded)
-		return true;
-	atomic_thread_fence(memory_order_seq_cst);
-	if (peer_total(c->w, crowd_key(c->peer.addr)) <= limit)
-		return true;
-	peer_leave(c);
+	for (int tries = 0; tries < 3; tries++) {
+		peer_enter(c);
+		if (!limit || !c->crowded || peer_within(c, limit))
+			return true;
+		peer_leave(c);
+		if (!peer_within(c, limit - 1))
+			break;
+	}
 	stat_add(c->w->slot->stats.limited_address, 1);
 	return false;
 }

@@ -34,6 +34,13 @@ bool conn_progress(struct conn *c)
 	return fewer;
 }
 
+/* What comes behind a Ping that is not answered is no sign that its peer takes nothing. */
+static void conn_grows(struct conn *c, const struct iovec *iov, int n)
+{
+	for (int i = 0; i < n && c->unsent_last < OUT_MAX; i++)
+		c->unsent_last += (uint32_t)iov[i].iov_len;
+}
+
 static bool conn_keep(struct conn *c, const uint8_t *data, size_t len)
 {
 	struct outbuf *o = &c->out;
@@ -116,6 +123,8 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 		return true;
 	if (!cork_flush(c))
 		return false;
+	if (c->ping_out)
+		conn_grows(c, iov, n);
 	if (c->seal || c->out.len == c->out.off) { /* sealed bytes are kept, not what is in them */
 		ssize_t sent = conn_sendmsg(c, iov, n);
 

@@ -180,7 +180,7 @@ static void session_set_close(struct conn *c, uint16_t code, const char *reason)
 
 bool session_close(struct conn *c, uint16_t code, const char *reason)
 {
-	bool frozen = c->frozen;
+	bool off = c->frozen || c->held;
 
 	if (c->state != CONN_OPEN)
 		return true;
@@ -188,9 +188,11 @@ bool session_close(struct conn *c, uint16_t code, const char *reason)
 		kv_more(conn_who(c)));
 	session_set_close(c, code, reason);
 	conn_set_state(c, CONN_PARTING);
-	/* It does not move any more: its Pong and its Close are to be read. */
+	/* It does not move any more, and its rate is no matter now: its Pong and its Close are to
+	 * be read. */
 	c->frozen = 0;
-	return session_step(c) && (!frozen || conn_resume(c));
+	meter_release(c);
+	return session_step(c) && (!off || conn_resume(c));
 }
 
 /* A message of this client was not stored: no Close may say that all was well. */
@@ -358,12 +360,35 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	return true;
 }
 
+/* Without a Pong: what was given is confirmed when the socket has it. With `none` a window's worth
+ * may wait for that; more of it would be memory without a bound. */
+void session_given(struct conn *c)
+{
+	const struct config *cf = c->w->c;
+	uint32_t kept = c->out.len - c->out.off;
+
+	if (c->echo || c->route == NO_ROUTE || place_given(c) <= place_confirmed(c))
+		return;
+	if ((cf->delivery.confirm == CONFIRM_WRITE && kept == 0) ||
+		(cf->delivery.confirm == CONFIRM_NONE && kept <= cf->delivery.window))
+		place_confirm(c, place_given(c));
+}
+
 void session_drained(struct conn *c)
 {
-	if (!c->echo && c->route != NO_ROUTE && c->w->c->delivery.confirm == CONFIRM_WRITE &&
-		place_given(c) > place_confirmed(c))
-		place_confirm(c, place_given(c));
+	session_given(c);
 	(void)!conn_resume(c);
+}
+
+/* A Pong cannot come in the middle of a frame (5.4): one that is still coming is sign enough. When
+ * it has come, there is time for the Pong. */
+static bool session_comes(struct conn *c)
+{
+	bool came = c->coming;
+
+	c->coming =
+		ws_reader_busy(&c->reader) && c->w->now_ms < c->heard_ms + c->w->c->pong_timeout;
+	return c->coming || (came && !ws_reader_busy(&c->reader));
 }
 
 /* A slow link is not a dead one: the time begins anew while the unsent bytes become fewer. */
@@ -373,7 +398,8 @@ static bool session_pong_late(struct conn *c)
 	uint64_t now = c->w->now_ms;
 	bool unread;
 
-	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || conn_unread(c);
+	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || session_comes(c) ||
+		 conn_unread(c);
 	if (unsent < c->unsent_last || unread) {
 		bool first_look = c->unsent_last == UINT32_MAX;
 
@@ -423,6 +449,14 @@ static bool session_may_last(const struct conn *c, uint64_t since_ms)
 	return c->w->now_ms < since_ms + UINT64_C(12) * c->w->c->pong_timeout;
 }
 
+/* Either way. */
+static bool session_goes_on(struct conn *c)
+{
+	bool fewer = conn_progress(c);
+
+	return fewer || session_comes(c);
+}
+
 bool session_timeout(struct conn *c)
 {
 	switch ((enum conn_state)c->state) {
@@ -432,13 +466,13 @@ bool session_timeout(struct conn *c)
 		if (c->flushing)
 			return session_end(c, "its messages could not be stored in time");
 		/* A slow link: the Ping lies behind these bytes. */
-		if (conn_progress(c) && session_may_last(c, c->ping_ms))
+		if (session_goes_on(c) && session_may_last(c, c->ping_ms))
 			c->state_ms = c->w->now_ms;
 		return session_step(c);
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:
-		if (conn_progress(c) && session_may_last(c, c->state_ms)) {
+		if (session_goes_on(c) && session_may_last(c, c->state_ms)) {
 			conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 			return true;
 		}
@@ -451,16 +485,8 @@ bool session_prove(struct conn *c)
 {
 	if (c->state != CONN_OPEN || c->echo || place_given(c) <= place_confirmed(c))
 		return true;
-	switch (c->w->c->delivery.confirm) {
-	case CONFIRM_PONG:
+	if (c->w->c->delivery.confirm == CONFIRM_PONG)
 		return session_ping(c);
-	case CONFIRM_WRITE:
-		if (c->out.len == c->out.off)
-			place_confirm(c, place_given(c));
-		return true;
-	case CONFIRM_NONE:
-		place_confirm(c, place_given(c));
-		return true;
-	}
+	session_given(c);
 	return true;
 }

@@ -28,6 +28,9 @@ bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_
 	char out[1024];
 	size_t n = handshake_refuse(a, retry_after, out, sizeof(out));
 
+	if (c->hs && strcmp(handshake_method(c->hs), "HEAD") == 0)
+		n -= strlen(a->text) + 1; /* RFC 9110, 9.3.2 */
+
 	/* The 101 that came with it from another worker is not to go out before the refusal. */
 	if (c->state == CONN_OPENING && !c->hs)
 		c->out.off = c->out.len = 0;

@@ -11,7 +11,7 @@
 #include "handshake_parts.h"
 
 #define NO_TIME 1e11
-#define REFRESH_MORE 1024 /* bytes of a refresh beside its token */
+#define REFRESH_MAX 65536 /* bytes: what is longer is no refresh */
 
 static json_t *text(const char *s, size_t len)
 {
@@ -139,8 +139,8 @@ bool callout_parse(const char *data, size_t len, struct callout_said *out)
 
 bool credential_refresh(const char *data, size_t len, char *out, size_t outlen)
 {
-	/* One that cannot be good is not parsed. */
-	json_t *o = len > 0 && len < outlen + REFRESH_MORE && data[0] == '{' &&
+	/* Parsed takes many times its size. */
+	json_t *o = len > 0 && len <= REFRESH_MAX && data[0] == '{' &&
 				    memmem(data, len, "\"wsgate\"", 8)
 			    ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
 			    : NULL;

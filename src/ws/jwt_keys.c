@@ -90,22 +90,20 @@ static int keep(struct jwt_keys *k, cjose_jwk_t *jwk, const struct alg *alg, con
 {
 	cjose_err e;
 	size_t bits = cjose_jwk_get_keysize(jwk, &e);
-	struct jwt_key *key = &k->v[k->n];
-	int r = 0;
+	char *copy = NULL;
+	int r;
 
 	if (k->n == JWT_KEYS_MAX)
 		r = fail(err, errlen, "more than %d keys", JWT_KEYS_MAX);
 	else if (bits < alg->bits)
 		r = fail(err, errlen, "a key of %zu bits is too short for %s: at least %zu", bits,
 			alg->name, alg->bits);
-	*key = (struct jwt_key){jwk, kid ? strdup(kid) : NULL, alg->name};
-	if (r == 0 && kid && !key->kid)
+	else if (kid && !(copy = strdup(kid)))
 		r = fail(err, errlen, "out of memory");
-	if (r == 0) {
-		k->n++;
+	else {
+		k->v[k->n++] = (struct jwt_key){jwk, copy, alg->name};
 		return 0;
 	}
-	free(key->kid);
 	cjose_jwk_release(jwk);
 	return r;
 }

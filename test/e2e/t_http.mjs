@@ -58,6 +58,11 @@ const must = {
 
 await test('the table of refusals', async (t) => {
 	const { gw } = await t.pair();
+	const head = await t.raw(gw);
+	await head.write(upgrade(P, {}, { method: 'HEAD' }));
+	await head.ended();
+	assert.match(head.buf.toString(), /^HTTP\/1.1 405 [^]*Content-Length: [1-9][^]*\r\n\r\n$/); // the length that a body would have
+
 	const wrong = [];
 	for (const [status, what, bytes] of rows) {
 		try {

@@ -192,6 +192,19 @@ await test('a client that would wait for minutes goes on with a new rate', async
 	assert.equal((await bus.storedAll(send('chat', 'fast'), 2))[1].text, 'behind it');
 });
 
+await test('closed while it waits for its rate: what it had sent is stored, and its Close answered', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '2s', limits: { bytes_per_second: '1k', burst: '100ms' } });
+	const c = await t.client(gw, 'chat/fast');
+	for (const i of numbers(30)) c.send(`${i} `.padEnd(9000, '.')).catch(() => {});
+	await until('it waits', () => / ms=\d{5,} /.test(gw.log()));
+	await bus.publish(recv('chat', 'fast'), 'to be confirmed');
+	assert.equal((await c.next()).text, 'to be confirmed');
+	assert.equal((await gw.ctl('close', 'chat', 'fast')).code, 0);
+	assert.equal((await c.ended()).code, 4002);
+	assert.deepEqual((await bus.storedAll(send('chat', 'fast'), 30)).map((m) => m.text.split(' ')[0]), numbers(30).map(String));
+	await bus.empty(recv('chat', 'fast'));
+});
+
 await test('a message in too many frames: 1008; as many as allowed are fine', async (t) => {
 	const { gw, bus } = await t.pair({ limits: { fragments: 5 } });
 	const r = await t.raw(gw);

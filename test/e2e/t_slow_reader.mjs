@@ -1,8 +1,9 @@
 // Clients that read little or nothing: bounded, not taken for dead while they make progress, and nobody else waits.
-import { test, assert, until, sleep } from './lib/scenario.mjs';
+import fs from 'node:fs';
+import { test, assert, until, sleep, stays } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
-import { TEXT, BINARY, PING, PONG } from './lib/raw.mjs';
+import { TEXT, BINARY, CLOSE, PING, PONG, frame } from './lib/raw.mjs';
 
 await test('a tab that reads nothing falls behind, the other gets all, then it catches up', async (t) => {
 	const N = 3000, pad = 'y'.repeat(1000);
@@ -55,6 +56,72 @@ await test('a client that takes nothing at all is closed for its missing Pong', 
 	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
 	await until('the timeout', () => gw.ctl('sessions').then(({ out }) => out.trim() === ''));
 	assert.equal(await bus.count(recv('chat', 'alice')), 8, 'nothing is lost for it');
+});
+
+await test('so does more that comes behind the Ping: what the client takes meanwhile counts', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '2s', ping_interval: '1s', delivery: { window: '32m' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	const big = Buffer.alloc(900000, 'z');
+	r.socket.pause();
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
+	r.socket.on('data', () => r.socket.pause());
+	const trickle = setInterval(() => r.socket.resume(), 200);
+	// More than it takes.
+	const start = performance.now();
+	let more = 0;
+	while (performance.now() - start < 7000 && !r.finished) {
+		await bus.publish(recv('chat', 'alice'), big);
+		more++;
+		await sleep(300);
+	}
+	clearInterval(trickle);
+	assert.equal(r.finished, false, 'closed although it took bytes all the time');
+	assert.ok(r.frames.length < 8, 'the link was not slow');
+	r.socket.removeAllListeners('data');
+	r.socket.on('data', (d) => r.take(d));
+	r.socket.resume();
+	await until('all of it', () => r.data().length === 8 + more);
+});
+
+await test('a client in the middle of a long frame cannot answer: no Pong is asked of it, no idleness said', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '30s', limits: { idle_timeout: '2s' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	const whole = frame(BINARY, Buffer.alloc(500000, 'u'));
+	const start = performance.now();
+	await r.write(whole.subarray(0, 1000));
+	await bus.publish(recv('chat', 'alice'), 'meanwhile');
+	const ping = await r.next(PING);
+	for (let at = 1000; at < whole.length;) {
+		const end = performance.now() - start > 5000 ? whole.length : at + 1000;
+		await r.write(whole.subarray(at, end));
+		at = end;
+		await sleep(100);
+	}
+	await r.send(PONG, ping.data);
+	await bus.empty(recv('chat', 'alice'));
+	assert.equal((await bus.storedAll('ws.send.chat.alice', 1))[0].data.length, 500000);
+	assert.ok(!r.frames.some((f) => f.opcode === CLOSE));
+	// One that stops in the middle is dead, as ever.
+	await r.write(whole.subarray(0, 1000));
+	await bus.publish(recv('chat', 'alice'), 'and then');
+	assert.equal((await r.next(CLOSE)).code, 3008);
+});
+
+await test('confirm none: who reads nothing costs a window of memory, not all that is published', async (t) => {
+	const { bus, gw } = await t.pair({ workers: 1, delivery: { confirm: 'none' }, ping_interval: '1h' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	const kb = () => Number(/^Pss_Anon:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${gw.pid('worker 0')}/smaps_rollup`, 'utf8'))[1]);
+	const before = kb(), big = Buffer.alloc(900000, 'z');
+	for (let i = 0; i < 60; i++) await bus.publish(recv('chat', 'alice'), big);
+	await stays('most of it in the stream', async () => (await bus.stored(recv('chat', 'alice'))).length > 40, 1500);
+	assert.ok(kb() - before < 20000, `${kb() - before} KiB`);
+	r.socket.resume();
+	await until('all of it', () => r.data().length === 60);
+	await bus.empty(recv('chat', 'alice'));
 });
 
 await test('a client that floods while the stream refuses it holds up nobody else', async (t) => {

@@ -218,7 +218,7 @@ static void refreshes(const char *text, const char *want)
 
 static void test_refresh(void **state)
 {
-	static char big[2048];
+	static char huge[65600];
 
 	(void)state;
 	refreshes("{\"wsgate\":\"refresh\",\"token\":\"abc\"}", "abc");
@@ -233,10 +233,14 @@ static void test_refresh(void **state)
 	refreshes("[\"wsgate\",\"refresh\"]", NULL);
 	refreshes("", NULL);
 	/* What is too long for a refresh is a message as any other, and is not parsed. */
-	snprintf(big, sizeof(big), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%900s}", "");
-	refreshes(big, "abc");
-	snprintf(big, sizeof(big), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%1100s}", "");
-	refreshes(big, NULL);
+	snprintf(huge, sizeof(huge), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%65502s}", "");
+	assert_int_equal(strlen(huge), 65536);
+	refreshes(huge, "abc");
+	snprintf(huge, sizeof(huge), "{\"wsgate\":\"refresh\",\"token\":\"abc\"%65503s}", "");
+	refreshes(huge, NULL);
+	/* A token that is too long is no message. */
+	snprintf(huge, sizeof(huge), "{\"wsgate\":\"refresh\",\"token\":\"%s%060000d\"}", "", 7);
+	refreshes(huge, "");
 }
 
 int main(void)

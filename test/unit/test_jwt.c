@@ -157,6 +157,24 @@ static int teardown(void **state)
 
 /* ---- tests ---- */
 
+static void test_too_many_keys(void **state)
+{
+	struct jwt_keys *k = jwt_keys_new();
+	const char *one = "{\"kty\":\"oct\",\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\","
+			  "\"kid\":\"x\"}";
+	char err[256];
+
+	(void)state;
+	for (int i = 0; i < JWT_KEYS_MAX; i++)
+		assert_int_equal(jwt_keys_add(k, one, strlen(one), err, sizeof(err)), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(jwt_keys_add(k, one, strlen(one), err, sizeof(err)), -1);
+		assert_non_null(strstr(err, "more than 64 keys"));
+	}
+	assert_int_equal(jwt_keys_count(k), JWT_KEYS_MAX);
+	jwt_keys_free(k);
+}
+
 static void test_claims(void **state)
 {
 	static const struct {
@@ -483,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_claims),
+		cmocka_unit_test(test_too_many_keys),
 		cmocka_unit_test(test_parties),
 		cmocka_unit_test(test_services),
 		cmocka_unit_test(test_algorithms),
