@@ -193,6 +193,7 @@ struct stale {
 	bool read; /* all that lay there at first */
 };
 
+#define POISONED_MAX 64
 struct bridge {
 	const struct heritage *h;
 	const struct config *c; /* as of now: nobody keeps a value of it */
@@ -232,6 +233,8 @@ struct bridge {
 	uint16_t asked[UINT8_MAX + 1]; /* of them, by the service; see query.c */
 	struct pub *pub_free;
 	size_t npub_free;
+	char poisoned[POISONED_MAX][ROUTE_ID_TEXT]; /* the last ones, in a circle */
+	size_t npoisoned;
 };
 
 /* Rings of ours, and of all older segments. */

@@ -137,9 +137,15 @@ void dispatch_pump(struct bridge *b, struct bconn *c)
 
 /* ---- events of the broker ---- */
 
+/* Without memory for its window it waits like one whose ring is full. */
 static bool conn_takes_node(struct bconn *c, const struct bnode *n)
 {
-	return c->cursor == n && !c->blocked && window_open(c, n->m->len) && window_reserve(c);
+	if (c->cursor != n || c->blocked || !window_open(c, n->m->len))
+		return false;
+	if (window_reserve(c))
+		return true;
+	slots_block(&c->user->s->b->slots[c->slot], c);
+	return false;
 }
 
 /* Several connections in one worker get one record. */

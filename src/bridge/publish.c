@@ -158,8 +158,25 @@ static struct bconn *publish_conn(const struct pub *p)
 	return c && c->generation == p->generation ? c : NULL;
 }
 
-static bool publish_poisoned(const struct bconn *c)
+/* Whom we do not know is remembered by its id: one that stayed with a program that was replaced, or
+ * has ended. */
+static void publish_poison(const struct pub *p, struct bconn *c)
 {
+	struct bridge *b = p->src->b;
+
+	if (c)
+		c->poisoned = true;
+	else
+		memcpy(b->poisoned[b->npoisoned++ % POISONED_MAX], p->conn, sizeof(p->conn));
+}
+
+static bool publish_poisoned(const struct pub *p, const struct bconn *c)
+{
+	const struct bridge *b = p->src->b;
+
+	for (size_t i = 0; !c && i < b->npoisoned && i < POISONED_MAX; i++)
+		if (strcmp(b->poisoned[i], p->conn) == 0)
+			return true;
 	return c && c->poisoned;
 }
 
@@ -247,8 +264,8 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 	/* What it sent behind it would be stored with a hole before it, also when it has ended. */
 	for (struct pub *q = p->user_next; q && !p->poisoned; q = q->user_next)
 		q->poisoned |= strcmp(q->conn, p->conn) == 0;
-	if (c)
-		c->poisoned = true;
+	if (c || !publish_poisoned(p, c))
+		publish_poison(p, c);
 	publish_final(p);
 }
 
@@ -275,7 +292,7 @@ static void publish_next(struct pub_user *u)
 		return;
 	}
 	c = publish_conn(p);
-	if (p->poisoned || publish_poisoned(c)) {
+	if (p->poisoned || publish_poisoned(p, c)) {
 		publish_refuse(p, 1008, "an earlier message was refused");
 		return;
 	}
@@ -462,7 +479,7 @@ static bool publish_take(const struct up_next *n)
 		.len = v->r.len,
 		.arg = p};
 	publish_trace(p, v);
-	p->poisoned = publish_poisoned(publish_conn(p));
+	p->poisoned = publish_poisoned(p, publish_conn(p));
 	if (src->last)
 		src->last->ring_next = p;
 	else

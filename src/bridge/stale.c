@@ -222,6 +222,8 @@ static void stale_try(struct bridge *b, unsigned i)
 		if (!stale_locks(b, i))
 			return;
 		if (stale_attach(b, i) < 0) {
+			if (errno == ENOMEM)
+				return; /* with the next tick */
 			/* A predecessor of another layout has stored all. */
 			if (errno != EPROTO || (int)i != b->h->predecessor)
 				log_error("cannot read an older segment: it is left where it is",

@@ -361,6 +361,8 @@ static void link_notice(struct worker *w, uint16_t type, const struct down_view 
 	} else if (type == DOWN_REFUSED) {
 		if (c->state == CONN_OPENING)
 			upgrade_refused(c, v->n->code);
+		else /* a bridge's successor does not serve whom it let in */
+			(void)!session_close(c, WS_CODE_RESTART, "please come back");
 	} else if (type == DOWN_OPENED &&
 		   stat_get(w->routes.routes[c->route].state) == ROUTE_MOVED) {
 		route_set_state(&w->routes, c->route, ROUTE_OPEN);

@@ -110,7 +110,7 @@ static struct heir *move_next_heir(struct move *m)
 	for (size_t i = 0; i < m->nheirs; i++) {
 		struct heir *h = m->heirs[m->turn++ % m->nheirs];
 
-		if (heir_takes(h))
+		if (!h->past && heir_takes(h))
 			return h;
 	}
 	return NULL;
@@ -119,7 +119,7 @@ static struct heir *move_next_heir(struct move *m)
 static bool move_has_heir(const struct move *m)
 {
 	for (size_t i = 0; i < m->nheirs; i++)
-		if (m->heirs[i]->fd >= 0)
+		if (m->heirs[i]->fd >= 0 && !m->heirs[i]->past)
 			return true;
 	return false;
 }
@@ -349,6 +349,11 @@ static bool move_new(struct worker *w)
 		free(m);
 		return false;
 	}
+	for (size_t i = 0; i < m->nheirs; i++) {
+		m->heirs[i]->past = true;
+		if (m->heirs[i]->unanswered == 0)
+			heir_close(m->heirs[i]);
+	}
 	m->begun = m->said = m->over = m->owed = m->unsaid = false;
 	m->moved = m->stay = 0;
 	m->cursor = NULL;
@@ -411,8 +416,11 @@ void move_on_heir(void *arg, const void *body, int fd)
 		close(fd);
 	if (!m || !ph->last)
 		return;
-	if (m->freeze)
-		link_wakeup(w); /* the bridge is gone: what it said last */
+	/* The bridge is gone: all that it said last, before any connection goes. */
+	do
+		link_wakeup(w);
+	while (m->freeze &&
+		atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos);
 	m->begun = true;
 	m->said = false;
 	for (struct conn *c = w->conns; c; c = c->next)

@@ -198,6 +198,7 @@ bool session_close(struct conn *c, uint16_t code, const char *reason)
 /* A message of this client was not stored: no Close may say that all was well. */
 bool session_refused(struct conn *c, uint16_t code, const char *reason)
 {
+	c->refused = 1; /* what comes behind it would be stored with a hole before it */
 	if ((c->state == CONN_STORING || c->state == CONN_PARTING) && !c->close_sent) {
 		session_set_close(c, code, reason);
 		return true; /* it goes out in its turn */
@@ -267,6 +268,8 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 
 	if (c->admin)
 		return true; /* /live is there to be read */
+	if (c->refused)
+		return true;
 	c->data_s = (uint32_t)(c->w->now_ms / 1000);
 	meter_message(c);
 	if (c->echo)
@@ -290,7 +293,8 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 bool session_take_pending(struct conn *c)
 {
 	if (c->pending) {
-		if (link_put_message(c, c->pending_text, c->pending, c->pending_len) == LINK_FULL)
+		if (!c->refused && link_put_message(c, c->pending_text, c->pending,
+					   c->pending_len) == LINK_FULL)
 			return true;
 		free(c->pending);
 		c->pending = NULL;
