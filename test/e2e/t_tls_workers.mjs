@@ -101,7 +101,17 @@ await test('wanted again before its last connection ended: it goes on, and gets 
 	for (const c of plain) await c.ping();
 	assert.doesNotMatch(gw.log(), /cannot take a connection/);
 	for (const c of all) assert.equal(c.closed, null);
-});
+	// And gives its own to a new program, not to those of before.
+	await resize(gw, 3);
+	await until('none that retires', async () => (await retiring(gw)) === 0);
+	plain.push(...await Promise.all(numbers(60).map((i) => t.client(gw, `chat/q${i}`))));
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await gw.ready();
+	for (const c of all) assert.equal((await c.ended()).code, 1012);
+	for (const c of plain) await c.ping();
+	assert.ok(plain.every((c) => !c.closed));
+}, { ms: 90000 });
 
 await test('a worker that retires is killed: it is not started again; a stop ends it at once', async (t) => {
 	const { gw, ca } = await tlsPair(t, { config: { workers: 3 } });
