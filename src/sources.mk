@@ -118,6 +118,7 @@ BRIDGE_SRC = \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \
+	src/bridge/stayed.c \
 	src/bridge/streams.c \
 	src/bridge/track.c \
 	src/bridge/window.c

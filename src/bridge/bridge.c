@@ -152,6 +152,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	slots_tick(b);
 	publish_tick(b);
 	query_tick(b);
+	stayed_tick(b);
 	dispatch_tick(b);
 	streams_stats(b);
 	past_tick(b);

@@ -6,6 +6,7 @@
  *   slots.c     the workers' sections: changes, up rings, down rings, doorbells
  *   source.c    one up ring: reading it, its end, damage
  *   stale.c     segments of dead masters: what they had taken and not stored
+ *   stayed.c    connections that stayed with a program that was replaced
  *   orders.c    what the master says: a new configuration, another log, more workers, connections
  * to be closed dispatch.c  service → client: users and their connections quota.c     how many
  * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
@@ -226,6 +227,7 @@ struct bridge {
 	size_t buffered;
 	struct buser *dirty; /* to be settled */
 	bool scanning;       /* a new bridge reads the sections */
+	struct table stayed; /* stayed.c: users */
 	/* publish.c */
 	struct table pub_users;
 	struct query *queries, *unheard; /* query.c: under way; and answered, without room for it */
@@ -330,6 +332,16 @@ size_t stale_up_sources(struct bridge *b, struct up_source **list);
 /* To tell the worker that writes there; NULL: it does not hear any more. */
 struct slot *stale_slot(struct bridge *b, const struct up_source *src);
 void stale_free_all(struct bridge *b);
+/* The worker of that slot runs; of the program that was replaced. */
+bool stale_lives(const struct stale *st, unsigned slot);
+
+/* stayed.c: connections that stayed with the program that was replaced. */
+/* False: no memory. */
+bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v);
+/* How much of what is confirmed up to mark by the user's other connections may be removed. */
+uint64_t stayed_limit(const struct buser *u, uint64_t mark);
+void stayed_tick(struct bridge *b);
+void stayed_free(struct bridge *b);
 
 /* dispatch.c */
 int dispatch_start(struct bridge *b);
@@ -356,6 +368,8 @@ void dispatch_tick(struct bridge *b);
 /* What the last round of changes means for their users: once, however many connections a user has.
  */
 void dispatch_settle(struct bridge *b);
+/* Perhaps more of it may be removed now. */
+void dispatch_dirty(struct buser *u);
 void dispatch_message(void *owner, struct broker_message *m);
 bool dispatch_left(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);

@@ -88,6 +88,8 @@ static void user_confirm(struct buser *u)
 	for (struct bconn *c = u->conns; c; c = c->next)
 		if (c->confirmed < least)
 			least = c->confirmed;
+	if (u->conns)
+		least = stayed_limit(u, least);
 	if (least == UINT64_MAX || least <= u->mark)
 		return;
 	u->mark = least;
@@ -107,7 +109,7 @@ static void user_settle(struct buser *u)
 	stat_set(u->s->b->shm.bridge->stats.buffered_bytes, u->s->b->buffered);
 }
 
-static void user_dirty(struct buser *u)
+void dispatch_dirty(struct buser *u)
 {
 	if (u->dirty)
 		return;
@@ -318,7 +320,7 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 		c->confirmed = v->confirmed;
 	}
 	if (first || c->confirmed < u->mark)
-		u->mark = c->confirmed;
+		u->mark = stayed_limit(u, c->confirmed);
 	if (c->pos > u->head)
 		u->head = c->pos;
 	u->floor = u->head;
@@ -343,7 +345,7 @@ static bool conn_join(struct bconn *c, const struct route_view *v)
 	}
 	if (u->conns->next || !(u->closing || !u->q))
 		return true;
-	u->mark = c->confirmed;
+	u->mark = stayed_limit(u, c->confirmed);
 	u->head = u->floor = c->pos;
 	return true;
 }
@@ -472,7 +474,7 @@ void dispatch_marks(struct bconn *c, const struct route_view *v)
 		bconn_skip(c, confirmed);
 	window_forget(c, confirmed);
 	bconn_run(c);
-	user_dirty(c->user);
+	dispatch_dirty(c->user);
 }
 
 void dispatch_end(struct bridge *b, struct bconn *c)
@@ -489,7 +491,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	free(c->out);
 	free(c);
 	if (u->conns) {
-		user_dirty(u);
+		dispatch_dirty(u);
 		return;
 	}
 	buffer_drop(u);
@@ -561,7 +563,7 @@ void dispatch_tick(struct bridge *b)
 
 int dispatch_start(struct bridge *b)
 {
-	return table_init(&b->users);
+	return table_init(&b->stayed) < 0 ? -1 : table_init(&b->users);
 }
 
 static bool user_stop(void *value, void *arg)

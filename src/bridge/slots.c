@@ -486,4 +486,5 @@ void slots_stop(struct bridge *b)
 		free(s->conns);
 	}
 	stale_free_all(b);
+	stayed_free(b);
 }

@@ -9,7 +9,7 @@
 
 #include "bridge.h"
 
-static bool stale_lives(const struct stale *st, unsigned slot)
+bool stale_lives(const struct stale *st, unsigned slot)
 {
 	pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid);
 
@@ -89,6 +89,24 @@ static bool stale_means(struct bridge *b, const struct shm_streams *was, const s
 	return false;
 }
 
+/* Before any mark is taken over: it is bounded by them. */
+static bool stale_stayed(struct bridge *b, const struct stale *st, const struct shm_streams *was)
+{
+	for (unsigned slot = 0; slot < st->shm.header->sizes.max_workers; slot++) {
+		struct route_section routes;
+		struct route_view v;
+
+		if (!shm_slot_used(&st->shm, slot) || !stale_lives(st, slot))
+			continue;
+		routes = shm_routes(&st->shm, slot);
+		for (uint32_t i = 0; i < routes.n; i++)
+			if (route_read(&routes, i, &v) && v.state == ROUTE_OPEN &&
+				stale_means(b, was, &v) && !stayed_add(b, slot, i, &v))
+				return false;
+	}
+	return true;
+}
+
 /* What clients had confirmed there, and may not be removed. Of the newest alone: an older one's
  * epoch may be over. */
 static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
@@ -98,6 +116,9 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 	if (shm_read_streams(b->h->stale[which], &was) < 0)
 		return;
 	streams_inherit(b, &was, false);
+	if ((int)which == b->h->predecessor && !stale_stayed(b, &b->stales[which], &was))
+		log_warn("no memory for connections that stayed with the program before: they may "
+			 "lack messages when they come back");
 	for (unsigned slot = 0; slot < old->header->sizes.max_workers; slot++) {
 		struct route_section routes;
 		struct route_view v;

@@ -151,6 +151,28 @@ await test('a new program: connections with TLS 1.2 are closed with 1012 and com
 	void send;
 });
 
+await test('a new program: who stays with the old one for a while lacks nothing when it is back', async (t) => {
+	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 1, drain_timeout: '30s' } });
+	const phone = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
+	const many = [];
+	while (many.length < 200) many.push(...await Promise.all(numbers(50).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion })))); // closed before it
+	const tab = await t.client(gw, 'chat/alice');
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await gw.ready();
+	const stayed = !phone.closed;
+	for (const i of numbers(5)) await bus.publish(recv('chat', 'alice'), `${i}`);
+	assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5).map(String));
+	assert.equal((await phone.ended()).code, 1012);
+	assert.ok(stayed, 'closed too early for this test');
+	const back = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
+	assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5).map(String));
+	await bus.publish(recv('chat', 'alice'), 'last');
+	assert.equal((await back.next()).text, 'last');
+	await bus.empty('ws.recv.>', 30000);
+	assert.equal((await tab.next()).text, 'last'); // and nothing twice
+}, { ms: 90000 });
+
 await test('a new program: who has TLS 1.2 and talks to the last moment gets 1012 too, and all of it is stored', async (t) => {
 	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '10s' } });
 	const all = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion })));

@@ -1,0 +1,150 @@
+/*
+ * stayed: connections that stayed with the program that this one replaced: OpenSSL has their keys.
+ * Nothing more reaches them there, and they are closed one after the other. What others of their
+ * user confirm meanwhile is kept until they had the time to come back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <wsgate/log.h>
+
+#include "bridge.h"
+
+#define RETURN_MS 15000 /* they are told to come back in 1 to 5 seconds */
+
+struct stayed_route {
+	struct stayed_route *next;
+	unsigned slot;
+	uint32_t index;
+	uint64_t generation, confirmed;
+	uint64_t until_ms; /* it has ended; 0: it is there */
+};
+
+struct stayed { /* a user; in b->stayed under its key */
+	struct stayed_route *routes;
+	size_t len;
+	char key[];
+};
+
+static struct stayed *stayed_user(struct bridge *b, const struct identity *id)
+{
+	char key[KEY_MAX];
+	size_t len = bridge_key(id, key);
+	struct stayed *y = table_get(&b->stayed, key, len);
+
+	if (y)
+		return y;
+	y = malloc(sizeof(*y) + len);
+	if (!y)
+		return NULL;
+	y->routes = NULL;
+	y->len = len;
+	memcpy(y->key, key, len);
+	if (table_put(&b->stayed, y->key, len, y) == 0)
+		return y;
+	free(y);
+	return NULL;
+}
+
+bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v)
+{
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+	struct stayed_route *r = malloc(sizeof(*r));
+	struct stayed *y = r ? stayed_user(b, &id) : NULL;
+
+	if (!y) {
+		free(r);
+		log_some_errors(5, "no memory for a connection",
+			kv_mem("service", v->service, v->service_len),
+			kv_mem("user", v->user, v->user_len));
+		return false;
+	}
+	*r = (struct stayed_route){.next = y->routes,
+		.slot = slot,
+		.index = index,
+		.generation = v->generation,
+		.confirmed = v->confirmed};
+	y->routes = r;
+	return true;
+}
+
+uint64_t stayed_limit(const struct buser *u, uint64_t mark)
+{
+	const struct table *t = &u->s->b->stayed;
+	const struct stayed *y =
+		table_count(t) ? table_get(t, u->names, 1u + u->service_len + u->user_len) : NULL;
+
+	for (const struct stayed_route *r = y ? y->routes : NULL; r; r = r->next)
+		if (r->confirmed < mark)
+			mark = r->confirmed;
+	return mark;
+}
+
+/* False: it is over. */
+static bool stayed_holds(struct bridge *b, struct stayed_route *r)
+{
+	struct stale *st = &b->stales[b->h->predecessor];
+	struct route_section routes = shm_routes(&st->shm, r->slot);
+	struct route_view v;
+
+	if (!r->until_ms && stale_lives(st, r->slot) &&
+		route_read_marks(&routes, r->index, r->generation, &v) && v.state == ROUTE_OPEN) {
+		if (v.confirmed > r->confirmed)
+			r->confirmed = v.confirmed;
+		return true;
+	}
+	if (!r->until_ms)
+		r->until_ms = b->now_ms + RETURN_MS;
+	return b->now_ms < r->until_ms;
+}
+
+static bool stayed_look(void *value, void *arg)
+{
+	struct stayed_route **at, *r;
+	struct stayed *y = value;
+	struct bridge *b = arg;
+	struct buser *u;
+
+	for (at = &y->routes; (r = *at);) {
+		if (stayed_holds(b, r)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		free(r);
+	}
+	u = table_get(&b->users, y->key, y->len);
+	if (u && u->conns)
+		dispatch_dirty(u);
+	if (!y->routes) {
+		(void)table_del(&b->stayed, y->key, y->len);
+		free(y);
+	}
+	return true;
+}
+
+void stayed_tick(struct bridge *b)
+{
+	if (table_count(&b->stayed))
+		table_each(&b->stayed, stayed_look, b);
+}
+
+static bool stayed_drop(void *value, void *arg)
+{
+	struct stayed *y = value;
+	struct stayed_route *r;
+
+	(void)arg;
+	while ((r = y->routes)) {
+		y->routes = r->next;
+		free(r);
+	}
+	free(y);
+	return true;
+}
+
+void stayed_free(struct bridge *b)
+{
+	table_each(&b->stayed, stayed_drop, NULL);
+	table_free(&b->stayed);
+}
