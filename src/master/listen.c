@@ -200,17 +200,17 @@ static in_port_t port_of(const struct sockaddr_storage *ss)
  * All addresses of a port, beside one of them; or the same one, with TLS and without: our own
  * sockets do not collide, but a probe does.
  */
+static bool beside(const struct listen_row *r, const struct address *a)
+{
+	return r->ss.ss_family == a->ss.ss_family && port_of(&r->ss) == port_of(&a->ss) &&
+	       (is_wildcard(&r->ss) || is_wildcard(&a->ss));
+}
+
 static bool overlaps(const struct listen_set *now, const struct address *a, const char *name)
 {
-	for (size_t i = 0; now && i < now->n; i++) {
-		const struct sockaddr_storage *ss = &now->rows[i].ss;
-
-		if (strcmp(now->rows[i].name, name) == 0)
+	for (size_t i = 0; now && i < now->n; i++)
+		if (strcmp(now->rows[i].name, name) == 0 || beside(&now->rows[i], a))
 			return true;
-		if (ss->ss_family == a->ss.ss_family && port_of(ss) == port_of(&a->ss) &&
-			(is_wildcard(ss) || is_wildcard(&a->ss)))
-			return true;
-	}
 	return false;
 }
 
@@ -380,8 +380,10 @@ static int listen_admin(
 {
 	struct listen_admin *to = &l->admins[LISTEN_ADMIN];
 	struct listen_row *r = &to->row;
+	const struct listen_admin *old = e->now ? &e->now->admins[LISTEN_ADMIN] : NULL;
 	struct addrinfo *list;
 	struct address a = {.len = 0};
+	int probe, result = 0;
 
 	if (admin_share(l, LISTEN_ADMIN, text, e->now))
 		return 0;
@@ -392,20 +394,22 @@ static int listen_admin(
 	memcpy(&a.ss, list->ai_addr, list->ai_addrlen);
 	freeaddrinfo(list);
 	row_set(r, text, &a);
-	if (e->now && e->now->admins[LISTEN_ADMIN].fd >= 0 &&
-		strcmp(e->now->admins[LISTEN_ADMIN].row.name, r->name) == 0) {
-		to->fd = e->now->admins[LISTEN_ADMIN].fd;
-		r->id = e->now->admins[LISTEN_ADMIN].row.id;
+	if (old && old->fd >= 0 && strcmp(old->row.name, r->name) == 0) {
+		to->fd = old->fd;
+		r->id = old->row.id;
 		return 0;
 	}
 	r->id = ++last_id;
-	to->fd = listen_probe(&a, patience_ms);
-	if (to->fd < 0)
+	probe = listen_probe(&a, patience_ms);
+	if (probe < 0 && !(errno == EADDRINUSE && old && old->fd >= 0 && beside(&old->row, &a)))
 		return complain_address(e, r->name, errno);
 	row_set(r, text, &a);
-	if (listen(to->fd, LISTEN_BACKLOG) < 0)
-		return complain_address(e, r->name, errno);
-	return 0;
+	to->fd = listen_bind(&a, true);
+	if (to->fd < 0 || listen(to->fd, LISTEN_BACKLOG) < 0)
+		result = complain_address(e, r->name, errno);
+	if (probe >= 0)
+		close(probe);
+	return result;
 }
 
 static int listen_local(struct listen_set *l, const char *path, const struct listen_error *e)

@@ -524,7 +524,7 @@ static int master_start(struct master *m, const struct config_source *source, in
 
 /* ---- the end ---- */
 
-static void master_free(struct master *m)
+static void master_free(struct master *m, int status)
 {
 	bool files = !m->left && !inherit_under_way(&m->inherit); /* they are ours */
 
@@ -548,10 +548,12 @@ static void master_free(struct master *m)
 			kv_str("file", m->segment.name));
 	else
 		segment_close(&m->segment);
+	if (status == 0)
+		log_info("ended");
 	if (m->pidfile < 0)
 		return;
 	if (files)
-		(void)unlink(m->config->pidfile);
+		(void)unlink(m->config->pidfile); /* last: who waits for its end looks for it */
 	close(m->pidfile);
 }
 
@@ -591,9 +593,7 @@ int master_run(
 		if (status != 0 && inherit_under_way(&m.inherit))
 			inherit_fail(&m.inherit, m.family.why);
 	}
-	master_free(&m);
-	if (status == 0)
-		log_info("ended");
+	master_free(&m, status);
 	daemon_started(status);
 	return status;
 }

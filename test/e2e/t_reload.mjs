@@ -193,8 +193,11 @@ await test('listeners come and go', async (t) => {
 	await reload(gw, { admin: { listen: '' } });
 	assert.ok(await refusesConnects(admin));
 	gw.adminPort = old;
-	await reload(gw, { admin: { listen: `127.0.0.1:${old}` } });
-	assert.equal(await gw.status('/readyz'), 200);
+	for (const host of ['127.0.0.1', '0.0.0.0', '127.0.0.1']) { // to all addresses of its port and back
+		await reload(gw, { admin: { listen: `${host}:${old}` } });
+		assert.equal(await gw.status('/readyz'), 200);
+		assert.equal(await fetch(`http://127.0.0.2:${old}/livez`).then(() => true, () => false), host === '0.0.0.0');
+	}
 	for (const [c, u] of [[first, 'alice'], [second, 'bob'], [third, 'carol']]) {
 		await bus.publish(recv('chat', u), 'hello');
 		assert.equal((await c.next()).text, 'hello');
