@@ -39,18 +39,20 @@ await test('a user who was there before has nothing to wait for, and comes back'
 		await c.close();
 		await bus.publish(recv('chat', 'alice'), `away ${round}`);
 	}
-	await until('the last one waits', async () => (await bus.count(recv('chat', 'alice'))) === 1);
+	await until('the last one waits', async () => (await bus.stored(recv('chat', 'alice'))).length === 1);
 });
 
 await test('who comes to one message costs the broker three gets: that one, the end, and a look a moment later', async (t) => {
 	const USERS = 200, { bus, gw } = await t.pair();
 	const figure = async (name) => Number((await gw.admin('/metrics')).text.match(new RegExp(`^wsgate_${name}_total (\\d+)`, 'm'))[1]);
 	await bus.publishAll(USERS, (i) => [recv('chat', `u${i}`), 'x']);
+	const since = performance.now();
 	const all = await Promise.all(numbers(USERS).map((i) => t.client(gw, `chat/u${i}`)));
 	for (const c of all) assert.equal((await c.next()).text, 'x');
 	await bus.empty(recv('chat', '*'));
 	await until('the second looks', async () => (await figure('rescans')) >= 2 * USERS);
 	await until('their answers', async () => (await figure('direct_gets')) >= 3 * USERS);
 	const gets = await figure('direct_gets');
-	assert.ok(gets < 3.5 * USERS, `${gets} gets`); // some are of the slow round over all users
+	const slow = 8 * (performance.now() - since) / 1000; // of the round over all users
+	assert.ok(gets < 3.2 * USERS + slow, `${gets} gets, ${slow} of the slow round`);
 });

@@ -7,8 +7,10 @@ import { CLOSE, PING, PONG, upgrade } from './lib/raw.mjs';
 const HINT = /^the gateway is stopping; reconnect in ([1-5]) s$/;
 
 async function draining(gw) {
+	const workers = gw.children().filter((c) => /worker/.test(c.title)).length;
 	gw.signal('SIGTERM');
-	await until('draining', async () => (await gw.status('/readyz')) === 503);
+	await until('all to drain', () => (gw.log().match(/worker \d+: (draining|not ready any more)/g) ?? []).length >= workers);
+	assert.equal(await gw.status('/readyz'), 503);
 }
 
 await test('all that was given is confirmed and removed before the Close', async (t) => {

@@ -75,7 +75,7 @@ async function ordered(bus, n) {
 }
 
 await test('order holds over a killed bridge for users who changed workers', async (t) => {
-	const { nats, gw, bus } = await t.pair();
+	const { nats, gw, bus } = await t.pair({ broker: { grace: '1h' } });
 	await nats.stop();
 	for (let i = 0; i < 12; i++) {
 		await say(t, gw, `u${i}`, 'm1');
@@ -88,7 +88,7 @@ await test('order holds over a killed bridge for users who changed workers', asy
 });
 
 await test('order holds when everything dies after a worker had died', async (t) => {
-	const { nats, gw, bus } = await t.pair({ workers: 1 });
+	const { nats, gw, bus } = await t.pair({ workers: 1, broker: { grace: '1h' } });
 	await nats.stop();
 	for (let i = 0; i < 5; i++) await say(t, gw, `u${i}`, 'm1');
 	await gw.murder('worker 0');

@@ -143,7 +143,7 @@ if (root) {
 		await s.init('start', 0);
 		assert.equal(s.pid(), pid, 'the same one');
 		await s.init('stop', 0);
-		assert.equal(titleOf(pid), '', 'stop returns when it is gone');
+		await until('its end', () => titleOf(pid) === '');
 		assert.equal(fs.existsSync(s.pidfile), false);
 		await s.init('status', 3);
 		await s.init('stop', 0);
@@ -163,7 +163,7 @@ if (root) {
 		const pid = s.pid();
 		const start = performance.now();
 		await s.init('stop', 0);
-		assert.equal(titleOf(pid), '');
+		await until('its end', () => titleOf(pid) === '');
 		assert.ok(performance.now() - start > 2500, 'a graceful stop');
 	});
 
@@ -173,7 +173,7 @@ if (root) {
 		const pid = s.pid();
 		await s.init('restart', 0);
 		assert.notEqual(s.pid(), pid);
-		assert.equal(titleOf(pid), '');
+		await until('its end', () => titleOf(pid) === '');
 		assert.ok(await s.answers());
 		await s.init('stop', 0);
 	});
@@ -192,7 +192,7 @@ if (root) {
 		await s.init('start', 0); // it runs: nothing to do
 		await s.init('status', 0);
 		await s.init('stop', 0);
-		assert.equal(titleOf(pid), '');
+		await until('its end', () => titleOf(pid) === '');
 		const r = await s.init('start', 6);
 		assert.ok(r.err.includes(where), r.err);
 		await s.init('status', 3);
@@ -226,7 +226,7 @@ if (root) {
 		// It passes the check of the configuration, and fails then.
 		install('#!/bin/sh\nfor a; do [ "$a" != -t ] || exit 0; done\n[ "$WSGATE_WILL" ] && exit 3\n');
 		const r = await s.init('upgrade', 1);
-		assert.match(r.out + r.err, /did not take over; the log says why/);
+		assert.match(r.out + r.err, /has not taken over; the log says why/);
 		assert.equal(s.pid(), pid);
 		install(good);
 		await s.init('upgrade', 0);

@@ -80,8 +80,8 @@ await test('what a killed worker had does not count for its addresses', async (t
 });
 
 await test('connections that move to other workers are counted where they are', async (t) => {
-	const { gw } = await t.pair({ workers: 3, limits: { connections_per_address: 20 } });
-	const all = await many(t, gw, 20);
+	const { gw } = await t.pair({ workers: 3, limits: { connections_per_address: 60 } });
+	const all = await many(t, gw, 60);
 	await spread(gw, 3);
 	gw.restarts = true;
 	gw.config.workers = 1;
@@ -90,7 +90,7 @@ await test('connections that move to other workers are counted where they are', 
 	await refused(gw, 429);
 	await Promise.all(all.map((c) => c.close()));
 	await until('all are gone', async () => (await gw.ctl('sessions')).out.trim() === '');
-	await until('room for twenty', () => many(t, gw, 20).catch(() => null), 5000);
+	await until('room for sixty', () => many(t, gw, 60).catch(() => null), 5000);
 	await refused(gw, 429);
 });
 
@@ -152,7 +152,7 @@ await test('handshakes a second: 503, and soon there is room again', async (t) =
 });
 
 async function paced(t, limits, messages) {
-	const { gw, bus } = await t.pair({ workers: 1, ping_interval: '500ms', pong_timeout: '1500ms', limits: { burst: '500ms', ...limits } });
+	const { gw, bus } = await t.pair({ workers: 1, ping_interval: '500ms', pong_timeout: '5s', limits: { burst: '500ms', ...limits } });
 	const c = await t.client(gw, 'chat/fast'), calm = await t.client(gw, 'chat/calm');
 	const start = performance.now();
 	for (const m of messages) c.send(m);

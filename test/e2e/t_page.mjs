@@ -200,11 +200,11 @@ await test('drained: it says so, as something that was asked for, and that it is
 	const { gw } = await t.pair({ workers: 1 });
 	const js = await open(t, gw);
 	const words = () => js('document.getElementById("words").textContent');
-	await until('all well', async () => (await words()) === 'All is well.');
+	await until('all well', async () => (await words()) === 'All is well.', 45000);
 	await t.client(gw, 'chat/alice');
 	assert.equal((await gw.ctl('drain', '--wait')).code, 0);
-	await until('that it is drained', async () => /^Drained by an operator for .*: not ready; no connection is left\.$/.test(await words()));
+	await until('that it is drained', async () => /^Drained by an operator for .*: not ready; no connection is left\.$/.test(await words()), 45000);
 	assert.equal(await js('document.getElementById("words").className'), 'warn');
 	assert.equal((await gw.ctl('undrain')).code, 0);
-	await until('all well again', async () => (await words()) === 'All is well.');
-});
+	await until('all well again', async () => (await words()) === 'All is well.', 45000);
+}, { ms: 180000 });

@@ -317,7 +317,7 @@ await test('status answers also while the master stands still', async (t) => {
 	assert.equal(r.code, 0, r.err);
 	assert.match(r.out, /^reload .*unknown/m);
 	assert.match(r.out, /^broker .*connected/m);
-	assert.match((await gw.ctl('status')).out, /^reload .*none since the start/m);
+	await until('its word', async () => /^reload .*none since the start/m.test((await gw.ctl('status')).out));
 });
 
 await test('signals in a burst: the last file wins', async (t) => {

@@ -29,8 +29,8 @@ await test('a deleted stream that nobody makes is made by the gateway, but not a
 	assert.equal((await c.next()).text, 'before');
 	await (await bus.jsm()).streams.delete(STREAM);
 	const times = (what) => gw.log().split(what).length - 1;
-	await until('it to be missed', () => times('the stream was deleted: it is made again in a moment') === 1);
-	await until('it to be made', () => times('stream created') === 2);
+	await until('it to be missed', () => times('the stream was deleted: it is made again in a moment') === 1, 40000); // it looks each half a minute
+	await until('it to be made', () => times('stream created') === 2, 40000);
 	await bus.publish(recv('chat', 'alice'), 'new life');
 	assert.equal((await c.next(40000)).text, 'new life');
 	await bus.empty('ws.recv.>', 40000);

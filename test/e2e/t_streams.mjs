@@ -260,6 +260,7 @@ await test('the program is replaced, and services have other streams: who stays 
 	gw.config.streams = { 'ws-chat': { services: ['chat', 'shop'] }, 'ws-rooms': { services: ['rooms'] } };
 	gw.writeConfig();
 	await jsm.streams.delete('ws-shop');
+	await jsm.streams.add({ name: 'ws-shop', subjects: ['elsewhere'] }); // the old program does not make it again
 	gw.signal('SIGUSR2');
 	await gw.replaced(30000);
 	await both(gw);

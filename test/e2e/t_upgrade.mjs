@@ -86,7 +86,7 @@ await test('no connect is refused or reset meanwhile; the family is whole, and a
 		await gw.ready();
 		assert.equal((await gw.ctl('reload')).code, 0);
 		assert.match((await gw.ctl('status')).out, new RegExp(`master pid ${gw.master}`));
-		assert.equal((await gw.ctl('check')).code, 0);
+		await until('all well, the broker too', async () => (await gw.ctl('check')).code === 0);
 	}
 	gw.config.workers = 2;
 	gw.writeConfig();
@@ -155,6 +155,7 @@ await test('a faulty configuration: the fault is named, the old one goes on', as
 	gw.signal('SIGUSR2');
 	await said(gw, /no_such_key/);
 	await said(gw, refusal);
+	await said(gw, /the new program ended/);
 	gw.writeConfig();
 	await unharmed(t, gw, bus, all, pids);
 });

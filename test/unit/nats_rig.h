@@ -77,10 +77,10 @@ struct rig *rig_up(const char *server_extra);
 void rig_connect(struct rig *r);
 void rig_disconnect(struct rig *r);
 
-/* Runs the loop until the condition holds; fails the test after ten seconds. */
+/* Runs the loop until the condition holds; fails the test after thirty seconds. */
 #define rig_until(r, condition)                                                                    \
 	do {                                                                                       \
-		uint64_t rig_end_ = rig_now() + 10000;                                             \
+		uint64_t rig_end_ = rig_now() + 30000;                                             \
 		while (!(condition)) {                                                             \
 			if (rig_now() > rig_end_)                                                  \
 				fail_msg("in vain: %s", #condition);                               \

@@ -35,8 +35,7 @@ static void alone(void **state)
 	listen_to(r);
 	assert_int_equal(ears.hellos + ears.heres + ears.byes, 0);
 	rig_stop(r);
-	listen_to(r);
-	assert_true(ears.leaves);
+	hear_until(r, ears.leaves);
 	rig_without_ears(r);
 }
 
@@ -359,7 +358,7 @@ static void lost_words_are_said_again(void **state)
 	(void)state;
 	for (int i = 0; i < N; i++)
 		q[i] = rig_open(r, names[i], 0, 0);
-	rig_quiet(r, 600); /* so they are not those that were opened a moment ago */
+	rig_quiet(r, 1500); /* so they are not those that were opened a moment ago */
 	beat(r, LAST, 1, 0, 0);
 	hear_until(r, ears.heard == 1);
 	beat(r, LAST, 2, 0, 0);

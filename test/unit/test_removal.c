@@ -45,8 +45,8 @@ static void few_wait_for_others(void **state)
 		broker_queue_confirm(q->q, q->seq[i]);
 	assert_int_equal(asked, 0);
 	rig_until(r, asked > 0);
-	assert_int_equal(asked, 10);
 	rig_until(r, rig_stored(r) == 0);
+	assert_in_range(asked, 10, 20); /* a sweep that was under way finds them, too */
 	rig_close(q);
 	rig_free(r);
 }

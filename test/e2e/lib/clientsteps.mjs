@@ -84,7 +84,7 @@ async function whileBusy({ t, gw, bus, open, what }) {
 	c.tell(`busy ${s.file}`);
 	assert.equal(await c.next(), 'busy');
 	await bus.publish(recv('chat', 'busy'), 'meanwhile');
-	const left = () => bus.count(recv('chat', 'busy'));
+	const left = async () => (await bus.stored(recv('chat', 'busy'))).length;
 	if (what.busy) await until('a Pong of a busy application', async () => (await left()) === 0);
 	else await stays('unconfirmed', async () => (await left()) === 1, 500);
 	s.end();
@@ -98,7 +98,7 @@ async function whilePaused({ gw, bus, open, what }) {
 	await down(c, bus, 'pause', 1, 10);
 	c.tell('pause');
 	assert.equal(await c.next(), 'paused');
-	const left = () => bus.count(recv('chat', 'pause'));
+	const left = async () => (await bus.stored(recv('chat', 'pause'))).length;
 	await bus.publish(recv('chat', 'pause'), numbered(0, 10));
 	if (what.pause === 'none') await stays('unconfirmed', async () => (await left()) === 1, 500);
 	else await until('a Pong of an application that takes nothing', async () => (await left()) === 0);

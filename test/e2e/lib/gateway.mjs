@@ -80,8 +80,12 @@ export class Gateway {
 		this.writeConfig();
 	}
 
+	// Whole or not at all: a gateway may read it at any moment.
 	writeConfig() {
-		fs.writeFileSync(this.file, configText(this.config));
+		const mode = fs.existsSync(this.file) ? fs.statSync(this.file).mode & 0o777 : 0o644;
+		fs.writeFileSync(`${this.file}.new`, configText(this.config), { mode });
+		fs.chmodSync(`${this.file}.new`, mode);
+		fs.renameSync(`${this.file}.new`, this.file);
 	}
 
 	async start(ready = true) {
@@ -90,7 +94,9 @@ export class Gateway {
 		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), ...(this.opts.under ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
 		this.proc = new Proc(cmd, args, { logfile: this.logfile, env: this.opts.env });
 		if (ready) await this.ready();
-		else await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));
+		// A worker is ready before all are, and only then the pid is there.
+		if (ready && this.config.pidfile) await until('the pidfile', () => this.proc.exit || (fs.existsSync(this.config.pidfile) && fs.readFileSync(this.config.pidfile, 'utf8')));
+		if (!ready) await until('the admin listener', () => this.proc.exit || this.admin('/livez').then(() => true, () => false));
 		this.family = this.children().map((c) => c.pid);
 	}
 
