@@ -200,6 +200,9 @@ static int check_certificates(struct loading *l)
 	for (size_t i = 0; i < c->ntls; i++)
 		if (c->tls[i].client_verify != TLS_VERIFY_NONE)
 			return 0;
+	for (size_t i = 0; i < c->nauth; i++)
+		if (c->auth[i].type != AUTH_NONE)
+			return 0; /* who has a token needs no certificate */
 	return config_fault(l, &l->origins[o - option_table], o->key,
 		"nobody can be identified: no section tls asks for certificates; add "
 		"client_verify and client_ca to one, or another source here");

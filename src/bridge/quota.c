@@ -59,9 +59,7 @@ bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v)
 	struct down_ref ref = {v->generation, index, 0};
 	struct buser *u;
 
-	/* A predecessor may have let it in already, and another one not: its word lies in the ring.
-	 */
-	if (!limit || v->state != ROUTE_OPENING || b->scanning)
+	if (!limit || v->state != ROUTE_OPENING)
 		return true;
 	u = dispatch_user(b, &id, false);
 	if (!u || quota_count(u) < limit)

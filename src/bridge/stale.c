@@ -16,10 +16,19 @@ bool stale_lives(const struct stale *st, unsigned slot)
 	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-/* Workers of a replaced program, which end one connection after the other, may write there still.
+/*
+ * Workers of a replaced program, which end one connection after the other, may write there still;
+ * also when the one that replaced it has ended before it. Of others than our predecessor the
+ * master must live: a pid may be somebody else's by now.
  */
-static bool stale_written(const struct stale *st)
+static bool stale_written(const struct bridge *b, unsigned which)
 {
+	const struct stale *st = &b->stales[which];
+	pid_t master = (pid_t)st->shm.header->master_pid;
+
+	if ((int)which != b->h->predecessor &&
+		(master <= 1 || (kill(master, 0) < 0 && errno != EPERM)))
+		return false;
 	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
 		i++)
 		if (stale_lives(st, i))
@@ -62,7 +71,7 @@ static void stale_check(struct bridge *b, unsigned i)
 		return;
 	/* Before the look at the rings: who writes its last record there and ends was still at work
 	 * then. */
-	written = (int)i == b->h->predecessor && stale_written(st);
+	written = stale_written(b, i);
 	for (size_t k = 0; k < st->nsources; k++)
 		if (!source_empty(&st->sources[k]))
 			return;
@@ -180,7 +189,7 @@ static int stale_attach(struct bridge *b, unsigned i)
 				shm_up_data(&st->shm, slot, r), st->shm.header->sizes.up_size);
 		}
 	}
-	if ((int)i == b->h->predecessor)
+	if (stale_written(b, i))
 		stale_down(b, st);
 	return 0;
 }
@@ -243,8 +252,10 @@ static void stale_try(struct bridge *b, unsigned i)
 		if (!stale_locks(b, i))
 			return;
 		if (stale_attach(b, i) < 0) {
-			if (errno == ENOMEM)
-				return; /* with the next tick */
+			if (errno == ENOMEM && st->mapped) {
+				log_some_errors(1, "no memory for an older segment: tried again");
+				return; /* with the next tick; until then live rings wait */
+			}
 			/* A predecessor of another layout has stored all. */
 			if (errno != EPROTO || (int)i != b->h->predecessor)
 				log_error("cannot read an older segment: it is left where it is",

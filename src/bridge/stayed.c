@@ -1,7 +1,7 @@
 /*
  * stayed: connections that stayed with the program that this one replaced: OpenSSL has their keys.
  * Nothing more reaches them there, and they are closed one after the other. What others of their
- * user confirm meanwhile is kept until they had the time to come back.
+ * user at this gateway confirm meanwhile is kept until they had the time to come back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -80,44 +80,55 @@ uint64_t stayed_limit(const struct buser *u, uint64_t mark)
 	return mark;
 }
 
-/* False: it is over. */
-static bool stayed_holds(struct bridge *b, struct stayed_route *r)
+struct look {
+	struct bridge *b;
+	bool lives[HERITAGE_SLOT_MAX]; /* its worker */
+};
+
+/* What is kept for it has changed: it has confirmed more, or is over (then false is left in
+ * goes_on). */
+static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *goes_on)
 {
-	struct stale *st = &b->stales[b->h->predecessor];
+	struct stale *st = &k->b->stales[k->b->h->predecessor];
 	struct route_section routes = shm_routes(&st->shm, r->slot);
 	struct route_view v;
 
-	if (!r->until_ms && stale_lives(st, r->slot) &&
+	*goes_on = true;
+	if (!r->until_ms && k->lives[r->slot] &&
 		route_read_marks(&routes, r->index, r->generation, &v) && v.state == ROUTE_OPEN) {
-		if (v.confirmed > r->confirmed)
-			r->confirmed = v.confirmed;
+		if (v.confirmed <= r->confirmed)
+			return false;
+		r->confirmed = v.confirmed;
 		return true;
 	}
 	if (!r->until_ms)
-		r->until_ms = b->now_ms + RETURN_MS;
-	return b->now_ms < r->until_ms;
+		r->until_ms = k->b->now_ms + RETURN_MS;
+	*goes_on = k->b->now_ms < r->until_ms;
+	return !*goes_on;
 }
 
 static bool stayed_look(void *value, void *arg)
 {
 	struct stayed_route **at, *r;
+	const struct look *k = arg;
 	struct stayed *y = value;
-	struct bridge *b = arg;
+	bool changed = false, goes_on;
 	struct buser *u;
 
 	for (at = &y->routes; (r = *at);) {
-		if (stayed_holds(b, r)) {
+		changed |= stayed_changed(k, r, &goes_on);
+		if (goes_on) {
 			at = &r->next;
 			continue;
 		}
 		*at = r->next;
 		free(r);
 	}
-	u = table_get(&b->users, y->key, y->len);
+	u = changed ? table_get(&k->b->users, y->key, y->len) : NULL;
 	if (u && u->conns)
 		dispatch_dirty(u);
 	if (!y->routes) {
-		(void)table_del(&b->stayed, y->key, y->len);
+		(void)table_del(&k->b->stayed, y->key, y->len);
 		free(y);
 	}
 	return true;
@@ -125,8 +136,15 @@ static bool stayed_look(void *value, void *arg)
 
 void stayed_tick(struct bridge *b)
 {
-	if (table_count(&b->stayed))
-		table_each(&b->stayed, stayed_look, b);
+	struct look k = {.b = b};
+	const struct stale *st;
+
+	if (!table_count(&b->stayed))
+		return;
+	st = &b->stales[b->h->predecessor];
+	for (unsigned i = 0; i < st->shm.header->sizes.max_workers; i++)
+		k.lives[i] = shm_slot_used(&st->shm, i) && stale_lives(st, i);
+	table_each(&b->stayed, stayed_look, &k);
 }
 
 static bool stayed_drop(void *value, void *arg)

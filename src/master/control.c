@@ -73,8 +73,8 @@ static void caller_synced(struct caller *k)
 		caller_answer(k, &k->outcome);
 		return;
 	}
-	if (k->drain && k->drain != f->news.drain) {
-		caller_fail(k, "another order came meanwhile: wsgatectl status says how it is");
+	if (k->drain && (k->drain == CONTROL_DRAIN) != (f->drain.begin_ms != 0)) {
+		caller_fail(k, "the opposite was asked for meanwhile");
 		return;
 	}
 	if (news_unsynced(f, k->sync, k->bridge, late, sizeof(late)) > 0)
@@ -177,7 +177,7 @@ static void caller_drain(struct caller *k, const struct control_request *q)
 		time = DRAIN_MIN_MS; /* everybody is to get a Close */
 	if (drain || drained)
 		news_drain(f, f->config->drain_delay, drain ? time : 0, q->code != 0);
-	k->drain = f->news.drain;
+	k->drain = q->command;
 	if (drain)
 		log_info("asked to drain: not ready until it is taken back",
 			kv_uint("delay_ms", f->drain.close_ms > now ? f->drain.close_ms - now : 0),

@@ -28,7 +28,7 @@ struct caller {
 	uint64_t sync;                 /* waits until the workers have heard (news.h); 0: not */
 	bool bridge;                   /* and until the bridge has */
 	struct control_answer outcome; /* of its reload, while it waits for sync */
-	uint64_t drain;                /* which one it asked for, as news.drain counts; 0: none */
+	uint16_t drain;                /* CONTROL_DRAIN or CONTROL_UNDRAIN; 0: none */
 };
 
 struct control {

@@ -309,7 +309,7 @@ static int master_serve(void *arg)
 	f->news.listeners++;
 	family_wake(f);
 	m->reload.blocked = NULL;
-	reload_log(&m->reload); /* if it was rotated meanwhile, the old program was told */
+	reload_log_file(&m->reload); /* if it was rotated meanwhile, the old program was told */
 	log_info("serves: the old program is replaced", kv_int("pid", getpid()),
 		kv_uint("workers", f->active));
 	daemon_started(0);

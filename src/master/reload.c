@@ -167,6 +167,12 @@ void reload_log(struct reload *r)
 	log_info("log file opened again");
 }
 
+void reload_log_file(struct reload *r)
+{
+	if (target_kind(reload_target(r, r->family->config)) == PROTO_LOG_FILE)
+		reload_log(r);
+}
+
 /* ---- one reload ---- */
 
 static void reload_finish(struct reload *r, bool failed, const char *text)

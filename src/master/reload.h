@@ -51,6 +51,7 @@ uint64_t reload_start(struct reload *r);
 void reload_look(struct reload *r);
 /* Opens the log again, and all processes follow. */
 void reload_log(struct reload *r);
+void reload_log_file(struct reload *r); /* the same, if it is a file */
 /* In a child: gives up the timer. */
 void reload_forget(struct reload *r);
 void reload_free(struct reload *r);

@@ -13,6 +13,7 @@
 
 #define HINT_S 5       /* clients are told to come back in 1 to so many seconds */
 #define STEP_US 10000u /* at the slowest, where they are not to be spread over all the time */
+#define LATE_MS 1000   /* less than the master's patience beyond the time */
 #define PART 700       /* of a thousand: what is left is for the last ones to answer their Close */
 
 static void drain_next(struct worker *w, uint64_t ms);
@@ -89,13 +90,29 @@ static void drain_close(struct worker *w, uint64_t due)
 	}
 }
 
+/* We stood still for so long that some were not told: they get a moment. Once. */
+static bool drain_late(struct worker *w)
+{
+	bool open = false;
+
+	for (const struct conn *c = w->conns; c && !w->late; c = c->next)
+		open = open || (c->state == CONN_OPEN && !c->admin);
+	if (!open)
+		return false;
+	w->late = true;
+	drain_close(w, UINT64_MAX);
+	w->drain_until_ms = w->now_ms + LATE_MS;
+	return true;
+}
+
 /* The time is over. Those of a gateway that goes on are cut off one by one. */
 static void drain_cut(struct worker *w)
 {
 	struct conn *c, *next;
 	size_t n = 0;
 
-	drain_close(w, UINT64_MAX); /* when we stood still for so long that they were not told */
+	if (drain_late(w))
+		return;
 	for (c = w->conns; c; c = c->next)
 		n += drain_client(c);
 	if (n || w->ends)
@@ -140,7 +157,7 @@ static void drain_begin(struct worker *w, uint64_t ms, bool even)
 
 	w->leaving = false;
 	w->draining = true;
-	w->over = w->emptied = false;
+	w->over = w->emptied = w->late = false;
 	atomic_store(&w->slot->draining, 1);
 	auth_give_up(w);
 	for (struct conn *c = w->conns; c; c = c->next)

@@ -49,8 +49,6 @@ uint64_t life_due(const struct conn *c)
 
 const char *life_over(struct conn *c, uint16_t *code)
 {
-	if (c->w->now_ms >= life_idle_due(c) && ws_reader_busy(&c->reader))
-		c->data_s = (uint32_t)(c->heard_ms / 1000); /* a message is coming */
 	if (c->w->now_ms >= life_idle_due(c)) {
 		stat_add(c->w->slot->stats.limited_idle, 1);
 		*code = WS_CODE_GOING_AWAY;

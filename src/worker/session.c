@@ -11,6 +11,9 @@
 
 #define PING_LEN 16 /* random id, then the mark */
 
+/* A frame, at the last look at a late Pong; its message, since then; and the time after it. */
+enum coming { COMING_NO, COMING_YES, COMING_CAME, COMING_WAITED };
+
 static uint64_t session_store_wait(const struct conn *c)
 {
 	const struct config *cf = c->w->c;
@@ -65,6 +68,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	c->ping_count = tally_sent(c);
 	c->ping_ms = w->now_ms;
 	c->ping_out = 1;
+	c->coming = COMING_NO;
 	c->unsent_last = UINT32_MAX;
 	n = ws_frame_header(out, WS_PING, true, false, PING_LEN);
 	memcpy(out + n, c->ping_id, sizeof(c->ping_id));
@@ -335,8 +339,12 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	*used = ws_reader_feed_inflate(&c->reader, inflate, buf, len, max, &m);
 	switch (m.kind) {
 	case WS_READ_NONE:
+		if (ws_reader_in_frame(&c->reader)) /* that is not idleness */
+			c->data_s = (uint32_t)(w->now_ms / 1000);
 		return true;
 	case WS_READ_MESSAGE:
+		if (c->coming == COMING_YES)
+			c->coming = COMING_CAME;
 		if (!c->echo && !link_fits(c, m.len)) {
 			*used = len;
 			return session_too_big(c);
@@ -384,15 +392,21 @@ void session_drained(struct conn *c)
 	(void)!conn_resume(c);
 }
 
-/* A Pong cannot come in the middle of a frame (5.4): one that is still coming is sign enough. When
- * it has come, there is time for the Pong. */
+/*
+ * A Pong cannot come in the middle of a frame (5.4): one that is still coming is sign enough. When
+ * its message has come there is time for the Pong, once: the next one may not be begun before it.
+ */
 static bool session_comes(struct conn *c)
 {
-	bool came = c->coming;
-
-	c->coming =
-		ws_reader_busy(&c->reader) && c->w->now_ms < c->heard_ms + c->w->c->pong_timeout;
-	return c->coming || (came && !ws_reader_busy(&c->reader));
+	if (c->coming == COMING_CAME) {
+		c->coming = COMING_WAITED;
+		return true;
+	}
+	if (c->coming == COMING_WAITED || !ws_reader_in_frame(&c->reader) ||
+		c->w->now_ms >= c->heard_ms + c->w->c->pong_timeout)
+		return false;
+	c->coming = COMING_YES;
+	return true;
 }
 
 /* A slow link is not a dead one: the time begins anew while the unsent bytes become fewer. */

@@ -174,25 +174,25 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	uint8_t pack_bits : 3;          /* with a window for what we send of 8 + so many bits */
-	bool fed : 1,                   /* something was read */
-		frozen : 1,             /* not read: it is to move */
-		came_back : 1,          /* it was offered, and nobody took it */
-		stays : 1,              /* twice: it cannot */
-		missed : 1,             /* LEAVING: a message for it was left out */
-		kicked : 1,             /* LEAVING: it is to be closed, with close_code */
-		kick_told : 1;          /* its heir knows */
-	bool pending_text : 1;          /* of the message that waits */
-	bool unstored : 1, refused : 1; /* perhaps: what it sent elsewhere; yes: so no more is */
-	bool by_client : 1;             /* its end began on the other side */
-	bool crowded : 1,               /* its address is counted */
-		held : 1;               /* not read: over its rate */
-	bool local : 1,                 /* admin: came by a Unix socket */
-		ktls : 1,               /* TLS is the kernel's affair, but for what is no data */
-		ktls_wanted : 1,        /* after the handshake it is to be */
-		seal_wanted : 1;     /* then it is to go on without OpenSSL, in the one way or the
-					other */
-	bool looked : 1, coming : 1; /* its time was over, and something lay there, or came */
+	uint8_t pack_bits : 3, coming : 2; /* with a window for what we send of 8 + so many bits */
+	bool fed : 1,                      /* something was read */
+		frozen : 1,                /* not read: it is to move */
+		came_back : 1,             /* it was offered, and nobody took it */
+		stays : 1,                 /* twice: it cannot */
+		missed : 1,                /* LEAVING: a message for it was left out */
+		kicked : 1,                /* LEAVING: it is to be closed, with close_code */
+		kick_told : 1;             /* its heir knows */
+	bool pending_text : 1;             /* of the message that waits */
+	bool unstored : 1, refused : 1;    /* perhaps: what it sent elsewhere; yes: so no more is */
+	bool by_client : 1;                /* its end began on the other side */
+	bool crowded : 1,                  /* its address is counted */
+		held : 1;                  /* not read: over its rate */
+	bool local : 1,                    /* admin: came by a Unix socket */
+		ktls : 1,                  /* TLS is the kernel's affair, but for what is no data */
+		ktls_wanted : 1,           /* after the handshake it is to be */
+		seal_wanted : 1; /* then it is to go on without OpenSSL, in the one way or the
+				    other */
+	bool looked : 1;         /* its time was over, and something lay there unread */
 };
 _Static_assert(sizeof(struct conn) <= 384, "the allocator's next size is 448");
 
@@ -305,7 +305,7 @@ struct worker {
 	bool draining;            /* connections are closed, new ones refused */
 	bool stopping, ends;      /* ends: draining, and then the worker is no more */
 	bool restarts;            /* ends: clients are to come back at once */
-	bool over, emptied;       /* over: all were told, and the rest was cut off */
+	bool over, emptied, late; /* over: all were told, and the rest was cut off */
 	bool drain_even, shut;    /* shut: nothing more goes up: see PROTO_RETIRE */
 	uint64_t drain_until_ms, drain_next_ms;
 	uint64_t drain_told_ms; /* all are to be told by then */

@@ -109,6 +109,39 @@ await test('a client in the middle of a long frame cannot answer: no Pong is ask
 	assert.equal((await r.next(CLOSE)).code, 3008);
 });
 
+await test('unfinished messages hide no missing Pong and no idleness', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '30s', limits: { idle_timeout: '3s' } });
+	const piece = frame(BINARY, 'piece', { fin: false }), long = frame(BINARY, Buffer.alloc(20000, 'l'));
+	const chats = [await t.raw(gw), await t.raw(gw)];
+	for (const [i, r] of chats.entries()) {
+		await r.open(`/ws/chat/u${i}/`);
+		if (i === 0) await r.write(piece); // between its frames a Pong may come
+		await bus.publish(recv('chat', `u${i}`), 'to be confirmed');
+		await r.next(PING);
+	}
+	let at = 0;
+	const tick = setInterval(() => {
+		if (chats[0].socket.writable) chats[0].write(frame(PING, 'me'));
+		// One long frame after the other, always in the middle of one.
+		if (chats[1].socket.writable) chats[1].write(long.subarray(at, at += 2500));
+		if (at >= long.length) at = 0;
+	}, 100);
+	try {
+		for (const r of chats) assert.equal((await r.next(CLOSE)).code, 3008);
+	} finally {
+		clearInterval(tick);
+	}
+	const idle = await t.raw(gw);
+	await idle.open('/ws/chat/idle/');
+	await idle.write(piece);
+	const pings = setInterval(() => idle.socket.writable && idle.write(frame(PING, 'me')), 200);
+	try {
+		assert.equal((await idle.next(CLOSE)).code, 1001);
+	} finally {
+		clearInterval(pings);
+	}
+});
+
 await test('confirm none: who reads nothing costs a window of memory, not all that is published', async (t) => {
 	const { bus, gw } = await t.pair({ workers: 1, delivery: { confirm: 'none' }, ping_interval: '1h' });
 	const r = await t.raw(gw);

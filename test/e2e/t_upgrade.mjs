@@ -6,7 +6,7 @@ import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
-import { CLOSE, upgrade as upgradeRequest } from './lib/raw.mjs';
+import { CLOSE, TEXT, upgrade as upgradeRequest } from './lib/raw.mjs';
 import { visitors } from './lib/visitors.mjs';
 
 function installText(gw, content) {
@@ -297,7 +297,7 @@ for (const second of ['SIGQUIT', 'SIGTERM'])
 	});
 
 await test('the old program still waits for somebody when the new one is stopped: a start does not', async (t) => {
-	const { gw, nats } = await pair(t, { pong_timeout: '1h', drain_timeout: '1h' });
+	const { gw, nats, bus } = await pair(t, { pong_timeout: '1h', drain_timeout: '1h' });
 	const slow = await t.raw(gw);
 	await slow.open('/ws/chat/slow/');
 	assert.equal((await gw.ctl('close', 'chat', 'slow')).code, 0);
@@ -312,10 +312,17 @@ await test('the old program still waits for somebody when the new one is stopped
 	const next = await t.gateway(nats, { config: { runtime_dir: gw.config.runtime_dir } });
 	await next.ready();
 	await (await t.client(next, 'chat/alice')).ping();
+	// What it says there is stored by the one that runs now.
+	await until('what was there to be read', () => /an older segment was found/.test(next.log()));
+	await next.ctl('status');
+	for (const i of numbers(3)) {
+		await slow.send(TEXT, `late ${i}`);
+		await bus.storedAll(send('chat', 'slow'), Number(i) + 1);
+	}
 	process.kill(old.pid, 'SIGQUIT');
 	await old.ended;
 	await (await t.client(next, 'chat/bob')).ping();
-	assert.equal(segments(next).length, 1);
+	await until('one segment', () => segments(next).length === 1);
 });
 
 await test('in the background: what the new program says is in the log', async (t) => {

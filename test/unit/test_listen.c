@@ -248,6 +248,28 @@ static void test_admin_is_one_socket(void **state)
 	assert_int_equal(set.admins[LISTEN_ADMIN].fd, -1);
 }
 
+/* The operator's pages are never on a port of the clients, however the two are spelled. */
+static void test_admin_beside_clients(void **state)
+{
+	static const char *const rows[][2] = {
+		{"0.0.0.0", "127.0.0.1"}, {"127.0.0.1", "0.0.0.0"}, {"127.0.0.1", "localhost"}};
+	const char *any[] = {"127.0.0.1:0"}, *addrs[1];
+	char clients[64], admin[64];
+	unsigned port;
+
+	(void)state;
+	assert_int_equal(open_on(any, 1, "", 1), 0);
+	port = port_of(set.fds[0][0]);
+	listen_close(&set);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(clients, sizeof(clients), "%s:%u", rows[i][0], port);
+		snprintf(admin, sizeof(admin), "%s:%u", rows[i][1], port);
+		addrs[0] = clients;
+		assert_int_equal(open_on(addrs, 1, admin, 2), -1);
+		assert_non_null(strstr(err, "Address already in use"));
+	}
+}
+
 /* The same address in two spellings is one. */
 static void test_names(void **state)
 {
@@ -347,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_both_families_on_one_port),
 		cmocka_unit_test(test_host_without_v6),
 		cmocka_unit_test(test_admin_is_one_socket),
+		cmocka_unit_test(test_admin_beside_clients),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_change),
 	};
