@@ -196,7 +196,7 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 	}
 	if (e) {
 		doc = broker_doc(e);
-		ours = npublish_result(doc, e->status, NULL, &r, &why);
+		ours = npublish_result(doc, npublish_status(e), NULL, &r, &why);
 		json_decref(doc);
 		broker_message_unref(&e->m);
 		if (!ours)
@@ -219,7 +219,7 @@ void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)
 	}
 }
 
-void aside_denied(struct broker *b, const char *subject, size_t len)
+void aside_denied(struct broker *b, const struct denied *d)
 {
 	char ours[SUBJECT_MAX];
 	struct aside *a;
@@ -227,7 +227,7 @@ void aside_denied(struct broker *b, const char *subject, size_t len)
 	TAILQ_FOREACH(a, &b->asides, link)
 	{
 		format_subject(a, ours);
-		if (strlen(ours) == len && memcmp(ours, subject, len) == 0) {
+		if (denied_is(d, ours)) {
 			finish(a, false, "no permission to publish there");
 			return;
 		}

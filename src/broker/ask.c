@@ -49,7 +49,7 @@ void ask_reply(struct broker *b, struct ask *a, struct wire_event *e)
 	free(a);
 }
 
-void ask_denied(struct broker *b, const char *subject, size_t len)
+void ask_denied(struct broker *b, const struct denied *d)
 {
 	struct request *r;
 
@@ -57,7 +57,7 @@ void ask_denied(struct broker *b, const char *subject, size_t len)
 	{
 		struct ask *a = (struct ask *)(void *)r;
 
-		if (strlen(a->subject) != len || memcmp(a->subject, subject, len) != 0)
+		if (!denied_is(d, a->subject))
 			continue;
 		request_end(b, r);
 		b->ev->answered(b->arg, a->tag, BROKER_NOT_ALLOWED, NULL, 0);

@@ -167,19 +167,42 @@ void broker_tell_gateways(struct broker *b)
 		wire_flush(b->wire);
 }
 
-/* 'Permissions Violation for Publish to "subject"', as nats-server writes it. */
+bool denied_is(const struct denied *d, const char *subject)
+{
+	return d->whole ? strcmp(subject, d->subject) == 0
+			: strncmp(subject, d->subject, strlen(d->subject)) == 0;
+}
+
+/* 'Permissions Violation for Publish to "subject"', as nats-server writes it: quoted as Go does.
+ * The library keeps 255 bytes of it. */
+static void denied_read(struct denied *d, const char *text)
+{
+	size_t n = 0;
+
+	d->whole = false;
+	for (; *text && !d->whole && n + 1 < sizeof(d->subject); text++) {
+		if (*text == '\\' && text[1] != '\0')
+			d->subject[n++] = *++text;
+		else if (*text == '"')
+			d->whole = true;
+		else
+			d->subject[n++] = *text;
+	}
+	d->subject[n] = '\0';
+}
+
 static void denied(struct broker *b, const char *text)
 {
-	const char *from = strchr(text, '"'), *to = from ? strchr(from + 1, '"') : NULL;
+	const char *from = strchr(text, '"');
 	char ours[SUBJECT_PREFIX_MAX + 8];
+	struct denied d;
 
 	snprintf(ours, sizeof(ours), "%s.send.", b->settings.prefix);
-	if (from && to && strstr(text, "Publish")) {
-		/* A subject may hold quotes: to the last one, then. */
-		to = strrchr(text, '"');
-		npublish_denied(b, from + 1, (size_t)(to - from - 1));
-		aside_denied(b, from + 1, (size_t)(to - from - 1));
-		ask_denied(b, from + 1, (size_t)(to - from - 1));
+	if (from && strstr(text, "Publish")) {
+		denied_read(&d, from + 1);
+		npublish_denied(b, &d);
+		aside_denied(b, &d);
+		ask_denied(b, &d);
 	}
 	if (from && strncmp(from + 1, ours, strlen(ours)) == 0)
 		log_some_errors(5, "the broker does not let this user publish messages of clients",

@@ -52,7 +52,7 @@ static void sleep_ms(struct carrier *k, unsigned ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)ms * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
@@ -92,7 +92,7 @@ static bool await_work(struct carrier *k)
 		pthread_cond_wait(&k->cond, &k->mu);
 		return true;
 	}
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += MEASURE_SECONDS;
 	return pthread_cond_timedwait(&k->cond, &k->mu, &until) == 0;
 }
@@ -303,6 +303,7 @@ struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wi
 	const char *inbox, struct engine *engine)
 {
 	struct carrier *k = calloc(1, sizeof(*k));
+	pthread_condattr_t monotonic; /* a wall clock may be set back by hours */
 	struct timespec now;
 	int err;
 
@@ -313,7 +314,10 @@ struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wi
 		return NULL;
 	}
 	pthread_mutex_init(&k->mu, NULL);
-	pthread_cond_init(&k->cond, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->cond, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	k->seed = (unsigned)now.tv_nsec;
 	k->wire = wire;

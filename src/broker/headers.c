@@ -123,6 +123,8 @@ static bool line_value(const char *line, size_t n, const char *key, const char *
 /* The status in a first line "NATS/1.0 404 Message Not Found"; 0: none. */
 static uint16_t status_of(const char *p, size_t n)
 {
+	if (n < sizeof("NATS/1.0") - 1 || memcmp(p, "NATS/1.0", sizeof("NATS/1.0") - 1) != 0)
+		return 0;
 	p += sizeof("NATS/1.0") - 1;
 	n -= sizeof("NATS/1.0") - 1;
 	for (; n > 0 && *p == ' '; n--)

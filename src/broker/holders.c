@@ -261,7 +261,8 @@ void holders_drop_gate(struct broker *b, uint64_t id)
 	/* Those that close are on no list, and are few. */
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		struct broker_queue *q = b->slots[i].q;
-		struct holder *h = q ? find(q, id) : NULL;
+		/* One that has closed, and goes, has nothing left to remove. */
+		struct holder *h = q && !q->on_closed ? find(q, id) : NULL;
 
 		if (h)
 			drop(q, h);
@@ -311,6 +312,8 @@ static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark
 	q->head = q->mark = q->unknown = mark;
 	if (q->high < mark)
 		q->high = mark;
+	if (q->b->highest < mark)
+		q->b->highest = mark; /* the stream had it, although not we */
 }
 
 static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64_t mark)

@@ -161,6 +161,15 @@ static enum broker_result result_of_error(int64_t code, int64_t err)
 	}
 }
 
+/* 413 and 400 are the library's own, which come without a message; a 503 without payload says that
+ * nobody is there. Any other status is that of a service which answers. */
+unsigned npublish_status(const struct wire_event *e)
+{
+	if (!e->msg)
+		return e->status;
+	return e->status == 503 && e->m.len == 0 ? 503 : 0;
+}
+
 bool npublish_result(const json_t *doc, unsigned status, const char *stream, enum broker_result *r,
 	const char **why)
 {
@@ -222,7 +231,7 @@ void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 		return;
 	}
 	doc = e ? broker_doc(e) : NULL;
-	if (e && !npublish_result(doc, e->status, b->settings.stream, &r, &why)) {
+	if (e && !npublish_result(doc, npublish_status(e), b->settings.stream, &r, &why)) {
 		/* Somebody else's answer: the stream's is still to come. */
 		json_decref(doc);
 		broker_message_unref(&e->m);
@@ -241,13 +250,13 @@ void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e)
 	finish(b, p, r);
 }
 
-void npublish_denied(struct broker *b, const char *subject, size_t len)
+void npublish_denied(struct broker *b, const struct denied *d)
 {
 	struct pub *p;
 
 	TAILQ_FOREACH(p, &b->publishing, link)
 	{
-		if (strlen(p->subject) == len && memcmp(p->subject, subject, len) == 0) {
+		if (denied_is(d, p->subject)) {
 			finish(b, p, BROKER_FORBIDDEN);
 			return;
 		}

@@ -442,14 +442,23 @@ void holders_drop_gate(struct broker *b, uint64_t id);
 void holders_tick(struct broker *b);
 void holders_count(struct broker *b); /* for the figures: not often, it looks at all */
 
+/* ---- broker_nats.c ---- */
+/* What the server would not let us publish to; cut off when it is long (not whole). */
+struct denied {
+	char subject[256];
+	bool whole;
+};
+bool denied_is(const struct denied *d, const char *subject);
+
 /* ---- npublish.c ---- */
-void npublish_reply(
-	struct broker *b, struct pub *p, struct wire_event *e); /* takes e; NULL: no answer */
-void npublish_denied(struct broker *b, const char *subject, size_t len);
+void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e);
+/* takes e; NULL: no answer */
+void npublish_denied(struct broker *b, const struct denied *d);
 void npublish_run_results(struct broker *b);
 void npublish_free_all(struct broker *b);
 /* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered
  * on the reply subject). `why` lives as long as doc. */
+unsigned npublish_status(const struct wire_event *e);
 bool npublish_result(const json_t *doc, unsigned status, const char *stream, enum broker_result *r,
 	const char **why);
 /* Bytes of a header line, with its end; and of the first and last lines. */
@@ -459,7 +468,7 @@ size_t npublish_header_size(const char *key, const char *value);
 /* ---- aside.c ---- */
 void aside_reply(
 	struct broker *b, struct aside *a, struct wire_event *e); /* takes e; NULL: no answer */
-void aside_denied(struct broker *b, const char *subject, size_t len);
+void aside_denied(struct broker *b, const struct denied *d);
 void aside_tick(struct broker *b);
 void aside_drop_all(struct broker *b);
 
@@ -467,7 +476,7 @@ void aside_drop_all(struct broker *b);
 struct ask;
 void ask_reply(
 	struct broker *b, struct ask *a, struct wire_event *e); /* takes e; NULL: no answer */
-void ask_denied(struct broker *b, const char *subject, size_t len);
+void ask_denied(struct broker *b, const struct denied *d);
 
 /* ---- watch.c ---- */
 void watch_tick(struct broker *b);

@@ -35,7 +35,7 @@ await test('no permission to publish: 1008', async (t) => {
 		login: 'gate:secret',
 		conf: `authorization { users = [
 			{ user: "all", password: "secret" },
-			{ user: "gate", password: "secret", permissions: { publish: { allow: ">", deny: ["ws.send.chat.mallory"] } } }
+			{ user: "gate", password: "secret", permissions: { publish: { allow: ">", deny: ["ws.send.chat.mallory", "ws.send.other.>"] } } }
 		] }`,
 	});
 	const bus = await nats.connect({ user: 'all', pass: 'secret' });
@@ -48,6 +48,14 @@ await test('no permission to publish: 1008', async (t) => {
 	await alice.send('a2');
 	assert.deepEqual((await bus.storedAll(send('chat', 'alice'), 3)).map((m) => m.text), ['a0', 'a1', 'a2']);
 	assert.equal(await bus.count(send('chat', 'mallory')), 0);
+	// Names that the server quotes, and that the client library cuts off when it says so.
+	for (const user of ['a"b\\c', 'é'.repeat(35)]) {
+		const c = await t.client(gw, `other/${encodeURIComponent(user)}`);
+		await c.send('never');
+		assert.equal((await c.ended(30000)).code, 1008, user);
+	}
+	await alice.send('a3');
+	await bus.storedAll(send('chat', 'alice'), 4);
 	assert.equal(alice.closed, null);
 });
 
