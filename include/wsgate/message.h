@@ -74,8 +74,6 @@ size_t ws_reader_feed_inflate(struct ws_reader *r, const struct ws_inflate *infl
 	size_t len, size_t max_message, struct ws_read *out);
 /* True between the first byte of a message and its end (frame header bytes included). */
 bool ws_reader_busy(const struct ws_reader *r);
-/* True in the payload of a data frame: nothing else can come before its end (5.4). */
-bool ws_reader_in_frame(const struct ws_reader *r);
 void ws_reader_clear(struct ws_reader *r);
 
 /*

@@ -56,7 +56,8 @@ struct shm_header {
 	struct shm_sizes sizes;
 	uint64_t created_ms;
 	uint32_t master_pid;
-	uint32_t reserved;
+	uint32_t left; /* 1: another program has taken over from that master, whose last workers may
+			  write here still */
 	char version[32];
 };
 

@@ -325,9 +325,8 @@ void orders_on_close(void *arg, const void *body, int fd);
 
 /* stale.c: sets b->stale_read when all older segments are read */
 void stale_read_all(struct bridge *b);
-/* Of those that were read: the last workers of a program that was replaced, or whose master is
- * dead, may write there still. list has room for SHM_UP_MAX of each slot of each. Returns how many.
- */
+/* Of those that were read: the last workers of a program that was replaced may write there still.
+ * list has room for SHM_UP_MAX of each slot of each. Returns how many. */
 size_t stale_up_sources(struct bridge *b, struct up_source **list);
 /* To tell the worker that writes there; NULL: it does not hear any more. */
 struct slot *stale_slot(struct bridge *b, const struct up_source *src);

@@ -65,7 +65,8 @@ bool quota_admits(struct slot *s, uint32_t index, const struct route_view *v)
 	if (!u || quota_count(u) < limit)
 		return true;
 	if (b->c->limits.user_policy == USER_SUPERSEDE) {
-		quota_supersede(u, limit, v);
+		if (!b->scanning) /* else a predecessor has said whom, perhaps the other one */
+			quota_supersede(u, limit, v);
 		return true;
 	}
 	slots_notify(s, DOWN_REFUSED, &ref, 0, 0, NULL);

@@ -18,8 +18,8 @@ bool stale_lives(const struct stale *st, unsigned slot)
 
 /*
  * Workers of a replaced program, which end one connection after the other, may write there still;
- * also when the one that replaced it has ended before it. Of others than our predecessor the
- * master must live: a pid may be somebody else's by now.
+ * also when the one that replaced it has ended before it. Of others than our predecessor its
+ * master has said so, and lives.
  */
 static bool stale_written(const struct bridge *b, unsigned which)
 {
@@ -27,7 +27,8 @@ static bool stale_written(const struct bridge *b, unsigned which)
 	pid_t master = (pid_t)st->shm.header->master_pid;
 
 	if ((int)which != b->h->predecessor &&
-		(master <= 1 || (kill(master, 0) < 0 && errno != EPERM)))
+		(!st->shm.header->left || master <= 1 || master == getppid() ||
+			(kill(master, 0) < 0 && errno != EPERM)))
 		return false;
 	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
 		i++)

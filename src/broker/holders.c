@@ -312,8 +312,6 @@ static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark
 	q->head = q->mark = q->unknown = mark;
 	if (q->high < mark)
 		q->high = mark;
-	if (q->b->highest < mark)
-		q->b->highest = mark; /* the stream had it, although not we */
 }
 
 static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64_t mark)

@@ -399,9 +399,9 @@ static int listen_admin(
 		r->id = old->row.id;
 		return 0;
 	}
-	/* Sockets of ours share a port without a word. */
-	if (overlaps(l, &a, r->name))
-		return complain_address(e, r->name, EADDRINUSE);
+	if (overlaps(l, &a, r->name)) /* sockets of ours share a port without a word */
+		return complain(
+			e, "%s: clients have the port of %s; give each its own", e->key, r->name);
 	r->id = ++last_id;
 	probe = listen_probe(&a, patience_ms);
 	if (probe < 0 && !(errno == EADDRINUSE && old && old->fd >= 0 && beside(&old->row, &a)))

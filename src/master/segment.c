@@ -369,8 +369,11 @@ static void segment_remove(struct segment *s)
 void segment_leave(struct segment *s)
 {
 	int dir = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const uint32_t left = 1;
 
 	s->left = true;
+	if (pwrite(s->fd, &left, sizeof(left), offsetof(struct shm_header, left)) != sizeof(left))
+		log_warn("cannot note that another program has taken over", kv_errno(errno));
 	if (dir < 0) {
 		log_warn("keeps the lock of runtime_dir until it ends", kv_errno(errno));
 		return;

@@ -9,10 +9,8 @@
 #include "tally.h"
 #include "worker.h"
 
-#define PING_LEN 16 /* random id, then the mark */
-
-/* A frame, at the last look at a late Pong; its message, since then; and the time after it. */
-enum coming { COMING_NO, COMING_YES, COMING_CAME, COMING_WAITED };
+#define PING_LEN 16  /* random id, then the mark */
+#define LOOKS_MAX 12 /* at a late Pong or Close, while a message of the client is coming */
 
 static uint64_t session_store_wait(const struct conn *c)
 {
@@ -68,7 +66,8 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	c->ping_count = tally_sent(c);
 	c->ping_ms = w->now_ms;
 	c->ping_out = 1;
-	c->coming = COMING_NO;
+	c->came = 0;
+	c->coming = 0;
 	c->unsent_last = UINT32_MAX;
 	n = ws_frame_header(out, WS_PING, true, false, PING_LEN);
 	memcpy(out + n, c->ping_id, sizeof(c->ping_id));
@@ -155,6 +154,8 @@ static bool session_part(struct conn *c)
 		return true;
 	}
 	conn_set_state(c, CONN_CLOSING);
+	c->came = 0;
+	c->coming = 0;
 	c->unsent_last = UINT32_MAX;
 	c->flushing = c->flushed = 0;
 	conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
@@ -326,6 +327,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	size_t max = c->admin  ? WS_CONTROL_MAX
 		     : c->echo ? c->w->c->max_message
 			       : link_max_message(c->w);
+	size_t had = c->reader.len;
 	struct worker *w = c->w;
 	struct ws_inflate space;
 	const struct ws_inflate *inflate;
@@ -339,12 +341,12 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	*used = ws_reader_feed_inflate(&c->reader, inflate, buf, len, max, &m);
 	switch (m.kind) {
 	case WS_READ_NONE:
-		if (ws_reader_in_frame(&c->reader)) /* that is not idleness */
+		if (c->reader.len > had) { /* of a message that is not whole yet */
+			c->came = 1;
 			c->data_s = (uint32_t)(w->now_ms / 1000);
+		}
 		return true;
 	case WS_READ_MESSAGE:
-		if (c->coming == COMING_YES)
-			c->coming = COMING_CAME;
 		if (!c->echo && !link_fits(c, m.len)) {
 			*used = len;
 			return session_too_big(c);
@@ -393,19 +395,15 @@ void session_drained(struct conn *c)
 }
 
 /*
- * A Pong cannot come in the middle of a frame (5.4): one that is still coming is sign enough. When
- * its message has come there is time for the Pong, once: the next one may not be begun before it.
+ * A Pong cannot come in the middle of a frame (5.4), nor before what the client had queued already:
+ * a message of its own that is still coming is sign enough, though not for ever.
  */
 static bool session_comes(struct conn *c)
 {
-	if (c->coming == COMING_CAME) {
-		c->coming = COMING_WAITED;
-		return true;
-	}
-	if (c->coming == COMING_WAITED || !ws_reader_in_frame(&c->reader) ||
-		c->w->now_ms >= c->heard_ms + c->w->c->pong_timeout)
+	if (!c->came || c->coming == LOOKS_MAX)
 		return false;
-	c->coming = COMING_YES;
+	c->came = 0;
+	c->coming++;
 	return true;
 }
 
@@ -464,7 +462,7 @@ static bool session_open_due(struct conn *c)
 /* However slowly a peer takes what is there: it may not go on for ever. */
 static bool session_may_last(const struct conn *c, uint64_t since_ms)
 {
-	return c->w->now_ms < since_ms + UINT64_C(12) * c->w->c->pong_timeout;
+	return c->w->now_ms < since_ms + LOOKS_MAX * c->w->c->pong_timeout;
 }
 
 /* Either way. */

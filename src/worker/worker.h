@@ -174,7 +174,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 		read_waits : 1, /* TLS: what is to be read waits for a write, and the other
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
-	uint8_t pack_bits : 3, coming : 2; /* with a window for what we send of 8 + so many bits */
+	uint8_t pack_bits : 3, coming : 4; /* with a window for what we send of 8 + so many bits */
 	bool fed : 1,                      /* something was read */
 		frozen : 1,                /* not read: it is to move */
 		came_back : 1,             /* it was offered, and nobody took it */
@@ -190,9 +190,9 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	bool local : 1,                    /* admin: came by a Unix socket */
 		ktls : 1,                  /* TLS is the kernel's affair, but for what is no data */
 		ktls_wanted : 1,           /* after the handshake it is to be */
-		seal_wanted : 1; /* then it is to go on without OpenSSL, in the one way or the
-				    other */
-	bool looked : 1;         /* its time was over, and something lay there unread */
+		seal_wanted : 1;   /* then it is to go on without OpenSSL, in the one way or the
+				      other */
+	bool looked : 1, came : 1; /* its time was over, and something lay there unread, or came */
 };
 _Static_assert(sizeof(struct conn) <= 384, "the allocator's next size is 448");
 

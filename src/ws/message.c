@@ -224,11 +224,6 @@ bool ws_reader_busy(const struct ws_reader *r)
 	return r->frame.in_payload || r->frame.head_len > 0 || r->frame.message != 0;
 }
 
-bool ws_reader_in_frame(const struct ws_reader *r)
-{
-	return r->frame.in_payload && !is_control(r->frame.opcode);
-}
-
 void ws_reader_clear(struct ws_reader *r)
 {
 	free(r->buf);
