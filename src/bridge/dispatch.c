@@ -85,12 +85,13 @@ static void user_confirm(struct buser *u)
 {
 	uint64_t least = UINT64_MAX;
 
+	if (!u->conns)
+		return;
 	for (struct bconn *c = u->conns; c; c = c->next)
 		if (c->confirmed < least)
 			least = c->confirmed;
-	if (u->conns)
-		least = stayed_limit(u, least);
-	if (least == UINT64_MAX || least <= u->mark)
+	least = stayed_limit(u, least);
+	if (least <= u->mark)
 		return;
 	u->mark = least;
 	if (u->head < least)

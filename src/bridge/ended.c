@@ -94,19 +94,20 @@ bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct bstream *s = streams_of(b, &id);
 	struct buser *u = dispatch_user(b, &id, false);
-	uint64_t mark = 0;
+	uint64_t mark;
 
 	*out = NULL;
 	/* If others are here, they know what all have confirmed; an open queue has its own mark. */
 	if (!s || v->epoch != s->epoch || !v->confirmed || (u && (u->conns || u->q)))
 		return true;
 	u = dispatch_user(b, &id, true);
-	if (u)
-		mark = stayed_limit(u, v->confirmed);
-	if (u && mark > u->mark)
-		u->mark = u->head = u->floor = mark;
 	*out = u;
-	return u != NULL;
+	if (!u)
+		return false;
+	mark = stayed_limit(u, v->confirmed);
+	if (mark > u->mark)
+		u->mark = u->head = u->floor = mark;
+	return true;
 }
 
 bool ended_found(struct slot *s, uint32_t index, const struct route_view *v)

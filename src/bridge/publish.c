@@ -158,18 +158,6 @@ static struct bconn *publish_conn(const struct pub *p)
 	return c && c->generation == p->generation ? c : NULL;
 }
 
-/* Whom we do not know is remembered by its id: one that stayed with a program that was replaced, or
- * has ended. */
-static void publish_poison(const struct pub *p, struct bconn *c)
-{
-	struct bridge *b = p->src->b;
-
-	if (c)
-		c->poisoned = true;
-	else
-		memcpy(b->poisoned[b->npoisoned++ % POISONED_MAX], p->conn, sizeof(p->conn));
-}
-
 static bool publish_poisoned(const struct pub *p, const struct bconn *c)
 {
 	const struct bridge *b = p->src->b;
@@ -178,6 +166,20 @@ static bool publish_poisoned(const struct pub *p, const struct bconn *c)
 		if (strcmp(b->poisoned[i], p->conn) == 0)
 			return true;
 	return c && c->poisoned;
+}
+
+/* Whom we do not know is remembered by its id: one that stayed with a program that was replaced, or
+ * has ended. */
+static void publish_poison(const struct pub *p, struct bconn *c)
+{
+	struct bridge *b = p->src->b;
+
+	if (publish_poisoned(p, c))
+		return;
+	if (c)
+		c->poisoned = true;
+	else
+		memcpy(b->poisoned[b->npoisoned++ % POISONED_MAX], p->conn, sizeof(p->conn));
 }
 
 /* The first record of its user is final. */
@@ -264,8 +266,7 @@ static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
 	/* What it sent behind it would be stored with a hole before it, also when it has ended. */
 	for (struct pub *q = p->user_next; q && !p->poisoned; q = q->user_next)
 		q->poisoned |= strcmp(q->conn, p->conn) == 0;
-	if (c || !publish_poisoned(p, c))
-		publish_poison(p, c);
+	publish_poison(p, c);
 	publish_final(p);
 }
 

@@ -9,11 +9,14 @@
 
 #include "bridge.h"
 
+static bool process_lives(pid_t pid)
+{
+	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
 bool stale_lives(const struct stale *st, unsigned slot)
 {
-	pid_t pid = (pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid);
-
-	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
+	return process_lives((pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid));
 }
 
 /*
@@ -27,8 +30,7 @@ static bool stale_written(const struct bridge *b, unsigned which)
 	pid_t master = (pid_t)st->shm.header->master_pid;
 
 	if ((int)which != b->h->predecessor &&
-		(!st->shm.header->left || master <= 1 || master == getppid() ||
-			(kill(master, 0) < 0 && errno != EPERM)))
+		(!st->shm.header->left || master == getppid() || !process_lives(master)))
 		return false;
 	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
 		i++)

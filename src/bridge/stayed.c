@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <wsgate/log.h>
-
 #include "bridge.h"
 
 #define RETURN_MS 15000 /* they are told to come back in 1 to 5 seconds */
@@ -54,9 +52,6 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 
 	if (!y) {
 		free(r);
-		log_some_errors(5, "no memory for a connection",
-			kv_mem("service", v->service, v->service_len),
-			kv_mem("user", v->user, v->user_len));
 		return false;
 	}
 	*r = (struct stayed_route){.next = y->routes,

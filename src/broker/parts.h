@@ -451,14 +451,15 @@ struct denied {
 bool denied_is(const struct denied *d, const char *subject);
 
 /* ---- npublish.c ---- */
+/* Takes e; NULL: no answer. */
 void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e);
-/* takes e; NULL: no answer */
 void npublish_denied(struct broker *b, const struct denied *d);
 void npublish_run_results(struct broker *b);
 void npublish_free_all(struct broker *b);
+/* What of e->status is a verdict; 0: nothing. */
+unsigned npublish_status(const struct wire_event *e);
 /* "stored" or what else an acknowledgement of a publish says. False: it is none (a service answered
  * on the reply subject). `why` lives as long as doc. */
-unsigned npublish_status(const struct wire_event *e);
 bool npublish_result(const json_t *doc, unsigned status, const char *stream, enum broker_result *r,
 	const char **why);
 /* Bytes of a header line, with its end; and of the first and last lines. */

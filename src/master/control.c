@@ -314,13 +314,11 @@ void control_reloaded(struct control *c, uint64_t number)
 
 void control_look(struct control *c)
 {
-	char late[512];
-
 	for (size_t i = 0; i < CONTROL_CALLERS; i++) {
 		struct caller *k = &c->callers[i];
 
 		if (k->fd >= 0 && k->sync &&
-			news_unsynced(c->family, k->sync, k->bridge, late, sizeof(late)) == 0)
+			news_unsynced(c->family, k->sync, k->bridge, NULL, 0) == 0)
 			caller_synced(k);
 	}
 }

@@ -456,7 +456,6 @@ size_t news_unsynced(const struct family *f, uint64_t sync, bool bridge, char *n
 {
 	size_t n = 0, len = 0;
 
-	names[0] = '\0';
 	for (unsigned i = 0; i <= f->nslots; i++) {
 		const struct child *c = i < f->nslots ? &f->workers[i] : &f->bridge;
 

@@ -66,7 +66,7 @@ bool news_done(const struct family *f, const struct child *c);
 /* Asks everybody to say when all that they are told by now is done. The number of this question. */
 uint64_t news_sync(struct family *f);
 /* Which workers run and have not said so and, if asked for, the bridge: how many. Their names, with
- * commas between. */
+ * commas between, if there are any; size 0: nobody wants them. */
 size_t news_unsynced(const struct family *f, uint64_t sync, bool bridge, char *names, size_t size);
 /* Gives the text back when nobody needs it any more. */
 void news_tidy(struct family *f);

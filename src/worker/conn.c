@@ -387,12 +387,6 @@ bool conn_unread(const struct conn *c)
 	return c->reading && recv(c->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* What a client is still to get may be much: as long as a Close may wait for its answer. */
-static uint64_t conn_linger_max(const struct conn *c)
-{
-	return c->state == CONN_REFUSED ? LINGER_MAX_MS : UINT64_C(12) * c->w->c->pong_timeout;
-}
-
 void conn_expired(void *arg, struct wheel_node *n)
 {
 	struct conn *c = (struct conn *)(void *)((char *)n - offsetof(struct conn, timer));
@@ -415,7 +409,9 @@ void conn_expired(void *arg, struct wheel_node *n)
 		break;
 	case CONN_LINGER:
 	case CONN_REFUSED:
-		if (conn_progress(c) && c->w->now_ms < c->state_ms + conn_linger_max(c))
+		if (conn_progress(c) &&
+			(c->state == CONN_REFUSED ? c->w->now_ms < c->state_ms + LINGER_MAX_MS
+						  : session_may_last(c, c->state_ms)))
 			conn_deadline(c, c->w->now_ms + LINGER_MS);
 		else
 			conn_gone(c, "peer did not end");

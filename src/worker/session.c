@@ -460,7 +460,7 @@ static bool session_open_due(struct conn *c)
 }
 
 /* However slowly a peer takes what is there: it may not go on for ever. */
-static bool session_may_last(const struct conn *c, uint64_t since_ms)
+bool session_may_last(const struct conn *c, uint64_t since_ms)
 {
 	return c->w->now_ms < since_ms + LOOKS_MAX * c->w->c->pong_timeout;
 }

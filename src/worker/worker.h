@@ -438,6 +438,7 @@ bool session_refused(struct conn *c, uint16_t code, const char *reason);
 /* Nothing of it can be read any more: it is closed, and its Close is not waited for. */
 bool session_unheard(struct conn *c, uint16_t code, const char *reason);
 bool session_too_big(struct conn *c); /* what waits, or came now, can never be kept */
+bool session_may_last(const struct conn *c, uint64_t since_ms); /* what goes on so slowly */
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
@@ -455,8 +456,7 @@ void link_changed(struct worker *w, uint32_t index); /* tells the bridge to read
 #define LINK_ANY UINT8_MAX
 bool link_connected(const struct worker *w, unsigned stream); /* the bridge to the broker, now */
 bool link_all_connected(const struct worker *w);
-/* Whether a message can ever be put: one that began before the program was replaced was measured by
- * another limit. */
+/* Can it ever be put? One of before a new program was measured by another limit. */
 bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);

@@ -5,6 +5,20 @@ import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
 import { TEXT, BINARY, CLOSE, PING, PONG, frame } from './lib/raw.mjs';
 
+// One chunk each 200 ms, until it is stopped; afterwards as quick as it can.
+function slowLink(r) {
+	r.socket.on('data', () => r.socket.pause());
+	const trickle = setInterval(() => r.socket.resume(), 200);
+	return {
+		stop: () => clearInterval(trickle),
+		widen: () => {
+			r.socket.removeAllListeners('data');
+			r.socket.on('data', (d) => r.take(d));
+			r.socket.resume();
+		},
+	};
+}
+
 await test('a tab that reads nothing falls behind, the other gets all, then it catches up', async (t) => {
 	const N = 3000, pad = 'y'.repeat(1000);
 	const { bus, gw } = await t.pair({ pong_timeout: '60s', delivery: { window: '64k', user_buffer: '64k' } });
@@ -32,15 +46,12 @@ await test('a slow link is not a dead one: the time for a Pong begins anew while
 	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
 	const start = performance.now();
 	// A little every 200 ms: far slower than pong_timeout for the whole, never still for so long.
-	r.socket.on('data', () => r.socket.pause()); // one chunk a turn
-	const trickle = setInterval(() => r.socket.resume(), 200);
+	const link = slowLink(r);
 	await until('eight seconds of a slow link', () => r.finished || performance.now() - start > 8000);
-	clearInterval(trickle);
+	link.stop();
 	assert.equal(r.finished, false, 'closed although it made progress');
 	assert.ok(r.frames.length < 8, 'the link was not slow');
-	r.socket.removeAllListeners('data');
-	r.socket.on('data', (d) => r.take(d));
-	r.socket.resume();
+	link.widen();
 	await until('all of it', () => r.frames.filter((f) => f.opcode === BINARY || f.opcode === TEXT).length === 8);
 	await r.send(PONG, (await r.next(PING)).data);
 	await r.send(PONG, (await r.next(PING)).data);
@@ -65,8 +76,7 @@ await test('so does more that comes behind the Ping: what the client takes meanw
 	const big = Buffer.alloc(900000, 'z');
 	r.socket.pause();
 	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), big);
-	r.socket.on('data', () => r.socket.pause());
-	const trickle = setInterval(() => r.socket.resume(), 200);
+	const link = slowLink(r);
 	// More than it takes.
 	const start = performance.now();
 	let more = 0;
@@ -75,12 +85,10 @@ await test('so does more that comes behind the Ping: what the client takes meanw
 		more++;
 		await sleep(300);
 	}
-	clearInterval(trickle);
+	link.stop();
 	assert.equal(r.finished, false, 'closed although it took bytes all the time');
 	assert.ok(r.frames.length < 8, 'the link was not slow');
-	r.socket.removeAllListeners('data');
-	r.socket.on('data', (d) => r.take(d));
-	r.socket.resume();
+	link.widen();
 	await until('all of it', () => r.data().length === 8 + more);
 });
 

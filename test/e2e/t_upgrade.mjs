@@ -31,7 +31,6 @@ async function upgrade(gw) {
 	await gw.replaced();
 }
 
-const segments = (gw) => fs.readdirSync(gw.config.runtime_dir).filter((f) => f.startsWith('segment.'));
 const said = (gw, re) => until(String(re), () => re.test(gw.log()));
 const refusal = /the new program does not take over: the running one goes on/;
 
@@ -47,7 +46,7 @@ async function unharmed(t, gw, bus, all, pids) {
 		assert.equal(c.closed, null);
 	}
 	await (await t.client(gw, 'chat/new')).ping();
-	await until('one segment', () => segments(gw).length === 1);
+	await until('one segment', () => gw.segments().length === 1);
 	assert.equal((await gw.ctl('reload')).code, 0);
 }
 
@@ -66,7 +65,7 @@ await test('connections go over with their messages, several times', async (t) =
 			assert.equal(c.closed, null);
 		}
 		await until('the end of the old one', () => !titleOf(old).startsWith('wsgated'));
-		await until('one segment', () => segments(gw).length === 1);
+		await until('one segment', () => gw.segments().length === 1);
 	}
 	assert.deepEqual(await first.ended, { code: 0, signal: null });
 	await until('all stored', async () => (await bus.count('ws.send.>')) === 120);
@@ -202,7 +201,7 @@ async function serves(t, gw, bus) {
 	const c = await t.client(gw, 'chat/alice');
 	await bus.publish(recv('chat', 'alice'), 'hello');
 	assert.equal((await c.next()).text, 'hello');
-	await until('one segment', () => segments(gw).length === 1);
+	await until('one segment', () => gw.segments().length === 1);
 	assert.equal((await gw.ctl('reload')).code, 0);
 }
 
@@ -277,7 +276,7 @@ await test('a stop that comes meanwhile: the new one gets it', async (t) => {
 	});
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 	await until('no pidfile', () => !fs.existsSync(gw.pidfile));
-	assert.deepEqual(segments(gw), []);
+	assert.deepEqual(gw.segments(), []);
 });
 
 for (const second of ['SIGQUIT', 'SIGTERM'])
@@ -322,7 +321,7 @@ await test('the old program still waits for somebody when the new one is stopped
 	process.kill(old.pid, 'SIGQUIT');
 	await old.ended;
 	await (await t.client(next, 'chat/bob')).ping();
-	await until('one segment', () => segments(next).length === 1);
+	await until('one segment', () => next.segments().length === 1);
 });
 
 await test('in the background: what the new program says is in the log', async (t) => {

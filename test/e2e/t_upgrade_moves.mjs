@@ -1,10 +1,9 @@
 // SIGUSR2 with connections in the middle of everything.
-import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
 import { numbers } from './lib/client.mjs';
-import { inTheMiddle, traffic } from './lib/moving.mjs';
+import { handedOver, inTheMiddle, traffic } from './lib/moving.mjs';
 import { send } from './lib/nats.mjs';
 
 async function pair(t, config, opts = {}) {
@@ -26,10 +25,7 @@ await test('in the middle of everything: nothing lost, doubled or reordered', as
 	const rig = await pair(t, { workers: 2, pong_timeout: '180s', handshake_timeout: '180s', delivery: { window: '8m' } });
 	const holds = await inTheMiddle(t, rig);
 	for (let round = 0; round < 3; round++) await upgrade(rig.gw);
-	const left = await until('its word of each', () => {
-		const said = [...rig.gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => [Number(m[1]), Number(m[2])]);
-		return said.length === 3 && said;
-	});
+	const left = await handedOver(rig.gw, 3);
 	for (const [moved, stayed] of left) assert.ok(moved >= 50 && stayed === 0, String([moved, stayed]));
 	await holds();
 }, { ms: 180000 });
@@ -47,7 +43,7 @@ await test('a program with another layout of shared memory, and back', async (t)
 	for (const program of [OTHER_LAYOUT, OTHER_LAYOUT, WSGATED]) await upgrade(rig.gw, program);
 	assert.equal((rig.gw.log().match(/has another layout of shared memory/g) ?? []).length, 2);
 	await holds();
-	await until('one segment', () => fs.readdirSync(rig.gw.config.runtime_dir).filter((f) => f.startsWith('segment.')).length === 1);
+	await until('one segment', () => rig.gw.segments().length === 1);
 }, { ms: 180000 });
 
 await test('another layout, and workers that read late: what they find then is stored, once', async (t) => {
@@ -83,7 +79,7 @@ await test('another layout while messages wait for the broker: refused, nobody n
 	gw.signal('SIGUSR2');
 	await until('a refusal', () => /cannot read the messages of clients that are not stored yet/.test(gw.log()));
 	await until('all as before', () => /all serve as before/.test(gw.log()));
-	assert.equal(fs.readdirSync(gw.config.runtime_dir).filter((f) => f.startsWith('segment.')).length, 1); // the new one's is gone
+	assert.equal(gw.segments().length, 1); // the new one's is gone
 	await nats.start();
 	await until('all stored', async () => (await bus.count('ws.send.>')) === 4, 30000);
 	for (const c of all) assert.equal(c.closed, null);

@@ -186,6 +186,11 @@ export class Gateway {
 		return fs.existsSync(this.logfile) ? fs.readFileSync(this.logfile, 'utf8') : '';
 	}
 
+	// Its shared-memory files, those of others in its folder among them.
+	segments() {
+		return fs.readdirSync(this.config.runtime_dir).filter((f) => f.startsWith('segment.'));
+	}
+
 	// What "wsgatectl status" and "sessions" know, as objects.
 	async figures() {
 		return JSON.parse((await this.ctl('status', '--json')).out);

@@ -149,6 +149,12 @@ export async function inTheMiddle(t, rig, kinds = [...OPEN, fresh]) {
 	};
 }
 
+// What masters said of n upgrades: of each [moved, left].
+export const handedOver = (gw, n) => until('its word of each', () => {
+	const said = [...gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => [Number(m[1]), Number(m[2])]);
+	return said.length === n && said;
+});
+
 // Handshakes that move, and cannot be finished in time: 503, and no 101 before it. Of two workers, with a handshake_timeout of 5 s.
 export async function notInTime(gw, raws) {
 	const bridge = gw.pid('bridge');

@@ -6,7 +6,7 @@ import { recv, send } from './nats.mjs';
 import { Client, numbers } from './client.mjs';
 import { Pki, tlsPair as pair, rawTls } from './pki.mjs';
 import { CLOSE, PING, PONG, TEXT, closeFrame, frame } from './raw.mjs';
-import { OPEN, inTheMiddle } from './moving.mjs';
+import { OPEN, handedOver, inTheMiddle } from './moving.mjs';
 
 // Of all workers: { tls, ktls }
 export async function counts(gw) {
@@ -87,10 +87,7 @@ export async function scenarios({ kinds, versions, section = {}, kernel }) {
 		assert.deepEqual(before, all(before.tls));
 		assert.ok(before.tls >= 40);
 		for (let i = 0; i < 2; i++) await upgraded(rig.gw);
-		const left = await until('its word of both', () => {
-			const said = [...rig.gw.log().matchAll(/connections are with the new program moved=(\d+) left=(\d+)/g)].map((m) => [Number(m[1]), Number(m[2])]);
-			return said.length === 2 && said;
-		});
+		const left = await handedOver(rig.gw, 2);
 		assert.deepEqual(left, [[before.tls, 0], [before.tls, 0]]);
 		await counted(rig.gw, before);
 		await holds();
