@@ -99,6 +99,14 @@ static natsStatus run_ask(struct carrier *k, const struct command *cmd, enum wir
 		cmd->body, (int)strlen(cmd->body));
 }
 
+static natsStatus run_delete(struct carrier *k, const struct command *cmd)
+{
+	if (cmd->key != 0)
+		return run_ask(k, cmd, WIRE_DELETES, k->delete_subject);
+	return natsConnection_PublishString(
+		k->nc[reply_connection(WIRE_DELETES)], k->delete_subject, cmd->body);
+}
+
 /* The library refused it; the connection is none the worse. */
 static void post_refusal(const struct carrier *k, uint64_t token, unsigned status)
 {
@@ -131,7 +139,7 @@ natsStatus errand_run_one(struct carrier *k, const struct command *cmd, bool *ur
 		run_unsubscribe(k, cmd);
 		return NATS_OK;
 	case CMD_DELETE:
-		return run_ask(k, cmd, WIRE_DELETES, k->delete_subject);
+		return run_delete(k, cmd);
 	case CMD_GET:
 		*urgent = true;
 		return run_ask(k, cmd, WIRE_GETS, k->get_subject);

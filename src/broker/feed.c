@@ -282,6 +282,8 @@ static bool start_get(struct broker *b, struct job *j)
 	g->begun = g->from = from;
 	g->sweep = sweep;
 	g->batch = b->batches && !r && !sweep ? BATCH_MAX >> q->narrow : 0;
+	if (sweep && !q->sweeping)
+		q->unsaid = false;
 	if (sweep)
 		q->sweeping = true;
 	q->fresh = false;

@@ -102,9 +102,11 @@ struct get {
 	bool wasted; /* some were not wanted any more */
 };
 
-/* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed, the rest waits
- * for its confirmation, or (SEQ_ASIDE) for that of those below. */
+/* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed (SEQ_ALONE:
+ * with an answer of its own), the rest waits for its confirmation, or (SEQ_ASIDE) for that of those
+ * below. */
 #define SEQ_ASIDE (UINT64_C(1) << 63)
+#define SEQ_ALONE (UINT64_C(1) << 62)
 struct seqs {
 	uint32_t n, doomed, cap;
 	uint64_t v[];
@@ -133,7 +135,7 @@ TAILQ_HEAD(holders_list, holders);
 
 static inline uint64_t seq_of(uint64_t v)
 {
-	return v & ~SEQ_ASIDE;
+	return v & ~(SEQ_ASIDE | SEQ_ALONE);
 }
 
 /* So long after it was opened, a first word of others is late; later, others were lost. */
@@ -167,6 +169,7 @@ struct broker_queue {
 	bool check : 1;    /* what is above head is to be looked at all the same */
 	bool sweep : 1;    /* what is left at or below the confirmed mark is to be looked for, */
 	bool sweeping : 1; /* and that has begun */
+	bool unsaid : 1; /* some were removed without an answer of their own, since it last began */
 	bool closing : 1;
 	bool subscribed : 1;
 	bool deep : 1;     /* it has a backlog; counted */

@@ -268,6 +268,11 @@ void queue_settle(struct broker_queue *q)
 	if (!q->closing || q->on_closed || q->sweep || q->asides > 0 || q->job.state != JOB_IDLE ||
 		!removal_idle(q) || holders_wait(q))
 		return;
+	if (q->unsaid && q->b->state == BROKER_LIVE && holders_ours(q)) {
+		removal_look_again(q); /* a user who has gone is not looked at later */
+		feed_kick(q);
+		return;
+	}
 	q->on_closed = true;
 	TAILQ_INSERT_TAIL(&q->b->closed, q, removals);
 	broker_defer(q->b);

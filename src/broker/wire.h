@@ -105,6 +105,7 @@ bool wire_subscribe(struct wire *w, uint64_t key, const char *subject);
 bool wire_unsubscribe(struct wire *w, uint64_t key);
 /* A direct get: body is JSON. The reply comes with the token. */
 bool wire_get(struct wire *w, uint64_t token, const char *body);
+/* Token 0: without a reply. */
 bool wire_delete(struct wire *w, uint64_t token, const char *body);
 bool wire_request(struct wire *w, uint64_t token, const char *subject, const char *body);
 /* Publishes a message (its reply subject made by wire_inbox); takes it. */

@@ -1,4 +1,5 @@
-/* When what was confirmed is asked to be removed: a few wait for each other, many do not. */
+/* When what was confirmed is asked to be removed: a few wait for each other, many do not; one
+ * answer is for several; and what was not done without one is done all the same. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,15 +9,20 @@
 #include "nats_rig.h"
 
 #define GATHERED 64
+#define TOGETHER 32
 
 struct wire;
-static int asked;
+static int asked, answers;
+static bool unanswered_get_lost, all_get_lost;
 
 bool __real_wire_delete(struct wire *w, uint64_t token, const char *body);
 bool __wrap_wire_delete(struct wire *w, uint64_t token, const char *body);
 bool __wrap_wire_delete(struct wire *w, uint64_t token, const char *body)
 {
 	asked++;
+	answers += token != 0;
+	if (all_get_lost || (token == 0 && unanswered_get_lost))
+		return true;
 	return __real_wire_delete(w, token, body);
 }
 
@@ -31,7 +37,7 @@ static struct rig_queue *given(struct rig *r, int n)
 	rig_until(r, rig_stored(r) == 0);
 	rig_send_many(r, "ann", 0, n);
 	rig_until(r, q->n == 1 + n);
-	asked = 0;
+	asked = answers = 0;
 	return q;
 }
 
@@ -62,6 +68,7 @@ static void many_do_not(void **state)
 	assert_int_equal(asked, 0);
 	broker_queue_confirm(q->q, q->seq[GATHERED]);
 	assert_int_equal(asked, GATHERED);
+	assert_int_equal(answers, GATHERED / TOGETHER);
 	/* One that comes while others are under way waits, too, and is not forgotten. */
 	broker_queue_confirm(q->q, q->seq[GATHERED + 1]);
 	assert_int_equal(asked, GATHERED);
@@ -71,11 +78,78 @@ static void many_do_not(void **state)
 	rig_free(r);
 }
 
+/* The server did not do them, and did the last of them. */
+static struct rig_queue *removed_in_part(struct rig *r)
+{
+	struct rig_queue *q = given(r, GATHERED);
+
+	unanswered_get_lost = true;
+	for (int i = 1; i <= GATHERED; i++)
+		broker_queue_confirm(q->q, q->seq[i]);
+	return q;
+}
+
+static void what_the_server_did_not_do_is_found(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = removed_in_part(r);
+
+	(void)state;
+	rig_until(r, rig_stored(r) == 0);
+	assert_int_equal(q->n, 1 + GATHERED);
+	rig_close(q);
+	rig_free(r);
+}
+
+static void also_of_a_user_who_leaves(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = removed_in_part(r);
+
+	(void)state;
+	rig_close(q);
+	assert_int_equal(rig_stored(r), 0);
+	rig_free(r);
+}
+
+/* The one that asks for an answer gets none, or a bad one: all of them come again, each for itself.
+ */
+static void all_that_an_answer_is_for_come_again(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = given(r, GATHERED);
+
+	(void)state;
+	all_get_lost = true;
+	for (int i = 1; i <= GATHERED; i++)
+		broker_queue_confirm(q->q, q->seq[i]);
+	assert_int_equal(asked, GATHERED);
+	all_get_lost = false;
+	asked = answers = 0;
+	rig_until(r, rig_stored(r) == 0);
+	assert_true(answers >= GATHERED);
+	assert_int_equal(q->n, 1 + GATHERED);
+	rig_close(q);
+	rig_free(r);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	all_get_lost = unanswered_get_lost = false;
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(few_wait_for_others, rig_teardown),
-		cmocka_unit_test_teardown(many_do_not, rig_teardown),
+		cmocka_unit_test_setup_teardown(few_wait_for_others, set_up, rig_teardown),
+		cmocka_unit_test_setup_teardown(many_do_not, set_up, rig_teardown),
+		cmocka_unit_test_setup_teardown(
+			what_the_server_did_not_do_is_found, set_up, rig_teardown),
+		cmocka_unit_test_setup_teardown(also_of_a_user_who_leaves, set_up, rig_teardown),
+		cmocka_unit_test_setup_teardown(
+			all_that_an_answer_is_for_come_again, set_up, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
