@@ -75,6 +75,7 @@ static void bridge_flush(struct bridge *b, uint64_t ms)
 	b->stopping = true;
 	slots_wakeup(b);
 	slots_end_all(b);
+	stayed_end_all(b);
 	if (event_add(b->flush_end, &tv) < 0)
 		bridge_finish(b);
 	else
@@ -84,12 +85,14 @@ static void bridge_flush(struct bridge *b, uint64_t ms)
 static void bridge_on_stop(void *arg, const void *body, int fd)
 {
 	const struct proto_stop *stop = body;
+	struct bridge *b = arg;
 
 	if (fd >= 0)
 		close(fd);
-	if (stop->restart)
-		streams_moving(arg);
-	bridge_flush(arg, stop->drain_ms);
+	b->moving = stop->restart;
+	if (b->moving)
+		streams_moving(b);
+	bridge_flush(b, stop->drain_ms);
 }
 
 static void bridge_orphaned(void *arg)

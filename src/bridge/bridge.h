@@ -212,6 +212,7 @@ struct bridge {
 	struct pace pace;
 	size_t max_message;
 	bool stopping, more;
+	bool moving; /* stopping, and the connections live on in a program that replaces this one */
 	bool starved;    /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
@@ -339,6 +340,12 @@ bool stale_lives(const struct stale *st, unsigned slot);
 bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v);
 /* How much of what is confirmed up to mark by the user's other connections may be removed. */
 uint64_t stayed_limit(const struct buser *u, uint64_t mark);
+/* Its queue is kept for one of them. */
+bool stayed_has(const struct buser *u);
+/* Its stream is another one. */
+void stayed_anew(struct buser *u);
+/* Nobody is kept any more. */
+void stayed_end_all(struct bridge *b);
 void stayed_tick(struct bridge *b);
 void stayed_free(struct bridge *b);
 
@@ -369,6 +376,8 @@ void dispatch_tick(struct bridge *b);
 void dispatch_settle(struct bridge *b);
 /* Perhaps more of it may be removed now. */
 void dispatch_dirty(struct buser *u);
+/* Closes its queue, or frees it, when nobody is there any more for whom it is held. */
+void dispatch_let_go(struct buser *u);
 void dispatch_message(void *owner, struct broker_message *m);
 bool dispatch_left(void *owner, struct broker_message *m);
 void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool failed);

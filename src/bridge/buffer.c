@@ -108,7 +108,7 @@ bool buffer_add(struct buser *u, struct broker_message *m)
 	u->s->b->buffered += m->len;
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		bconn_sync(c);
-		if (c->synced && !c->cursor)
+		if (c->synced && !c->cursor && m->seq > c->pos)
 			c->cursor = n;
 	}
 	return true;

@@ -83,15 +83,12 @@ static void user_free(struct buser *u)
 /* What all connections have confirmed is removed for good. */
 static void user_confirm(struct buser *u)
 {
-	uint64_t least = UINT64_MAX;
+	uint64_t least = stayed_limit(u, UINT64_MAX);
 
-	if (!u->conns)
-		return;
 	for (struct bconn *c = u->conns; c; c = c->next)
 		if (c->confirmed < least)
 			least = c->confirmed;
-	least = stayed_limit(u, least);
-	if (least <= u->mark)
+	if (least == UINT64_MAX || least <= u->mark)
 		return;
 	u->mark = least;
 	if (u->head < least)
@@ -351,6 +348,18 @@ static bool conn_join(struct bconn *c, const struct route_view *v)
 	return true;
 }
 
+void dispatch_let_go(struct buser *u)
+{
+	if (u->conns || u->closing || stayed_has(u))
+		return;
+	if (!u->q) {
+		user_free(u);
+		return;
+	}
+	u->closing = true;
+	broker_queue_close(u->q);
+}
+
 /* Opens the queue, if it is of that stream (NULL: any), and lets the connections read. */
 static bool user_open_each(void *value, void *arg)
 {
@@ -363,11 +372,9 @@ static bool user_open_each(void *value, void *arg)
 		log_some_errors(5, "no memory for a queue: tried again", kv_more(user_who(u)));
 		return true;
 	}
-	if (!u->conns && !u->closing) {
-		u->closing = true; /* only what was confirmed is removed */
-		broker_queue_close(u->q);
+	dispatch_let_go(u); /* without connections: only what was confirmed is removed */
+	if (u->closing)
 		return true;
-	}
 	for (struct bconn *c = u->conns; c; c = c->next)
 		bconn_run(c);
 	user_settle(u);
@@ -435,8 +442,7 @@ struct bconn *dispatch_open(
 	}
 	if (u->closing)
 		user_reopen(u);
-	/* Other gateways hear of it before the client does: what comes as soon as it is let in is
-	 * not removed by them without it. */
+	/* Other gateways hear of it first: what comes as soon as it is let in needs it, too. */
 	if (!b->scanning && (u->q || user_open(u)))
 		broker_tell_gateways(u->s->broker);
 	slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
@@ -485,7 +491,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	if (c->rereading)
 		broker_queue_forget(u->q, c);
 	slots_unblock(&b->slots[c->slot], c);
-	if (!c->next && u->conns == c)
+	if (!c->next && u->conns == c && !b->moving)
 		user_confirm(u); /* the last one: what it confirmed counts */
 	bconn_note(c, false);
 	conn_unlink(c);
@@ -496,12 +502,8 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 		return;
 	}
 	buffer_drop(u);
-	if (!u->q) {
-		user_free(u);
-		return;
-	}
-	u->closing = true;
-	broker_queue_close(u->q);
+	user_settle(u);
+	dispatch_let_go(u);
 }
 
 struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn)

@@ -393,15 +393,20 @@ void slots_tick(struct bridge *b)
 
 /* ---- workers come and go ---- */
 
-/* The last that its client confirmed counts. */
-static void slot_conn_dead(struct slot *s, uint32_t index)
+static void slot_conn_marks(struct slot *s, uint32_t index)
 {
 	struct bconn *c = s->conns[index];
 	struct route_view v;
 
 	if (route_read_marks(&s->routes, index, c->generation, &v))
 		dispatch_marks(c, &v);
-	dispatch_end(s->b, c);
+}
+
+/* The last that its client confirmed counts. */
+static void slot_conn_dead(struct slot *s, uint32_t index)
+{
+	slot_conn_marks(s, index);
+	dispatch_end(s->b, s->conns[index]);
 }
 
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
@@ -451,13 +456,20 @@ void slots_check_drained(struct slot *s, unsigned ring)
 	*generation = 0;
 }
 
-void slots_end_all(struct bridge *b)
+static void each_conn(struct bridge *b, void (*fn)(struct slot *s, uint32_t index))
 {
 	for (unsigned i = 0; i < b->nslots; i++)
 		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
 			if (b->slots[i].conns[k])
-				slot_conn_dead(&b->slots[i], k);
+				fn(&b->slots[i], k);
 	dispatch_settle(b);
+}
+
+/* Those who live on (b->moving) have confirmed what all of a user's have: so first the marks. */
+void slots_end_all(struct bridge *b)
+{
+	each_conn(b, slot_conn_marks);
+	each_conn(b, slot_conn_dead);
 }
 
 bool slots_empty(const struct bridge *b)

@@ -101,6 +101,14 @@ static bool stale_means(struct bridge *b, const struct shm_streams *was, const s
 	return false;
 }
 
+/* The user is held against other gateways, too, also when nothing was confirmed there. */
+static bool stayed_user(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v)
+{
+	struct identity id = {v->service, v->user, v->service_len, v->user_len};
+
+	return stayed_add(b, slot, index, v) && dispatch_user(b, &id, true);
+}
+
 /* Before any mark is taken over: it is bounded by them. */
 static bool stale_stayed(struct bridge *b, const struct stale *st, const struct shm_streams *was)
 {
@@ -113,14 +121,14 @@ static bool stale_stayed(struct bridge *b, const struct stale *st, const struct 
 		routes = shm_routes(&st->shm, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
 			if (route_read(&routes, i, &v) && v.state == ROUTE_OPEN &&
-				stale_means(b, was, &v) && !stayed_add(b, slot, i, &v))
+				stale_means(b, was, &v) && !stayed_user(b, slot, i, &v))
 				return false;
 	}
 	return true;
 }
 
-/* What clients had confirmed there, and may not be removed. Of the newest alone: an older one's
- * epoch may be over. */
+/* What clients had confirmed there, and may not be removed. Of the predecessor's, or the newest
+ * alone: an older one's epoch may be over. */
 static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 {
 	struct shm_streams was;
@@ -161,7 +169,7 @@ static int stale_map(struct bridge *b, unsigned i)
 		return -1;
 	}
 	st->mapped = true;
-	if (i == b->h->nstale - 1)
+	if ((int)i == (b->h->predecessor >= 0 ? b->h->predecessor : (int)b->h->nstale - 1))
 		stale_marks(b, i, &st->shm);
 	return 0;
 }

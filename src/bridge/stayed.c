@@ -1,7 +1,8 @@
 /*
  * stayed: connections that stayed with the program that this one replaced: OpenSSL has their keys.
  * Nothing more reaches them there, and they are closed one after the other. What others of their
- * user at this gateway confirm meanwhile is kept until they had the time to come back.
+ * user confirm meanwhile, here or at other gateways, is kept until they had the time to come back:
+ * the user's queue stays open, and nothing is read from it for them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct stayed_route {
 	uint32_t index;
 	uint64_t generation, confirmed;
 	uint64_t until_ms; /* it has ended; 0: it is there */
+	bool anew;         /* its mark is of a stream that is not there any more */
 };
 
 struct stayed { /* a user; in b->stayed under its key */
@@ -63,16 +65,26 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 	return true;
 }
 
-uint64_t stayed_limit(const struct buser *u, uint64_t mark)
+static struct stayed *stayed_of(const struct buser *u)
 {
 	const struct table *t = &u->s->b->stayed;
-	const struct stayed *y =
-		table_count(t) ? table_get(t, u->names, 1u + u->service_len + u->user_len) : NULL;
+
+	return table_count(t) ? table_get(t, u->names, 1u + u->service_len + u->user_len) : NULL;
+}
+
+uint64_t stayed_limit(const struct buser *u, uint64_t mark)
+{
+	const struct stayed *y = stayed_of(u);
 
 	for (const struct stayed_route *r = y ? y->routes : NULL; r; r = r->next)
 		if (r->confirmed < mark)
 			mark = r->confirmed;
 	return mark;
+}
+
+bool stayed_has(const struct buser *u)
+{
+	return stayed_limit(u, UINT64_MAX) != UINT64_MAX;
 }
 
 struct look {
@@ -91,7 +103,7 @@ static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *g
 	*goes_on = true;
 	if (!r->until_ms && k->lives[r->slot] &&
 		route_read_marks(&routes, r->index, r->generation, &v) && v.state == ROUTE_OPEN) {
-		if (v.confirmed <= r->confirmed)
+		if (v.confirmed <= r->confirmed || r->anew)
 			return false;
 		r->confirmed = v.confirmed;
 		return true;
@@ -120,11 +132,13 @@ static bool stayed_look(void *value, void *arg)
 		free(r);
 	}
 	u = changed ? table_get(&k->b->users, y->key, y->len) : NULL;
-	if (u && u->conns)
+	if (u)
 		dispatch_dirty(u);
 	if (!y->routes) {
 		(void)table_del(&k->b->stayed, y->key, y->len);
 		free(y);
+		if (u)
+			dispatch_let_go(u);
 	}
 	return true;
 }
@@ -142,22 +156,54 @@ void stayed_tick(struct bridge *b)
 	table_each(&b->stayed, stayed_look, &k);
 }
 
-static bool stayed_drop(void *value, void *arg)
+void stayed_anew(struct buser *u)
 {
-	struct stayed *y = value;
+	struct stayed *y = stayed_of(u);
+
+	for (struct stayed_route *r = y ? y->routes : NULL; r; r = r->next) {
+		r->confirmed = 0;
+		r->anew = true;
+	}
+}
+
+static void stayed_drop(struct stayed *y)
+{
 	struct stayed_route *r;
 
-	(void)arg;
 	while ((r = y->routes)) {
 		y->routes = r->next;
 		free(r);
 	}
 	free(y);
+}
+
+static bool stayed_end(void *value, void *arg)
+{
+	struct stayed *y = value;
+	struct bridge *b = arg;
+	struct buser *u = table_get(&b->users, y->key, y->len);
+
+	(void)table_del(&b->stayed, y->key, y->len);
+	stayed_drop(y);
+	if (u)
+		dispatch_let_go(u);
+	return true;
+}
+
+void stayed_end_all(struct bridge *b)
+{
+	table_each(&b->stayed, stayed_end, b);
+}
+
+static bool stayed_free_each(void *value, void *arg)
+{
+	(void)arg;
+	stayed_drop(value);
 	return true;
 }
 
 void stayed_free(struct bridge *b)
 {
-	table_each(&b->stayed, stayed_drop, NULL);
+	table_each(&b->stayed, stayed_free_each, NULL);
 	table_free(&b->stayed);
 }

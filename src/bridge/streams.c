@@ -126,6 +126,7 @@ static bool stream_reset_user(void *value, void *arg)
 	if (u->s != arg)
 		return true;
 	u->head = u->mark = 0;
+	stayed_anew(u);
 	while (u->first)
 		buffer_drop_first(u);
 	u->floor = 0;

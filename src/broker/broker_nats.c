@@ -14,6 +14,7 @@
 #define FAST_MS 5
 #define SLOW_MS 50
 #define CHANGED_MS 1000 /* by then it is known which stream this is */
+#define APART_MS 10000  /* the gets that nobody answered have come again by then */
 
 /* ---- the clock ---- */
 
@@ -135,6 +136,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 		b->highest = e->up.last_seq;
 	b->batches = e->up.batches;
 	b->replicated = e->up.replicated;
+	b->clustered = e->up.clustered;
 	if (b->batches)
 		log_info("the server answers a direct get with many messages",
 			kv_str("stream", b->settings.stream));
@@ -271,6 +273,8 @@ static void nobody_answers(struct broker *b, enum wire_replies replies)
 	watch_soon(b);
 	switch (replies) {
 	case WIRE_GETS:
+		/* Or a service wrote that into a message: then only that one is meant. */
+		b->apart = b->now_ms + APART_MS;
 		fail_all(b, REQUEST_MARCH);
 		fail_all(b, REQUEST_GET);
 		break;
@@ -460,6 +464,7 @@ void broker_free(struct broker *b)
 void broker_moving(struct broker *b)
 {
 	b->gates.moving = true;
+	queue_settle_all(b); /* nobody waits any more for what others say */
 }
 
 void broker_said(struct broker *b, _Atomic uint64_t *said_ms)

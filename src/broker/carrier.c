@@ -201,10 +201,8 @@ void carrier_do(struct carrier *k, const struct command *cmd)
 	carrier_break(k);
 }
 
-uint32_t carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg)
+void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg)
 {
-	uint32_t removals = 0;
-
 	for (int r = WIRE_GETS; r < WIRE_REPLIES; r++) {
 		struct wire_event *e;
 		natsMsg *msg;
@@ -220,10 +218,8 @@ uint32_t carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_ev
 			if (s != NATS_OK)
 				e->key = (uint64_t)r;
 			fn(arg, e);
-			removals += r == WIRE_DELETES;
 		}
 	}
-	return removals;
 }
 
 void carrier_give_back(struct carrier *k)

@@ -15,7 +15,15 @@
 struct engine;
 struct wire_event;
 
-enum command_kind { CMD_SUBSCRIBE, CMD_UNSUBSCRIBE, CMD_GET, CMD_DELETE, CMD_REQUEST, CMD_PUBLISH };
+enum command_kind {
+	CMD_SUBSCRIBE,
+	CMD_UNSUBSCRIBE,
+	CMD_GET,
+	CMD_GET_APART,
+	CMD_DELETE,
+	CMD_REQUEST,
+	CMD_PUBLISH
+};
 
 struct command {
 	struct command *next;
@@ -39,10 +47,10 @@ void carrier_send(struct carrier *k, struct command *first, struct command *last
  * A session that is direct is the loop's from WIRE_UP until it gives it back, which it does when it
  * gets WIRE_DOWN. carrier_do() executes a command now, which stays the caller's but for its msg;
  * nothing is written before engine_flush(). carrier_receive() calls fn, which takes it, with each
- * reply that came, and returns how many of them were of removals.
+ * reply that came.
  */
 void carrier_do(struct carrier *k, const struct command *cmd);
-uint32_t carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
+void carrier_receive(struct carrier *k, void (*fn)(void *arg, struct wire_event *e), void *arg);
 void carrier_give_back(struct carrier *k);
 /* Ends the session, if one is there; a new one checks everything again. */
 void carrier_break(struct carrier *k);

@@ -143,6 +143,10 @@ natsStatus errand_run_one(struct carrier *k, const struct command *cmd, bool *ur
 	case CMD_GET:
 		*urgent = true;
 		return run_ask(k, cmd, WIRE_GETS, k->get_subject);
+	case CMD_GET_APART:
+		*urgent = true;
+		/* What a leader answers has no headers of a service's. */
+		return run_ask(k, cmd, k->by_leader ? WIRE_GETS : WIRE_OTHERS, k->get_subject);
 	case CMD_REQUEST:
 		return run_ask(k, cmd, WIRE_OTHERS, cmd->subject);
 	case CMD_PUBLISH:

@@ -206,6 +206,7 @@ void feed_look(struct broker_queue *q)
 		return;
 	q->b->stats.rescans++;
 	q->check = true;
+	q->again = q->job.state == JOB_FLYING; /* what that one says may be older than this */
 	feed_kick(q);
 }
 
@@ -282,8 +283,10 @@ static bool start_get(struct broker *b, struct job *j)
 	g->begun = g->from = from;
 	g->sweep = sweep;
 	g->batch = b->batches && !r && !sweep ? BATCH_MAX >> q->narrow : 0;
-	if (sweep && !q->sweeping)
+	if (sweep && !q->sweeping && from == 1)
 		q->unsaid = false;
+	if (!r)
+		q->again = false;
 	if (sweep)
 		q->sweeping = true;
 	q->fresh = false;
@@ -293,7 +296,7 @@ static bool start_get(struct broker *b, struct job *j)
 	b->flying++;
 	b->stats.gets++;
 	format_body(q, from, g->batch, body);
-	(void)wire_get(b->wire, token, body); /* not sent: it times out and comes again */
+	(void)wire_get(b->wire, token, broker_apart(b), body); /* not sent: it times out */
 	return true;
 }
 
@@ -345,6 +348,8 @@ static void found_none(struct broker_queue *q, bool sweep)
 	}
 	if (!wanted(q) && q->high > q->head)
 		return; /* the live copy was dropped: it is read when it is wanted */
+	if (q->again)
+		return;
 	/* It is gone: removed by somebody else, or too old. Should it come all the same, the mark
 	 * still lies below. */
 	q->high = q->head;
@@ -460,6 +465,10 @@ static void feed_answer(struct broker_queue *q, struct get *g, struct wire_event
 	if (!e) { /* no answer, or no session: then everything is read again after it */
 		if (b->state == BROKER_LIVE)
 			job_move(b, &q->job, JOB_LATER);
+		return;
+	}
+	if (sweep && !q->sweeping) { /* of a sweep that was begun anew meanwhile */
+		broker_message_unref(&e->m);
 		return;
 	}
 	if (e->status == 204 && g->batch > 0) {

@@ -417,7 +417,8 @@ void gates_tick(struct broker *b)
 	struct gates *g = &b->gates;
 	uint64_t passed = b->now_ms - g->ticked_ms;
 
-	if (b->state != BROKER_LIVE)
+	/* A successor goes on, and answers for the users; until then nobody does. */
+	if (b->state != BROKER_LIVE || g->moving)
 		return;
 	g->ticked_ms = b->now_ms;
 	if (passed > STEP_MS)

@@ -280,6 +280,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	e->up.era = k->era;
 	e->up.direct = k->direct;
 	e->up.replicated = st->replicated;
+	e->up.clustered = st->clustered;
 	e->up.batches = st->level >= LEVEL_BATCHES && !st->replicated;
 	/* The loop counts the sessions by these events. */
 	k->session++;

@@ -175,7 +175,7 @@ static bool ask(struct broker *b, struct step *s)
 	b->stats.gets++;
 	b->march->asked++;
 	b->march->since_back++;
-	(void)wire_get(b->wire, token, body); /* not sent: it times out */
+	(void)wire_get(b->wire, token, broker_apart(b), body); /* not sent: it times out */
 	return true;
 }
 

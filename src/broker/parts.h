@@ -166,7 +166,8 @@ struct broker_queue {
 	uint8_t narrow; /* how often what its next get asks for was halved */
 	bool want : 1;
 	bool synced : 1;   /* a live copy that follows head is the next one */
-	bool check : 1;    /* what is above head is to be looked at all the same */
+	bool check : 1;    /* what is above head is to be looked at all the same, */
+	bool again : 1;    /* also when the get under way finds nothing */
 	bool sweep : 1;    /* what is left at or below the confirmed mark is to be looked for, */
 	bool sweeping : 1; /* and that has begun */
 	bool unsaid : 1; /* some were removed without an answer of their own, since it last began */
@@ -262,7 +263,9 @@ struct broker {
 	uint64_t created; /* of the stream, in this session */
 	bool batches;     /* a direct get may ask for many messages */
 	bool replicated;  /* the stream */
+	bool clustered;   /* its server, so that requests may overtake each other */
 	uint32_t term;    /* another one after each election of a leader */
+	uint64_t apart;   /* until then each get is to be told what became of it */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -296,6 +299,11 @@ struct broker {
 	struct broker_stats stats;
 	char server[256]; /* of the last session; without credentials */
 };
+
+static inline bool broker_apart(const struct broker *b)
+{
+	return b->now_ms < b->apart;
+}
 
 /* due: the low half of a time in ms, not more than 24 days off. */
 static inline bool is_due(const struct broker *b, uint32_t due)
@@ -332,6 +340,7 @@ void queue_each_recheck(struct broker *b, void (*fn)(struct broker_queue *q));
 void queue_tick(struct broker *b);
 /* Closed and nothing under way any more: tells so. */
 void queue_settle(struct broker_queue *q);
+void queue_settle_all(struct broker *b);
 void queue_run_closed(struct broker *b);
 void queue_free_all(struct broker *b);
 

@@ -268,7 +268,7 @@ void queue_settle(struct broker_queue *q)
 	if (!q->closing || q->on_closed || q->sweep || q->asides > 0 || q->job.state != JOB_IDLE ||
 		!removal_idle(q) || holders_wait(q))
 		return;
-	if (q->unsaid && q->b->state == BROKER_LIVE && holders_ours(q)) {
+	if (q->unsaid && q->b->state == BROKER_LIVE && holders_ours(q) && !q->b->gates.moving) {
 		removal_look_again(q); /* a user who has gone is not looked at later */
 		feed_kick(q);
 		return;
@@ -276,6 +276,13 @@ void queue_settle(struct broker_queue *q)
 	q->on_closed = true;
 	TAILQ_INSERT_TAIL(&q->b->closed, q, removals);
 	broker_defer(q->b);
+}
+
+void queue_settle_all(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++)
+		if (b->slots[i].q)
+			queue_settle(b->slots[i].q);
 }
 
 static void queue_free(struct broker_queue *q)

@@ -3,10 +3,11 @@
  * flight.
  *
  * An answer costs the server a quarter of the removal, and us as much. So several go out together,
- * and only the last of them asks for one: the server takes what comes by one connection in its
- * order. What it did not do all the same, a sweep finds: of all queues in turn, and before a queue
- * closes. That, and what is to be tried again, asks for an answer of its own; and everything does
- * where there are replicas, whose leader may change between two of them.
+ * and only the last of them asks for one: a server takes what comes by one connection in its order.
+ * What it did not do all the same, a sweep finds: of all queues in turn, and before a queue closes.
+ * That, and what is to be tried again, asks for an answer of its own; and everything does in a
+ * cluster, where requests come to the stream's server by others, several at a time, and any of them
+ * may be dropped.
  *
  * Within what is confirmed, newer ones go first: only the removal of a user's oldest message, when
  * there are several, makes the server look for the next one (32-37 µs against 200, tried). It is
@@ -249,6 +250,7 @@ void removal_new_leader(struct broker_queue *q)
 		removal_look_again(q);
 		feed_kick(q);
 	}
+	queue_settle(q);
 }
 
 bool removal_idle(const struct broker_queue *q)
@@ -303,6 +305,8 @@ static bool send_off(struct broker *b, struct removal *r)
 	if (token == 0) {
 		land(b, r);
 		try_again(b, r);
+		for (i = 0; i < r->n; i++)
+			feed_kick(r->v[i].q); /* without memory a sweep is to find it */
 		free(r);
 		return false;
 	}
@@ -319,7 +323,7 @@ static bool take_one(struct removal *r, struct broker_queue *q)
 	struct broker *b = q->b;
 	struct seqs *s = q->seqs;
 	uint32_t i = next_one(q);
-	bool alone = q->closing || b->replicated || s->v[i] & SEQ_ALONE;
+	bool alone = q->closing || b->clustered || s->v[i] & SEQ_ALONE;
 
 	r->v[r->n++] = (struct one){q, seq_of(s->v[i])};
 	s->doomed--;

@@ -297,6 +297,8 @@ static enum stream_result check_made(
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
 	out->level = api_level(config);
 	out->replicated = stream_replicated(config);
+	/* A server that is alone names itself there, and no cluster. */
+	out->clustered = json_object_get(json_object_get(a->doc, "cluster"), "name") != NULL;
 	if (out->created == 0)
 		return stream_say(out, STREAM_RETRY,
 			"stream %s: a time of creation that makes no sense", s->stream);

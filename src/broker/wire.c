@@ -219,7 +219,7 @@ static bool on_received(void *arg)
 	struct wire *w = arg;
 
 	if (w->direct)
-		pace_count(w->pace, carrier_receive(w->carrier, w->fn, w->arg));
+		carrier_receive(w->carrier, w->fn, w->arg);
 	wire_flush(w);
 	return pace_on(w->pace);
 }
@@ -305,13 +305,14 @@ bool wire_unsubscribe(struct wire *w, uint64_t key)
 	return command(w, CMD_UNSUBSCRIBE, key, "", "", NULL);
 }
 
-bool wire_get(struct wire *w, uint64_t token, const char *body)
+bool wire_get(struct wire *w, uint64_t token, bool apart, const char *body)
 {
-	return command(w, CMD_GET, token, "", body, NULL);
+	return command(w, apart ? CMD_GET_APART : CMD_GET, token, "", body, NULL);
 }
 
 bool wire_delete(struct wire *w, uint64_t token, const char *body)
 {
+	pace_count(w->pace, 1);
 	return command(w, CMD_DELETE, token, "", body, NULL);
 }
 

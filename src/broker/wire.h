@@ -50,7 +50,7 @@ struct wire_event {
 			size_t max_payload;
 			uint32_t era; /* of the settings that it was made with */
 			bool direct;  /* the loop's own thread calls nats.c */
-			bool replicated;
+			bool replicated, clustered;
 			bool batches; /* the server answers one direct get with many messages */
 		} up;
 	};
@@ -103,8 +103,9 @@ static inline struct wire_event *wire_event_of(struct broker_message *m)
  */
 bool wire_subscribe(struct wire *w, uint64_t key, const char *subject);
 bool wire_unsubscribe(struct wire *w, uint64_t key);
-/* A direct get: body is JSON. The reply comes with the token. */
-bool wire_get(struct wire *w, uint64_t token, const char *body);
+/* A direct get: body is JSON. The reply comes with the token. apart: dearer, but it also comes when
+ * a service wrote into it that nobody answers, which else is WIRE_NOBODY. */
+bool wire_get(struct wire *w, uint64_t token, bool apart, const char *body);
 /* Token 0: without a reply. */
 bool wire_delete(struct wire *w, uint64_t token, const char *body);
 bool wire_request(struct wire *w, uint64_t token, const char *subject, const char *body);

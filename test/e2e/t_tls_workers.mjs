@@ -1,7 +1,7 @@
 // Fewer workers, a new program, a stop: connections with TLS 1.2 cannot move, where their keys are OpenSSL's. None ends because workers become fewer.
 import fs from 'node:fs';
 import path from 'node:path';
-import { test, assert, sleep, until } from './lib/scenario.mjs';
+import { test, assert, sleep, stays, until } from './lib/scenario.mjs';
 import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
@@ -170,6 +170,35 @@ await test('a new program: who stays with the old one for a while lacks nothing 
 	await bus.empty('ws.recv.>', 30000);
 	assert.equal((await tab.next()).text, 'last'); // and nothing twice
 }, { ms: 90000 });
+
+// The other one is there before, or comes afterwards; and the phone has confirmed something before, or nothing.
+for (const first of [true, false]) {
+	await test(`a new program: who stays with the old one lacks nothing that is confirmed at another gateway, ${first ? 'before it' : 'behind it'}`, async (t) => {
+		const { gw: a, nats, bus, ca } = await tlsPair(t, { config: { workers: 1 } });
+		const b = await t.gateway(nats, { config: { workers: 1 } }), alice = recv('chat', 'alice');
+		await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+		const phone = await Client.connect(a.wssUrl('chat/alice'), { ca, maxVersion });
+		let tab = first && await t.client(b, 'chat/alice');
+		if (first) {
+			await bus.publish(alice, 'before');
+			for (const c of [phone, tab]) assert.equal((await c.next()).text, 'before');
+			await bus.empty(alice);
+		}
+		a.signal('SIGUSR2');
+		await a.replaced();
+		await a.ready();
+		if (!first) tab = await t.client(b, 'chat/alice');
+		for (const i of numbers(5)) await bus.publish(alice, i);
+		assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5));
+		assert.equal((await phone.ended()).code, 1012);
+		await stays('kept', async () => (await bus.stored(alice)).length === 5, 4000);
+		const back = await Client.connect(a.wssUrl('chat/alice'), { ca, maxVersion });
+		assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5));
+		await bus.empty(alice, 30000);
+		await bus.publish(alice, 'last');
+		for (const c of [back, tab]) assert.equal((await c.next()).text, 'last'); // and nothing twice
+	}, { ms: 90000 });
+}
 
 await test('a new program: who has TLS 1.2 and talks to the last moment gets 1012 too, and all of it is stored', async (t) => {
 	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 2, drain_timeout: '10s' } });

@@ -377,55 +377,6 @@ static void set_aside_above(void **state)
 	rig_free(r);
 }
 
-/* A publisher's own Nats-* headers come first; the server's come last and count. */
-static void forged_headers(void **state)
-{
-	struct rig *r = rig_up(NULL);
-	struct rig_queue *q = rig_open(r, "ann", 0, 0);
-
-	(void)state;
-	rig_send(r, "ann", "0", "Nats-Sequence: 999999");
-	rig_until(r, q->n == 1);
-	rig_send(r, "ann", "1", "Nats-Last-Sequence: 999999");
-	rig_send(r, "ann", "2", "Status: 404");
-	rig_until(r, q->n == 3);
-	broker_queue_want(q->q, false);
-	rig_send(r, "ann", "3", "Nats-Sequence: 999999");
-	rig_send(r, "ann", "4", "Status: 404");
-	rig_quiet(r, 50);
-	broker_queue_want(q->q, true);
-	rig_send(r, "ann", "5", NULL);
-	rig_until(r, q->n == 6);
-	rig_check(q, 0, 6);
-	assert_int_equal(q->seq[5], 6);
-	rig_close(q);
-	rig_free(r);
-}
-
-/* Headers that nats.c cannot read, but the server stores: they block nobody. */
-static void broken_headers(void **state)
-{
-	struct rig *r = rig_up(NULL);
-	struct rig_queue *q;
-
-	(void)state;
-	rig_send(r, "ann", "0", NULL);
-	rig_raw(r,
-		"HPUB ws.recv.svc.ann 61 62\r\nNATS/1.0\r\nno colon here\r\nNats-Sequence: 77\r\n"
-		"Ws-Type: text\r\n\r\n1\r\n");
-	rig_send(r, "ann", "2", NULL);
-	q = rig_open(r, "ann", 0, 0);
-	rig_until(r, q->n == 3);
-	rig_raw(r, "HPUB ws.recv.svc.ann 27 28\r\nNATS/1.0\r\nno colon here\r\n\r\n3\r\n");
-	rig_until(r, q->n == 4);
-	rig_check(q, 0, 4);
-	assert_int_equal(q->kind[1], BROKER_TEXT_TEXT);
-	broker_queue_confirm(q->q, q->seq[3]);
-	rig_until(r, rig_stored(r) == 0);
-	rig_close(q);
-	rig_free(r);
-}
-
 static void close_and_reopen(void **state)
 {
 	struct rig *r = rig_up(NULL);
@@ -576,8 +527,6 @@ int main(void)
 		cmocka_unit_test_teardown(stream_made_again, rig_teardown),
 		cmocka_unit_test_teardown(set_aside, rig_teardown),
 		cmocka_unit_test_teardown(set_aside_above, rig_teardown),
-		cmocka_unit_test_teardown(forged_headers, rig_teardown),
-		cmocka_unit_test_teardown(broken_headers, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
 		cmocka_unit_test_teardown(many_queues, rig_teardown),
 		cmocka_unit_test_teardown(many_at_a_pace, rig_teardown),
