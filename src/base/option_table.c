@@ -78,7 +78,8 @@ const struct option option_table[] = {
 	          "max_payload less 1k" },
 	{ .key = "max_header", .type = OPTION_SIZE, .def = "16k", .min = K, .max = M,
 	  .offset = AT(max_header),
-	  .help = "largest HTTP request head before the upgrade; a reload is for new connections" },
+	  .help = "largest request line, and largest headers, before the upgrade; "
+	          "a reload is for new connections" },
 	{ .key = "handshake_timeout", .type = OPTION_TIME, .def = "10s", .min = 10, .max = HOUR,
 	  .offset = AT(handshake_timeout),
 	  .help = "time for the request before the upgrade, from the connection on; a reload is "

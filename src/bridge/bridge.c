@@ -68,12 +68,15 @@ static void bridge_flush_end(evutil_socket_t fd, short what, void *arg)
 	bridge_finish(arg);
 }
 
-static void bridge_flush(struct bridge *b, uint64_t ms)
+static void bridge_flush(struct bridge *b, uint64_t ms, bool moving)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	b->stopping = true;
-	slots_wakeup(b);
+	slots_wakeup(b); /* who has ended until now has */
+	b->moving = moving;
+	if (moving)
+		streams_moving(b);
 	slots_end_all(b);
 	stayed_end_all(b);
 	if (event_add(b->flush_end, &tv) < 0)
@@ -89,10 +92,7 @@ static void bridge_on_stop(void *arg, const void *body, int fd)
 
 	if (fd >= 0)
 		close(fd);
-	b->moving = stop->restart;
-	if (b->moving)
-		streams_moving(b);
-	bridge_flush(b, stop->drain_ms);
+	bridge_flush(b, stop->drain_ms, stop->restart);
 }
 
 static void bridge_orphaned(void *arg)
@@ -102,7 +102,7 @@ static void bridge_orphaned(void *arg)
 	log_warn("the master is gone: the bridge stores what it has and ends");
 	chan_free(b->master);
 	b->master = NULL;
-	bridge_flush(b, ORPHAN_FLUSH_MS);
+	bridge_flush(b, ORPHAN_FLUSH_MS, false);
 }
 
 /* ---- channels, timers ---- */

@@ -105,6 +105,7 @@ struct buser {
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	uint32_t bytes;      /* buffered */
 	bool wanted, closing, dirty;
+	bool marked; /* by connections of which a predecessor knew */
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
 };
@@ -212,6 +213,7 @@ struct bridge {
 	struct pace pace;
 	size_t max_message;
 	bool stopping, more;
+	bool together; /* several end at once: what the last one confirmed is not what all have */
 	bool moving; /* stopping, and the connections live on in a program that replaces this one */
 	bool starved;    /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
@@ -340,8 +342,9 @@ bool stale_lives(const struct stale *st, unsigned slot);
 bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v);
 /* How much of what is confirmed up to mark by the user's other connections may be removed. */
 uint64_t stayed_limit(const struct buser *u, uint64_t mark);
-/* Its queue is kept for one of them. */
+/* Its queue is kept for one of them; and that one is still there. */
 bool stayed_has(const struct buser *u);
+bool stayed_open(const struct buser *u);
 /* Its stream is another one. */
 void stayed_anew(struct buser *u);
 /* Nobody is kept any more. */
@@ -364,8 +367,6 @@ void dispatch_opened_all(struct bstream *s);
 void dispatch_marks(struct bconn *c, const struct route_view *v);
 void dispatch_end(struct bridge *b, struct bconn *c);
 void dispatch_pump(struct bridge *b, struct bconn *c);
-/* By the name that it has in every worker. NULL: it is not here. */
-struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn);
 /* Ends the connections of a user: how many were told. */
 uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason);
 uint64_t dispatch_kick(

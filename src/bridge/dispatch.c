@@ -73,7 +73,10 @@ static void user_free(struct buser *u)
 		*at = u->dirty_next;
 	}
 	buffer_drop(u);
-	ended_release(u);
+	if (b->moving)
+		ended_drop(u); /* a successor reads their marks */
+	else
+		ended_release(u);
 	table_del(&b->users, u->names, 1u + u->service_len + u->user_len);
 	stat_set(b->shm.bridge->stats.users, table_count(&b->users));
 	stat_sub(u->s->words->users, 1);
@@ -85,10 +88,12 @@ static void user_confirm(struct buser *u)
 {
 	uint64_t least = stayed_limit(u, UINT64_MAX);
 
+	if (!u->conns && (u->s->b->moving || !stayed_open(u)))
+		return;
 	for (struct bconn *c = u->conns; c; c = c->next)
 		if (c->confirmed < least)
 			least = c->confirmed;
-	if (least == UINT64_MAX || least <= u->mark)
+	if (least <= u->mark)
 		return;
 	u->mark = least;
 	if (u->head < least)
@@ -367,6 +372,10 @@ static bool user_open_each(void *value, void *arg)
 
 	if (arg && u->s != arg)
 		return true;
+	if (!u->q && !u->conns && !u->mark && !stayed_has(u)) {
+		user_free(u); /* a predecessor's who had confirmed nothing */
+		return true;
+	}
 	if (!u->q && !user_open(u)) {
 		u->s->retries++;
 		log_some_errors(5, "no memory for a queue: tried again", kv_more(user_who(u)));
@@ -491,7 +500,7 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	if (c->rereading)
 		broker_queue_forget(u->q, c);
 	slots_unblock(&b->slots[c->slot], c);
-	if (!c->next && u->conns == c && !b->moving)
+	if (!c->next && u->conns == c && !b->together)
 		user_confirm(u); /* the last one: what it confirmed counts */
 	bconn_note(c, false);
 	conn_unlink(c);
@@ -504,19 +513,6 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 	buffer_drop(u);
 	user_settle(u);
 	dispatch_let_go(u);
-}
-
-struct bconn *dispatch_find(struct bridge *b, const struct identity *id, const char *conn)
-{
-	struct buser *u = user_find(b, id);
-	char name[ROUTE_ID_TEXT];
-
-	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next) {
-		route_id_text(b->slots[c->slot].routes.ids[c->index], name);
-		if (strcmp(name, conn) == 0)
-			return c;
-	}
-	return NULL;
 }
 
 uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)

@@ -85,6 +85,8 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 
 	if (u && ended_listed(u, s, &ref))
 		return;
+	if (s->b->moving)
+		return; /* a successor reads its mark */
 	if (!u || !u->closing || !u->mark || !ended_keep(u, s, &ref))
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 }
@@ -94,19 +96,22 @@ bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct bstream *s = streams_of(b, &id);
 	struct buser *u = dispatch_user(b, &id, false);
-	uint64_t mark;
+	uint64_t mark = s && v->epoch == s->epoch ? v->confirmed : 0;
 
 	*out = NULL;
 	/* If others are here, they know what all have confirmed; an open queue has its own mark. */
-	if (!s || v->epoch != s->epoch || !v->confirmed || (u && (u->conns || u->q)))
+	if (!s || (!mark && v->state != ROUTE_OPEN) || (u && (u->conns || u->q)))
 		return true;
 	u = dispatch_user(b, &id, true);
-	*out = u;
 	if (!u)
 		return false;
-	mark = stayed_limit(u, v->confirmed);
-	if (mark > u->mark)
+	if (mark)
+		*out = u;
+	/* Several may have ended at once: what the slower one lacks it has still to get. */
+	mark = stayed_limit(u, mark);
+	if (!u->marked || mark < u->mark)
 		u->mark = u->head = u->floor = mark;
+	u->marked = true;
 	return true;
 }
 

@@ -143,6 +143,20 @@ static void publish_release(struct up_source *src)
 	slots_released(src);
 }
 
+/* By the name that it has in every worker. NULL: it is not here. */
+static struct bconn *conn_named(struct bridge *b, const struct identity *id, const char *conn)
+{
+	struct buser *u = dispatch_user(b, id, false);
+	char name[ROUTE_ID_TEXT];
+
+	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next) {
+		route_id_text(b->slots[c->slot].routes.ids[c->index], name);
+		if (strcmp(name, conn) == 0)
+			return c;
+	}
+	return NULL;
+}
+
 static struct bconn *publish_conn(const struct pub *p)
 {
 	struct up_source *src = p->src;
@@ -151,7 +165,7 @@ static struct bconn *publish_conn(const struct pub *p)
 
 	/* It may have come here since, by another route. */
 	if (src->stale >= 0)
-		return dispatch_find(src->b, &p->p.id, p->conn);
+		return conn_named(src->b, &p->p.id, p->conn);
 	if (!s->used || p->index >= s->routes.n)
 		return NULL;
 	c = s->conns[p->index];

@@ -272,7 +272,7 @@ static void slot_change(struct slot *s, uint32_t index)
 		ended_now(s, index, &v);
 	} else if (c) {
 		dispatch_marks(c, &v);
-	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) &&
+	} else if ((v.state == ROUTE_OPENING || v.state == ROUTE_MOVED) && !b->moving &&
 		   streams_serve(s, index, &v) && quota_admits(s, index, &v)) {
 		slot_open(s, index, &v);
 	}
@@ -409,6 +409,28 @@ static void slot_conn_dead(struct slot *s, uint32_t index)
 	dispatch_end(s->b, s->conns[index]);
 }
 
+static void slot_each(
+	struct slot *s, uint64_t generation, void (*fn)(struct slot *s, uint32_t index))
+{
+	for (uint32_t i = 0; s->used && i < s->routes.n; i++)
+		if (s->conns[i] && s->conns[i]->generation >> 32 <= generation)
+			fn(s, i);
+}
+
+/* Of so many slots, all up to that generation. They end at once, or live on elsewhere: what all of
+ * a user's have confirmed counts, whichever comes last here; so first the marks. */
+static void slots_end(struct bridge *b, unsigned from, unsigned n, uint64_t generation)
+{
+	for (unsigned i = from; i < from + n; i++)
+		slot_each(&b->slots[i], generation, slot_conn_marks);
+	dispatch_settle(b);
+	b->together = true;
+	for (unsigned i = from; i < from + n; i++)
+		slot_each(&b->slots[i], generation, slot_conn_dead);
+	dispatch_settle(b);
+	b->together = false;
+}
+
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 {
 	if (slot >= b->nslots || !b->slots[slot].used)
@@ -427,10 +449,7 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 		return;
 	s = &b->slots[slot];
 	slots_wakeup(b); /* its last changes and records */
-	for (uint32_t i = 0; i < s->routes.n; i++)
-		if (s->conns[i] && s->conns[i]->generation >> 32 <= generation)
-			slot_conn_dead(s, i);
-	dispatch_settle(b);
+	slots_end(b, slot, 1, generation);
 	if (generation > stat_get(s->words->buried))
 		stat_set(s->words->buried, generation);
 	s->drained_generation[shm_up_ring(generation)] = generation;
@@ -456,20 +475,9 @@ void slots_check_drained(struct slot *s, unsigned ring)
 	*generation = 0;
 }
 
-static void each_conn(struct bridge *b, void (*fn)(struct slot *s, uint32_t index))
-{
-	for (unsigned i = 0; i < b->nslots; i++)
-		for (uint32_t k = 0; b->slots[i].used && k < b->slots[i].routes.n; k++)
-			if (b->slots[i].conns[k])
-				fn(&b->slots[i], k);
-	dispatch_settle(b);
-}
-
-/* Those who live on (b->moving) have confirmed what all of a user's have: so first the marks. */
 void slots_end_all(struct bridge *b)
 {
-	each_conn(b, slot_conn_marks);
-	each_conn(b, slot_conn_dead);
+	slots_end(b, 0, b->nslots, UINT64_MAX);
 }
 
 bool slots_empty(const struct bridge *b)

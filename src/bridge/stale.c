@@ -70,7 +70,9 @@ static void stale_check(struct bridge *b, unsigned i)
 	struct proto_stale done = {i, 0};
 	bool written;
 
-	if (!st->read || st->done)
+	/* Who stayed there and has the time to come back must not be forgotten by another program.
+	 */
+	if (!st->read || st->done || ((int)i == b->h->predecessor && table_count(&b->stayed)))
 		return;
 	/* Before the look at the rings: who writes its last record there and ends was still at work
 	 * then. */

@@ -51,6 +51,8 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct stayed_route *r = malloc(sizeof(*r));
 	struct stayed *y = r ? stayed_user(b, &id) : NULL;
+	const struct bstream *s = streams_of(b, &id);
+	bool anew = !s || v->epoch != s->epoch;
 
 	if (!y) {
 		free(r);
@@ -60,7 +62,8 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 		.slot = slot,
 		.index = index,
 		.generation = v->generation,
-		.confirmed = v->confirmed};
+		.confirmed = anew ? 0 : v->confirmed,
+		.anew = anew};
 	y->routes = r;
 	return true;
 }
@@ -84,7 +87,17 @@ uint64_t stayed_limit(const struct buser *u, uint64_t mark)
 
 bool stayed_has(const struct buser *u)
 {
-	return stayed_limit(u, UINT64_MAX) != UINT64_MAX;
+	return stayed_of(u) != NULL;
+}
+
+bool stayed_open(const struct buser *u)
+{
+	const struct stayed *y = stayed_of(u);
+
+	for (const struct stayed_route *r = y ? y->routes : NULL; r; r = r->next)
+		if (!r->until_ms)
+			return true;
+	return false;
 }
 
 struct look {
@@ -93,7 +106,7 @@ struct look {
 };
 
 /* What is kept for it has changed: it has confirmed more, or is over (then false is left in
- * goes_on). */
+ * goes_on). The last that it confirmed counts, and is seen before its end is. */
 static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *goes_on)
 {
 	struct stale *st = &k->b->stales[k->b->h->predecessor];
@@ -101,12 +114,13 @@ static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *g
 	struct route_view v;
 
 	*goes_on = true;
-	if (!r->until_ms && k->lives[r->slot] &&
-		route_read_marks(&routes, r->index, r->generation, &v) && v.state == ROUTE_OPEN) {
-		if (v.confirmed <= r->confirmed || r->anew)
+	if (!r->until_ms && route_read_marks(&routes, r->index, r->generation, &v)) {
+		if (v.confirmed > r->confirmed && !r->anew) {
+			r->confirmed = v.confirmed;
+			return true;
+		}
+		if (v.state == ROUTE_OPEN && k->lives[r->slot])
 			return false;
-		r->confirmed = v.confirmed;
-		return true;
 	}
 	if (!r->until_ms)
 		r->until_ms = k->b->now_ms + RETURN_MS;

@@ -14,7 +14,7 @@
 #define FAST_MS 5
 #define SLOW_MS 50
 #define CHANGED_MS 1000 /* by then it is known which stream this is */
-#define APART_MS 10000  /* the gets that nobody answered have come again by then */
+#define APART_MS 60000  /* longer than a march that it stopped waits */
 
 /* ---- the clock ---- */
 

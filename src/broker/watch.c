@@ -5,6 +5,7 @@
  */
 #include "parts.h"
 #include "stream.h"
+#include "stream_edit.h"
 
 #define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
 
@@ -101,6 +102,22 @@ static bool same_replicas(struct broker *b, const json_t *doc)
 	return false;
 }
 
+/* False: somebody took away what it does not work without; the next session gives it back, or says
+ * why it cannot. */
+static bool still_works(struct broker *b, const json_t *doc)
+{
+	const json_t *config = json_object_get(doc, "config");
+	bool there;
+
+	if (!config || (json_is_true(json_object_get(config, "allow_direct")) &&
+			       stream_edit_republishes(config, &b->settings, &there)))
+		return true;
+	log_warn("the stream was changed, and does not work so: everything is checked anew",
+		kv_str("stream", b->settings.stream));
+	wire_break(b->wire);
+	return false;
+}
+
 static bool fuller_than(int64_t used, int64_t max)
 {
 	return max > 0 && (double)used * 100 > (double)max * WARN_PERCENT;
@@ -163,7 +180,8 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	b->watch.again = false;
 	if (!e)
 		watch_soon(b);
-	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc)) {
+	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc) &&
+		still_works(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);
 		else

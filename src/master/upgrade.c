@@ -513,6 +513,7 @@ void upgrade_start(struct upgrade *u)
 		u->over(u->arg);
 		return;
 	}
+	log_debug("the new program is started, and has all that it needs", kv_int("pid", u->pid));
 	enter(u, UPGRADE_PREPARES, PREPARE_MS);
 	upgrade_look(u);
 }

@@ -1,7 +1,8 @@
 // Any process of the gateway may be killed at any moment; only a killed worker's clients notice.
-import { test, assert, sleep, until } from './lib/scenario.mjs';
+import { test, assert, sleep, stays, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
+import { PING, PONG } from './lib/raw.mjs';
 
 // Publishes 0, 1, 2 … to all users until told to stop.
 function flow(bus, users) {
@@ -157,3 +158,33 @@ await test('kill -9 of everything under load, three times: no gap, order kept', 
 		assert.deepEqual(numbers(f.n).filter((n) => !seen[i].has(n)), [], u);
 	}
 }, { ms: 120000 });
+
+// Whichever of them the bridge looks at last.
+for (const what of ['worker', 'bridge and worker', 'whole family']) {
+	await test(`the ${what} of a user's quick connections and a slow one is killed: what the slow one lacks is kept`, async (t) => {
+		const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '60s', delivery: { window_messages: 1 } }), alice = recv('chat', 'alice');
+		gw.restarts = true;
+		const quick = [await t.client(gw, 'chat/alice')], slow = await t.raw(gw);
+		await slow.open('/ws/chat/alice/');
+		quick.push(await t.client(gw, 'chat/alice'));
+		await bus.publish(alice, 'first');
+		for (const c of quick) assert.equal((await c.next()).text, 'first');
+		slow.send(PONG, (await slow.next(PING)).data);
+		await bus.empty(alice); // by then it is known that no other gateway is there
+		for (const i of numbers(5)) await bus.publish(alice, i);
+		for (const c of quick) assert.deepEqual((await c.take(5)).map((m) => m.text), numbers(5)); // one at a time: four are confirmed
+		if (what === 'whole family') {
+			await gw.massacre();
+			await gw.start();
+		} else {
+			const pids = gw.children().filter((c) => (what === 'worker' ? /worker/ : /worker|bridge/).test(c.title)).map((c) => c.pid);
+			for (const pid of pids) process.kill(pid, 'SIGKILL');
+			await until('others', () => gw.children().length === 2 && !gw.children().some((c) => pids.includes(c.pid)));
+		}
+		await gw.ready();
+		await stays('kept', async () => (await bus.stored(alice)).length === 5, 1500);
+		const back = await t.client(gw, 'chat/alice');
+		assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5));
+		await bus.empty(alice);
+	});
+}

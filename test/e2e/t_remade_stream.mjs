@@ -86,3 +86,20 @@ await test('a stream that does not serve any more ends nobody; when it is mended
 		return c.got.length > 0;
 	}, 30000);
 }, { ms: 90000 });
+
+await test('what the stream does not work without is taken away: it is given back, and nobody lacks anything', async (t) => {
+	const nats = await t.nats(), bus = await nats.connect(), gw = await t.gateway(nats);
+	const c = await t.client(gw, 'chat/alice'), jsm = await bus.jsm();
+	await bus.publish(recv('chat', 'alice'), 'before');
+	assert.equal((await c.next()).text, 'before');
+	const { config } = await jsm.streams.info('websockets');
+	await jsm.streams.update('websockets', { ...config, allow_direct: false });
+	await until('its word', () => /the stream was changed, and does not work so/.test(gw.log()));
+	await until('all as before', async () => (await jsm.streams.info('websockets')).config.allow_direct === true);
+	await bus.publish(recv('chat', 'bob'), 'waits');
+	const bob = await t.client(gw, 'chat/bob');
+	assert.equal((await bob.next()).text, 'waits');
+	await bus.publish(recv('chat', 'alice'), 'after');
+	assert.equal((await c.next()).text, 'after');
+	await bus.empty('ws.recv.>');
+});

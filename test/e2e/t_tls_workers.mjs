@@ -191,7 +191,7 @@ for (const first of [true, false]) {
 		for (const i of numbers(5)) await bus.publish(alice, i);
 		assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5));
 		assert.equal((await phone.ended()).code, 1012);
-		await stays('kept', async () => (await bus.stored(alice)).length === 5, 4000);
+		await stays('kept', async () => (await bus.stored(alice)).length === 5, 2000);
 		const back = await Client.connect(a.wssUrl('chat/alice'), { ca, maxVersion });
 		assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5));
 		await bus.empty(alice, 30000);

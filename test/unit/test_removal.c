@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include "../../src/broker/parts.h"
 #include "nats_rig.h"
 
 #define GATHERED 64
@@ -30,6 +31,7 @@ bool __wrap_wire_delete(struct wire *w, uint64_t token, const char *body)
 static struct rig_queue *given(struct rig *r, int n)
 {
 	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	struct broker_stats before, s;
 
 	rig_send(r, "ann", "first", NULL);
 	rig_until(r, q->n == 1);
@@ -37,6 +39,10 @@ static struct rig_queue *given(struct rig *r, int n)
 	rig_until(r, rig_stored(r) == 0);
 	rig_send_many(r, "ann", 0, n);
 	rig_until(r, q->n == 1 + n);
+	/* The walk has just been here: what follows is over before it comes again. */
+	broker_stats(r->broker, &before);
+	rig_until(r, (broker_stats(r->broker, &s), s.rescans > before.rescans) && !q->q->sweep &&
+			     q->q->job.state == JOB_IDLE);
 	asked = answers = 0;
 	return q;
 }
