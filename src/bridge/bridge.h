@@ -105,7 +105,7 @@ struct buser {
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	uint32_t bytes;      /* buffered */
 	bool wanted, closing, dirty;
-	bool marked; /* by connections of which a predecessor knew */
+	uint8_t rank; /* enum ended_rank: of what `mark` was taken from by a scan; 0: nothing */
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
 };
@@ -405,8 +405,12 @@ void buffer_budget(struct buser *u);
 void ended_now(struct slot *s, uint32_t index, const struct route_view *v);
 /* In the scan of a new bridge: its worker waits to be told. False: no memory. */
 bool ended_found(struct slot *s, uint32_t index, const struct route_view *v);
+/* Whose routes those are. Who came later began where the ones before him had left off, so that his
+ * say counts alone. */
+enum ended_rank { ENDED_STALE_BURIED = 1, ENDED_STALE, ENDED_BURIED, ENDED_HERE };
 /* The same for a dead worker's; out: the user, NULL: none. */
-bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out);
+bool ended_mark(
+	struct bridge *b, const struct route_view *v, enum ended_rank rank, struct buser **out);
 /* Their places may be used again. */
 void ended_release(struct buser *u);
 /* There are new connections, which need the places more. */

@@ -91,7 +91,8 @@ void ended_now(struct slot *s, uint32_t index, const struct route_view *v)
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);
 }
 
-bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out)
+bool ended_mark(
+	struct bridge *b, const struct route_view *v, enum ended_rank rank, struct buser **out)
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct bstream *s = streams_of(b, &id);
@@ -107,11 +108,13 @@ bool ended_mark(struct bridge *b, const struct route_view *v, struct buser **out
 		return false;
 	if (mark)
 		*out = u;
+	if (rank < u->rank)
+		return true;
 	/* Several may have ended at once: what the slower one lacks it has still to get. */
 	mark = stayed_limit(u, mark);
-	if (!u->marked || mark < u->mark)
+	if (rank > u->rank || mark < u->mark)
 		u->mark = u->head = u->floor = mark;
-	u->marked = true;
+	u->rank = rank;
 	return true;
 }
 
@@ -120,7 +123,7 @@ bool ended_found(struct slot *s, uint32_t index, const struct route_view *v)
 	struct down_ref ref = {v->generation, index, 0};
 	struct buser *u;
 
-	if (!ended_mark(s->b, v, &u))
+	if (!ended_mark(s->b, v, ENDED_HERE, &u))
 		return false;
 	if (!u || !ended_keep(u, s, &ref))
 		slots_notify(s, DOWN_ENDED, &ref, 0, 0, NULL);

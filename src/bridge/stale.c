@@ -129,6 +129,12 @@ static bool stale_stayed(struct bridge *b, const struct stale *st, const struct 
 	return true;
 }
 
+static enum ended_rank stale_rank(const struct shm *old, unsigned slot, const struct route_view *v)
+{
+	return v->generation >> 32 <= stat_get(shm_slot(old, slot)->buried) ? ENDED_STALE_BURIED
+									    : ENDED_STALE;
+}
+
 /* What clients had confirmed there, and may not be removed. Of the predecessor's, or the newest
  * alone: an older one's epoch may be over. */
 static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
@@ -151,7 +157,7 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 		routes = shm_routes(old, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
 			if (route_read(&routes, i, &v) && stale_means(b, &was, &v) &&
-				!ended_mark(b, &v, &u))
+				!ended_mark(b, &v, stale_rank(old, slot, &v), &u))
 				return; /* without memory they come again */
 	}
 }

@@ -5,7 +5,6 @@
  */
 #include "parts.h"
 #include "stream.h"
-#include "stream_edit.h"
 
 #define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
 
@@ -102,17 +101,15 @@ static bool same_replicas(struct broker *b, const json_t *doc)
 	return false;
 }
 
-/* False: somebody took away what it does not work without; the next session gives it back, or says
- * why it cannot. */
-static bool still_works(struct broker *b, const json_t *doc)
+/* False: somebody took away what nothing is read without; the next session gives it back, or says
+ * why it cannot. Without live copies it goes on, slowly. */
+static bool still_read(struct broker *b, const json_t *doc)
 {
 	const json_t *config = json_object_get(doc, "config");
-	bool there;
 
-	if (!config || (json_is_true(json_object_get(config, "allow_direct")) &&
-			       stream_edit_republishes(config, &b->settings, &there)))
+	if (!config || json_is_true(json_object_get(config, "allow_direct")))
 		return true;
-	log_warn("the stream was changed, and does not work so: everything is checked anew",
+	log_warn("the stream was changed, and cannot be read so: everything is checked anew",
 		kv_str("stream", b->settings.stream));
 	wire_break(b->wire);
 	return false;
@@ -181,7 +178,7 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	if (!e)
 		watch_soon(b);
 	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc) &&
-		still_works(b, doc)) {
+		still_read(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);
 		else

@@ -94,7 +94,7 @@ await test('what the stream does not work without is taken away: it is given bac
 	assert.equal((await c.next()).text, 'before');
 	const { config } = await jsm.streams.info('websockets');
 	await jsm.streams.update('websockets', { ...config, allow_direct: false });
-	await until('its word', () => /the stream was changed, and does not work so/.test(gw.log()));
+	await until('its word', () => /the stream was changed, and cannot be read so/.test(gw.log()));
 	await until('all as before', async () => (await jsm.streams.info('websockets')).config.allow_direct === true);
 	await bus.publish(recv('chat', 'bob'), 'waits');
 	const bob = await t.client(gw, 'chat/bob');
