@@ -25,11 +25,6 @@ static bool slot_scans(
 	return is == wanted || (wanted == ROUTE_OPENING && marked && !s->conns[index]);
 }
 
-static enum ended_rank dead_rank(const struct slot *s, const struct route_view *v)
-{
-	return v->generation >> 32 <= stat_get(s->words->buried) ? ENDED_BURIED : ENDED_HERE;
-}
-
 /* What a predecessor served goes on; what waits for an answer gets it (perhaps once more). */
 static void slot_scan(struct slot *s, enum route_state state)
 {
@@ -42,7 +37,11 @@ static void slot_scan(struct slot *s, enum route_state state)
 		if (slots_dead(s, v.generation)) {
 			/* Of a dead worker. Who buried it may have died before it had removed all.
 			 */
-			if (state == ROUTE_ENDED && !ended_mark(s->b, &v, dead_rank(s, &v), &u))
+			if (state == ROUTE_ENDED &&
+				!ended_mark(s->b, &v,
+					slot_buried(s->words, v.generation) ? ENDED_BURIED
+									    : ENDED_HERE,
+					&u))
 				_exit(1);
 			continue;
 		}

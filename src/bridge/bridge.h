@@ -169,6 +169,12 @@ struct slot {
 	struct notice *notice_first, *notice_last;
 };
 
+/* Its worker's death was seen to by a bridge. */
+static inline bool slot_buried(struct shm_slot *words, uint64_t generation)
+{
+	return generation >> 32 <= stat_get(words->buried);
+}
+
 /* A stream and what is under way to it. One that is away, or made anew, holds up no other. */
 struct bstream {
 	struct bridge *b;

@@ -511,8 +511,10 @@ void dispatch_end(struct bridge *b, struct bconn *c)
 		return;
 	}
 	buffer_drop(u);
-	user_settle(u);
-	dispatch_let_go(u);
+	if (stayed_has(u))
+		user_settle(u); /* nobody reads it for now */
+	else
+		dispatch_let_go(u);
 }
 
 uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)

@@ -230,8 +230,7 @@ uint64_t slots_generation(const struct slot *s)
 /* The slot's generation does not show it before the worker's successor begins. */
 bool slots_dead(const struct slot *s, uint64_t generation)
 {
-	return generation >> 32 != slots_generation(s) ||
-	       generation >> 32 <= stat_get(s->words->buried);
+	return generation >> 32 != slots_generation(s) || slot_buried(s->words, generation);
 }
 
 static void slot_open(struct slot *s, uint32_t index, const struct route_view *v)
@@ -393,6 +392,7 @@ void slots_tick(struct bridge *b)
 
 /* ---- workers come and go ---- */
 
+/* The last that its client confirmed counts. */
 static void slot_conn_marks(struct slot *s, uint32_t index)
 {
 	struct bconn *c = s->conns[index];
@@ -402,10 +402,8 @@ static void slot_conn_marks(struct slot *s, uint32_t index)
 		dispatch_marks(c, &v);
 }
 
-/* The last that its client confirmed counts. */
 static void slot_conn_dead(struct slot *s, uint32_t index)
 {
-	slot_conn_marks(s, index);
 	dispatch_end(s->b, s->conns[index]);
 }
 

@@ -103,14 +103,6 @@ static bool stale_means(struct bridge *b, const struct shm_streams *was, const s
 	return false;
 }
 
-/* The user is held against other gateways, too, also when nothing was confirmed there. */
-static bool stayed_user(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v)
-{
-	struct identity id = {v->service, v->user, v->service_len, v->user_len};
-
-	return stayed_add(b, slot, index, v) && dispatch_user(b, &id, true);
-}
-
 /* Before any mark is taken over: it is bounded by them. */
 static bool stale_stayed(struct bridge *b, const struct stale *st, const struct shm_streams *was)
 {
@@ -123,16 +115,10 @@ static bool stale_stayed(struct bridge *b, const struct stale *st, const struct 
 		routes = shm_routes(&st->shm, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
 			if (route_read(&routes, i, &v) && v.state == ROUTE_OPEN &&
-				stale_means(b, was, &v) && !stayed_user(b, slot, i, &v))
+				stale_means(b, was, &v) && !stayed_add(b, slot, i, &v))
 				return false;
 	}
 	return true;
-}
-
-static enum ended_rank stale_rank(const struct shm *old, unsigned slot, const struct route_view *v)
-{
-	return v->generation >> 32 <= stat_get(shm_slot(old, slot)->buried) ? ENDED_STALE_BURIED
-									    : ENDED_STALE;
 }
 
 /* What clients had confirmed there, and may not be removed. Of the predecessor's, or the newest
@@ -157,7 +143,11 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 		routes = shm_routes(old, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
 			if (route_read(&routes, i, &v) && stale_means(b, &was, &v) &&
-				!ended_mark(b, &v, stale_rank(old, slot, &v), &u))
+				!ended_mark(b, &v,
+					slot_buried(shm_slot(old, slot), v.generation)
+						? ENDED_STALE_BURIED
+						: ENDED_STALE,
+					&u))
 				return; /* without memory they come again */
 	}
 }

@@ -51,8 +51,9 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct stayed_route *r = malloc(sizeof(*r));
 	struct stayed *y = r ? stayed_user(b, &id) : NULL;
-	const struct bstream *s = streams_of(b, &id);
-	bool anew = !s || v->epoch != s->epoch;
+	/* Held against other gateways, too, also when nothing was confirmed there. */
+	const struct buser *u = y ? dispatch_user(b, &id, true) : NULL;
+	bool anew = !u || v->epoch != u->s->epoch;
 
 	if (!y) {
 		free(r);
@@ -65,7 +66,7 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 		.confirmed = anew ? 0 : v->confirmed,
 		.anew = anew};
 	y->routes = r;
-	return true;
+	return u != NULL;
 }
 
 static struct stayed *stayed_of(const struct buser *u)

@@ -278,11 +278,16 @@ void queue_settle(struct broker_queue *q)
 	broker_defer(q->b);
 }
 
-void queue_settle_all(struct broker *b)
+static void each_queue(struct broker *b, void (*fn)(struct broker_queue *q))
 {
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (b->slots[i].q)
-			queue_settle(b->slots[i].q);
+			fn(b->slots[i].q);
+}
+
+void queue_settle_all(struct broker *b)
+{
+	each_queue(b, queue_settle);
 }
 
 static void queue_free(struct broker_queue *q)
@@ -392,9 +397,7 @@ void queue_session_lost(struct broker *b)
 
 void queue_new_leader(struct broker *b)
 {
-	for (uint32_t i = 0; i < b->nslots; i++)
-		if (b->slots[i].q)
-			removal_new_leader(b->slots[i].q);
+	each_queue(b, removal_new_leader);
 }
 
 void queue_rescan_all(struct broker *b)

@@ -2,7 +2,7 @@
 import { test, assert, sleep, stays, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
-import { PING, PONG } from './lib/raw.mjs';
+import { BEHIND, behind } from './lib/behind.mjs';
 
 // Publishes 0, 1, 2 … to all users until told to stop.
 function flow(bus, users) {
@@ -162,17 +162,9 @@ await test('kill -9 of everything under load, three times: no gap, order kept', 
 // Whichever of them the bridge looks at last.
 for (const what of ['worker', 'bridge and worker', 'whole family']) {
 	await test(`the ${what} of a user's quick connections and a slow one is killed: what the slow one lacks is kept`, async (t) => {
-		const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '60s', delivery: { window_messages: 1 } }), alice = recv('chat', 'alice');
+		const { gw, bus } = await t.pair(BEHIND);
 		gw.restarts = true;
-		const quick = [await t.client(gw, 'chat/alice')], slow = await t.raw(gw);
-		await slow.open('/ws/chat/alice/');
-		quick.push(await t.client(gw, 'chat/alice'));
-		await bus.publish(alice, 'first');
-		for (const c of quick) assert.equal((await c.next()).text, 'first');
-		slow.send(PONG, (await slow.next(PING)).data);
-		await bus.empty(alice); // by then it is known that no other gateway is there
-		for (const i of numbers(5)) await bus.publish(alice, i);
-		for (const c of quick) assert.deepEqual((await c.take(5)).map((m) => m.text), numbers(5)); // one at a time: four are confirmed
+		const { alice } = await behind(t, gw, bus);
 		if (what === 'whole family') {
 			await gw.massacre();
 			await gw.start();

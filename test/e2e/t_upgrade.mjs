@@ -7,6 +7,7 @@ import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
 import { CLOSE, PING, PONG, TEXT, upgrade as upgradeRequest } from './lib/raw.mjs';
+import { BEHIND, behind } from './lib/behind.mjs';
 import { visitors } from './lib/visitors.mjs';
 
 function installText(gw, content) {
@@ -75,16 +76,8 @@ await test('connections go over with their messages, several times', async (t) =
 
 // The bridge of before ends with all connections there: what the quicker one confirmed is not all that both have.
 await test('who is slower than another connection of his user lacks nothing', async (t) => {
-	const { gw, bus } = await pair(t, { workers: 1, pong_timeout: '60s', delivery: { window_messages: 1 } });
-	const slow = await t.raw(gw), alice = recv('chat', 'alice'), quick = [await t.client(gw, 'chat/alice')];
-	await slow.open('/ws/chat/alice/');
-	quick.push(await t.client(gw, 'chat/alice')); // whichever is the last
-	await bus.publish(alice, 'first');
-	for (const c of quick) assert.equal((await c.next()).text, 'first');
-	slow.send(PONG, (await slow.next(PING)).data);
-	await bus.empty(alice); // by then it is known that no other gateway is there
-	for (const i of numbers(5)) await bus.publish(alice, i);
-	for (const c of quick) assert.deepEqual((await c.take(5)).map((m) => m.text), numbers(5)); // one at a time: four are confirmed
+	const { gw, bus } = await pair(t, BEHIND);
+	const { alice, quick, slow } = await behind(t, gw, bus);
 	await upgrade(gw);
 	assert.equal((await bus.stored(alice)).length, 5);
 	slow.taken = 0;
