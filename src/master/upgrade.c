@@ -429,6 +429,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		}
 		u->given = w.type == WILL_COMPLETE ? SIZE_MAX : u->given + 1;
 	}
+	log_debug("the new program has all that it needs", kv_int("pid", u->pid));
 	free_event(&u->write_ev);
 }
 
@@ -513,7 +514,6 @@ void upgrade_start(struct upgrade *u)
 		u->over(u->arg);
 		return;
 	}
-	log_debug("the new program is started, and has all that it needs", kv_int("pid", u->pid));
 	enter(u, UPGRADE_PREPARES, PREPARE_MS);
 	upgrade_look(u);
 }

@@ -226,7 +226,7 @@ await test('the old master is killed before the new one is ready: the new one se
 	const { gw, bus } = await pair(t);
 	const go = installWaiting(gw);
 	gw.signal('SIGUSR2');
-	await said(gw, /the new program is started, and has all that it needs/);
+	await said(gw, /the new program has all that it needs/);
 	process.kill(gw.proc.pid, 'SIGKILL');
 	await gw.proc.ended;
 	go();
