@@ -36,6 +36,10 @@ int daemon_pidfile_open(const char *path, pid_t *other);
 /* Writes the caller's pid. 0 or -1. */
 int daemon_pidfile_write(int fd);
 
+/* Whether a process of that number is there, whoever's; never for 0 and 1. Asked of kill(2): in a
+ * /proc with hidepid, which the systemd unit has, others are not to be seen. */
+bool daemon_lives(pid_t pid);
+
 /*
  * fork, setsid, standard descriptors to /dev/null (standard error only once daemon_started(0) is
  * called: why a start failed belongs on the operator's screen); the parent waits until the child

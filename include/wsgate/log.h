@@ -91,6 +91,8 @@ void log_catch_up(void);
 
 /* target: "stderr", "syslog" or a file's path. 0, or -1 with errno (the old target stays). */
 int log_open(const char *target, enum log_level level, enum log_format format);
+/* Makes a file that log_open() would open. 0, or -1 with errno. */
+int log_try(const char *path);
 /* Whether a target can be opened, as far as can be seen without making it. 0, or -1 with errno. */
 int log_check(const char *target);
 /* Opens a log file again under its name (logrotate). 0, or -1 with errno (the old file stays). */

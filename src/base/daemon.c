@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -260,6 +261,11 @@ int daemon_pidfile_open(const char *path, pid_t *other)
 }
 
 /* Written before it is cut: a reader never finds it empty. */
+bool daemon_lives(pid_t pid)
+{
+	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
 int daemon_pidfile_write(int fd)
 {
 	char buf[32];

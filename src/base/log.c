@@ -352,9 +352,25 @@ int log_wants(enum log_level level)
 	return (int)level <= atomic_load_explicit(&min_level, memory_order_relaxed);
 }
 
+/* A FIFO is not waited for: while nobody reads it, it takes lines until it is full. */
+static int open_to_append(const char *path, int more)
+{
+	int flags = O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+	int fd = open(path, O_WRONLY | flags | more, 0640);
+
+	return fd < 0 && errno == ENXIO ? open(path, O_RDWR | flags) : fd;
+}
+
+int log_try(const char *path)
+{
+	int fd = open_to_append(path, O_CREAT);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
 static int open_file(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	int fd = open_to_append(path, O_CREAT);
 	int saved;
 
 	if (fd < 0)
@@ -410,11 +426,9 @@ int log_check(const char *target)
 
 	if (strcmp(target, "stderr") == 0 || strcmp(target, "syslog") == 0)
 		return 0;
-	fd = open(target, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	fd = open_to_append(target, 0);
 	if (fd >= 0)
 		return close(fd);
-	if (errno == ENXIO) /* a FIFO that nobody reads yet */
-		return 0;
 	if (errno != ENOENT)
 		return -1;
 	if ((size_t)snprintf(folder, sizeof(folder), "%s", target) >= sizeof(folder)) {

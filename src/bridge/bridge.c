@@ -10,6 +10,7 @@
 #include "bridge.h"
 
 #define TICK_MS 200
+#define FIRST_ANSWER_MS 1000
 #define PACE_FROM 8000 /* a second: live copies, removals, and what connections bring about */
 #define AWAY_MS 30000
 #define ORPHAN_FLUSH_MS                                                                            \
@@ -145,6 +146,24 @@ static void bridge_again(evutil_socket_t fd, short what, void *arg)
 	slots_wakeup(arg);
 }
 
+static bool bridge_first(const struct bridge *b)
+{
+	return stat_get(b->shm.bridge->stats.starts) == 1 && b->h->predecessor < 0;
+}
+
+void bridge_ready(struct bridge *b)
+{
+	bool tried = true;
+
+	for (unsigned i = 0; i < b->nstreams; i++)
+		tried = tried && atomic_load(&b->streams[i].words->state) != SHM_BROKER_NEVER;
+	if (!b->ready_by_ms || (!tried && bridge_first(b) && b->now_ms < b->ready_by_ms))
+		return;
+	if (b->master && chan_send(b->master, PROTO_READY, NULL, 0, -1) < 0 && errno == EAGAIN)
+		return;
+	b->ready_by_ms = 0;
+}
+
 static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct bridge *b = arg;
@@ -161,6 +180,7 @@ static void bridge_tick(evutil_socket_t fd, short what, void *arg)
 	past_tick(b);
 	trace_tick(b->now_ms);
 	stat_set(b->shm.bridge->beat_ms, bridge_clock());
+	bridge_ready(b);
 	bridge_check_flushed(b);
 }
 
@@ -269,7 +289,9 @@ static int bridge_start(struct bridge *b)
 		return -1;
 	if (away)
 		fence_all(b);
-	return chan_send(b->master, PROTO_READY, NULL, 0, -1);
+	b->ready_by_ms = bridge_clock() + FIRST_ANSWER_MS;
+	bridge_ready(b);
+	return 0;
 }
 
 static void bridge_free(struct bridge *b)

@@ -224,7 +224,7 @@ struct bridge {
 	bool starved;    /* no memory for a record: read again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
-	uint64_t now_ms;
+	uint64_t now_ms, ready_by_ms; /* 0: it was said */
 	/* past.c */
 	uint64_t sample_due_ms; /* since 1970 */
 	bool sampled;
@@ -256,6 +256,9 @@ struct bridge {
 size_t bridge_key(const struct identity *id, char out[KEY_MAX]);
 uint64_t bridge_clock(void);
 void bridge_check_flushed(struct bridge *b);
+/* Says so to the master: the first of a gateway when it has met the broker, or not for a second. So
+ * whoever starts it hears what the broker refuses. */
+void bridge_ready(struct bridge *b);
 /* It cannot go on: the master is told why. */
 void bridge_fatal(struct bridge *b, const char *text);
 

@@ -2,11 +2,10 @@
  * past: a sample of all figures every few seconds, for curves; and what replaced programs had
  * counted, so that no sum goes back. Both in the bridge's part of shared memory.
  */
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include <wsgate/clock.h>
+#include <wsgate/daemon.h>
 #include <wsgate/log.h>
 #include <wsgate/snapshot.h>
 
@@ -177,7 +176,7 @@ void past_adopt(struct bridge *b)
 static void past_follow(struct bridge *b)
 {
 	pid_t master = (pid_t)b->before.header->master_pid;
-	bool gone = master <= 1 || (kill(master, 0) < 0 && errno == ESRCH);
+	bool gone = !daemon_lives(master);
 
 	past_workers(b);
 	past_services(b);

@@ -1,22 +1,17 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <wsgate/daemon.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
 
-static bool process_lives(pid_t pid)
-{
-	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
-}
-
 bool stale_lives(const struct stale *st, unsigned slot)
 {
-	return process_lives((pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid));
+	return daemon_lives((pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid));
 }
 
 /*
@@ -30,7 +25,7 @@ static bool stale_written(const struct bridge *b, unsigned which)
 	pid_t master = (pid_t)st->shm.header->master_pid;
 
 	if ((int)which != b->h->predecessor &&
-		(!st->shm.header->left || master == getppid() || !process_lives(master)))
+		(!st->shm.header->left || master == getppid() || !daemon_lives(master)))
 		return false;
 	for (unsigned i = 0; i < st->shm.header->sizes.max_workers && shm_slot_used(&st->shm, i);
 		i++)

@@ -185,6 +185,7 @@ static void stream_connected(void *arg, uint64_t created, uint64_t last, size_t 
 		"connected to the broker", kv_str("stream", s->words->name), kv_uint("last", last));
 	dispatch_opened_all(s);
 	publish_again_all(s);
+	bridge_ready(b);
 }
 
 static void stream_lost(void *arg)

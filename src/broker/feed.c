@@ -206,7 +206,8 @@ void feed_look(struct broker_queue *q)
 		return;
 	q->b->stats.rescans++;
 	q->check = true;
-	q->again = q->job.state == JOB_FLYING; /* what that one says may be older than this */
+	/* What those say may be older than this. */
+	q->again = q->job.state == JOB_FLYING || q->marching;
 	feed_kick(q);
 }
 
@@ -285,7 +286,7 @@ static bool start_get(struct broker *b, struct job *j)
 	g->batch = b->batches && !r && !sweep ? BATCH_MAX >> q->narrow : 0;
 	if (sweep && !q->sweeping && from == 1)
 		q->unsaid = false;
-	if (!r)
+	if (!r && !q->marching)
 		q->again = false;
 	if (sweep)
 		q->sweeping = true;

@@ -238,6 +238,10 @@ static enum stream_result bring_up_to_date(
 	struct answer a = {0};
 	bool must;
 
+	if (stream_edit_in_memory(config))
+		log_warn("the stream is kept in memory: what waits there is lost when the broker "
+			 "restarts",
+			kv_str("stream", s->stream));
 	stream_edit_needed(&e, s);
 	must = e.changed;
 	needed = json_dumps(e.config, JSON_COMPACT);

@@ -117,6 +117,11 @@ static bool key_is(const json_t *config, const char *key, const char *value)
 	return is(json_object_get(config, key), value);
 }
 
+bool stream_edit_in_memory(const json_t *config)
+{
+	return key_is(config, "storage", "memory");
+}
+
 /* Republish as we need it? *there: there is one at all. */
 bool stream_edit_republishes(const json_t *config, const struct settings *s, bool *there)
 {
@@ -207,6 +212,8 @@ void stream_edit_needed(struct stream_edit *e, const struct settings *s)
 		edit_subjects(e, s);
 	if (!is_set(e->config, "allow_direct"))
 		edit_set(e, "allow_direct", json_true());
+	if (is_set(e->config, "no_ack"))
+		edit_set(e, "no_ack", json_false());
 	if (!key_is(e->config, "discard", "new"))
 		edit_set(e, "discard", json_string("new"));
 	if (int_of(e->config, "max_msgs_per_subject") > 0 &&

@@ -22,6 +22,7 @@ int64_t stream_edit_duplicates(const struct settings *s, int64_t age);
 json_t *stream_edit_subjects(const struct settings *s);
 /* A new reference; NULL: no memory. */
 json_t *stream_edit_republish(const struct settings *s);
+bool stream_edit_in_memory(const json_t *config);
 /* Republish as we need it? *there: there is one at all. */
 bool stream_edit_republishes(const json_t *config, const struct settings *s, bool *there);
 

@@ -29,8 +29,10 @@ int view_open(struct shm *shm, const struct config *c)
 bool view_master_runs(const struct config *c, const struct shm *shm)
 {
 	pid_t master = where_master(c);
+	const char *why;
 
-	return master && (uint32_t)master == shm->header->master_pid;
+	/* The pidfile of the configuration may be another one: see -p of wsgated(8). */
+	return (master && (uint32_t)master == shm->header->master_pid) || order_answers(c, &why);
 }
 
 int view_take(struct snapshot *s, const struct config *c)

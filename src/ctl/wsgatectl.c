@@ -410,7 +410,7 @@ int main(int argc, char **argv)
 {
 	struct config_source source = {.file = CONFIG_FILE, .names_only = true};
 	const char **sets = calloc((size_t)argc + 1, sizeof(*sets));
-	char pidfile[4096];
+	char pidfile[4096] = "";
 	int c, status;
 
 	if (!sets)
@@ -429,7 +429,6 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			snprintf(pidfile, sizeof(pidfile), "pidfile=%s", optarg);
-			sets[source.nsets++] = pidfile;
 			break;
 		case 'f':
 		case 'v':
@@ -443,6 +442,8 @@ int main(int argc, char **argv)
 			return usage(c == 'h' ? stdout : stderr, c == 'h' ? CTL_OK : CTL_CONFIG);
 		}
 	}
+	if (pidfile[0])
+		sets[source.nsets++] = pidfile; /* as in wsgated: after all others */
 	status = optind < argc ? run(&source, argv + optind, argc - optind)
 			       : usage(stderr, CTL_CONFIG);
 	free(sets);

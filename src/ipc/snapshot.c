@@ -1,9 +1,8 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <wsgate/clock.h>
+#include <wsgate/daemon.h>
 #include <wsgate/snapshot.h>
 
 #define SILENT_MS 3000 /* workers and bridge write something each second */
@@ -20,20 +19,11 @@ const char *snapshot_life_text(enum snapshot_life life)
 	return texts[life];
 }
 
-/* No signal is sent for it: a worker may send none. */
-static bool process_lives(uint32_t pid)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%u", pid);
-	return access(path, F_OK) == 0;
-}
-
 static enum snapshot_life life_of(uint32_t pid, uint64_t heard_ms, uint64_t now_ms)
 {
 	if (!pid)
 		return SNAPSHOT_ENDED;
-	if (!process_lives(pid))
+	if (!daemon_lives((pid_t)pid))
 		return SNAPSHOT_DEAD;
 	return heard_ms && now_ms > heard_ms + SILENT_MS ? SNAPSHOT_HANGS : SNAPSHOT_RUNS;
 }

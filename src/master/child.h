@@ -67,6 +67,7 @@ struct child {
 	struct child_listen *listens; /* owned */
 	size_t nlistens, listens_room;
 	uint64_t listens_told; /* serial */
+	bool listens_again;    /* with the next ones it gets all of them */
 	bool faulty;           /* it said that the last configuration could not be applied: fault */
 	char fault[PROTO_FAULT_MAX];
 	/* a worker's: see brief.h */

@@ -105,8 +105,9 @@ const struct confine_rule confine_rules[] = {
 	NOT("rt_sigaction", 0, SIGSYS), NOT("sigaction", 0, SIGSYS),
 	ANY("rt_sigprocmask"), ANY("sigprocmask"), ANY("rt_sigreturn"), ANY("sigreturn"),
 	ANY("sigaltstack"), ANY("restart_syscall"),
-	/* The bridge ends a worker that spoils its ring, and asks whether one lives; no groups. */
-	BRIDGE_WHEN("kill", IS(1, 0), IF(0, UINT64_C(0x80000000), 0)),
+	/* All ask whether another process lives; the bridge ends a worker that spoils its ring. No
+	 * groups. */
+	WHEN("kill", IS(1, 0), IF(0, UINT64_C(0x80000000), 0)),
 	BRIDGE_WHEN("kill", IS(1, SIGKILL), IF(0, UINT64_C(0x80000000), 0)),
 
 	/* oneself */

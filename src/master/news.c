@@ -103,6 +103,7 @@ void news_applied(struct child *c, const struct proto_applied *a)
 		return;
 	c->config_applied = a->serial;
 	c->faulty = a->failed;
+	c->listens_again = c->listens_again || a->failed; /* it may lack one of them */
 	memcpy(c->fault, a->fault, sizeof(c->fault));
 	c->fault[sizeof(c->fault) - 1] = '\0';
 }
@@ -160,7 +161,7 @@ void news_born(const struct family *f, struct child *c)
 	c->trace_told = f->news.trace;
 	c->drain_told = f->news.drain;
 	c->sync_told = c->synced = f->news.sync;
-	c->faulty = false;
+	c->faulty = c->listens_again = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
 	if (c == &f->bridge)
@@ -189,7 +190,7 @@ static bool news_listen(
 		memcpy(body.tls, r->text, sizeof(body.tls));
 
 	if (has(c, id))
-		return true;
+		return !c->listens_again || news_send(c, PROTO_LISTEN, &body, sizeof(body), fd);
 	if (!note(c, id, admin))
 		return false;
 	if (news_send(c, PROTO_LISTEN, &body, sizeof(body), fd))
@@ -270,6 +271,7 @@ static bool news_listeners(struct family *f, struct child *c)
 	if (!news_listen_all(f, c) || !news_unlisten_all(f, c))
 		return false;
 	c->listens_told = f->news.listeners;
+	c->listens_again = false;
 	return true;
 }
 

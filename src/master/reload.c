@@ -126,13 +126,9 @@ static int reload_try_log(
 	const struct reload *r, const struct config *next, char *err, size_t errlen)
 {
 	const char *target = reload_target(r, next);
-	int fd;
 
-	if (target_kind(target) != PROTO_LOG_FILE)
+	if (target_kind(target) != PROTO_LOG_FILE || log_try(target) == 0)
 		return 0;
-	fd = open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-	if (fd >= 0)
-		return close(fd);
 	snprintf(err, errlen,
 		"log.target: %s cannot be opened (%s); make its directory, or the right to write "
 		"there, or change log.target",

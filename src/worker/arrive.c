@@ -124,6 +124,7 @@ bool arrive_opened(struct conn *c)
 			a->taken[i] = (struct down_ref){c->generation, c->route, 0};
 			if (!arrival_answer(a, i, PARCEL_TAKEN)) {
 				conn_free(c);
+				arrival_end(a, true); /* the giver keeps it */
 				return false;
 			}
 		}

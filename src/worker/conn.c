@@ -294,8 +294,11 @@ void conn_readable(struct conn *c)
 		      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN && c->read_waits && !conn_want_write(c))
 		errno = ENOMEM;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		if (errno == EAGAIN && tls_on(c) && c->state >= CONN_OPEN)
+			c->came = 1; /* a part of a record, in which a Pong may lie */
 		return;
+	}
 	if (n < 0 && errno == EPROTO && tls_on(c)) {
 		tls_failed(c);
 		return;

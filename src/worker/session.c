@@ -347,6 +347,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 		}
 		return true;
 	case WS_READ_MESSAGE:
+		c->came = 1; /* through TLS whole records come, which may end with it */
 		if (!c->echo && !link_fits(c, m.len)) {
 			*used = len;
 			return session_too_big(c);
@@ -488,7 +489,9 @@ bool session_timeout(struct conn *c)
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:
-		if (session_goes_on(c) && session_may_last(c, c->state_ms)) {
+		/* What waits for room is still to be stored; behind it lies its Close, unread. */
+		if ((c->waiting || c->pending || session_goes_on(c)) &&
+			session_may_last(c, c->state_ms)) {
 			conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 			return true;
 		}

@@ -142,6 +142,31 @@ static void upgrade_protocol(struct conn *c, const struct handshake_identity *wh
 	handshake_choose(c->hs, chosen ? chosen : "");
 }
 
+static bool upgrade_drained(struct conn *c, const struct log_field *named)
+{
+	return upgrade_unavailable(c,
+		c->w->ends ? "this gateway is stopping"
+			   : "this gateway is drained: it takes no connections for now",
+		named);
+}
+
+static bool upgrade_too_many(struct conn *c, const struct log_field *named)
+{
+	stat_add(c->w->slot->stats.limited_total, 1);
+	return upgrade_unavailable(c, "too many connections", named);
+}
+
+/* It has no service and no place, and is a connection like others. */
+static bool upgrade_echo(struct conn *c, const struct log_field *path)
+{
+	if (c->w->draining)
+		return upgrade_drained(c, path);
+	if (worker_family_connections(c->w) >= c->w->c->max_connections)
+		return upgrade_too_many(c, path);
+	c->echo = 1;
+	return upgrade_accept(c);
+}
+
 bool upgrade_route(
 	struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
@@ -151,10 +176,7 @@ bool upgrade_route(
 	int stream = config_stream_of(w->c, id.service, id.service_len);
 
 	if (w->draining)
-		return upgrade_unavailable(c,
-			w->ends ? "this gateway is stopping"
-				: "this gateway is drained: it takes no connections for now",
-			named);
+		return upgrade_drained(c, named);
 	if (stream < 0)
 		return upgrade_refuse(c, &no_stream, 0, named);
 	switch (link_broker(w, (unsigned)stream)) {
@@ -165,10 +187,8 @@ bool upgrade_route(
 	case LINK_BROKER_READY:
 		break;
 	}
-	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id)) {
-		stat_add(w->slot->stats.limited_total, 1);
-		return upgrade_unavailable(c, "too many connections", named);
-	}
+	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id))
+		return upgrade_too_many(c, named);
 	upgrade_protocol(c, who);
 	follow_begin(c);
 	conn_set_state(c, CONN_OPENING);
@@ -220,7 +240,7 @@ static struct http_answer upgrade_identify(const struct conn *c, struct handshak
 	char cert[TOKEN_MAX + 1];
 
 	*rule = config_auth_of(cf, who->service, who->service_len);
-	*proven = *rule ? (*rule)->type != AUTH_NONE : cf->nauth > 0;
+	*proven = *rule ? (*rule)->type != AUTH_NONE : cf->nauth > 0 && who->service_len > 0;
 	if (a.status || *proven)
 		return a;
 	if (rules.cert)
@@ -253,10 +273,8 @@ static bool upgrade_request(struct conn *c)
 	pack_agree(c);
 	a = handshake_origin(c->hs, (const char *const *)cf->origin.allow.v, cf->origin.allow.n,
 		c->ssl ? 1 : -1); /* what a proxy before us speaks is not known */
-	if (!a.status && echo) {
-		c->echo = 1;
-		return upgrade_accept(c);
-	}
+	if (!a.status && echo)
+		return upgrade_echo(c, path);
 	named[0] = kv_mem("service", who.service, who.service_len);
 	named[1] = kv_mem("user", who.user, who.user_len);
 	if (!a.status)

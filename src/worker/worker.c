@@ -178,9 +178,16 @@ static bool worker_is_local(int fd)
 /* One whose section is not here yet waits for it. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls)
 {
-	struct listener *l = malloc(sizeof(*l));
+	struct listener *l;
 	int one = 1;
 
+	for (l = w->listeners; l; l = l->next) {
+		if (l->id == id) { /* told again */
+			close(fd);
+			return 0;
+		}
+	}
+	l = malloc(sizeof(*l));
 	/* What it accepts inherits this; a Unix socket has no use for it. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (l) {
@@ -426,9 +433,24 @@ static int worker_start(struct worker *w)
 	return chan_send(w->master, PROTO_READY, NULL, 0, -1);
 }
 
+/* Without a master it is as if this worker were killed: its connections end all at once, and the
+ * least of what those of a user have confirmed counts, whichever is freed first. */
+static void worker_leave_places(struct worker *w)
+{
+	for (struct conn *c = w->conns; c; c = c->next) {
+		if (c->route == NO_ROUTE)
+			continue;
+		w->by_route[c->route] = NULL;
+		tally_drop(c);
+		c->route = NO_ROUTE;
+	}
+}
+
 static void worker_free(struct worker *w)
 {
 	w->draining = false;
+	if (!w->master)
+		worker_leave_places(w);
 	while (w->conns)
 		conn_free(w->conns);
 	move_free(w);

@@ -146,6 +146,9 @@ await test('with sections, a service without one lets nobody in', async (t) => {
 	await refused(gw, 'chat/alice', {}, 403);
 	const r = await Client.refused(gw.wsUrl('open/'));
 	assert.equal(r.status, 400);
+	const none = await Client.refused(gw.wsUrl(''));
+	assert.equal(none.status, 401);
+	assert.ok(none.headers['www-authenticate'], 'it names no service: others may be open to it');
 });
 
 await test('a token that expires ends the connection with 3000', async (t) => {

@@ -21,15 +21,19 @@ const undrain = (gw) => ctl(gw, 'undrain');
 const crowd = (t, gw, n) => Promise.all(numbers(n).map((i) => t.client(gw, `chat/u${i}`)));
 const state = async (gw) => (await gw.figures()).drain.state;
 
+async function refused(url) {
+	const no = await Client.refused(url);
+	assert.equal(no.status, 503);
+	assert.ok(Number(no.headers['retry-after']) > 0);
+	assert.match(no.body, /drained/);
+}
+
 // It refuses, says so everywhere, and lives.
 async function drained(gw) {
 	await until('drained', async () => (await state(gw)) === 'drained');
 	const r = await gw.admin('/readyz');
 	assert.deepEqual([r.status, r.text], [503, 'not ready: drained, until wsgatectl undrain\n']);
-	const no = await Client.refused(gw.wsUrl('chat/late'));
-	assert.equal(no.status, 503);
-	assert.ok(Number(no.headers['retry-after']) > 0);
-	assert.match(no.body, /drained/);
+	await refused(gw.wsUrl('chat/late'));
 	assert.equal(await gw.status('/livez'), 200);
 	assert.match((await gw.admin('/metrics')).text, /^wsgate_drained 1$/m);
 	assert.equal(JSON.parse((await gw.admin('/status.json')).text).drain.state, 'drained');
@@ -46,7 +50,7 @@ async function serves(t, gw, bus, who) {
 }
 
 await test('1012 with hints, spread over the time that was asked for, however few they are; then none, until undrain', async (t) => {
-	const { gw, bus } = await t.pair({ workers: 2 });
+	const { gw, bus } = await t.pair({ workers: 2, echo_path: '/echo' });
 	const all = await crowd(t, gw, 20), times = [];
 	const start = performance.now();
 	assert.equal(await drain(gw, '--time', '10'), 'not ready; connections are closed over 10 s, from 0 s after that on\n');
@@ -62,6 +66,7 @@ await test('1012 with hints, spread over the time that was asked for, however fe
 	assert.ok(times.at(-1) > 4000 && times.at(-1) < 10000 * SLOW, `the last one after ${times.at(-1)} ms`);
 	assert.ok(times[5] < 0.6 * times.at(-1) && times[14] > 0.4 * times.at(-1), String(times));
 	await drained(gw);
+	await refused(`ws://127.0.0.1:${gw.port}/echo`);
 	assert.equal((gw.log().match(/drained: no connection is left/g) ?? []).length, 2); // each worker
 	assert.equal(await undrain(gw), 'takes connections\n');
 	await serves(t, gw, bus, 'alice');

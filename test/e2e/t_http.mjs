@@ -118,12 +118,15 @@ await test('408 for a handshake that takes too long', async (t) => {
 });
 
 await test('503 and Retry-After when full, and room again afterwards', async (t) => {
-	const { gw } = await t.pair({ workers: 1, max_workers: 1, max_connections: 4 });
-	const all = [];
-	for (let i = 0; i < 4; i++) all.push(await t.client(gw, `chat/u${i}`));
-	const no = await Client.refused(gw.wsUrl('chat/one-more'));
-	assert.equal(no.status, 503);
-	assert.match(no.headers['retry-after'] ?? '', /^\d+$/);
+	const { gw } = await t.pair({ workers: 1, max_workers: 1, max_connections: 4, echo_path: '/echo' });
+	const all = [], echo = `ws://127.0.0.1:${gw.port}/echo`;
+	all.push(await Client.connect(echo)); // counts like others
+	for (let i = 1; i < 4; i++) all.push(await t.client(gw, `chat/u${i}`));
+	for (const url of [gw.wsUrl('chat/one-more'), echo]) {
+		const no = await Client.refused(url);
+		assert.equal(no.status, 503);
+		assert.match(no.headers['retry-after'] ?? '', /^\d+$/);
+	}
 	await all[0].ping();
 	await all.pop().close();
 	await until('room for one', () => Client.connect(gw.wsUrl('chat/next')).then((c) => all.push(c), () => false));

@@ -2,6 +2,7 @@
 import { test, assert, sleep, stays, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
+import { titleOf } from './lib/proc.mjs';
 import { BEHIND, behind } from './lib/behind.mjs';
 
 // Publishes 0, 1, 2 … to all users until told to stop.
@@ -160,13 +161,18 @@ await test('kill -9 of everything under load, three times: no gap, order kept', 
 }, { ms: 120000 });
 
 // Whichever of them the bridge looks at last.
-for (const what of ['worker', 'bridge and worker', 'whole family']) {
+for (const what of ['worker', 'bridge and worker', 'master', 'whole family']) {
 	await test(`the ${what} of a user's quick connections and a slow one is killed: what the slow one lacks is kept`, async (t) => {
 		const { gw, bus } = await t.pair(BEHIND);
 		gw.restarts = true;
 		const { alice } = await behind(t, gw, bus);
 		if (what === 'whole family') {
 			await gw.massacre();
+			await gw.start();
+		} else if (what === 'master') {
+			const orphans = gw.children().map((c) => c.pid);
+			process.kill(gw.proc.pid, 'SIGKILL');
+			await until('the end of the others', () => !orphans.some((pid) => /^wsgated/.test(titleOf(pid))));
 			await gw.start();
 		} else {
 			const pids = gw.children().filter((c) => (what === 'worker' ? /worker/ : /worker|bridge/).test(c.title)).map((c) => c.pid);

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { test, assert, until } from './lib/scenario.mjs';
+import { ownMounts } from './lib/proc.mjs';
 
 const root = process.getuid() === 0;
 const sanitized = /build-/.test(process.env.WSGATE_BUILD ?? '');
@@ -82,6 +83,22 @@ await test('started as root: another user, no groups, no capabilities, a filter,
 	await gw.ready();
 	await checkChildren(gw, uid);
 	await talk(t, bus, gw, 'bob');
+});
+
+// As the systemd unit has it: ProtectProc=invisible.
+await test('in a /proc that shows each process itself alone, all of them are known to live', async (t) => {
+	const unshare = root && (await ownMounts());
+	if (!unshare) {
+		console.log('no mount namespaces here, or not root: not tried');
+		return;
+	}
+	openFolder(t);
+	const gw = await t.gateway(await t.nats(), { config: { user: 'nobody', workers: 2 },
+		via: [...unshare, 'sh', '-c', 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', 'sh'] });
+	const up = async () => (await gw.admin('/metrics')).text.match(/^wsgate_(bridge_up|worker_up{.*}) 1$/gm)?.length;
+	assert.equal(await up(), 3);
+	await gw.murder('bridge');
+	await until('another one', async () => gw.pid('bridge') && (await up()) === 3);
 });
 
 await test('nothing on the disk is for everybody', async (t) => {

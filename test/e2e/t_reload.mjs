@@ -205,6 +205,29 @@ await test('listeners come and go', async (t) => {
 	}
 });
 
+// As if it had no descriptor left; the end puts it right.
+async function withoutDescriptors(pid, fn) {
+	const used = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number));
+	const limit = (n) => run('prlimit', [`--pid=${pid}`, `--nofile=${n}`]);
+	await limit(`${numbers(used.size + 1).find((i) => !used.has(i))}:20000`);
+	await fn();
+	await limit('20000:20000');
+}
+
+await test('a listener that a worker has no descriptor for is there after the next reload', async (t) => {
+	const { gw } = await t.pair({ workers: 1 });
+	const more = await freePort();
+	gw.config.listen = [`127.0.0.1:${gw.port}`, `127.0.0.1:${more}`];
+	gw.writeConfig();
+	await withoutDescriptors(gw.pid('worker 0'), async () => {
+		const r = await gw.ctl('reload');
+		assert.equal(r.code, 2);
+		assert.match(r.err, /descriptor/);
+	});
+	await reload(gw);
+	for (const port of [gw.port, more]) await (await Client.connect(at(port, 'chat/alice'))).close();
+});
+
 await test('a worker that is killed comes back with the new listeners and the new configuration', async (t) => {
 	const { gw } = await t.pair({ workers: 1 });
 	const more = await freePort();

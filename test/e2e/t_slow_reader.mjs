@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { test, assert, until, sleep, stays } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
+import { tlsPair, rawTls } from './lib/pki.mjs';
 import { TEXT, BINARY, CLOSE, PING, PONG, frame } from './lib/raw.mjs';
 
 // One chunk each 200 ms, until it is stopped; afterwards as quick as it can.
@@ -115,6 +116,25 @@ await test('a client in the middle of a long frame cannot answer: no Pong is ask
 	await r.write(whole.subarray(0, 1000));
 	await bus.publish(recv('chat', 'alice'), 'and then');
 	assert.equal((await r.next(CLOSE)).code, 3008);
+});
+
+await test('through TLS, where each message is a record: a client whose own are still on their way is not dead', async (t) => {
+	const { bus, gw } = await tlsPair(t, { config: { pong_timeout: '1s', ping_interval: '30s' } });
+	const r = await rawTls(t, gw);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(recv('chat', 'alice'), 'meanwhile');
+	const ping = await r.next(PING);
+	const start = performance.now();
+	let n = 0;
+	for (; performance.now() - start < 4000; n++) {
+		await r.write(frame(BINARY, 'queued before the Ping came'));
+		await sleep(300);
+	}
+	await r.send(PONG, ping.data);
+	await bus.empty(recv('chat', 'alice'));
+	await bus.storedAll('ws.send.chat.alice', n);
+	await bus.publish(recv('chat', 'alice'), 'and then');
+	assert.equal((await r.next(CLOSE)).code, 3008, 'not before');
 });
 
 await test('unfinished messages hide no missing Pong and no idleness', async (t) => {

@@ -246,7 +246,8 @@ static void stream_is_brought_up_to_date(void **state)
 	free(rig_api(r, "$JS.API.STREAM.CREATE.websockets",
 		"{\"name\":\"websockets\",\"subjects\":[\"ws.>\",\"more.>\"],\"retention\":"
 		"\"workqueue\","
-		"\"storage\":\"file\",\"num_replicas\":1,\"description\":\"mine\",\"max_age\":"
+		"\"storage\":\"memory\",\"no_ack\":true,\"num_replicas\":1,\"description\":"
+		"\"mine\",\"max_age\":"
 		"3600000000000,"
 		"\"duplicate_window\":1000000000,\"max_bytes\":5000000,"
 		"\"republish\":{\"src\":\"ws.recv.>\",\"dest\":\"wslive.>\"}}"));
@@ -260,6 +261,8 @@ static void stream_is_brought_up_to_date(void **state)
 	reply = rig_api(r, "$JS.API.STREAM.INFO.websockets", "");
 	assert_non_null(strstr(reply, "\"allow_direct\":true"));
 	assert_non_null(strstr(reply, "\"discard\":\"new\""));
+	assert_null(strstr(reply, "\"no_ack\":true"));
+	assert_true(rig_logged("the stream is kept in memory"));
 	assert_non_null(strstr(reply, "\"more.\\u003e\""));
 	assert_non_null(strstr(reply, "\"description\":\"mine\""));
 	assert_non_null(strstr(reply, "\"max_bytes\":5000000"));

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -256,9 +257,15 @@ static void do_tcp_socket(void)
 		_exit(1);
 }
 
-static void do_kill(void)
+static void do_lives(void)
 {
 	if (kill(getpid(), 0) < 0)
+		_exit(1);
+}
+
+static void do_kill(void)
+{
+	if (kill(INT_MAX, SIGKILL) == 0 || errno != ESRCH)
 		_exit(1);
 }
 
@@ -297,6 +304,8 @@ static void test_bridge(void **state)
 	}
 	assert_int_equal(run(CONFINE_BRIDGE, FILTER_ON, do_resolve), 0);
 	assert_int_equal(run(CONFINE_WORKER, FILTER_ON, do_accept), 0);
+	assert_int_equal(run(CONFINE_WORKER, FILTER_ON, do_lives), 0);
+	assert_int_equal(run(CONFINE_BRIDGE, FILTER_ON, do_lives), 0);
 	check(CONFINE_BRIDGE, &for_bridge);
 }
 

@@ -270,6 +270,35 @@ static void test_faults_keep_the_old(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/* Nothing waits for its reader, neither at the start nor later. */
+static void test_fifo(void **state)
+{
+	char buf[256];
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(log_check(path), 0);
+	assert_int_equal(log_try(path), 0);
+	assert_int_equal(log_reopen(), 0);
+	log_info("kept");
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	assert_true(fd >= 0);
+	n = read(fd, buf, sizeof(buf) - 1);
+	assert_true(n > 0);
+	buf[n] = '\0';
+	assert_string_equal(after_time(buf), "info worker 0: kept\n");
+	close(fd);
+	for (int i = 0; i < 2000; i++)
+		log_info("too much for a pipe");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(log_reopen(), 0);
+	log_info("room again");
+	assert_non_null(strstr(slurp(path), "log lines lost lines="));
+}
+
 static void test_adopt(void **state)
 {
 	int fd = open(old, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -513,6 +542,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json_always_valid, fresh, done),
 		cmocka_unit_test_setup_teardown(test_text_is_cut, fresh, done),
 		cmocka_unit_test_setup_teardown(test_reopen, fresh, done),
+		cmocka_unit_test_setup_teardown(test_fifo, fresh, done),
 		cmocka_unit_test_setup_teardown(test_faults_keep_the_old, fresh, done),
 		cmocka_unit_test_setup_teardown(test_adopt, fresh, done),
 		cmocka_unit_test_setup_teardown(test_echo, fresh, done),

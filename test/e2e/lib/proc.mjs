@@ -137,6 +137,12 @@ export function childrenOf(ppid) {
 	return found;
 }
 
+// The words before a command that give it mounts of its own; null where the kernel gives none.
+export async function ownMounts() {
+	const words = process.getuid() === 0 ? ['unshare', '-m'] : ['unshare', '-Urm'];
+	return (await run(words[0], [...words.slice(1), 'true'])).code === 0 ? words : null;
+}
+
 // As ps shows it.
 export function titleOf(pid) {
 	try {
