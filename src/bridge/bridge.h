@@ -198,7 +198,9 @@ struct stale {
 	struct slot *slots;        /* owned; of a program that was replaced: to tell its workers */
 	size_t nsources;
 	bool mapped, done;
-	bool read; /* all that lay there at first */
+	bool read;                     /* all that lay there at first */
+	size_t stayed;                 /* connections of it that something is kept for */
+	bool lives[HERITAGE_SLOT_MAX]; /* its workers, when that was last looked at */
 };
 
 #define POISONED_MAX 64
@@ -345,10 +347,13 @@ struct slot *stale_slot(struct bridge *b, const struct up_source *src);
 void stale_free_all(struct bridge *b);
 /* The worker of that slot runs; of the program that was replaced. */
 bool stale_lives(const struct stale *st, unsigned slot);
+/* Sets lives. */
+void stale_look(struct stale *st);
 
-/* stayed.c: connections that stayed with the program that was replaced. */
+/* stayed.c: connections that stayed with programs that were replaced. */
 /* False: no memory. */
-bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v);
+bool stayed_add(struct bridge *b, unsigned which, unsigned slot, uint32_t index,
+	const struct route_view *v);
 /* How much of what is confirmed up to mark by the user's other connections may be removed. */
 uint64_t stayed_limit(const struct buser *u, uint64_t mark);
 /* Its queue is kept for one of them; and that one is still there. */

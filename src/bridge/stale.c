@@ -14,6 +14,15 @@ bool stale_lives(const struct stale *st, unsigned slot)
 	return daemon_lives((pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid));
 }
 
+void stale_look(struct stale *st)
+{
+	/* Their master outlives them: without it a number like theirs is another process's. */
+	bool master = daemon_lives((pid_t)st->shm.header->master_pid);
+
+	for (unsigned i = 0; i < st->shm.header->sizes.max_workers; i++)
+		st->lives[i] = master && shm_slot_used(&st->shm, i) && stale_lives(st, i);
+}
+
 /*
  * Workers of a replaced program, which end one connection after the other, may write there still;
  * also when the one that replaced it has ended before it. Of others than our predecessor its
@@ -67,7 +76,7 @@ static void stale_check(struct bridge *b, unsigned i)
 
 	/* Who stayed there and has the time to come back must not be forgotten by another program.
 	 */
-	if (!st->read || st->done || ((int)i == b->h->predecessor && table_count(&b->stayed)))
+	if (!st->read || st->done || st->stayed > 0)
 		return;
 	/* Before the look at the rings: who writes its last record there and ends was still at work
 	 * then. */
@@ -98,9 +107,15 @@ static bool stale_means(struct bridge *b, const struct shm_streams *was, const s
 	return false;
 }
 
-/* Before any mark is taken over: it is bounded by them. */
-static bool stale_stayed(struct bridge *b, const struct stale *st, const struct shm_streams *was)
+/* Who stayed there, with the predecessor or with another one that was replaced and is not at its
+ * end yet. Before any mark is taken over: it is bounded by them. False: no memory. */
+static bool stale_stayed(struct bridge *b, unsigned which)
 {
+	struct stale *st = &b->stales[which];
+	struct shm_streams was;
+
+	if (!stale_written(b, which) || shm_read_streams(b->h->stale[which], &was) < 0)
+		return true;
 	for (unsigned slot = 0; slot < st->shm.header->sizes.max_workers; slot++) {
 		struct route_section routes;
 		struct route_view v;
@@ -110,7 +125,7 @@ static bool stale_stayed(struct bridge *b, const struct stale *st, const struct 
 		routes = shm_routes(&st->shm, slot);
 		for (uint32_t i = 0; i < routes.n; i++)
 			if (route_read(&routes, i, &v) && v.state == ROUTE_OPEN &&
-				stale_means(b, was, &v) && !stayed_add(b, slot, i, &v))
+				stale_means(b, &was, &v) && !stayed_add(b, which, slot, i, &v))
 				return false;
 	}
 	return true;
@@ -125,9 +140,10 @@ static void stale_marks(struct bridge *b, unsigned which, const struct shm *old)
 	if (shm_read_streams(b->h->stale[which], &was) < 0)
 		return;
 	streams_inherit(b, &was, false);
-	if ((int)which == b->h->predecessor && !stale_stayed(b, &b->stales[which], &was))
-		log_warn("no memory for connections that stayed with the program before: they may "
-			 "lack messages when they come back");
+	for (unsigned i = 0; i < b->h->nstale; i++)
+		if (b->stales[i].mapped && !stale_stayed(b, i))
+			log_warn("no memory for connections that stayed with the program before: "
+				 "they may lack messages when they come back");
 	for (unsigned slot = 0; slot < old->header->sizes.max_workers; slot++) {
 		struct route_section routes;
 		struct route_view v;

@@ -1,5 +1,5 @@
 /*
- * stayed: connections that stayed with the program that this one replaced: OpenSSL has their keys.
+ * stayed: connections that stayed with a program that was replaced: OpenSSL has their keys.
  * Nothing more reaches them there, and they are closed one after the other. What others of their
  * user confirm meanwhile, here or at other gateways, is kept until they had the time to come back:
  * the user's queue stays open, and nothing is read from it for them.
@@ -13,7 +13,7 @@
 
 struct stayed_route {
 	struct stayed_route *next;
-	unsigned slot;
+	unsigned which, slot; /* of an older segment */
 	uint32_t index;
 	uint64_t generation, confirmed;
 	uint64_t until_ms; /* it has ended; 0: it is there */
@@ -46,7 +46,8 @@ static struct stayed *stayed_user(struct bridge *b, const struct identity *id)
 	return NULL;
 }
 
-bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct route_view *v)
+bool stayed_add(
+	struct bridge *b, unsigned which, unsigned slot, uint32_t index, const struct route_view *v)
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct stayed_route *r = malloc(sizeof(*r));
@@ -60,12 +61,14 @@ bool stayed_add(struct bridge *b, unsigned slot, uint32_t index, const struct ro
 		return false;
 	}
 	*r = (struct stayed_route){.next = y->routes,
+		.which = which,
 		.slot = slot,
 		.index = index,
 		.generation = v->generation,
 		.confirmed = anew ? 0 : v->confirmed,
 		.anew = anew};
 	y->routes = r;
+	b->stales[which].stayed++;
 	return u != NULL;
 }
 
@@ -101,16 +104,11 @@ bool stayed_open(const struct buser *u)
 	return false;
 }
 
-struct look {
-	struct bridge *b;
-	bool lives[HERITAGE_SLOT_MAX]; /* its worker */
-};
-
 /* What is kept for it has changed: it has confirmed more, or is over (then false is left in
  * goes_on). The last that it confirmed counts, and is seen before its end is. */
-static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *goes_on)
+static bool stayed_changed(struct bridge *b, struct stayed_route *r, bool *goes_on)
 {
-	struct stale *st = &k->b->stales[k->b->h->predecessor];
+	struct stale *st = &b->stales[r->which];
 	struct route_section routes = shm_routes(&st->shm, r->slot);
 	struct route_view v;
 
@@ -120,37 +118,44 @@ static bool stayed_changed(const struct look *k, struct stayed_route *r, bool *g
 			r->confirmed = v.confirmed;
 			return true;
 		}
-		if (v.state == ROUTE_OPEN && k->lives[r->slot])
+		if (v.state == ROUTE_OPEN && st->lives[r->slot])
 			return false;
 	}
 	if (!r->until_ms)
-		r->until_ms = k->b->now_ms + RETURN_MS;
-	*goes_on = k->b->now_ms < r->until_ms;
+		r->until_ms = b->now_ms + RETURN_MS;
+	*goes_on = b->now_ms < r->until_ms;
 	return !*goes_on;
+}
+
+static void stayed_drop_first(struct bridge *b, struct stayed_route **at)
+{
+	struct stayed_route *r = *at;
+
+	*at = r->next;
+	b->stales[r->which].stayed--;
+	free(r);
 }
 
 static bool stayed_look(void *value, void *arg)
 {
-	struct stayed_route **at, *r;
-	const struct look *k = arg;
+	struct stayed_route **at;
+	struct bridge *b = arg;
 	struct stayed *y = value;
 	bool changed = false, goes_on;
 	struct buser *u;
 
-	for (at = &y->routes; (r = *at);) {
-		changed |= stayed_changed(k, r, &goes_on);
-		if (goes_on) {
-			at = &r->next;
-			continue;
-		}
-		*at = r->next;
-		free(r);
+	for (at = &y->routes; *at;) {
+		changed |= stayed_changed(b, *at, &goes_on);
+		if (goes_on)
+			at = &(*at)->next;
+		else
+			stayed_drop_first(b, at);
 	}
-	u = changed ? table_get(&k->b->users, y->key, y->len) : NULL;
+	u = changed ? table_get(&b->users, y->key, y->len) : NULL;
 	if (u)
 		dispatch_dirty(u);
 	if (!y->routes) {
-		(void)table_del(&k->b->stayed, y->key, y->len);
+		(void)table_del(&b->stayed, y->key, y->len);
 		free(y);
 		if (u)
 			dispatch_let_go(u);
@@ -160,15 +165,12 @@ static bool stayed_look(void *value, void *arg)
 
 void stayed_tick(struct bridge *b)
 {
-	struct look k = {.b = b};
-	const struct stale *st;
-
 	if (!table_count(&b->stayed))
 		return;
-	st = &b->stales[b->h->predecessor];
-	for (unsigned i = 0; i < st->shm.header->sizes.max_workers; i++)
-		k.lives[i] = shm_slot_used(&st->shm, i) && stale_lives(st, i);
-	table_each(&b->stayed, stayed_look, &k);
+	for (unsigned i = 0; i < b->h->nstale; i++)
+		if (b->stales[i].stayed)
+			stale_look(&b->stales[i]);
+	table_each(&b->stayed, stayed_look, b);
 }
 
 void stayed_anew(struct buser *u)
@@ -181,14 +183,10 @@ void stayed_anew(struct buser *u)
 	}
 }
 
-static void stayed_drop(struct stayed *y)
+static void stayed_drop(struct bridge *b, struct stayed *y)
 {
-	struct stayed_route *r;
-
-	while ((r = y->routes)) {
-		y->routes = r->next;
-		free(r);
-	}
+	while (y->routes)
+		stayed_drop_first(b, &y->routes);
 	free(y);
 }
 
@@ -199,7 +197,7 @@ static bool stayed_end(void *value, void *arg)
 	struct buser *u = table_get(&b->users, y->key, y->len);
 
 	(void)table_del(&b->stayed, y->key, y->len);
-	stayed_drop(y);
+	stayed_drop(b, y);
 	if (u)
 		dispatch_let_go(u);
 	return true;
@@ -212,13 +210,12 @@ void stayed_end_all(struct bridge *b)
 
 static bool stayed_free_each(void *value, void *arg)
 {
-	(void)arg;
-	stayed_drop(value);
+	stayed_drop(arg, value);
 	return true;
 }
 
 void stayed_free(struct bridge *b)
 {
-	table_each(&b->stayed, stayed_free_each, NULL);
+	table_each(&b->stayed, stayed_free_each, b);
 	table_free(&b->stayed);
 }

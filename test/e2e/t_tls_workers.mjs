@@ -171,6 +171,35 @@ await test('a new program: who stays with the old one for a while lacks nothing 
 	assert.equal((await tab.next()).text, 'last'); // and nothing twice
 }, { ms: 90000 });
 
+await test('the new program is killed, and another one started: who is still with the oldest lacks nothing either', async (t) => {
+	const { gw, nats, bus, ca } = await tlsPair(t, { config: { workers: 1, drain_timeout: '30s' } });
+	const alice = recv('chat', 'alice'), old = gw.proc;
+	const phone = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
+	const many = [];
+	while (many.length < 200) many.push(...await Promise.all(numbers(50).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion })))); // closed before it
+	const tab = await t.client(gw, 'chat/alice');
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await gw.ready();
+	for (const i of numbers(5)) await bus.publish(alice, i);
+	assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5));
+	process.kill(-gw.heir, 'SIGKILL');
+	await tab.ended();
+	gw.heir = null;
+	const next = await t.gateway(nats, { config: { runtime_dir: gw.config.runtime_dir } });
+	await next.ready();
+	const again = await t.client(next, 'chat/alice');
+	assert.deepEqual((await again.take(5)).map((m) => m.text), numbers(5));
+	assert.equal(phone.closed, null);
+	await stays('kept', async () => (await bus.stored(alice)).length === 5, 1500);
+	assert.equal((await phone.ended(40000)).code, 1012);
+	const back = await t.client(next, 'chat/alice');
+	assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5));
+	await bus.empty(alice, 30000);
+	await old.ended;
+	await until('one segment', () => next.segments().length === 1);
+}, { ms: 120000 });
+
 // The other one is there before, or comes afterwards; and the phone has confirmed something before, or nothing.
 for (const first of [true, false]) {
 	await test(`a new program: who stays with the old one lacks nothing that is confirmed at another gateway, ${first ? 'before it' : 'behind it'}`, async (t) => {
