@@ -120,6 +120,7 @@ BRIDGE_SRC = \
 	src/bridge/stale.c \
 	src/bridge/stayed.c \
 	src/bridge/streams.c \
+	src/bridge/told.c \
 	src/bridge/track.c \
 	src/bridge/window.c
 

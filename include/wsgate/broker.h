@@ -108,12 +108,14 @@ struct broker_events {
 	void (*lacks)(void *owner);
 	/* Nothing of a closed queue is under way any more: its mark may be forgotten. */
 	void (*closed)(void *owner);
+	/* The server has read what was said up to that number, or is not waited for any longer. */
+	void (*heard)(void *arg, uint64_t no);
 };
 
 /* NULL: no memory, with errno. Connects in the background, again and again. `arg` goes with
- * connected, lost, refused, published, answered, fenced. `pace` is that of the loop. `stream` says
- * which of the configuration's, and stays. `gateway` names this one among those that share the
- * stream, and is its successors', too; 0: any. */
+ * connected, lost, refused, published, answered, fenced, heard. `pace` is that of the loop.
+ * `stream` says which of the configuration's, and stays. `gateway` names this one among those that
+ * share the stream, and is its successors', too; 0: any. */
 struct broker *broker_new(struct event_base *base, struct pace *pace, const struct config *c,
 	size_t stream, const struct broker_events *ev, void *arg, uint64_t gateway);
 /* From now on queues are closed because a successor of the same name goes on with them. */
@@ -143,8 +145,12 @@ int broker_reconfigure(struct broker *b, const struct config *c)
  */
 void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
-/* What was said for other gateways (a queue was opened) is written, where there are any. */
-void broker_tell_gateways(struct broker *b);
+/*
+ * What was said for other gateways (a queue was opened) is written, where there are any. Before the
+ * server has read it, which `heard` says with this number or a higher one, they may have removed
+ * what was published meanwhile. At most a second. 0: nobody is to be told.
+ */
+uint64_t broker_tell_gateways(struct broker *b);
 
 /*
  * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if

@@ -260,12 +260,12 @@ int daemon_pidfile_open(const char *path, pid_t *other)
 	return -1;
 }
 
-/* Written before it is cut: a reader never finds it empty. */
 bool daemon_lives(pid_t pid)
 {
-	return pid > 1 && (kill(pid, 0) == 0 || errno == EPERM);
+	return pid > 1 && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
+/* Written before it is cut: a reader never finds it empty. */
 int daemon_pidfile_write(int fd)
 {
 	char buf[32];

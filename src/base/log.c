@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -352,13 +353,18 @@ int log_wants(enum log_level level)
 	return (int)level <= atomic_load_explicit(&min_level, memory_order_relaxed);
 }
 
-/* A FIFO is not waited for: while nobody reads it, it takes lines until it is full. */
+/* A FIFO is not waited for: it is its own reader, and takes lines until it is full. */
 static int open_to_append(const char *path, int more)
 {
-	int flags = O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
-	int fd = open(path, O_WRONLY | flags | more, 0640);
+	int flags = O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, fd;
+	struct stat st;
 
-	return fd < 0 && errno == ENXIO ? open(path, O_RDWR | flags) : fd;
+	if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) {
+		fd = open(path, O_RDWR | flags);
+		if (fd >= 0 || errno != EACCES)
+			return fd;
+	}
+	return open(path, O_WRONLY | flags | more, 0640);
 }
 
 int log_try(const char *path)

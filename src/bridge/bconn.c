@@ -71,6 +71,8 @@ void bconn_run(struct bconn *c)
 {
 	struct buser *u = c->user;
 
+	if (c->waits)
+		return;
 	bconn_sync(c);
 	while (c->synced && c->cursor && window_open(c, c->cursor->m->len)) {
 		if (!bconn_give(c, c->cursor->m))

@@ -74,6 +74,7 @@ static void bridge_flush(struct bridge *b, uint64_t ms, bool moving)
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	b->stopping = true;
+	told_all(b);
 	slots_wakeup(b); /* who has ended until now has */
 	b->moving = moving;
 	if (moving)

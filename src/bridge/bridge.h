@@ -7,10 +7,13 @@
  *   source.c    one up ring: reading it, its end, damage
  *   stale.c     segments of dead masters: what they had taken and not stored
  *   stayed.c    connections that stayed with a program that was replaced
- *   orders.c    what the master says: a new configuration, another log, more workers, connections
- * to be closed dispatch.c  service → client: users and their connections quota.c     how many
- * connections a user may have buffer.c    what a user's connections have not taken yet ended.c what
- * was confirmed on connections that have ended bconn.c     giving messages to one connection
+ *   orders.c    what the master says: a configuration, a log, workers, whom to close
+ *   dispatch.c  service → client: users and their connections
+ *   quota.c     how many connections a user may have
+ *   buffer.c    what a user's connections have not taken yet
+ *   ended.c     what was confirmed on connections that have ended
+ *   bconn.c     giving messages to one connection
+ *   told.c      connections that wait until other gateways can know of them
  *   past.c      samples of the last quarter of an hour; what replaced programs had counted
  *   fence.c     connections that may lack messages
  *   track.c     the user who is followed in the log
@@ -85,6 +88,7 @@ struct bconn {
 	bool poisoned : 1; /* a message of it was refused: what came after is not stored */
 	bool going : 1;    /* superseded, or moved: it does not count any more */
 	bool behind : 1;   /* as shared memory has it: see bconn_note() */
+	bool waits : 1;    /* it is not let in yet: see told.c */
 };
 
 /*
@@ -186,6 +190,8 @@ struct bstream {
 	bool late;          /* came by a reload: where it is refused, others go on */
 	size_t max_payload; /* 0: not known yet */
 	size_t retries;     /* since the last tick */
+	struct told *told;  /* owned: who waits, in the order of their numbers */
+	size_t ntold, told_room;
 	/* publish.c */
 	struct pub_user *ready_first, *ready_last; /* have something to publish */
 	struct pub_user *later;                    /* wait for the next tick or for the broker */
@@ -366,6 +372,14 @@ void stayed_end_all(struct bridge *b);
 void stayed_tick(struct bridge *b);
 void stayed_free(struct bridge *b);
 
+/* told.c */
+/* Lets it in when other gateways can know of its user; now, where there are none. */
+void told_wait(struct bconn *c);
+void told_now(struct bconn *c); /* what it is told next goes behind it */
+void told_heard(void *arg, uint64_t no);
+void told_all(struct bridge *b);
+void told_free(struct bstream *s);
+
 /* dispatch.c */
 int dispatch_start(struct bridge *b);
 void dispatch_stop(struct bridge *b);
@@ -380,7 +394,7 @@ const struct log_field *dispatch_who(const struct identity *who); /* valid until
 void dispatch_opened_all(struct bstream *s);
 void dispatch_marks(struct bconn *c, const struct route_view *v);
 void dispatch_end(struct bridge *b, struct bconn *c);
-void dispatch_pump(struct bridge *b, struct bconn *c);
+void dispatch_pump(struct bconn *c);
 /* Ends the connections of a user: how many were told. */
 uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason);
 uint64_t dispatch_kick(

@@ -31,13 +31,6 @@ static const struct log_field *user_who(const struct buser *u)
 	return dispatch_who(&who);
 }
 
-static struct buser *user_find(struct bridge *b, const struct identity *id)
-{
-	char key[KEY_MAX];
-
-	return table_get(&b->users, key, bridge_key(id, key));
-}
-
 static struct buser *user_new(struct bridge *b, const struct identity *id)
 {
 	struct bstream *s = streams_of(b, id);
@@ -133,9 +126,8 @@ void dispatch_settle(struct bridge *b)
 	}
 }
 
-void dispatch_pump(struct bridge *b, struct bconn *c)
+void dispatch_pump(struct bconn *c)
 {
-	(void)b;
 	bconn_run(c);
 	user_settle(c->user);
 }
@@ -145,7 +137,7 @@ void dispatch_pump(struct bridge *b, struct bconn *c)
 /* Without memory for its window it waits like one whose ring is full. */
 static bool conn_takes_node(struct bconn *c, const struct bnode *n)
 {
-	if (c->cursor != n || c->blocked || !window_open(c, n->m->len))
+	if (c->cursor != n || c->blocked || c->waits || !window_open(c, n->m->len))
 		return false;
 	if (window_reserve(c))
 		return true;
@@ -251,7 +243,7 @@ void dispatch_reread(void *owner, void *tag, struct broker_message *m, bool fail
 	} else if (c->pos < u->floor) {
 		c->pos = u->floor;
 	}
-	dispatch_pump(u->s->b, c);
+	dispatch_pump(c);
 }
 
 void dispatch_closed(void *owner)
@@ -410,13 +402,11 @@ struct bconn *dispatch_open(
 {
 	struct identity id = {v->service, v->user, v->service_len, v->user_len};
 	struct bconn *c = calloc(1, sizeof(*c));
-	struct buser *u = user_find(b, &id);
+	struct buser *u = c ? dispatch_user(b, &id, true) : NULL;
 	struct down_ref ref = {v->generation, index, 0};
 	bool marked = v->state == ROUTE_OPEN || (v->state == ROUTE_MOVED && b->scanning);
 
-	if (!u && c)
-		u = user_new(b, &id);
-	if (!c || !u) {
+	if (!u) {
 		char conn[ROUTE_ID_TEXT];
 
 		route_id_text(v->id, conn);
@@ -451,10 +441,10 @@ struct bconn *dispatch_open(
 	}
 	if (u->closing)
 		user_reopen(u);
-	/* Other gateways hear of it first: what comes as soon as it is let in needs it, too. */
-	if (!b->scanning && (u->q || user_open(u)))
-		broker_tell_gateways(u->s->broker);
-	slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
+	if (!b->scanning && (u->q || user_open(u)) && v->state == ROUTE_OPENING)
+		told_wait(c);
+	else
+		slots_notify(s, DOWN_OPENED, &ref, u->mark, 0, NULL);
 	if (!b->scanning)
 		user_open_each(u, NULL);
 	return c;
@@ -462,7 +452,8 @@ struct bconn *dispatch_open(
 
 struct buser *dispatch_user(struct bridge *b, const struct identity *id, bool make)
 {
-	struct buser *u = user_find(b, id);
+	char key[KEY_MAX];
+	struct buser *u = table_get(&b->users, key, bridge_key(id, key));
 
 	return u || !make ? u : user_new(b, id);
 }
@@ -525,6 +516,7 @@ uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 	for (struct bconn *c = u->conns; c; c = c->next, n++) {
 		struct down_ref ref = {c->generation, c->index, 0};
 
+		told_now(c);
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}
 	return n;
@@ -533,7 +525,7 @@ uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 uint64_t dispatch_kick(
 	struct bridge *b, const struct identity *id, uint16_t code, const char *reason)
 {
-	struct buser *u = user_find(b, id);
+	struct buser *u = dispatch_user(b, id, false);
 
 	return u ? dispatch_kick_user(u, code, reason) : 0;
 }

@@ -213,7 +213,7 @@ static void slot_serve_blocked(struct slot *s)
 		bool was_last = c == last;
 
 		slots_unblock(s, c);
-		dispatch_pump(s->b, c);
+		dispatch_pump(c);
 		if (c->blocked || was_last)
 			break; /* full again */
 	}

@@ -227,6 +227,7 @@ static const struct broker_events stream_events = {
 	.reread = dispatch_reread,
 	.published = publish_result,
 	.closed = dispatch_closed,
+	.heard = told_heard,
 	.fenced = fence_stream,
 	.lacks = fence_user,
 	.answered = query_answered,
@@ -338,8 +339,10 @@ void streams_stop(struct bridge *b)
 	/* First all of them: one whose server does not answer takes its time to stop. */
 	for (unsigned i = 0; i < b->nstreams; i++)
 		broker_farewell(b->streams[i].broker);
-	for (unsigned i = 0; i < b->nstreams; i++)
+	for (unsigned i = 0; i < b->nstreams; i++) {
 		broker_free(b->streams[i].broker);
+		told_free(&b->streams[i]);
+	}
 }
 
 /* ---- figures ---- */

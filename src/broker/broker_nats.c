@@ -62,6 +62,9 @@ static void answer(
 	case REQUEST_PROBE:
 		gates_probed(b, e);
 		return;
+	case REQUEST_HEARD:
+		gates_heard(b, e);
+		return;
 	case REQUEST_MARCH:
 		march_reply(b, r, e);
 		return;
@@ -163,10 +166,13 @@ bool broker_connected(const struct broker *b)
 	return b->state == BROKER_LIVE;
 }
 
-void broker_tell_gateways(struct broker *b)
+uint64_t broker_tell_gateways(struct broker *b)
 {
+	uint64_t no = gates_tell(b);
+
 	if (b->gates.living > 0)
 		wire_flush(b->wire);
+	return no;
 }
 
 bool denied_is(const struct denied *d, const char *subject)

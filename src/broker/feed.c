@@ -27,8 +27,6 @@
 #define NARROW_MAX 6                /* halved so often: one, without "batch" */
 #define BATCH_BYTES (128u << 10)
 #define TURNS 4
-#define SOON_TRIES 16
-#define TRIES 24
 #define SWEEP_ASIDES 16 /* under way, of what a sweep finds */
 
 /* Live copies that wait for a gap to be read. */
@@ -339,8 +337,8 @@ static void sweep_done(struct broker_queue *q)
 /* Nothing from there on, says a replica that may lag. */
 static void found_none(struct broker_queue *q, bool sweep)
 {
-	if (wanted(q) && q->high > q->head && ++q->job.tries < TRIES) {
-		job_move(q->b, &q->job, q->job.tries < SOON_TRIES ? JOB_SOON : JOB_LATER);
+	if (wanted(q) && q->high > q->head && ++q->job.tries < NONE_TRIES) {
+		job_move(q->b, &q->job, q->job.tries < NONE_SOON_TRIES ? JOB_SOON : JOB_LATER);
 		return;
 	}
 	if (sweep) {

@@ -369,6 +369,43 @@ void gates_hear(struct broker *b, struct wire_event *e)
 	broker_message_unref(&e->m);
 }
 
+/* ---- who waits until we are heard ---- */
+
+/* A get of what cannot be there: the server has read what came before it on this connection. */
+static bool ask_behind(struct broker *b)
+{
+	struct gates *g = &b->gates;
+	uint64_t token = request_start(b, &g->heard, REQUEST_HEARD);
+
+	if (token == 0)
+		return false;
+	g->heard_no = g->said_no;
+	(void)wire_get(b->wire, token, true, "{\"seq\":9223372036854775807}"); /* it times out */
+	return true;
+}
+
+uint64_t gates_tell(struct broker *b)
+{
+	struct gates *g = &b->gates;
+
+	if (g->living == 0 || b->state != BROKER_LIVE)
+		return 0;
+	g->said_no++;
+	return g->heard.kind != REQUEST_NONE || ask_behind(b) ? g->said_no : 0;
+}
+
+void gates_heard(struct broker *b, struct wire_event *e)
+{
+	struct gates *g = &b->gates;
+	uint64_t no = g->heard_no;
+
+	if (e)
+		broker_message_unref(&e->m);
+	if (g->said_no > no && (b->state != BROKER_LIVE || !ask_behind(b)))
+		no = g->said_no;
+	b->ev->heard(b->arg, no);
+}
+
 /* ---- time ---- */
 
 void gates_begin(struct broker *b)

@@ -25,6 +25,7 @@ enum request_kind {
 	REQUEST_INFO,
 	REQUEST_ASK,
 	REQUEST_PROBE,
+	REQUEST_HEARD,
 	REQUEST_MARCH,
 	REQUEST_KINDS
 };
@@ -140,6 +141,10 @@ static inline uint64_t seq_of(uint64_t v)
 
 /* So long after it was opened, a first word of others is late; later, others were lost. */
 #define YOUNG_MS 10000
+/* An answer "none" of a replica may be stale: so often it is asked again, the first of them soon.
+ */
+#define NONE_TRIES 24
+#define NONE_SOON_TRIES 16
 
 struct broker_queue {
 	struct broker *b;
@@ -236,6 +241,8 @@ struct gates {
 	uint64_t awake;    /* ms in which this process ran, */
 	uint64_t listened; /* and those of them in which the stream answered */
 	struct request probe;
+	struct request heard; /* behind what was said until then: */
+	uint64_t said_no, heard_no;
 	uint64_t answered_ms;
 	uint64_t ticked_ms, sent_ms, beat_ms, hold;
 	_Atomic uint64_t said_here, *said; /* see broker_said() */
@@ -434,6 +441,9 @@ uint64_t gates_hears_since(const struct broker *b, uint64_t id);
 uint64_t gates_cleared(const struct broker *b);
 /* Somebody waits for the next beat. */
 void gates_hurry(struct broker *b);
+/* see broker_tell_gateways() */
+uint64_t gates_tell(struct broker *b);
+void gates_heard(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* For good: nothing is held here any more. */
 void gates_farewell(struct broker *b);
 /* Publishes text on a subject as this gateway's word. */

@@ -15,6 +15,7 @@ static const uint32_t timeout_ms[REQUEST_KINDS] = {
 	[REQUEST_INFO] = 5000,
 	[REQUEST_ASK] = 31000,
 	[REQUEST_PROBE] = 2000,
+	[REQUEST_HEARD] = 1000,
 	[REQUEST_MARCH] = 3000,
 };
 

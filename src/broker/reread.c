@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include "parts.h"
 
-#define SOON_TRIES 16
-#define TRIES 24 /* of an answer "none" that may be stale */
-
 static void unlink_from_queue(struct reread *r)
 {
 	struct reread **p = &r->q->rereads;
@@ -65,8 +62,8 @@ void reread_reply(struct broker_queue *q, struct reread *r, struct wire_event *e
 		r->after = e->m.seq;
 		job_move(b, &r->job, JOB_URGENT);
 	} else if (e && e->status == 404) {
-		if (none_is_doubtful(q, r) && ++r->job.tries < TRIES)
-			job_move(b, &r->job, r->job.tries < SOON_TRIES ? JOB_SOON : JOB_LATER);
+		if (none_is_doubtful(q, r) && ++r->job.tries < NONE_TRIES)
+			job_move(b, &r->job, r->job.tries < NONE_SOON_TRIES ? JOB_SOON : JOB_LATER);
 		else
 			finish(r, NULL, false);
 	} else {

@@ -35,7 +35,7 @@ extern const struct child_row child_table[CHILD_KINDS];
 /* A listener that it has. */
 struct child_listen {
 	uint32_t id;
-	bool admin;
+	bool admin, again; /* with the next ones it is sent once more */
 };
 
 struct family;
@@ -67,7 +67,6 @@ struct child {
 	struct child_listen *listens; /* owned */
 	size_t nlistens, listens_room;
 	uint64_t listens_told; /* serial */
-	bool listens_again;    /* with the next ones it gets all of them */
 	bool faulty;           /* it said that the last configuration could not be applied: fault */
 	char fault[PROTO_FAULT_MAX];
 	/* a worker's: see brief.h */

@@ -103,7 +103,8 @@ void news_applied(struct child *c, const struct proto_applied *a)
 		return;
 	c->config_applied = a->serial;
 	c->faulty = a->failed;
-	c->listens_again = c->listens_again || a->failed; /* it may lack one of them */
+	for (size_t i = 0; i < c->nlistens && a->failed; i++)
+		c->listens[i].again = true; /* it may lack one of them */
 	memcpy(c->fault, a->fault, sizeof(c->fault));
 	c->fault[sizeof(c->fault) - 1] = '\0';
 }
@@ -126,12 +127,12 @@ void news_tidy(struct family *f)
 
 /* ---- telling ---- */
 
-static bool has(const struct child *c, uint32_t id)
+static struct child_listen *noted(const struct child *c, uint32_t id)
 {
 	for (size_t i = 0; i < c->nlistens; i++)
 		if (c->listens[i].id == id)
-			return true;
-	return false;
+			return &c->listens[i];
+	return NULL;
 }
 
 static bool note(struct child *c, uint32_t id, bool admin)
@@ -145,7 +146,7 @@ static bool note(struct child *c, uint32_t id, bool admin)
 		c->listens = more;
 		c->listens_room = room;
 	}
-	c->listens[c->nlistens++] = (struct child_listen){id, admin};
+	c->listens[c->nlistens++] = (struct child_listen){id, admin, false};
 	return true;
 }
 
@@ -161,7 +162,7 @@ void news_born(const struct family *f, struct child *c)
 	c->trace_told = f->news.trace;
 	c->drain_told = f->news.drain;
 	c->sync_told = c->synced = f->news.sync;
-	c->faulty = c->listens_again = false;
+	c->faulty = false;
 	c->nlistens = 0;
 	c->listens_told = 0;
 	if (c == &f->bridge)
@@ -183,20 +184,22 @@ static bool news_send(struct child *c, enum proto_type type, const void *body, s
 static bool news_listen(
 	struct child *c, uint32_t id, const struct listen_row *r, bool admin, int fd)
 {
+	struct child_listen *l = noted(c, id);
 	struct proto_listen body = {.id = id, .admin = admin};
 
 	_Static_assert(sizeof(body.tls) == sizeof(r->text), "the titles of sections");
 	if (r->tls)
 		memcpy(body.tls, r->text, sizeof(body.tls));
 
-	if (has(c, id))
-		return !c->listens_again || news_send(c, PROTO_LISTEN, &body, sizeof(body), fd);
-	if (!note(c, id, admin))
+	if (l ? !l->again : !note(c, id, admin))
+		return l != NULL;
+	if (!news_send(c, PROTO_LISTEN, &body, sizeof(body), fd)) {
+		c->nlistens -= !l;
 		return false;
-	if (news_send(c, PROTO_LISTEN, &body, sizeof(body), fd))
-		return true;
-	c->nlistens--;
-	return false;
+	}
+	if (l)
+		l->again = false;
+	return true;
 }
 
 /* Until the worker of a slot is ready, it and another one have its listeners. */
@@ -271,7 +274,6 @@ static bool news_listeners(struct family *f, struct child *c)
 	if (!news_listen_all(f, c) || !news_unlisten_all(f, c))
 		return false;
 	c->listens_told = f->news.listeners;
-	c->listens_again = false;
 	return true;
 }
 
@@ -283,7 +285,7 @@ bool news_lent(const struct family *f, unsigned slot)
 	if (to < 0 || !f->workers[to].chan || !f->workers[to].pid)
 		return true;
 	for (size_t i = 0; i < l->n; i++)
-		if (!has(&f->workers[to], listen_id(&l->rows[i], slot)))
+		if (!noted(&f->workers[to], listen_id(&l->rows[i], slot)))
 			return false;
 	return true;
 }

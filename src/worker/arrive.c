@@ -122,9 +122,11 @@ bool arrive_opened(struct conn *c)
 				continue;
 			a->arriving[i] = NULL;
 			a->taken[i] = (struct down_ref){c->generation, c->route, 0};
-			if (!arrival_answer(a, i, PARCEL_TAKEN)) {
+			/* A giver that is dead keeps nothing: then it is ours all the same. */
+			if (!arrival_answer(a, i, PARCEL_TAKEN) && errno != EPIPE &&
+				errno != ECONNRESET) {
 				conn_free(c);
-				arrival_end(a, true); /* the giver keeps it */
+				arrival_end(a, true);
 				return false;
 			}
 		}

@@ -474,6 +474,12 @@ static bool session_goes_on(struct conn *c)
 	return fewer || session_comes(c);
 }
 
+/* What is still to be stored; behind it lies its Close, unread. */
+static bool session_waits_for_room(const struct conn *c)
+{
+	return (c->waiting || c->pending) && c->w->now_ms < c->state_ms + session_store_wait(c);
+}
+
 bool session_timeout(struct conn *c)
 {
 	switch ((enum conn_state)c->state) {
@@ -489,9 +495,8 @@ bool session_timeout(struct conn *c)
 	case CONN_STORING:
 		return session_end(c, "its messages could not be stored in time");
 	default:
-		/* What waits for room is still to be stored; behind it lies its Close, unread. */
-		if ((c->waiting || c->pending || session_goes_on(c)) &&
-			session_may_last(c, c->state_ms)) {
+		if (session_waits_for_room(c) ||
+			(session_goes_on(c) && session_may_last(c, c->state_ms))) {
 			conn_deadline(c, c->w->now_ms + c->w->c->pong_timeout);
 			return true;
 		}

@@ -41,6 +41,28 @@ await test('each Close has its messages stored, for 100 connections', async (t) 
 	}));
 });
 
+await test('what finds no room behind our own Close is stored when there is some', async (t) => {
+	const { nats, gw, bus } = await t.pair({ workers: 1, pong_timeout: '1s', drain_timeout: '20s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await nats.pause();
+	const pauses = async () => Number(/^wsgate_reading_pauses_total\S* (\d+)$/m.exec((await gw.admin('/metrics')).text)[1]);
+	let fillers = 0;
+	const fill = async (size, until) => {
+		for (; (await pauses()) < until; fillers++) (await t.client(gw, `chat/f${fillers}`)).send(Buffer.alloc(size)).catch(() => {});
+	};
+	await fill(900000, 5);
+	await fill(20000, 10);
+	assert.equal((await gw.ctl('close', 'chat', 'alice')).code, 0);
+	assert.equal((await r.next(CLOSE)).code, 4002);
+	await r.send(TEXT, 'it was on its way'.padEnd(500000, '.'));
+	await r.write(closeFrame(4002));
+	await stays('no end', () => !r.finished, 3000);
+	nats.resume();
+	await r.ended();
+	assert.match((await bus.storedAll(send('chat', 'alice'), 1))[0].text, /^it was on its way/);
+}, { ms: 60000 });
+
 await test('no broker in time: the connection ends without a Close', async (t) => {
 	const { nats, gw } = await t.pair({ broker: { grace: '1s' }, drain_timeout: '1s' });
 	const r = await t.raw(gw);

@@ -1,8 +1,10 @@
 // A user on several gateways at once: they tell each other, and nobody loses what another one has confirmed.
+import net from 'node:net';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
 import { PING, PONG } from './lib/raw.mjs';
+import { freePort } from './lib/proc.mjs';
 
 const figure = async (gw, name) => (await gw.figures()).bridge[name];
 const ALICE = recv('chat', 'alice');
@@ -123,6 +125,47 @@ function everybody(gate, sig) {
 	const pids = [gate.master, ...gate.children().map((c) => c.pid)];
 	for (const pid of sig === 'SIGSTOP' ? pids : pids.reverse()) process.kill(pid, sig);
 }
+
+// A way to the broker on which what a gateway says takes `delay` ms, in its order.
+async function slowWay(t, nats) {
+	const way = { delay: 0, port: await freePort() };
+	const sockets = new Set();
+	const server = net.createServer((s) => {
+		const up = net.connect(nats.port, '127.0.0.1');
+		let due = 0;
+		for (const x of [s, up]) sockets.add(x.on('error', () => {}).on('close', () => [s, up].forEach((y) => y.destroy())));
+		s.on('data', (d) => {
+			due = Math.max(due, performance.now() + way.delay);
+			setTimeout(() => up.write(d), due - performance.now());
+		});
+		up.on('data', (d) => s.write(d));
+	});
+	await new Promise((done) => server.listen(way.port, '127.0.0.1', done));
+	t.atEnd(() => {
+		server.close();
+		for (const s of sockets) s.destroy();
+	});
+	return way;
+}
+
+await test('who is let in gets what is published from then on, however quickly another gateway has it removed', async (t) => {
+	const { bus, nats, gates: [a] } = await several(t, 1);
+	const way = await slowWay(t, nats);
+	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	const here = await t.client(a, 'chat/alice');
+	await bus.publish(ALICE, 'before');
+	await here.next();
+	await bus.empty(ALICE);
+	way.delay = 150;
+	const there = await t.client(b, 'chat/alice');
+	await bus.publish(ALICE, 'from then on');
+	for (const c of [here, there]) assert.equal((await c.next()).text, 'from then on');
+	const tab = await t.client(b, 'chat/alice');
+	await bus.publish(ALICE, 'and then');
+	for (const c of [here, there, tab]) assert.equal((await c.next()).text, 'and then');
+	await bus.empty(ALICE);
+});
 
 await test('cut off for a moment: nothing is removed, nobody notices', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2);
