@@ -21,7 +21,6 @@ const subjects = async (jsm, name) => (await jsm.streams.info(name)).config.subj
 
 // The stream serves something else, so that it is away for the gateway.
 async function spoil(gw, jsm, name) {
-	const { config } = await jsm.streams.info(name);
 	await jsm.streams.delete(name);
 	// The gateway may be quicker, and make its own again.
 	await until('a stream for something else', async () => {
@@ -33,8 +32,8 @@ async function spoil(gw, jsm, name) {
 	});
 	await until('the gateway to know', async () => (await stateOf(gw, name)).state === 'away', 40000);
 	return async (seen = true) => {
+		// The gateway makes its own. Trap: nats-server 2.9 breaks a stream that two make in the same moment.
 		await jsm.streams.delete(name);
-		await jsm.streams.add(config).catch(() => {}); // the gateway may be quicker
 		if (seen) await both(gw);
 	};
 }
