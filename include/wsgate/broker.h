@@ -163,6 +163,9 @@ struct broker_queue *broker_queue_open(struct broker *b, const struct identity *
 /* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in
  * the broker. */
 void broker_queue_want(struct broker_queue *q, bool want);
+/* False: its only connection is not let in yet, so that nobody lacks what others remove until then.
+ */
+void broker_queue_let_in(struct broker_queue *q, bool yes);
 /* One message: the first above `after`. One at a time for each tag; several tags may be under way.
  */
 void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);

@@ -20,6 +20,8 @@ static void let_in(struct bconn *c)
 	struct down_ref ref = {c->generation, c->index, 0};
 
 	c->waits = false;
+	if (c->user->q)
+		broker_queue_let_in(c->user->q, true);
 	slots_notify(s, DOWN_OPENED, &ref, c->confirmed, 0, NULL);
 }
 
@@ -48,6 +50,8 @@ void told_wait(struct bconn *c)
 		return;
 	}
 	c->waits = true;
+	if (c->user->conns == c && !c->next)
+		broker_queue_let_in(c->user->q, false);
 	s->told[s->ntold++] = (struct told){no, c->generation, c->index, c->slot};
 }
 
@@ -63,6 +67,8 @@ void told_heard(void *arg, uint64_t no)
 	struct bstream *s = arg;
 	size_t n = 0;
 
+	if (s->ntold == 0)
+		return;
 	for (; n < s->ntold && s->told[n].no <= no; n++) {
 		const struct told *t = &s->told[n];
 		struct slot *slot = &s->b->slots[t->slot];

@@ -398,11 +398,12 @@ void gates_heard(struct broker *b, struct wire_event *e)
 {
 	struct gates *g = &b->gates;
 	uint64_t no = g->heard_no;
+	bool answered = e;
 
 	if (e)
 		broker_message_unref(&e->m);
-	if (g->said_no > no && (b->state != BROKER_LIVE || !ask_behind(b)))
-		no = g->said_no;
+	if (g->said_no > no && (!answered || b->state != BROKER_LIVE || !ask_behind(b)))
+		no = g->said_no; /* who came later does not wait for another one in vain */
 	b->ev->heard(b->arg, no);
 }
 

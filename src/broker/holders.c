@@ -22,8 +22,9 @@
  * subscribed before he echoed hears it now, and who came later, said hello to a server that knew of
  * us.
  *
- * Until they have heard of each other, what one confirms is removed, and a connection that was
- * opened at the other one meanwhile lacks it. Who learns of the other says so, and when
+ * A connection is let in when our server has read hello (broker_tell_gateways()). Until the others
+ * have heard it, too, what one confirms is removed, and a connection that was opened at the other
+ * one meanwhile lacks it. Who learns of the other says so, and when
  * something could be removed last; the connections end then. Within a moment (MOMENT_MS) that is
  * the way that a word takes, and they began behind it.
  */
@@ -340,7 +341,7 @@ static bool removed_meanwhile(const struct broker_queue *q, const struct word *w
 {
 	uint64_t open = q->b->now_ms - q->opened_ms;
 
-	return !q->closing && w->created == q->b->created && w->mark > 0 &&
+	return !q->closing && !q->unseen && w->created == q->b->created && w->mark > 0 &&
 	       w->news == q->b->gates.self && (q->blind || (q->newborn && open < YOUNG_MS)) &&
 	       open > MOMENT_MS && w->age <= open;
 }

@@ -185,6 +185,7 @@ struct broker_queue {
 	bool fresh : 1;   /* opened, and nothing was given yet */
 	bool blind : 1;   /* others did not know of it yet, since it was opened */
 	bool newborn : 1; /* it was blind when it was opened */
+	bool unseen : 1;  /* its connection is not let in yet */
 	bool greeted_again : 1;
 	bool tell : 1; /* our mark is news for the others */
 	char name[];   /* "service.user", encoded */

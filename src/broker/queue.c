@@ -229,6 +229,13 @@ void broker_queue_want(struct broker_queue *q, bool want)
 		feed_drop_hoard(q);
 }
 
+void broker_queue_let_in(struct broker_queue *q, bool yes)
+{
+	if (yes && q->unseen && q->opened_ms > 0)
+		q->opened_ms = q->b->now_ms;
+	q->unseen = !yes;
+}
+
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq)
 {
 	holders_confirm(q, seq);
@@ -258,6 +265,7 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 	q->on_closed = false;
 	q->head = head > q->mark ? head : q->mark;
 	q->want = q->blind = q->newborn = true;
+	q->unseen = false;
 	q->opened_ms = opened(q->b);
 	start(q);
 }

@@ -73,7 +73,7 @@ static bool arrival_answer(struct arrival *a, uint64_t id, enum parcel_type type
 {
 	if (parcel_send(a->fd, type, id, NULL, 0, -1) == 0)
 		return true;
-	log_error("cannot answer another worker: it keeps its connection", kv_errno(errno));
+	log_error("cannot answer another worker that hands connections over", kv_errno(errno));
 	return false;
 }
 

@@ -236,7 +236,12 @@ static void came_while_cut_off(void **state)
 	late_here(r, FIRST, 1000, 0, LAST);
 	late_here(r, FIRST, 1000, 100000, ears.id); /* it removed nothing since */
 	late_here(r, FIRST, 0, 0, ears.id);         /* or at all */
+	broker_queue_let_in(q->q, false);
+	late_here(r, LAST, 1000, 300, ears.id); /* nobody is let in yet */
 	rig_quiet(r, 50);
+	broker_queue_let_in(q->q, true);
+	late_here(r, LAST, 1000, 300, ears.id); /* before that */
+	rig_quiet(r, 400);
 	assert_int_equal(q->lacks, 0);
 	late_here(r, LAST, 1000, 300, ears.id);
 	rig_until(r, q->lacks == 1);
