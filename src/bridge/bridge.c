@@ -154,11 +154,11 @@ static bool bridge_first(const struct bridge *b)
 
 void bridge_ready(struct bridge *b)
 {
-	bool tried = true;
+	bool met = true;
 
 	for (unsigned i = 0; i < b->nstreams; i++)
-		tried = tried && atomic_load(&b->streams[i].words->state) != SHM_BROKER_NEVER;
-	if (!b->ready_by_ms || (!tried && bridge_first(b) && b->now_ms < b->ready_by_ms))
+		met = met && atomic_load(&b->streams[i].words->state) != SHM_BROKER_NEVER;
+	if (!b->ready_by_ms || (!met && bridge_first(b) && b->now_ms < b->ready_by_ms))
 		return;
 	if (b->master && chan_send(b->master, PROTO_READY, NULL, 0, -1) < 0 && errno == EAGAIN)
 		return;
