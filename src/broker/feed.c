@@ -281,7 +281,8 @@ static bool start_get(struct broker *b, struct job *j)
 	g->reread = r;
 	g->begun = g->from = from;
 	g->sweep = sweep;
-	g->batch = b->batches && !r && !sweep ? (uint8_t)(BATCH_MAX >> q->narrow) : 0;
+	if (b->batches && !r && !sweep)
+		g->batch = (uint8_t)(BATCH_MAX >> q->narrow);
 	if (sweep && !q->sweeping && from == 1)
 		q->unsaid = false;
 	if (!r && !q->marching)
