@@ -156,9 +156,11 @@ void bridge_ready(struct bridge *b)
 {
 	bool met = true;
 
+	if (!b->ready_by_ms)
+		return;
 	for (unsigned i = 0; i < b->nstreams; i++)
 		met = met && atomic_load(&b->streams[i].words->state) != SHM_BROKER_NEVER;
-	if (!b->ready_by_ms || (!met && bridge_first(b) && b->now_ms < b->ready_by_ms))
+	if (!met && bridge_first(b) && b->now_ms < b->ready_by_ms)
 		return;
 	if (b->master && chan_send(b->master, PROTO_READY, NULL, 0, -1) < 0 && errno == EAGAIN)
 		return;

@@ -148,15 +148,21 @@ bool place_reopen(struct conn *c)
 }
 
 /* The place is used again only after the bridge said DOWN_ENDED. */
+void place_leave(struct conn *c)
+{
+	c->w->by_route[c->route] = NULL;
+	tally_drop(c);
+	c->route = NO_ROUTE;
+}
+
 void place_end(struct conn *c)
 {
 	struct worker *w = c->w;
+	uint32_t route = c->route;
 
-	w->by_route[c->route] = NULL;
-	tally_drop(c);
-	route_set_state(&w->routes, c->route, ROUTE_ENDED);
-	link_changed(w, c->route);
-	c->route = NO_ROUTE;
+	place_leave(c);
+	route_set_state(&w->routes, route, ROUTE_ENDED);
+	link_changed(w, route);
 }
 
 void place_ended(struct worker *w, const struct down_ref *ref)

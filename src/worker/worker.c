@@ -437,13 +437,9 @@ static int worker_start(struct worker *w)
  * least of what those of a user have confirmed counts, whichever is freed first. */
 static void worker_leave_places(struct worker *w)
 {
-	for (struct conn *c = w->conns; c; c = c->next) {
-		if (c->route == NO_ROUTE)
-			continue;
-		w->by_route[c->route] = NULL;
-		tally_drop(c);
-		c->route = NO_ROUTE;
-	}
+	for (struct conn *c = w->conns; c; c = c->next)
+		if (c->route != NO_ROUTE)
+			place_leave(c);
 }
 
 static void worker_free(struct worker *w)

@@ -483,9 +483,9 @@ bool lane_more(const struct worker *w); /* there is by now */
 
 /* place.c: the route of a connection */
 bool place_open(struct conn *c, const struct identity *id);
-/* NULL: it is not here any more. */
-struct conn *place_find(struct worker *w, const struct down_ref *ref);
+struct conn *place_find(struct worker *w, const struct down_ref *ref); /* NULL: it is gone */
 void place_end(struct conn *c);
+void place_leave(struct conn *c); /* as it is */
 void place_ended(
 	struct worker *w, const struct down_ref *ref); /* the bridge knows it: the place is free */
 struct parcel_head;

@@ -151,38 +151,33 @@ await test('a new program: connections with TLS 1.2 are closed with 1012 and com
 	void send;
 });
 
-await test('a new program: who stays with the old one for a while lacks nothing when it is back', async (t) => {
-	const { gw, bus, ca } = await tlsPair(t, { config: { workers: 1, drain_timeout: '30s' } });
-	const phone = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
-	const many = [];
-	while (many.length < 200) many.push(...await Promise.all(numbers(50).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion })))); // closed before it
-	const tab = await t.client(gw, 'chat/alice');
-	gw.signal('SIGUSR2');
-	await gw.replaced();
-	await gw.ready();
-	for (const i of numbers(5)) await bus.publish(recv('chat', 'alice'), `${i}`);
-	assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5).map(String));
-	assert.equal((await phone.ended()).code, 1012);
-	const back = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
-	assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5).map(String));
-	await bus.publish(recv('chat', 'alice'), 'last');
-	assert.equal((await back.next()).text, 'last');
-	await bus.empty('ws.recv.>', 30000);
-	assert.equal((await tab.next()).text, 'last'); // and nothing twice
-}, { ms: 90000 });
-
-await test('the new program is killed, and another one started: who is still with the oldest lacks nothing either', async (t) => {
+// The phone of alice stays with the old program for a while, for many others are closed before it; her tab went over, and has five messages.
+async function stayed(t) {
 	const { gw, nats, bus, ca } = await tlsPair(t, { config: { workers: 1, drain_timeout: '30s' } });
-	const alice = recv('chat', 'alice'), old = gw.proc;
-	const phone = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
-	const many = [];
-	while (many.length < 200) many.push(...await Promise.all(numbers(50).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion })))); // closed before it
+	const alice = recv('chat', 'alice'), phone = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion }), many = [];
+	while (many.length < 200) many.push(...await Promise.all(numbers(50).map((i) => Client.connect(gw.wssUrl(`chat/t${i}`), { ca, maxVersion }))));
 	const tab = await t.client(gw, 'chat/alice');
 	gw.signal('SIGUSR2');
 	await gw.replaced();
 	await gw.ready();
 	for (const i of numbers(5)) await bus.publish(alice, i);
 	assert.deepEqual((await tab.take(5)).map((m) => m.text), numbers(5));
+	return { gw, nats, bus, ca, alice, phone, tab };
+}
+
+await test('a new program: who stays with the old one for a while lacks nothing when it is back', async (t) => {
+	const { gw, bus, ca, alice, phone, tab } = await stayed(t);
+	assert.equal((await phone.ended()).code, 1012);
+	const back = await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
+	assert.deepEqual((await back.take(5)).map((m) => m.text), numbers(5));
+	await bus.publish(alice, 'last');
+	assert.equal((await back.next()).text, 'last');
+	await bus.empty('ws.recv.>', 30000);
+	assert.equal((await tab.next()).text, 'last'); // and nothing twice
+}, { ms: 90000 });
+
+await test('the new program is killed, and another one started: who is still with the oldest lacks nothing either', async (t) => {
+	const { gw, nats, bus, alice, phone, tab } = await stayed(t), old = gw.proc;
 	process.kill(-gw.heir, 'SIGKILL');
 	await tab.ended();
 	gw.heir = null;
