@@ -146,9 +146,10 @@ int broker_reconfigure(struct broker *b, const struct config *c)
 void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
 /*
- * What was said for other gateways (a queue was opened) is written, where there are any. Before the
- * server has read it, which `heard` says with this number or a higher one, they may have removed
- * what was published meanwhile. At most a second. 0: nobody is to be told.
+ * What was said for other gateways (a queue was opened) is on its way with all else of this turn of
+ * the loop. Before the server has read it, which `heard` says with this number or a higher one,
+ * they may have removed what was published meanwhile. At most a second. 0: nobody is waited for;
+ * what was said is written.
  */
 uint64_t broker_tell_gateways(struct broker *b);
 

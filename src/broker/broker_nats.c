@@ -170,8 +170,8 @@ uint64_t broker_tell_gateways(struct broker *b)
 {
 	uint64_t no = gates_tell(b);
 
-	if (b->gates.living > 0)
-		wire_flush(b->wire);
+	if (no == 0 && b->gates.living > 0)
+		wire_flush(b->wire); /* the client is let in now */
 	return no;
 }
 

@@ -165,7 +165,7 @@ class Rig:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="wsgate-bench-"))
         self.log = open(self.dir / "bench.log", "w")
         self.programs = []
-        self.nats = self.gate = None
+        self.nats = self.gate = self.other = None
         self.nats_port, self.port, self.admin_port = free_ports(3)
         self.url = f"nats://127.0.0.1:{self.nats_port}"
 
@@ -191,15 +191,23 @@ class Rig:
         except OSError:
             return False
 
-    def gate_ready(self):
+    def admin(self, path):
+        """What the gateway answers; None: not that it is well."""
         http_conn = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=2)
         try:
-            http_conn.request("GET", "/readyz")
-            return http_conn.getresponse().status == 200
+            http_conn.request("GET", path)
+            answer = http_conn.getresponse()
+            return answer.read().decode() if answer.status == 200 else None
         except (OSError, http.client.HTTPException):
-            return False
+            return None
         finally:
             http_conn.close()
+
+    def gate_ready(self):
+        return self.admin("/readyz") is not None
+
+    def gate_not_alone(self):
+        return "\nwsgate_other_gateways 1\n" in (self.admin("/metrics") or "")
 
     def secure(self):
         """A TLS listener, with a certificate as it should be: lines for the configuration."""
@@ -215,31 +223,41 @@ class Rig:
         self.nats = self.spawn("nats-server", "nats-server", "-a", "127.0.0.1", "-p",
                                self.nats_port, "-js", "-sd", self.dir / "store")
         self.await_true(self.nats, "nats-server", self.nats_ready)
-        conf = self.dir / "wsgate.conf"
-        conf.write_text(f'''user = ""
-workers = {self.workers}
-max_workers = {self.workers}
-max_connections = {most + 1000}
-drain_timeout = 1s
-pidfile = "{self.dir}/wsgated.pid"
-runtime_dir = "{self.dir}/gate"
-listen = {{"127.0.0.1:{self.port}"}}
-echo_path = "/echo"
-broker {{ url = "{self.url}" }}
+        self.gate = self.spawn_gate("wsgated", self.workers, most, self.port, f"""
 admin {{ listen = "127.0.0.1:{self.admin_port}" }}
 {more}
-''')
-        self.gate = self.spawn("wsgated", self.build / "wsgated", "-f", "-c", conf)
+""")
         self.await_true(self.gate, "wsgated", self.gate_ready)
         self.gate_pids = family(self.gate.pid)
         if len(self.gate_pids) != 2 + self.workers:
             raise Failure(f"wsgated has {len(self.gate_pids)} processes, not {2 + self.workers}")
 
+    def spawn_gate(self, name, workers, most, port, more):
+        conf = self.dir / f"{name}.conf"
+        conf.write_text(f'''user = ""
+workers = {workers}
+max_workers = {workers}
+max_connections = {most + 1000}
+drain_timeout = 1s
+pidfile = "{self.dir}/{name}.pid"
+runtime_dir = "{self.dir}/{name}"
+listen = {{"127.0.0.1:{port}"}}
+echo_path = "/echo"
+broker {{ url = "{self.url}" }}
+{more}''')
+        return self.spawn(name, self.build / "wsgated", "-f", "-c", conf)
+
+    def start_other(self):
+        """Another gateway at the same broker, without clients."""
+        self.other = self.spawn_gate("other", 1, 0, free_ports(1)[0], "")
+        self.await_true(self.other, "other", self.gate_not_alone)
+
     def end(self):
         for program in self.programs:
             program.kill()
-        if self.gate:
-            end_process(self.gate, signal.SIGTERM, 10)
+        for gate in (self.other, self.gate):
+            if gate:
+                end_process(gate, signal.SIGTERM, 10)
         if self.nats:
             end_process(self.nats, signal.SIGTERM, 10)
         self.log.close()
