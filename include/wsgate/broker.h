@@ -145,22 +145,23 @@ int broker_reconfigure(struct broker *b, const struct config *c)
  */
 void broker_resume(struct broker *b, bool marks_valid);
 bool broker_connected(const struct broker *b); /* connected and resumed */
+/* Other gateways are there, and can be told something. */
+bool broker_has_others(const struct broker *b);
 /*
  * What was said for other gateways (a queue was opened) is on its way with all else of this turn of
  * the loop. Before the server has read it, which `heard` says with this number or a higher one,
- * they may have removed what was published meanwhile. At most a second. 0: nobody is waited for;
- * what was said is written.
+ * they may have removed what was published meanwhile. At most a second. 0: nobody is waited for.
  */
 uint64_t broker_tell_gateways(struct broker *b);
 
 /*
  * Opens the queue of a user that is not open. Messages up to `confirmed` are done with (deleted if
  * they are still there); reading begins above `head` (>= confirmed; messages between are given
- * already and wait for their confirmation). NULL: no memory. `owner` comes back with the events of
- * the queue.
+ * already and wait for their confirmation). served: a predecessor of this process has had it open,
+ * and did not close it. NULL: no memory. `owner` comes back with the events of the queue.
  */
 struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id,
-	uint64_t confirmed, uint64_t head, void *owner);
+	uint64_t confirmed, uint64_t head, bool served, void *owner);
 /* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in
  * the broker. */
 void broker_queue_want(struct broker_queue *q, bool want);
@@ -176,8 +177,9 @@ void broker_queue_forget(struct broker_queue *q, void *tag);
  * background, also after a reconnect, when no other gateway needs it. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
 /* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the
- * queue. Counted, logged. */
-void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
+ * queue. Counted, logged. False: too many are under way; it stays in the stream, where a sweep
+ * finds it when the mark has passed it. */
+bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
 /* No more messages. `closed` comes when the removals are done; until then the same user is opened
  * again by broker_queue_reopen. */
 void broker_queue_close(struct broker_queue *q);

@@ -229,6 +229,9 @@ bool config_auth_equal(const struct config *a, const struct config *b);
 /* The section of a service; that of all others; NULL: there is none. */
 const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len);
 
+/* The same of tls sections. */
+bool config_tls_equal(const struct config *a, const struct config *b);
+
 /* The same of service sections. */
 bool config_services_equal(const struct config *a, const struct config *b);
 const struct config_service *config_service_of(

@@ -25,7 +25,7 @@ struct snapshot_worker {
 	enum snapshot_life life;
 	bool draining, retiring;
 	uint64_t age_s, starts;
-	uint64_t up_bytes, down_bytes; /* that wait in the rings */
+	uint64_t up_bytes, down_bytes; /* that wait in the rings; up: in the fullest one */
 	struct snapshot_traffic n;
 	struct stats_rates rates;          /* of the last second or two */
 	const struct shm_slot *slot_words; /* in the segment */

@@ -113,6 +113,7 @@ int slots_attach(struct bridge *b, unsigned n, int bell, uint64_t generation)
 	s->b = b;
 	s->n = n;
 	TAILQ_INIT(&s->ended);
+	TAILQ_INIT(&s->who_waits);
 	s->generation = generation;
 	s->words = shm_slot(&b->shm, n);
 	s->routes = shm_routes(&b->shm, n);

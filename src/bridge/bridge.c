@@ -12,7 +12,6 @@
 #define TICK_MS 200
 #define FIRST_ANSWER_MS 1000
 #define PACE_FROM 8000 /* a second: live copies, removals, and what connections bring about */
-#define AWAY_MS 30000
 #define ORPHAN_FLUSH_MS                                                                            \
 	10000 /* without a master: what is in the rings still goes out, for so long */
 
@@ -74,8 +73,8 @@ static void bridge_flush(struct bridge *b, uint64_t ms, bool moving)
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	b->stopping = true;
-	told_all(b);
 	slots_wakeup(b); /* who has ended until now has */
+	told_all(b);
 	b->moving = moving;
 	if (moving)
 		streams_moving(b);
@@ -266,32 +265,19 @@ static void bridge_adopt(struct bridge *b)
 		b->max_message = stat_get(b->shm.bridge->max_message);
 }
 
-/* No bridge for so long that other gateways took this one for gone, if there are any. */
-static bool bridge_away(const struct bridge *b)
-{
-	uint64_t beat = stat_get(b->shm.bridge->beat_ms);
-
-	return beat && bridge_clock() > beat + b->c->broker.grace + AWAY_MS;
-}
-
 static int bridge_start(struct bridge *b)
 {
-	bool away;
-
 	b->now_ms = bridge_clock();
 	b->base = turns_new();
 	pace_start(&b->pace, PACE_FROM);
 	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
 		dispatch_start(b) < 0 || publish_start(b) < 0)
 		return -1;
-	away = bridge_away(b);
 	bridge_adopt(b);
 	log_tap(notes_tap, &b->shm.bridge->notes);
 	trace_follow(&b->h->trace);
 	if (streams_start(b) < 0 || slots_start(b) < 0)
 		return -1;
-	if (away)
-		fence_all(b);
 	b->ready_by_ms = bridge_clock() + FIRST_ANSWER_MS;
 	bridge_ready(b);
 	return 0;

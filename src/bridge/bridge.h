@@ -68,10 +68,10 @@ struct bnode {
 /* A connection, as the bridge knows it. Owned by its slot's array; freed in dispatch_end(). */
 struct bconn {
 	struct buser *user;
-	struct bconn *next, *prev;  /* of the same user */
-	struct bconn *blocked_next; /* of the same slot: waits for room in the down ring */
-	struct bnode *cursor;       /* next buffered message to give; NULL: none */
-	struct window *out;         /* owned; NULL while it is empty */
+	struct bconn *next, *prev;       /* of the same user */
+	TAILQ_ENTRY(bconn) blocked_link; /* of the same slot: waits for room in the down ring */
+	struct bnode *cursor;            /* next buffered message to give; NULL: none */
+	struct window *out;              /* owned; NULL while it is empty */
 	uint64_t generation;
 	uint64_t pos; /* given up to here */
 	uint64_t confirmed;
@@ -109,6 +109,7 @@ struct buser {
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	uint32_t bytes;      /* buffered */
 	bool wanted, closing, dirty;
+	bool served;  /* a connection of it was a predecessor's */
 	uint8_t rank; /* enum ended_rank: of what `mark` was taken from by a scan; 0: nothing */
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
@@ -164,9 +165,9 @@ struct slot {
 	struct chan *bell;                         /* NULL: it is broken, */
 	uint64_t silent_ms;                        /* since then */
 	uint32_t rung;
-	_Atomic uint32_t *behind; /* a bit for each route */
-	struct bconn **conns;     /* owned, by route index */
-	struct bconn *blocked_first, *blocked_last;
+	_Atomic uint32_t *behind;                  /* a bit for each route */
+	struct bconn **conns;                      /* owned, by route index */
+	TAILQ_HEAD(blocked_list, bconn) who_waits; /* for room in the down ring */
 	unsigned nconns;
 	unsigned held; /* routes that have ended and keep a mark: ended.c */
 	TAILQ_HEAD(ended_list, ended) ended;
@@ -376,6 +377,7 @@ void stayed_free(struct bridge *b);
 /* Lets it in when other gateways can know of its user; now, where there are none. */
 void told_wait(struct bconn *c);
 void told_now(struct bconn *c); /* what it is told next goes behind it */
+void told_ask(struct bridge *b);
 void told_heard(void *arg, uint64_t no);
 void told_all(struct bridge *b);
 void told_free(struct bstream *s);
@@ -414,8 +416,7 @@ void dispatch_closed(void *owner);
 bool dispatch_idle(const struct bridge *b); /* no removals under way */
 
 /* fence.c: connections end, and are asked to come back */
-void fence_user(void *owner); /* those of a struct buser */
-void fence_all(struct bridge *b);
+void fence_user(void *owner);    /* those of a struct buser */
 void fence_stream(void *stream); /* those of a struct bstream */
 
 /* quota.c: false: it was told that there are too many */

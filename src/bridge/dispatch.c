@@ -102,7 +102,6 @@ static void user_settle(struct buser *u)
 	buffer_budget(u);
 	for (struct bconn *c = u->conns; c; c = c->next)
 		bconn_note(c, !c->synced || (!u->wanted && !u->closing));
-	stat_set(u->s->b->shm.bridge->stats.buffered_bytes, u->s->b->buffered);
 }
 
 void dispatch_dirty(struct buser *u)
@@ -182,8 +181,8 @@ static bool too_large(struct buser *u, struct broker_message *m)
 {
 	if (m->len <= u->s->b->max_message)
 		return false;
-	stat_add(u->s->b->shm.bridge->stats.aside, 1);
-	broker_queue_set_aside(u->q, m, "larger than max_message");
+	if (broker_queue_set_aside(u->q, m, "larger than max_message"))
+		stat_add(u->s->b->shm.bridge->stats.aside, 1);
 	return true;
 }
 
@@ -263,7 +262,8 @@ static bool user_open(struct buser *u)
 {
 	struct identity id = dispatch_identity(u);
 
-	u->q = broker_queue_open(u->s->broker, &id, u->mark, u->head, u);
+	u->q = broker_queue_open(
+		u->s->broker, &id, u->mark, u->head, u->served || stayed_has(u), u);
 	return u->q != NULL;
 }
 
@@ -310,6 +310,7 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 	struct buser *u = c->user;
 	bool first = !u->conns->next;
 
+	u->served = true;
 	if (v->epoch == u->s->epoch) {
 		c->pos = v->given;
 		c->confirmed = v->confirmed;
@@ -330,6 +331,7 @@ static bool conn_join(struct bconn *c, const struct route_view *v)
 {
 	struct buser *u = c->user;
 
+	u->served = true;
 	if (v->epoch == u->s->epoch) {
 		c->pos = v->given;
 		c->confirmed = v->confirmed;

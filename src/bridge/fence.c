@@ -21,7 +21,7 @@ static bool fence_each(void *value, void *arg)
 {
 	struct buser *u = value;
 
-	if (!arg || u->s == arg)
+	if (u->s == arg)
 		fence_user(u);
 	return true;
 }
@@ -31,9 +31,4 @@ void fence_stream(void *stream)
 	struct bstream *s = stream;
 
 	table_each(&s->b->users, fence_each, s);
-}
-
-void fence_all(struct bridge *b)
-{
-	table_each(&b->users, fence_each, NULL);
 }

@@ -177,39 +177,25 @@ void slots_block(struct slot *s, struct bconn *c)
 	if (c->blocked)
 		return;
 	c->blocked = true;
-	c->blocked_next = NULL;
-	if (s->blocked_last)
-		s->blocked_last->blocked_next = c;
-	else
-		s->blocked_first = c;
-	s->blocked_last = c;
+	TAILQ_INSERT_TAIL(&s->who_waits, c, blocked_link);
 }
 
 void slots_unblock(struct slot *s, struct bconn *c)
 {
-	struct bconn **at = &s->blocked_first, *before = NULL;
-
 	if (!c->blocked)
 		return;
-	while (*at != c) {
-		before = *at;
-		at = &(*at)->blocked_next;
-	}
-	*at = c->blocked_next;
-	if (s->blocked_last == c)
-		s->blocked_last = before;
+	TAILQ_REMOVE(&s->who_waits, c, blocked_link);
 	c->blocked = false;
 }
 
 /* In order of waiting, one turn each. */
 static void slot_serve_blocked(struct slot *s)
 {
-	struct bconn *last = s->blocked_last;
+	struct bconn *c, *last = TAILQ_LAST(&s->who_waits, blocked_list);
 
 	atomic_store_explicit(&s->words->down_wanted, 0, memory_order_relaxed);
 	slot_flush_notices(s);
-	while (s->blocked_first && !s->notice_first) {
-		struct bconn *c = s->blocked_first;
+	while ((c = TAILQ_FIRST(&s->who_waits)) && !s->notice_first) {
 		bool was_last = c == last;
 
 		slots_unblock(s, c);
@@ -306,7 +292,7 @@ static bool slot_idle(const struct slot *s)
 	if (changes != atomic_load_explicit(&s->changes.words->tail, memory_order_relaxed))
 		return false;
 	/* Somebody waits for room, and there is some. */
-	if ((s->notice_first || s->blocked_first) &&
+	if ((s->notice_first || !TAILQ_EMPTY(&s->who_waits)) &&
 		atomic_load_explicit(&s->down.words->tail, memory_order_acquire) != s->down.tail)
 		return false;
 	for (unsigned i = 0; s->b->stale_read && i < s->nup; i++)
@@ -342,9 +328,11 @@ static void slots_round(struct bridge *b)
 	for (unsigned i = 0; i < b->nslots; i++)
 		if (b->slots[i].used)
 			slot_changes(&b->slots[i]);
+	told_ask(b);
 	slots_read(b);
 	for (unsigned i = 0; i < b->nslots; i++)
-		if (b->slots[i].notice_first || b->slots[i].blocked_first)
+		if (b->slots[i].used &&
+			(b->slots[i].notice_first || !TAILQ_EMPTY(&b->slots[i].who_waits)))
 			slot_serve_blocked(&b->slots[i]);
 }
 

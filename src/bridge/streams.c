@@ -207,7 +207,7 @@ static void stream_refused(void *arg, const char *text)
 
 	/* Who starts a gateway is to hear of it; but one that serves goes on. */
 	if (atomic_load(&s->words->state) != SHM_BROKER_NEVER || s->late ||
-		(stat_get(b->shm.bridge->stats.starts) > 1 &&
+		(!b->ready_by_ms &&
 			atomic_load(&b->shm.bridge->broker_state) != SHM_BROKER_NEVER)) {
 		log_error("the stream does not serve any more: tried again",
 			kv_str("stream", s->words->name), kv_str("why", text));
@@ -383,6 +383,7 @@ void streams_stats(struct bridge *b)
 
 	for (unsigned i = 0; i < b->nstreams; i++)
 		stream_stats(&b->streams[i], &all);
+	stat_set(st->buffered_bytes, b->buffered);
 	stat_set(st->gateways, all.gateways);
 	stat_set(st->shared_users, all.shared_users);
 	stat_set(st->held_users, all.held_users);

@@ -1,12 +1,15 @@
 /*
  * told: connections that are not let in before the other gateways can know of them. What is
  * published from then on reaches this gateway, too, before another one has it removed. Where no
- * other gateway is there, nobody waits.
+ * other gateway is there, nobody waits; nor does who joins a connection of the same user that is
+ * in.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "bridge.h"
+
+#define NOT_ASKED UINT64_MAX
 
 struct told {
 	uint64_t no, generation;
@@ -40,19 +43,24 @@ static bool grow(struct bstream *s)
 	return true;
 }
 
+static const struct bconn *another(const struct bconn *c)
+{
+	return c->user->conns == c ? c->next : c->user->conns;
+}
+
 void told_wait(struct bconn *c)
 {
 	struct bstream *s = c->user->s;
-	uint64_t no = broker_tell_gateways(s->broker);
+	const struct bconn *other = another(c);
 
-	if (no == 0 || !grow(s)) {
+	if ((other && !other->waits) || !broker_has_others(s->broker) || !grow(s)) {
 		let_in(c);
 		return;
 	}
 	c->waits = true;
-	if (c->user->conns == c && !c->next)
+	if (!other)
 		broker_queue_let_in(c->user->q, false);
-	s->told[s->ntold++] = (struct told){no, c->generation, c->index, c->slot};
+	s->told[s->ntold++] = (struct told){NOT_ASKED, c->generation, c->index, c->slot};
 }
 
 void told_now(struct bconn *c)
@@ -81,6 +89,29 @@ void told_heard(void *arg, uint64_t no)
 	}
 	s->ntold -= n;
 	memmove(s->told, s->told + n, s->ntold * sizeof(*s->told));
+}
+
+/* Once for all who came in a turn: one way to the server and back. */
+static void ask(struct bstream *s)
+{
+	size_t first = s->ntold;
+	uint64_t no;
+
+	while (first > 0 && s->told[first - 1].no == NOT_ASKED)
+		first--;
+	if (first == s->ntold)
+		return;
+	no = broker_tell_gateways(s->broker);
+	for (size_t i = first; i < s->ntold; i++)
+		s->told[i].no = no;
+	if (no == 0)
+		told_heard(s, UINT64_MAX);
+}
+
+void told_ask(struct bridge *b)
+{
+	for (unsigned i = 0; i < b->nstreams; i++)
+		ask(&b->streams[i]);
 }
 
 void told_all(struct bridge *b)

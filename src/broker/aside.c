@@ -3,8 +3,9 @@
  * may keep it, and then out of its queue. With "stored", or when no stream is there that owes an
  * answer (plain subscribers give none), it is removed. What cannot be told after some tries stays
  * in the stream (until max_age), and is tried again by the next sweep, or by the next connection's
- * queue. Nothing waits for it. Where payload and headers together are more than the server takes,
- * the payload is left out and Ws-Dropped says how many bytes it had.
+ * queue; so is what finds no room here. Nothing waits for it. Where payload and headers together
+ * are more than the server takes, the payload is left out and Ws-Dropped says how many bytes it
+ * had.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #define TRIES 4
 #define AGAIN_MS 1000
 #define REASON_MAX 128
+#define BYTES_MAX (16u << 20) /* held; one larger message is held alone */
 
 struct aside {
 	struct request request; /* first */
@@ -36,6 +38,7 @@ static void aside_free(struct aside *a)
 	request_end(b, &a->request);
 	TAILQ_REMOVE(&b->asides, a, link);
 	a->q->asides--;
+	b->aside_bytes -= a->m->len;
 	broker_message_unref(a->m);
 	free(a);
 }
@@ -161,26 +164,32 @@ static void asked(struct broker *b, struct aside *a, struct wire_event *e)
 		a->due = b->now_ms + AGAIN_MS;
 }
 
-void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
+bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
 {
 	struct broker *b = q->b;
-	struct aside *a = calloc(1, sizeof(*a));
+	bool room = b->aside_bytes == 0 || b->aside_bytes + m->len <= BYTES_MAX;
+	struct aside *a = room ? calloc(1, sizeof(*a)) : NULL;
 
+	removal_take(q, m->seq);
+	if (!a) { /* it stays in the stream; a sweep finds it when the mark has passed it */
+		if (q->unknown < m->seq)
+			q->unknown = m->seq;
+		return false;
+	}
 	b->stats.set_aside++;
 	log_some_warnings(5, "a message that no client can get is set aside",
 		kv_uint("seq", m->seq), kv_uint("bytes", m->len), kv_str("reason", reason),
 		kv_more(queue_who(q)));
-	if (!a)
-		return; /* it stays in the stream */
 	a->q = q;
 	a->m = broker_message_ref(m);
 	for (size_t i = 0; reason[i] && i + 1 < sizeof(a->reason); i++)
 		a->reason[i] = reason[i] >= ' ' && reason[i] <= '~' ? reason[i] : '?';
 	q->asides++;
+	b->aside_bytes += m->len;
 	TAILQ_INSERT_TAIL(&b->asides, a, link);
-	removal_take(q, m->seq);
 	if (b->state == BROKER_LIVE)
 		send(a);
+	return true;
 }
 
 void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)

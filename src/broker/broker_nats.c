@@ -166,15 +166,6 @@ bool broker_connected(const struct broker *b)
 	return b->state == BROKER_LIVE;
 }
 
-uint64_t broker_tell_gateways(struct broker *b)
-{
-	uint64_t no = gates_tell(b);
-
-	if (no == 0 && b->gates.living > 0)
-		wire_flush(b->wire); /* the client is let in now */
-	return no;
-}
-
 bool denied_is(const struct denied *d, const char *subject)
 {
 	return d->whole ? strcmp(subject, d->subject) == 0

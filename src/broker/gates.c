@@ -163,6 +163,13 @@ static void silent(struct broker *b, struct gate *p)
 	lose(b, p, "another gateway is not heard any more");
 }
 
+bool gates_others(const struct broker *b)
+{
+	const struct gates *g = &b->gates;
+
+	return g->living > 0 || (g->awake < g->hold && atomic_load(g->said) > 0);
+}
+
 uint64_t gates_cleared(const struct broker *b)
 {
 	const struct gates *g = &b->gates;
@@ -208,7 +215,7 @@ void gates_hurry(struct broker *b)
 	struct gates *g = &b->gates;
 	uint64_t at = g->sent_ms + BEAT_MIN_MS + (uint64_t)BEAT_MORE_MS * g->living;
 
-	if (g->living > 0 && at < g->beat_ms)
+	if (gates_others(b) && at < g->beat_ms)
 		g->beat_ms = at;
 }
 
@@ -234,13 +241,10 @@ static void fence_late(struct broker *b)
 	fence(b);
 }
 
-/* For successors. Those whom a predecessor knew count until it is clear whether they are there. */
+/* For successors. */
 static void keep_said(struct broker *b)
 {
-	struct gates *g = &b->gates;
-	bool others = g->living > 0 || (g->awake < g->hold && atomic_load(g->said) > 0);
-
-	atomic_store(g->said, others ? b->now_ms : 0);
+	atomic_store(b->gates.said, gates_others(b) ? b->now_ms : 0);
 }
 
 static void beat(struct broker *b, unsigned flags)
@@ -384,11 +388,16 @@ static bool ask_behind(struct broker *b)
 	return true;
 }
 
-uint64_t gates_tell(struct broker *b)
+bool broker_has_others(const struct broker *b)
+{
+	return gates_others(b) && b->state == BROKER_LIVE;
+}
+
+uint64_t broker_tell_gateways(struct broker *b)
 {
 	struct gates *g = &b->gates;
 
-	if (g->living == 0 || b->state != BROKER_LIVE)
+	if (!broker_has_others(b))
 		return 0;
 	g->said_no++;
 	return g->heard.kind != REQUEST_NONE || ask_behind(b) ? g->said_no : 0;

@@ -24,9 +24,9 @@
  *
  * A connection is let in when our server has read hello (broker_tell_gateways()). Until the others
  * have heard it, too, what one confirms is removed, and a connection that was opened at the other
- * one meanwhile lacks it. Who learns of the other says so, and when
- * something could be removed last; the connections end then. Within a moment (MOMENT_MS) that is
- * the way that a word takes, and they began behind it.
+ * one meanwhile lacks it. Who learns of the other says so, and when something could be removed
+ * last; the connections end then. Within a moment (MOMENT_MS) that is the way that a word takes,
+ * and they began behind it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +37,6 @@
 /* A mark that moves is told with the next tick; one that does not, so often. */
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who is heard, and did not remind us */
-#define MOMENT_MS 250
 #define HOLDERS_MAX 256
 #define WORD_MAX 112
 
@@ -293,7 +292,7 @@ static void forget_silent(struct broker_queue *q)
 void holders_greet(struct broker_queue *q)
 {
 	forget_silent(q);
-	if (q->b->gates.living == 0 || q->b->state != BROKER_LIVE)
+	if (!gates_others(q->b) || q->b->state != BROKER_LIVE)
 		return;
 	if (!q->closing)
 		say(q, "hello");
@@ -411,7 +410,7 @@ void holders_start(struct broker_queue *q)
 	unclear(q);
 	holders_greet(q);
 	/* Their answers come first. */
-	if (g->living > 0 && q->fresh && q->job.state == JOB_IDLE && !q->closing)
+	if (gates_others(q->b) && q->fresh && q->job.state == JOB_IDLE && !q->closing)
 		job_move(q->b, &q->job, JOB_SOON);
 }
 

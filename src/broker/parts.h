@@ -141,6 +141,7 @@ static inline uint64_t seq_of(uint64_t v)
 
 /* So long after it was opened, a first word of others is late; later, others were lost. */
 #define YOUNG_MS 10000
+#define MOMENT_MS 250 /* the way of a word to another gateway, and a bit */
 /* An answer "none" of a replica may be stale: so often it is asked again, the first of them soon.
  */
 #define NONE_TRIES 24
@@ -303,6 +304,7 @@ struct broker {
 	struct pub_list published; /* their results wait for the loop */
 	struct pub_list publishing;
 	struct aside_list asides;
+	size_t aside_bytes;
 	struct watch watch;
 	struct broker_stats stats;
 	char server[256]; /* of the last session; without credentials */
@@ -442,8 +444,9 @@ uint64_t gates_hears_since(const struct broker *b, uint64_t id);
 uint64_t gates_cleared(const struct broker *b);
 /* Somebody waits for the next beat. */
 void gates_hurry(struct broker *b);
-/* see broker_tell_gateways() */
-uint64_t gates_tell(struct broker *b);
+/* There are other gateways. Those whom a predecessor knew count until it is clear whether they are.
+ */
+bool gates_others(const struct broker *b);
 void gates_heard(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
 /* For good: nothing is held here any more. */
 void gates_farewell(struct broker *b);

@@ -173,15 +173,18 @@ const struct log_field *queue_who(const struct broker_queue *q)
 	return f;
 }
 
-/* 0: while there was no session, so that other gateways could not hear of it. What is there when
- * this process begins was known by our name. */
+/* 0: while there was no session, so that other gateways could not hear of it. Before the first one
+ * there is no moment in which they may not have heard; whom a predecessor served they know by our
+ * name. */
 static uint64_t opened(const struct broker *b)
 {
-	return b->ever && b->state != BROKER_LIVE ? 0 : b->now_ms;
+	if (b->state == BROKER_LIVE)
+		return b->now_ms;
+	return b->ever ? 0 : b->now_ms - MOMENT_MS;
 }
 
-struct broker_queue *broker_queue_open(
-	struct broker *b, const struct identity *id, uint64_t confirmed, uint64_t head, void *owner)
+struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id,
+	uint64_t confirmed, uint64_t head, bool served, void *owner)
 {
 	char subject[SUBJECT_MAX];
 	size_t skip = strlen(b->settings.prefix) + sizeof(".recv.") - 1;
@@ -205,10 +208,11 @@ struct broker_queue *broker_queue_open(
 	q->mark = confirmed;
 	q->head = head > confirmed ? head : confirmed;
 	q->want = true;
-	/* One that a predecessor served is known to the others by our name, and has its own marks,
-	 * also when it was given nothing yet. */
+	/* One that a predecessor served has its own marks, also when it was given nothing yet, and
+	 * is known to the others by our name. One that has left, but for a mark, is forgotten
+	 * there. */
 	q->fresh = q->head == 0 && b->state == BROKER_LIVE;
-	q->blind = q->newborn = q->head == 0;
+	q->blind = q->newborn = !served || q->head == 0;
 	q->opened_ms = opened(b);
 	q->passed_ms = (uint32_t)b->now_ms - YOUNG_MS; /* nobody knows */
 	q->sweep_pos = 1;

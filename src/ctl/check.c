@@ -91,3 +91,17 @@ int check_show(const struct config *c, const char *file, bool json)
 		return CTL_FAILED;
 	return k.good && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
 }
+
+int check_faulty(const char *why, bool json)
+{
+	struct check k = {.good = true};
+
+	if (json && !(k.out = json_object())) {
+		fprintf(stderr, "wsgatectl: out of memory\n");
+		return CTL_FAILED;
+	}
+	answer(&k, "configuration", false, why);
+	if (json && json_line(k.out) != CTL_OK)
+		return CTL_FAILED;
+	return fflush(stdout) == 0 ? CTL_CONFIG : CTL_FAILED;
+}

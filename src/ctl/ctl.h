@@ -34,6 +34,7 @@ struct top_options {
 };
 int top_show(const struct config *c, const struct top_options *o);
 int check_show(const struct config *c, const char *file, bool json);
+int check_faulty(const char *why, bool json); /* nothing else can be asked then */
 
 /* where.c: pid of the master that holds the lock of the pidfile; 0: none. */
 pid_t where_master(const struct config *c);

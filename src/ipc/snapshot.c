@@ -48,7 +48,8 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->slot_words = w;
 	out->stats = &w->stats;
 	for (unsigned i = 0; i < shm_up_rings(&s->shm); i++)
-		out->up_bytes += ring_used(&w->up[i]);
+		if (ring_used(&w->up[i]) > out->up_bytes)
+			out->up_bytes = ring_used(&w->up[i]);
 	out->down_bytes = ring_used(&w->down);
 	out->n.messages_in = stat_get(w->stats.messages_in);
 	out->n.bytes_in = stat_get(w->stats.bytes_in);

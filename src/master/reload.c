@@ -49,7 +49,9 @@ static int reload_merge_streams(
 int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
-	*changed = !config_auth_equal(next, now) + !config_services_equal(next, now);
+	*changed = !config_auth_equal(next, now);
+	*changed += !config_tls_equal(next, now);
+	*changed += !config_services_equal(next, now);
 	*restart = 0;
 	if (reload_merge_streams(next, now, changed, restart) < 0)
 		return -1;
@@ -78,6 +80,8 @@ static void reload_say(const struct config *next, const struct config *now)
 
 	if (!config_auth_equal(next, now))
 		log_info("changed", kv_str("key", "auth"));
+	if (!config_tls_equal(next, now))
+		log_info("changed", kv_str("key", "tls sections"));
 	if (!config_services_equal(next, now))
 		log_info("changed", kv_str("key", "service"));
 	if (!config_streams_equal(next, now))
@@ -278,6 +282,8 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 	r->tls = -1;
 	config_free(r->own);
 	r->own = next;
+	if (next->ntls > 0)
+		log_info("certificates were read again", kv_uint("sections", next->ntls));
 	if (r->next_keys.n > 0)
 		log_info("key files were read again", kv_uint("files", r->next_keys.n));
 	vault_free(&r->keys);

@@ -273,8 +273,10 @@ static void metrics_each_worker(FILE *out, const struct snapshot *s)
 			"Connections whose messages wait in the stream until they have taken what "
 			"they were given",
 			false, worker_behind},
-		{"up_ring_bytes", "gauge", "Bytes from clients that wait for the bridge", true,
-			worker_up_ring},
+		{"up_ring_bytes", "gauge",
+			"Bytes from clients that wait for the bridge, in the worker's fullest "
+			"ring: there is one for each stream",
+			true, worker_up_ring},
 		{"down_ring_bytes", "gauge", "Bytes for clients that wait for their worker", false,
 			worker_down_ring},
 		{"down_ring_peak_bytes", "gauge",
@@ -295,8 +297,8 @@ static void metrics_each_worker(FILE *out, const struct snapshot *s)
 				w->slot, rows[r].of(w));
 		}
 	}
-	single(out, "up_ring_size_bytes", "Room for what waits for the bridge, each worker",
-		(double)(s->shm.header->sizes.up_size * s->shm.header->sizes.lanes));
+	single(out, "up_ring_size_bytes", "Room for what waits for the bridge, each ring",
+		(double)s->shm.header->sizes.up_size);
 	single(out, "down_ring_size_bytes", "Room for what waits for a worker, each",
 		(double)s->shm.header->sizes.down_size);
 }

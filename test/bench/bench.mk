@@ -54,8 +54,9 @@ bench-codec:
 	$(Q)BUILD=$(B) scripts/bench-codec
 
 # What compression costs and saves.
-bench-compression: all
+bench-compression:
 	$(Q)scripts/deps build check
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(B) WSGATE_BUILD=$(CURDIR)/$(B) node test/bench/compression.mjs | grep -v '^ok '
 
 # Many users on many gateways, on paper; test/bench/cluster_costs.py measures what a cluster pays.

@@ -181,6 +181,42 @@ await test('who is let in gets what is published from then on, however quickly a
 	}
 });
 
+await test('who comes before a new bridge has met the broker gets all from then on, or is told to come back', async (t) => {
+	const { bus, nats, gates: [a] } = await several(t, 1);
+	const way = await slowWay(t, nats);
+	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	const users = numbers(12).map((i) => ({ at: `chat/u${i}`, subject: recv('chat', `u${i}`), sent: 0 }));
+	for (const u of users) u.here = await t.client(a, u.at);
+	const sessions = () => b.log().match(/connected to the broker/g).length;
+	for (way.delay of [0, 5, 10, 20]) {
+		const before = sessions();
+		let busy = true;
+		const others = users.map(async (u) => { // removed there all the while
+			while (busy) {
+				await bus.publish(u.subject, `${way.delay} ${u.sent++}`);
+				await u.here.next();
+			}
+		});
+		await b.murder('bridge');
+		for (const u of users) {
+			u.there = await t.client(b, u.at);
+			u.from = u.sent; // is published from now on
+		}
+		await until('the broker', () => sessions() > before);
+		busy = false;
+		await Promise.all(others);
+		for (const u of users) {
+			await bus.publish(u.subject, 'end');
+			await u.here.next();
+			await until('it there', () => u.there.texts().includes('end') || u.there.closed);
+			if (u.there.closed) assert.equal(u.there.closed.code, 1012);
+			else assert.deepEqual(numbers(u.sent).slice(u.from).filter((i) => !u.there.texts().includes(`${way.delay} ${i}`)), [], u.at);
+			await u.there.close();
+		}
+	}
+});
+
 await test('cut off for a moment: nothing is removed, nobody notices', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2);
 	const here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');

@@ -323,11 +323,13 @@ if (root) {
 		assert.equal((await run('/bin/sh', ['-c', postrotate])).code, 0, 'nothing runs: no fault');
 	});
 
-	await test('a program that is not installed: start and stop say nothing, the others 5', async (t) => {
+	await test('a program that is not installed: start and stop say nothing, the others 5; but one that is named and not there is a fault', async (t) => {
 		const s = await installed(t);
 		fs.unlinkSync(path.join(s.prefix, 'sbin/wsgated'));
 		for (const a of ['start', 'stop']) assert.equal((await s.init(a, 0)).out, '');
 		for (const a of ['restart', 'reload', 'configtest']) await s.init(a, 5);
 		await s.init('status', 3);
+		fs.appendFileSync(path.join(s.etc, 'default/wsgated'), 'DAEMON=/usr/sbin/wsgatde\n');
+		for (const a of ['start', 'stop', 'restart']) assert.match((await s.init(a, 5)).err, /wsgatde/);
 	});
 }

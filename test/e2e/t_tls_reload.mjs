@@ -11,6 +11,7 @@ async function reload(gw) {
 	gw.writeConfig();
 	const r = await gw.ctl('reload');
 	assert.equal(r.code, 0, r.err);
+	return r.out;
 }
 
 await test('a new certificate in the same file, by SIGHUP: old connections stay, new ones get it', async (t) => {
@@ -22,6 +23,7 @@ await test('a new certificate in the same file, by SIGHUP: old connections stay,
 	fs.copyFileSync(next.key, certs[0].key);
 	gw.signal('SIGHUP');
 	await until('the reload', () => /reloaded/.test(gw.log()));
+	assert.match(gw.log(), /certificates were read again sections=1\n/);
 	for (let i = 0; i < 8; i++) assert.equal(await nameAt(t, gw), 'renewed');
 	for (const [i, c] of old.entries()) {
 		await bus.publish(recv('chat', `u${i}`), 'still here');
@@ -93,7 +95,8 @@ await test('sections come, change and go; the same port with TLS and without', a
 	const second = await freePort();
 	const more = await pki.issue('more');
 	gw.config.tls[`127.0.0.1:${second}`] = { certificate: more.certificate, key: more.key };
-	await reload(gw);
+	assert.match(await reload(gw), /1 keys changed/);
+	assert.match(gw.log(), /changed key="tls sections"/);
 	const at = async (port) => {
 		const r = await rawTls(t, gw, {}, port);
 		const name = r.socket.getPeerCertificate().subject.CN;

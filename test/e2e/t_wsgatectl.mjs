@@ -74,6 +74,14 @@ await test('check says what is well and what is not', async (t) => {
 	const { gw, nats } = await t.pair();
 	const good = await gw.ctl('check');
 	assert.equal(good.code, 0, good.out + good.err);
+	const faulty = (...more) => run(WSGATECTL, ['-c', gw.file, '-o', 'workers=many', 'check', ...more]);
+	const text = await faulty();
+	assert.equal(text.code, 1);
+	assert.match(text.out, /^configuration +FAULT .*workers/);
+	assert.match(text.err, /workers/);
+	const json = JSON.parse((await faulty('--json')).out);
+	assert.equal(json.configuration.good, false);
+	assert.match(json.configuration.text, /workers/);
 	await nats.stop();
 	await until('its loss', async () => (await gw.ctl('check')).code !== 0);
 });

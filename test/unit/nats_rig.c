@@ -161,7 +161,7 @@ static void on_message(void *owner, struct broker_message *m)
 	if (m->seq > q->rig->last)
 		q->rig->last = m->seq;
 	if (q->aside)
-		broker_queue_set_aside(q->q, m, "no client can\r\nget it");
+		(void)broker_queue_set_aside(q->q, m, "no client can\r\nget it");
 	if (q->confirm)
 		broker_queue_confirm(q->q, m->seq);
 	if (q->stop_after && q->n >= q->stop_after)
@@ -202,7 +202,7 @@ static bool on_left(void *owner, struct broker_message *m)
 	struct rig_queue *q = owner;
 
 	if (q->left_aside)
-		broker_queue_set_aside(q->q, m, "no client can get it");
+		(void)broker_queue_set_aside(q->q, m, "no client can get it");
 	return q->left_aside;
 }
 
@@ -424,7 +424,7 @@ struct rig_queue *rig_open(struct rig *r, const char *user, uint64_t confirmed, 
 
 	assert_non_null(q);
 	q->rig = r;
-	q->q = broker_queue_open(r->broker, &id, confirmed, head, q);
+	q->q = broker_queue_open(r->broker, &id, confirmed, head, head > 0, q);
 	assert_non_null(q->q);
 	return q;
 }

@@ -83,9 +83,9 @@ static void sample_tls_key(const struct option *o, FILE *f)
 	char *def = default_text(o);
 
 	if (o->def[0] == '\0')
-		fprintf(f, "#\t# %s\n#\t%s%s = \"/etc/wsgate/%s.pem\"\n", o->help,
+		fprintf(f, "#\t# %s\n#\t%s%s = \"/etc/wsgate/%s.%s\"\n", o->help,
 			o->offset <= offsetof(struct config_tls, key) ? "" : "#", option_leaf(o),
-			option_leaf(o));
+			option_leaf(o), strcmp(option_leaf(o), "ocsp") == 0 ? "der" : "pem");
 	else
 		fprintf(f, "#\t# %s\n#\t#%s = %s\n", o->help, option_leaf(o), def);
 	free(def);

@@ -377,6 +377,40 @@ static void set_aside_above(void **state)
 	rig_free(r);
 }
 
+/* Each takes two seconds where somebody listens who does not answer: they are not all held so long.
+ */
+static void set_aside_many(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q = rig_open(r, "ann", 0, 0);
+	char *text = malloc(900001);
+	struct broker_stats s;
+	natsSubscription *sub;
+
+	(void)state;
+	memset(text, 'x', 900000);
+	text[900000] = '\0';
+	q->aside = q->left_aside = true;
+	assert_int_equal(natsConnection_SubscribeSync(&sub, r->nc, "wsdead.>"), NATS_OK);
+	assert_int_equal(natsConnection_Flush(r->nc), NATS_OK);
+	for (int i = 0; i < 24; i++)
+		rig_send(r, "ann", text, NULL);
+	rig_until(r, q->n == 24);
+	broker_stats(r->broker, &s);
+	assert_in_range(s.set_aside, 16, 19);
+	q->aside = false;
+	rig_send(r, "ann", "last", NULL);
+	rig_until(r, q->n == 25);
+	broker_queue_confirm(q->q, q->seq[24]);
+	rig_until(r, rig_stored(r) == 0);
+	broker_stats(r->broker, &s);
+	assert_int_equal(s.set_aside, 24);
+	natsSubscription_Destroy(sub);
+	free(text);
+	rig_close(q);
+	rig_free(r);
+}
+
 static void close_and_reopen(void **state)
 {
 	struct rig *r = rig_up(NULL);
@@ -527,6 +561,7 @@ int main(void)
 		cmocka_unit_test_teardown(stream_made_again, rig_teardown),
 		cmocka_unit_test_teardown(set_aside, rig_teardown),
 		cmocka_unit_test_teardown(set_aside_above, rig_teardown),
+		cmocka_unit_test_teardown(set_aside_many, rig_teardown),
 		cmocka_unit_test_teardown(close_and_reopen, rig_teardown),
 		cmocka_unit_test_teardown(many_queues, rig_teardown),
 		cmocka_unit_test_teardown(many_at_a_pace, rig_teardown),
