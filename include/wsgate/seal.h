@@ -34,7 +34,8 @@ struct seal_state {
 	uint8_t shut;      /* 1: and was written */
 	uint8_t failed;    /* 1: what was read made no sense, and that is not told so far */
 	uint8_t complaint; /* the alert for it; 0: none */
-	uint8_t reserved[2];
+	uint8_t small; /* RFC 6066 4, max_fragment_length: 1 … 4: 512 … 4096; 0: SEAL_DATA_MAX */
+	uint8_t reserved;
 	uint64_t read_seq, write_seq; /* of the next record */
 	uint8_t read_secret[48], write_secret[48];
 };
@@ -61,8 +62,10 @@ void seal_free(struct seal *s); /* wiped; NULL is fine */
  */
 ssize_t seal_recv(struct seal *s, int fd, void *buf, size_t len, bool *more, const char **why);
 
+/* Bytes of data that a record may have which the peer is to read. */
+size_t seal_data_max(const struct seal *s);
 /*
- * A record of the `len` bytes at buf + SEAL_FRONT, at most SEAL_DATA_MAX; where it begins in buf,
+ * A record of the `len` bytes at buf + SEAL_FRONT, at most seal_data_max(); where it begins in buf,
  * and its length in *n. All of it must be sent, before anything else is. NULL: it cannot be made;
  * the connection is at its end.
  */

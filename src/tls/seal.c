@@ -19,7 +19,8 @@
 #define TAG 16
 #define NONCE 12
 #define KEY_UPDATE_RECORD (HEADER + 5 + 1 + TAG)
-#define INPUT (64 * 1024)               /* read at once */
+#define INPUT (64 * 1024) /* read at once */
+#define SMALL_MAX 4
 #define BARREN_MAX 32                   /* records without data in a row */
 #define RECORDS_MAX (UINT64_C(1) << 23) /* with one key of AES-GCM; RFC 8446 5.5: 2^24.5 */
 _Static_assert(SEAL_FRONT >= KEY_UPDATE_RECORD + HEADER && SEAL_BEHIND > TAG, "room for a record");
@@ -49,6 +50,7 @@ struct seal {
 	uint8_t *rest; /* owned: of a record that has not come whole; NULL: none */
 	uint32_t rest_len;
 	uint8_t cipher; /* enum seal_cipher */
+	uint8_t small;  /* as in seal_state */
 	uint8_t barren;
 	uint8_t complaint;
 	bool owes, ended, shut;
@@ -147,12 +149,14 @@ struct seal *seal_restore(const struct seal_state *st, const uint8_t *rest, size
 {
 	struct seal *s;
 
-	if (st->cipher == 0 || st->cipher >= NKINDS || rest_len >= SEAL_RECORD_MAX)
+	if (st->cipher == 0 || st->cipher >= NKINDS || st->small > SMALL_MAX ||
+		rest_len >= SEAL_RECORD_MAX)
 		return NULL;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
 	s->cipher = st->cipher;
+	s->small = st->small;
 	s->owes = st->owes;
 	s->ended = st->ended;
 	s->shut = st->shut;
@@ -178,6 +182,7 @@ void seal_save(const struct seal *s, struct seal_state *st, const uint8_t **rest
 {
 	memset(st, 0, sizeof(*st));
 	st->cipher = s->cipher;
+	st->small = s->small;
 	st->owes = s->owes;
 	st->ended = s->ended;
 	st->shut = s->shut;
@@ -210,7 +215,8 @@ bool seal_want(SSL *ssl)
 static struct seal *take(SSL *ssl, const struct traffic *t)
 {
 	int nid = SSL_CIPHER_get_cipher_nid(SSL_get_current_cipher(ssl));
-	struct seal_state st = {.write_seq = t->written};
+	struct seal_state st = {.write_seq = t->written,
+		.small = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl))};
 	struct seal *s = NULL;
 
 	memcpy(st.read_secret, t->client, TRAFFIC_SECRET_MAX);
@@ -229,9 +235,7 @@ struct seal *seal_take(SSL *ssl)
 	const struct traffic *t = traffic_of(ssl);
 	struct seal *s = NULL;
 
-	/* RFC 6066 4: small records for small clients are OpenSSL's affair. */
 	if (t && SSL_is_init_finished(ssl) && !SSL_has_pending(ssl) &&
-		!SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl)) &&
 		!BIO_get_ktls_send(SSL_get_wbio(ssl)) && !BIO_get_ktls_recv(SSL_get_rbio(ssl)))
 		s = take(ssl, t);
 	traffic_forget(ssl);
@@ -280,6 +284,11 @@ static bool renew(struct seal *s, uint8_t *rec)
 		return true;
 	s->shut = true;
 	return false;
+}
+
+size_t seal_data_max(const struct seal *s)
+{
+	return s->small ? (size_t)256 << s->small : SEAL_DATA_MAX;
 }
 
 uint8_t *seal_data(struct seal *s, uint8_t *buf, size_t len, size_t *n)

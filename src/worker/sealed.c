@@ -27,10 +27,10 @@ ssize_t sealed_recv(struct conn *c, void *buf, size_t len, const char **why)
 ssize_t sealed_sendv(struct conn *c, const struct iovec *iov, int n)
 {
 	uint8_t *buf = c->w->tls_buf;
-	size_t done = 0, at = 0, len, size;
+	size_t most = seal_data_max(c->seal), done = 0, at = 0, len, size;
 	int i = 0;
 
-	while ((len = tls_gather(iov, n, &i, &at, buf + SEAL_FRONT)) > 0) {
+	while ((len = tls_gather(iov, n, &i, &at, buf + SEAL_FRONT, most)) > 0) {
 		const uint8_t *rec = seal_data(c->seal, buf, len, &size);
 
 		if (!rec || !conn_sendraw(c, rec, size))

@@ -159,10 +159,11 @@ static void conn_written(struct conn *c)
 	free(c->out.buf);
 	memset(&c->out, 0, sizeof(c->out));
 	(void)!sight_write(c, false);
+	session_given(c);
 	if (c->state == CONN_LINGER || c->state == CONN_REFUSED)
 		conn_shut(c, c->state);
 	else
-		session_drained(c);
+		(void)!conn_resume(c);
 }
 
 void conn_writable(struct conn *c)

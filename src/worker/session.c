@@ -221,7 +221,7 @@ bool session_unheard(struct conn *c, uint16_t code, const char *reason)
 		return true;
 	}
 	if (c->state == CONN_PARTING) {
-		c->close_code = code;
+		session_set_close(c, code, reason);
 		return session_step(c);
 	}
 	return session_close(c, code, reason);
@@ -387,12 +387,6 @@ void session_given(struct conn *c)
 	if ((cf->delivery.confirm == CONFIRM_WRITE && kept == 0) ||
 		(cf->delivery.confirm == CONFIRM_NONE && kept <= cf->delivery.window))
 		place_confirm(c, place_given(c));
-}
-
-void session_drained(struct conn *c)
-{
-	session_given(c);
-	(void)!conn_resume(c);
 }
 
 /*

@@ -110,9 +110,50 @@ static ssize_t tls_result(struct conn *c, int r, bool reading)
 	return -1;
 }
 
-/* ---- without OpenSSL ---- */
-
 static const char *tls_why; /* of the last record that was none */
+
+/* ---- what OpenSSL has no limit for ---- */
+
+/* Messages of a handshake within a connection that one call may take. OpenSSL answers each, and
+ * reads on within the call as long as more of them come: a client could hold a worker in it. */
+#define MESSAGES_MAX 32
+static unsigned messages;
+
+static void tls_count(
+	int write, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg)
+{
+	(void)version;
+	(void)buf;
+	(void)len;
+	(void)arg;
+	if (!write && type == SSL3_RT_HANDSHAKE && ++messages > MESSAGES_MAX)
+		/* It looks at that before it takes the next record. */
+		SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
+}
+
+static ssize_t tls_read(struct conn *c, uint8_t *buf, size_t len, size_t *got)
+{
+	ssize_t r = -1;
+	size_t n;
+
+	do {
+		int ok = SSL_read_ex(c->ssl, buf + *got, len - *got, &n);
+
+		if (ok != 1) {
+			r = tls_result(c, ok, true);
+			break;
+		}
+		*got += n;
+	} while (*got < len && SSL_has_pending(c->ssl));
+	if (messages <= MESSAGES_MAX)
+		return r;
+	tls_why = "too many handshakes within a connection";
+	*got = 0;
+	errno = EPROTO;
+	return -1;
+}
+
+/* ---- without OpenSSL ---- */
 
 /* The handshake, not a byte further: what is behind it may be the kernel's to read. 0: it is over;
  * else what a read that took nothing returns. */
@@ -126,6 +167,8 @@ static ssize_t tls_shake(struct conn *c, bool *ended)
 	c->ktls = c->ktls_wanted && offload_take(c->ssl);
 	if (!c->ktls)
 		c->seal = seal_take(c->ssl);
+	if (!c->ktls && !c->seal)
+		SSL_set_msg_callback(c->ssl, tls_count);
 	c->ktls_wanted = c->seal_wanted = 0;
 	return 0;
 }
@@ -144,11 +187,12 @@ void tls_rekeyed(struct conn *c)
 
 ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 {
-	size_t got = 0, n;
+	size_t got = 0;
 	ssize_t r = -1;
 	bool ended = false;
 
 	c->read_waits = c->read_more = 0;
+	messages = 0;
 	ERR_clear_error();
 	if (c->seal_wanted)
 		r = tls_shake(c, &ended);
@@ -158,16 +202,7 @@ ssize_t tls_recv(struct conn *c, void *buf, size_t len)
 		return records_recv(c->fd, buf, len, &tls_why);
 	if (c->seal)
 		return sealed_recv(c, buf, len, &tls_why);
-	r = -1;
-	do {
-		int ok = SSL_read_ex(c->ssl, (uint8_t *)buf + got, len - got, &n);
-
-		if (ok != 1) {
-			r = tls_result(c, ok, true);
-			break;
-		}
-		got += n;
-	} while (got < len && SSL_has_pending(c->ssl));
+	r = tls_read(c, buf, len, &got);
 	if (!got)
 		return r;
 	/* An end, or an error, behind it: it is found again. */
@@ -194,13 +229,12 @@ static ssize_t tls_send(struct conn *c, const void *data, size_t len)
 	return -1;
 }
 
-size_t tls_gather(const struct iovec *iov, int n, int *i, size_t *at, uint8_t *buf)
+size_t tls_gather(const struct iovec *iov, int n, int *i, size_t *at, uint8_t *buf, size_t most)
 {
 	size_t len = 0;
 
-	while (*i < n && len < SEAL_DATA_MAX) {
-		size_t left = iov[*i].iov_len - *at,
-		       part = left < SEAL_DATA_MAX - len ? left : SEAL_DATA_MAX - len;
+	while (*i < n && len < most) {
+		size_t left = iov[*i].iov_len - *at, part = left < most - len ? left : most - len;
 
 		if (part)
 			memcpy(buf + len, (const uint8_t *)iov[*i].iov_base + *at, part);
@@ -220,13 +254,13 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
 	size_t done = 0, off = 0;
 	int i = 0;
 
-	if (tls_handshaking(c)) {
+	if (!c->fed && tls_handshaking(c)) { /* an answer to what is no TLS, or comes too late */
 		errno = EPIPE;
 		return -1;
 	}
 	for (;;) {
 		int next = i;
-		size_t at = off, len = tls_gather(iov, n, &next, &at, buf);
+		size_t at = off, len = tls_gather(iov, n, &next, &at, buf, SEAL_DATA_MAX);
 		ssize_t r = len ? tls_send(c, buf, len) : 0;
 
 		if (r <= 0)
@@ -276,7 +310,7 @@ void tls_failed(struct conn *c)
 		conn_read_off(c); /* it has some time to read what we said last */
 		return;
 	}
-	if (past)
+	if (past || messages > MESSAGES_MAX)
 		why = tls_why;
 	if (c->state != CONN_REQUEST || past ||
 		c->fed) { /* after a fault OpenSSL calls any state a handshake */

@@ -22,8 +22,8 @@ struct tlsctx;
 ssize_t tls_recv(struct conn *c, void *buf, size_t len);
 ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n);
 /* Small pieces become one record, a header and its payload, and many frames: copies the next bytes
- * of iov, from *at of its *i-th part on, at most SEAL_DATA_MAX; how many. */
-size_t tls_gather(const struct iovec *iov, int n, int *i, size_t *at, uint8_t *buf);
+ * of iov, from *at of its *i-th part on, at most `most`; how many. */
+size_t tls_gather(const struct iovec *iov, int n, int *i, size_t *at, uint8_t *buf, size_t most);
 bool tls_begin(struct conn *c, struct tlsctx *t); /* false: no memory */
 bool tls_on(const struct conn *c);                /* it speaks TLS */
 /* Our side ends. False: not yet, the socket takes no more now. */

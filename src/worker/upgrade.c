@@ -92,9 +92,21 @@ static bool upgrade_accept(struct conn *c)
 	return true;
 }
 
-/* The bridge knows the route: now the client may. */
+static bool upgrade_too_many(struct conn *c, const struct log_field *named)
+{
+	stat_add(c->w->slot->stats.limited_total, 1);
+	return upgrade_unavailable(c, "too many connections", named);
+}
+
+/* The bridge knows the route: now the client may, if there is still room: many may have found the
+ * last place at once. Who came from another worker has his. */
 void upgrade_opened(struct conn *c)
 {
+	if (c->hs && worker_family_connections(c->w) >= c->w->c->max_connections) {
+		if (upgrade_too_many(c, NULL))
+			place_end(c);
+		return;
+	}
 	if (upgrade_accept(c))
 		(void)!conn_resume(c);
 }
@@ -125,9 +137,12 @@ bool upgrade_timeout(struct conn *c)
 		auth_forget(c);
 		return upgrade_answer(c, &silent, 0);
 	}
-	if (c->state == CONN_OPENING)
-		return upgrade_unavailable(c, "the gateway could not open the route in time", NULL);
-	return upgrade_answer(c, &late, 0);
+	if (c->state != CONN_OPENING)
+		return upgrade_answer(c, &late, 0);
+	if (!upgrade_unavailable(c, "the gateway could not open the route in time", NULL))
+		return false;
+	place_end(c);
+	return true;
 }
 
 /* RFC 6455 4.2.2: one that was offered, or none. */
@@ -148,12 +163,6 @@ static bool upgrade_drained(struct conn *c, const struct log_field *named)
 		c->w->ends ? "this gateway is stopping"
 			   : "this gateway is drained: it takes no connections for now",
 		named);
-}
-
-static bool upgrade_too_many(struct conn *c, const struct log_field *named)
-{
-	stat_add(c->w->slot->stats.limited_total, 1);
-	return upgrade_unavailable(c, "too many connections", named);
 }
 
 /* It has no service and no place, and is a connection like others. */

@@ -442,9 +442,8 @@ bool session_may_last(const struct conn *c, uint64_t since_ms); /* what goes on 
 bool session_step(struct conn *c);
 bool session_timeout(struct conn *c);
 uint64_t session_deadline(const struct conn *c);
-void session_given(struct conn *c);   /* confirms what it may without a Pong */
-void session_drained(struct conn *c); /* everything was written */
-bool session_prove(struct conn *c);   /* what is not confirmed, as delivery.confirm says */
+void session_given(struct conn *c); /* confirms what it may without a Pong */
+bool session_prove(struct conn *c); /* what is not confirmed, as delivery.confirm says */
 size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + 16]);
 
 /* link.c */

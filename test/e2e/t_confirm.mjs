@@ -76,3 +76,16 @@ await test('confirm = write removes without a Pong', async (t) => {
 	await until('the message', () => r.data().length === 1);
 	await bus.empty(recv('chat', 'mute'));
 });
+
+await test('confirm = write: what is written behind a Close of the client counts, too', async (t) => {
+	const { bus, gw } = await t.pair({ ...config, delivery: { confirm: 'write', window: '64m', user_buffer: '64m' } });
+	const c = await t.client(gw, 'chat/slow');
+	c.ws.pause();
+	await bus.publishAll(20, (i) => [recv('chat', 'slow'), `${i}`.padEnd(900000, '.')]);
+	await until('all to be given', async () => /"messages_out":20,/.test((await gw.ctl('sessions', '--json')).out));
+	c.ws.close(1000);
+	c.ws.resume();
+	await c.ended();
+	assert.equal(c.got.length, 20);
+	await bus.empty(recv('chat', 'slow'));
+});

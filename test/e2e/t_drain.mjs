@@ -2,7 +2,7 @@
 import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
-import { CLOSE, PING, PONG, upgrade } from './lib/raw.mjs';
+import { CLOSE, PING, PONG, TEXT, upgrade } from './lib/raw.mjs';
 
 const HINT = /^the gateway is stopping; reconnect in ([1-5]) s$/;
 
@@ -31,6 +31,20 @@ await test('all that was given is confirmed and removed before the Close', async
 	await r.send(CLOSE, close.data);
 	await r.ended();
 	await bus.empty(recv('chat', 'alice'));
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+});
+
+await test('a fault while it waits for a Pong: its own code, with its own reason', async (t) => {
+	const { gw, bus } = await t.pair({ drain_timeout: '20s' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	await bus.publish(recv('chat', 'alice'), 'not confirmed');
+	await r.next(PING);
+	await draining(gw);
+	await r.send(TEXT, 'bare', { mask: false });
+	const close = await r.next(CLOSE);
+	assert.equal(close.code, 1002);
+	assert.doesNotMatch(close.data.subarray(2).toString(), /stopping/);
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 });
 

@@ -1,7 +1,7 @@
 // HTTP before the upgrade: every refusal has its status, its headers and a body that says why.
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, until, stays } from './lib/scenario.mjs';
 import { ACCEPT, KEY, TEXT, frame, request, upgrade } from './lib/raw.mjs';
-import { Client } from './lib/client.mjs';
+import { Client, numbers } from './lib/client.mjs';
 
 const P = '/ws/chat/alice/';
 const big = 'x'.repeat(20000);
@@ -131,6 +131,20 @@ await test('503 and Retry-After when full, and room again afterwards', async (t)
 	await all.pop().close();
 	await until('room for one', () => Client.connect(gw.wsUrl('chat/next')).then((c) => all.push(c), () => false));
 	for (const c of all) c.terminate();
+});
+
+await test('full is full, also for those who come at once', async (t) => {
+	const { gw } = await t.pair({ workers: 1, max_workers: 1, max_connections: 10 });
+	const all = await Promise.all(numbers(100).map(() => t.raw(gw)));
+	process.kill(gw.pid('bridge'), 'SIGSTOP'); // all wait for its answer together
+	await Promise.all(all.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
+	await stays('waiting', () => all.every((r) => r.buf.length === 0), 300);
+	process.kill(gw.pid('bridge'), 'SIGCONT');
+	const got = await Promise.all(all.map((r) => r.response()));
+	assert.deepEqual([101, 503].map((s) => got.filter((a) => a.status === s).length), [10, 90]);
+	assert.ok(got.every((a) => a.status === 101 || a.headers['retry-after']));
+	for (const r of all) r.destroy();
+	await until('room for one', () => Client.connect(gw.wsUrl('chat/next')).then((c) => c.close(), () => false));
 });
 
 await test('the handshake byte by byte', async (t) => {

@@ -115,6 +115,19 @@ await test('one connection more of a user: rejected with 429', async (t) => {
 	await t.client(gw, 'chat/alice');
 });
 
+await test('one who got no answer in time does not count, however long he stays', async (t) => {
+	const { gw } = await t.pair({ workers: 1, handshake_timeout: '1s', limits: { connections_per_user: 1 } });
+	const r = await t.raw(gw);
+	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	await r.write(upgrade('/ws/chat/alice/'));
+	assert.equal((await r.response()).status, 503);
+	process.kill(gw.pid('bridge'), 'SIGCONT');
+	const going = setInterval(() => r.write('x'), 200); // else it ends soon
+	t.atEnd(() => clearInterval(going));
+	await (await Client.connect(gw.wsUrl('chat/alice'))).close();
+	assert.equal(r.finished, 'end', 'our side only');
+});
+
 await test('one connection more of a user: the oldest is superseded with 4001', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 3, limits: { connections_per_user: 2, user_policy: 'supersede' } });
 	const tabs = [];

@@ -5,6 +5,7 @@ import { test, assert, until } from './lib/scenario.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { tlsPair, rawTls, s_client } from './lib/pki.mjs';
 import { request, upgrade } from './lib/raw.mjs';
+import { Tls12, HANDSHAKE, DATA } from './lib/tls12.mjs';
 
 // A bare socket to the TLS port.
 function bare(t, gw) {
@@ -82,6 +83,19 @@ await test('renegotiation is refused, and so are early data and versions before 
 	assert.match(String(await Promise.race([end, r.ended().then(() => 'ended')])), /renegotiation|handshake|alert|ended/i);
 	assert.doesNotMatch(gw.log(), /TLS handshake failed/); // it was an open connection
 	for (const v of ['-tls1', '-tls1_1']) assert.match(await s_client(gw.tlsPort, [v, '-cipher', 'ALL:@SECLEVEL=0']), /alert protocol version/);
+});
+
+await test('one who asks for new handshakes without end is ended, and holds up nobody', async (t) => {
+	const { gw, ca } = await tlsPair(t, { config: { workers: 1, hang_timeout: '0' } });
+	const other = await Client.connect(gw.wssUrl('chat/other'), { ca });
+	const good = await Tls12.connect(t, gw);
+	await good.write(DATA, Buffer.from(upgrade('/ws/chat/good/')));
+	await until('its connection', () => /connection opened.*user=good/.test(gw.log()));
+	const c = await Tls12.connect(t, gw);
+	const hellos = Buffer.alloc(16384, Buffer.from([1, 0, 0, 0]));
+	while (!c.socket.destroyed) await c.write(HANDSHAKE, hellos);
+	await other.ping();
+	assert.match(gw.log(), /too many handshakes/);
 });
 
 await test('no descriptor left: nothing in plain text on a TLS port, and it goes on', async (t) => {

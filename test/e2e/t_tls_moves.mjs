@@ -4,7 +4,7 @@ import { test, assert, until, SLOW } from './lib/scenario.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { tlsPair, rawTls, spoken } from './lib/pki.mjs';
-import { TEXT, frame } from './lib/raw.mjs';
+import { PING, TEXT, frame } from './lib/raw.mjs';
 import { notInTime } from './lib/moving.mjs';
 import { between, counted, scenarios, upgraded } from './lib/tls_moving.mjs';
 
@@ -31,6 +31,40 @@ await test('new keys (KeyUpdate), ours too: here, in another program, and again'
 		await alive();
 	}
 	await counted(gw, { tls: 1, ktls: 0 });
+});
+
+await test('a client that has room for small records alone goes over, too', async (t) => {
+	const { gw, bus } = await tlsPair(t, { section });
+	const c = await spoken(t, gw.tlsPort, '/ws/chat/small/', ['-maxfraglen', '512']);
+	for (const end of ['here', 'there']) {
+		const text = 'x'.repeat(5000) + end;
+		await bus.publish(recv('chat', 'small'), text);
+		await until('it all', () => c.out.includes(text));
+		await upgraded(gw);
+	}
+	await counted(gw, { tls: 1, ktls: 0 });
+});
+
+await test('new keys for one who has room for small records, and does not read them now: he gets all when he does', async (t) => {
+	const { gw, bus } = await tlsPair(t, { section, config: { workers: 1, delivery: { confirm: 'write', window: '64m', user_buffer: '64m' } } });
+	let passed = 0;
+	const way = await between(t, gw.tlsPort, (d) => (passed++, d));
+	const c = await spoken(t, way.port, '/ws/chat/k/', ['-nbio', '-maxfraglen', '512']);
+	way.slow(true);
+	const text = (i) => `${i}`.padEnd(1000000, '.');
+	await bus.publishAll(16, (i) => [recv('chat', 'k'), text(i)]);
+	await until('all to be given', async () => (await gw.figures()).workers[0].messages_out === 16);
+	for (let i = 0; i < 5; i++) {
+		c.write('K\n');
+		await until('new keys', () => c.out.toString('latin1').split('KEYUPDATE').length > i + 1);
+		const soFar = passed;
+		c.write(frame(PING, 'x'));
+		await until('the Ping on its way', () => passed > soFar); // s_client looks for commands where a read begins
+	}
+	way.slow(false);
+	// s_client's own words come between.
+	await until('it all', () => c.out.reduce((n, b) => n + (b === 0x2e), 0) >= 16 * (1000000 - 2), 30000);
+	await bus.empty(recv('chat', 'k'));
 });
 
 await test('a record that is cut anywhere, and comes to an end in another program', async (t) => {

@@ -60,11 +60,18 @@ export async function s_client(port, args = [], input = '') {
 }
 
 // The same with TLS 1.3, after the upgrade: out is all that it said until now.
-export async function spoken(t, port, path) {
-	const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3'], { stdio: ['pipe', 'pipe', 'pipe'] });
-	const c = { out: Buffer.alloc(0), write: (bytes) => client.stdin.write(bytes) };
+export async function spoken(t, port, path, args = []) {
+	const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+	let parts = [];
+	const c = {
+		get out() {
+			if (parts.length !== 1) parts = [Buffer.concat(parts)];
+			return parts[0];
+		},
+		write: (bytes) => client.stdin.write(bytes),
+	};
 	t.clients.push(() => client.kill());
-	for (const from of [client.stdout, client.stderr]) from.on('data', (d) => (c.out = Buffer.concat([c.out, d])));
+	for (const from of [client.stdout, client.stderr]) from.on('data', (d) => parts.push(d));
 	await until('the handshake', () => c.out.includes('Verify return code'));
 	c.write(upgrade(path));
 	await until('the upgrade', () => c.out.includes('101 Switching Protocols'));

@@ -26,17 +26,19 @@ export async function upgraded(gw) {
 
 // Between client and gateway; bytes of the client go through change(). { port, pass(bytes): as if the client sent them }
 export async function between(t, port, change) {
-	let pass;
+	let pass, down;
 	const server = net.createServer((a) => {
 		const b = net.connect(port, '127.0.0.1');
 		pass = (bytes) => b.write(bytes);
+		down = b;
 		a.on('data', (d) => b.write(change(d)));
 		b.on('data', (d) => a.write(d));
 		for (const [x, y] of [[a, b], [b, a]]) x.on('close', () => y.destroy()).on('error', () => y.destroy());
 	});
 	await new Promise((up) => server.listen(0, '127.0.0.1', up));
 	t.atEnd(() => server.close());
-	return { port: server.address().port, pass: (bytes) => pass(bytes) };
+	// slow(true): nothing comes down any more.
+	return { port: server.address().port, pass: (bytes) => pass(bytes), slow: (yes) => (yes ? down.pause() : down.resume()) };
 }
 
 /*
