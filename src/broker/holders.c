@@ -37,6 +37,7 @@
 /* A mark that moves is told with the next tick; one that does not, so often. */
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who is heard, and did not remind us */
+#define MOMENT_MS 250
 #define HOLDERS_MAX 256
 #define WORD_MAX 112
 
@@ -342,7 +343,7 @@ static bool removed_meanwhile(const struct broker_queue *q, const struct word *w
 
 	return !q->closing && !q->unseen && w->created == q->b->created && w->mark > 0 &&
 	       w->news == q->b->gates.self && (q->blind || (q->newborn && open < YOUNG_MS)) &&
-	       open > MOMENT_MS && w->age <= open;
+	       (q->early || open > MOMENT_MS) && w->age <= open;
 }
 
 static void take(struct broker_queue *q, const struct word *w)
@@ -443,7 +444,7 @@ void holders_close(struct broker_queue *q)
 	} else {
 		queue_unsubscribe(q);
 	}
-	if (q->b->gates.living > 0 && !q->b->gates.moving)
+	if (gates_others(q->b) && !q->b->gates.moving)
 		say(q, "bye");
 }
 

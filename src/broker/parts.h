@@ -141,7 +141,6 @@ static inline uint64_t seq_of(uint64_t v)
 
 /* So long after it was opened, a first word of others is late; later, others were lost. */
 #define YOUNG_MS 10000
-#define MOMENT_MS 250 /* the way of a word to another gateway, and a bit */
 /* An answer "none" of a replica may be stale: so often it is asked again, the first of them soon.
  */
 #define NONE_TRIES 24
@@ -186,6 +185,7 @@ struct broker_queue {
 	bool fresh : 1;   /* opened, and nothing was given yet */
 	bool blind : 1;   /* others did not know of it yet, since it was opened */
 	bool newborn : 1; /* it was blind when it was opened */
+	bool early : 1;   /* and there was no session then */
 	bool unseen : 1;  /* its connection is not let in yet */
 	bool greeted_again : 1;
 	bool tell : 1; /* our mark is news for the others */

@@ -173,14 +173,14 @@ const struct log_field *queue_who(const struct broker_queue *q)
 	return f;
 }
 
-/* 0: while there was no session, so that other gateways could not hear of it. Before the first one
- * there is no moment in which they may not have heard; whom a predecessor served they know by our
- * name. */
-static uint64_t opened(const struct broker *b)
+/* Other gateways hear of it in a moment; not while there is no session: then not before they
+ * answer. */
+static void opened(struct broker_queue *q)
 {
-	if (b->state == BROKER_LIVE)
-		return b->now_ms;
-	return b->ever ? 0 : b->now_ms - MOMENT_MS;
+	const struct broker *b = q->b;
+
+	q->early = b->state != BROKER_LIVE;
+	q->opened_ms = q->early && b->ever ? 0 : b->now_ms;
 }
 
 struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id,
@@ -212,8 +212,9 @@ struct broker_queue *broker_queue_open(struct broker *b, const struct identity *
 	 * is known to the others by our name. One that has left, but for a mark, is forgotten
 	 * there. */
 	q->fresh = q->head == 0 && b->state == BROKER_LIVE;
-	q->blind = q->newborn = !served || q->head == 0;
-	q->opened_ms = opened(b);
+	q->blind = !served;
+	q->newborn = !served || q->head == 0;
+	opened(q);
 	q->passed_ms = (uint32_t)b->now_ms - YOUNG_MS; /* nobody knows */
 	q->sweep_pos = 1;
 	q->index = b->free_slot;
@@ -270,7 +271,7 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 	q->head = head > q->mark ? head : q->mark;
 	q->want = q->blind = q->newborn = true;
 	q->unseen = false;
-	q->opened_ms = opened(q->b);
+	opened(q);
 	start(q);
 }
 

@@ -47,9 +47,12 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
 	out->slot_words = w;
 	out->stats = &w->stats;
-	for (unsigned i = 0; i < shm_up_rings(&s->shm); i++)
-		if (ring_used(&w->up[i]) > out->up_bytes)
-			out->up_bytes = ring_used(&w->up[i]);
+	for (unsigned i = 0; i < shm_up_rings(&s->shm); i++) {
+		uint64_t used = ring_used(&w->up[i]);
+
+		if (used > out->up_bytes)
+			out->up_bytes = used;
+	}
 	out->down_bytes = ring_used(&w->down);
 	out->n.messages_in = stat_get(w->stats.messages_in);
 	out->n.bytes_in = stat_get(w->stats.bytes_in);

@@ -292,7 +292,7 @@ void conn_readable(struct conn *c)
 	}
 	n = tls_on(c) ? tls_recv(c, w->read_buf, READ_SIZE)
 		      : recv(c->fd, w->read_buf, READ_SIZE, MSG_DONTWAIT);
-	if (n < 0 && errno == EAGAIN && c->read_waits && (c->fed || !conn_want_write(c)))
+	if (n < 0 && errno == EAGAIN && c->read_waits && (!c->seal_wanted || !conn_want_write(c)))
 		errno = ENOMEM; /* behind the handshake: it wants new keys, and does not read */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		if (errno == EAGAIN && tls_on(c) && c->state >= CONN_OPEN)

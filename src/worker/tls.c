@@ -42,7 +42,7 @@ bool tls_begin(struct conn *c, struct tlsctx *t)
 		return false;
 	c->ktls_wanted = tlsctx_offloads(t) && offload_want(c->ssl);
 	c->seal_wanted = c->ktls_wanted || seal_want(c->ssl);
-	return true;
+	return c->seal_wanted;
 }
 
 /* OpenSSL's part. */
@@ -254,7 +254,7 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, int n)
 	size_t done = 0, off = 0;
 	int i = 0;
 
-	if (!c->fed && tls_handshaking(c)) { /* an answer to what is no TLS, or comes too late */
+	if (c->seal_wanted) { /* the handshake is not over: it would be in plain text */
 		errno = EPIPE;
 		return -1;
 	}

@@ -249,7 +249,9 @@ broker {{ url = "{self.url}" }}
 
     def start_other(self):
         """Another gateway at the same broker, without clients."""
-        self.other = self.spawn_gate("other", 1, 0, free_ports(1)[0], "")
+        port, admin_port = free_ports(2)
+        self.other = self.spawn_gate("other", 1, 0, port,
+                                     f'admin {{ listen = "127.0.0.1:{admin_port}" }}\n')
         self.await_true(self.other, "other", self.gate_not_alone)
 
     def end(self):

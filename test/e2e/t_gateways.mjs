@@ -218,6 +218,31 @@ await test('who comes before a new bridge has met the broker gets all from then 
 	}
 });
 
+await test('who comes before a new bridge has met the broker stays, when others removed nothing since', async (t) => {
+	const { bus, nats, gates: [a] } = await several(t, 1);
+	const way = await slowWay(t, nats);
+	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	const here = await t.client(a, 'chat/alice');
+	const removed = async () => {
+		await bus.publish(ALICE, 'before');
+		await here.next();
+		await bus.empty(ALICE);
+	};
+	await removed(); // not in its first seconds
+	way.delay = 300;
+	await b.murder('bridge');
+	await removed();
+	await stays('a little time', () => true, 100);
+	const there = await t.client(b, 'chat/alice');
+	assert.equal(b.log().match(/connected to the broker/g).length, 1, 'before it has a session');
+	await until('it to know that she is there, too', async () => (await figure(b, 'shared_users')) === 1);
+	await bus.publish(ALICE, 'after');
+	for (const c of [here, there]) assert.equal((await c.next()).text, 'after');
+	await bus.empty(ALICE);
+	await stays('here', () => !there.closed, 500);
+});
+
 await test('cut off for a moment: nothing is removed, nobody notices', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2);
 	const here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');

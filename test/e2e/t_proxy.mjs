@@ -1,8 +1,10 @@
 // Behind a proxy: the PROXY protocol, X-Forwarded-For and Forwarded, from those who are listed and from nobody else.
 import net from 'node:net';
+import tls from 'node:tls';
 import { test, assert, until } from './lib/scenario.mjs';
 import { send } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
+import { tlsPair } from './lib/pki.mjs';
 import { Raw, TEXT, frame, upgrade } from './lib/raw.mjs';
 
 // A socket from another loopback address.
@@ -132,6 +134,29 @@ await test('limits go by the address that a proxy names, not by its own', async 
 	await six.write(v1('2001:db8:5:5:ffff::1') + upgrade(P('more')));
 	assert.equal((await six.response()).status, 429);
 	await opens(t, gw, 'other', v1('2001:db8:5:6::1'));
+});
+
+await test('one too many of an address behind a proxy, with TLS: the end, and nothing in plain text', async (t) => {
+	const { gw } = await tlsPair(t, { config: { ...listed({ protocol: 'v1v2' }), limits: { connections_per_address: 1 } } });
+	const shake = async (addr) => {
+		const r = await from(t, { port: gw.tlsPort });
+		await r.write(v1(addr));
+		let text = '';
+		r.socket.on('data', (d) => { text += d.toString('latin1'); });
+		const s = tls.connect({ socket: r.socket, rejectUnauthorized: false });
+		const how = await new Promise((done) => {
+			s.once('secureConnect', () => done('open'));
+			for (const e of ['error', 'close']) s.once(e, () => done('ended'));
+		});
+		return { s, how, text: () => text };
+	};
+	const first = await shake('192.0.2.1');
+	assert.equal(first.how, 'open');
+	const more = await shake('192.0.2.1');
+	more.s.write(upgrade(P('more')));
+	if (more.how === 'open') await new Promise((done) => more.s.once('close', done));
+	assert.doesNotMatch(more.text(), /HTTP/);
+	assert.equal((await shake('192.0.2.2')).how, 'open');
 });
 
 await test('a reload lists a proxy, and counts what it says', async (t) => {
