@@ -22,6 +22,7 @@ struct heritage {
 	const struct config *config; /* as of the birth; valid as long as the process */
 	pid_t master;                /* getppid() other than this: the master is gone */
 	int control;                 /* chan end to the master */
+	bool late;   /* the gateway has served before: others do, and what fails may pass */
 	int segment; /* descriptor of the shared-memory file (own open file description) */
 	struct trace_order trace; /* whose messages are followed */
 	unsigned nslots;          /* slots in use: 0 … nslots-1 */

@@ -100,7 +100,7 @@ int log_reopen(void);
 /*
  * The descriptor that must survive when a child closes all it did not inherit on purpose: 2 or the
  * log file's; -1 with syslog, whose connection is closed here (the next line opens it again), lest
- * its number be reused under it.
+ * its number be reused under it. That of a file which was the target before is forgotten, too.
  */
 int log_fd(void);
 /*

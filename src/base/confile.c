@@ -511,6 +511,8 @@ static int parse_bytes(struct loading *l, char *buf, size_t len)
 int confile_read(struct loading *l, bool required)
 {
 	struct origin o = {.kind = FROM_FILE};
+	size_t most = FILE_MAX_BYTES;
+	struct stat st;
 	char *buf;
 	ssize_t len;
 	int fd, r;
@@ -522,15 +524,18 @@ int confile_read(struct loading *l, bool required)
 		return config_fault(l, &o, NULL,
 			"cannot be opened (%s); make it readable, or name another with -c",
 			strerror(errno));
-	buf = malloc(FILE_MAX_BYTES + 1 + sizeof(TAIL));
-	len = buf ? conftext_slurp(fd, buf, FILE_MAX_BYTES) : -1;
+	/* What the master wrote has all defaults and variables in it. */
+	if (l->trusted && fstat(fd, &st) == 0)
+		most = (size_t)st.st_size;
+	buf = malloc(most + 1 + sizeof(TAIL));
+	len = buf ? conftext_slurp(fd, buf, most) : -1;
 	r = len >= 0 ? parse_bytes(l, buf, (size_t)len)
 		     : config_fault(l, &o, NULL,
 			       "cannot be read (%s); make it a readable file, or name another with "
 			       "-c",
 			       buf ? strerror(errno) : "out of memory");
 	if (buf) /* a password may be in it; what was never written to stays untouched */
-		explicit_bzero(buf, len < 0 ? FILE_MAX_BYTES + 1 : (size_t)len + sizeof(TAIL));
+		explicit_bzero(buf, len < 0 ? most + 1 : (size_t)len + sizeof(TAIL));
 	free(buf);
 	close(fd);
 	return r;

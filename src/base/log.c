@@ -457,6 +457,8 @@ int log_fd(void)
 
 	if (fd == TARGET_SYSLOG)
 		devlog_close();
+	if (fd != file_fd)
+		file_fd = -1;
 	return fd;
 }
 

@@ -53,7 +53,8 @@ void told_wait(struct bconn *c)
 	struct bstream *s = c->user->s;
 	const struct bconn *other = another(c);
 
-	if ((other && !other->waits && !other->going) || !broker_has_others(s->broker) || !grow(s)) {
+	if ((other && !other->waits && !other->going) || !broker_has_others(s->broker) ||
+		!grow(s)) {
 		let_in(c);
 		return;
 	}

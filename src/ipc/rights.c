@@ -32,6 +32,10 @@ int rights_send(int sock, const struct iovec *iov, size_t n, int fd)
 	do
 		sent = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
+	/* No memory now; or too many descriptors are on their way, which the other end has yet to
+	 * take (unix(7)): the other end lives. */
+	if (sent < 0 && (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS))
+		errno = EAGAIN;
 	return sent < 0 ? -1 : 0;
 }
 

@@ -106,6 +106,17 @@ static int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+/* 0 or what went wrong. On a tmpfs any signal ends it. */
+static int allocate(int fd, uint64_t at, uint64_t size)
+{
+	int err;
+
+	do
+		err = posix_fallocate(fd, (off_t)at, (off_t)size);
+	while (err == EINTR);
+	return err;
+}
+
 static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
 {
 	struct shm_header h;
@@ -124,7 +135,7 @@ static int shm_fill(int fd, const struct shm_sizes *s, const char *version)
 	strncpy(h.version, version, sizeof(h.version) - 1);
 	if (ftruncate(fd, (off_t)h.size) < 0)
 		return -1;
-	err = posix_fallocate(fd, 0, (off_t)shm_slots_at());
+	err = allocate(fd, 0, shm_slots_at());
 	if (err) {
 		errno = err;
 		return -1;
@@ -245,7 +256,7 @@ int shm_prepare_slot(int fd, unsigned slot)
 	}
 	l = shm_layout(&h.sizes);
 	at = shm_slots_at() + slot * l.size;
-	err = posix_fallocate(fd, (off_t)at, (off_t)l.size);
+	err = allocate(fd, at, l.size);
 	if (err) {
 		errno = err;
 		return -1;

@@ -144,12 +144,18 @@ static void child_leave_stderr(bool background, int said)
 	close(said);
 }
 
-static int child_fatal(int control, const char *what, const char *arg)
+/* At the start it is the configuration's fault. Later it may pass (a directory of users that is
+ * away), and the others serve meanwhile: as with any death, it is tried again. */
+static int child_fatal(const struct heritage *h, const char *what, const char *arg)
 {
 	struct proto_text text = {""};
 
 	snprintf(text.text, sizeof(text.text), "%s%s: %s", what, arg, strerror(errno));
-	if (chan_send_fd(control, PROTO_FATAL, &text, sizeof(text), -1) < 0)
+	if (h->late) {
+		log_error(text.text);
+		return 1;
+	}
+	if (chan_send_fd(h->control, PROTO_FATAL, &text, sizeof(text), -1) < 0)
 		log_error(text.text);
 	return CHILD_EXIT_FATAL;
 }
@@ -163,16 +169,32 @@ static int child_open_segment(int fd)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+/* The configuration takes its variables from it; here nobody needs more than libraries do. */
+static void child_forget_environment(void)
+{
+	static const char *const kept[] = {
+		"TZ=", "LANG=", "LC_", "OPENSSL_", "MALLOC_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_"};
+
+	for (char **e = environ; e && *e; e++) {
+		char *value = strchr(*e, '=');
+		bool keep = false;
+
+		for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+			keep |= strncmp(*e, kept[i], strlen(kept[i])) == 0;
+		if (value && !keep)
+			explicit_bzero(value + 1, strlen(value + 1));
+	}
+}
+
 /* The fork has copied them. */
 static void child_forget_secrets(const struct child *c, const struct heritage *h)
 {
-	char *url = getenv("NATS_BROKER_URL"), **arg = daemon_arguments();
+	char **arg = daemon_arguments();
 
 	if (c->row->calls == CONFINE_BRIDGE)
 		return;
 	config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
-	if (url)
-		explicit_bzero(url, strlen(url));
+	child_forget_environment();
 	for (; arg && *arg; arg++)
 		if (strstr(*arg, "broker."))
 			explicit_bzero(*arg, strlen(*arg));
@@ -195,14 +217,14 @@ static int child_run(struct child *c, struct heritage *h, int said)
 	daemon_title("wsgated: %s", c->name);
 	h->segment = child_open_segment(h->segment);
 	if (h->segment < 0)
-		return child_fatal(h->control, "cannot open the segment again", "");
+		return child_fatal(h, "cannot open the segment again", "");
 	child_close_others(h);
 	if (daemon_drop(config->user) < 0)
-		return child_fatal(h->control, "cannot become user ", config->user);
+		return child_fatal(h, "cannot become user ", config->user);
 	if (daemon_cores(config->core_dumps == SWITCH_ON) < 0)
-		return child_fatal(h->control, "cannot set whether there are core dumps", "");
+		return child_fatal(h, "cannot set whether there are core dumps", "");
 	if (confine_install(c->row->calls, config->seccomp) < 0)
-		return child_fatal(h->control, "cannot install the filter of system calls", "");
+		return child_fatal(h, "cannot install the filter of system calls", "");
 	return entry(h);
 }
 

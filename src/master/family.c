@@ -64,6 +64,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	h->segment = f->segment->fd;
 	h->trace = f->trace;
 	h->nslots = f->nslots;
+	h->late = f->was_ready;
 	h->slot = c->slot;
 	h->bell = h->predecessor = h->tls = -1;
 	for (int i = 0; i < HERITAGE_ADMINS; i++)
@@ -144,9 +145,16 @@ static void family_fail_start(struct family *f, const struct child *c)
 	family_fail(f, why);
 }
 
+/* In a graceful stop the bridge is needed until the workers have ended. */
+static bool family_needs(const struct family *f, const struct child *c)
+{
+	return !family_stopping(f) ||
+	       (c == &f->bridge && f->state == FAMILY_STOPS_WORKERS && !f->hurry);
+}
+
 static void family_lost(struct family *f, struct child *c, uint64_t now)
 {
-	if (family_stopping(f) || handover_lost(c, now))
+	if (!family_needs(f, c) || (!family_stopping(f) && handover_lost(c, now)))
 		return;
 	if (family_held(c)) {
 		c->start_ms = now;
@@ -159,12 +167,12 @@ static void family_lost(struct family *f, struct child *c, uint64_t now)
 
 static void family_start_due(struct family *f, uint64_t now)
 {
-	for (unsigned i = 0; i <= f->nslots && !family_stopping(f); i++) {
+	for (unsigned i = 0; i <= f->nslots; i++) {
 		struct child *c = family_child(f, i);
 		bool bridge = c == &f->bridge;
 
-		if (!c->start_ms || now < c->start_ms || c->pid || family_held(c) ||
-			!family_may_start(f, c))
+		if (!family_needs(f, c) || !c->start_ms || now < c->start_ms || c->pid ||
+			family_held(c) || !family_may_start(f, c))
 			continue;
 		if (bridge)
 			brief_begin(f);
@@ -226,7 +234,8 @@ void family_reap(struct family *f)
 
 static void family_bury(struct family *f, struct child *c, uint64_t now)
 {
-	bool fatal = WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
+	bool fatal =
+		!f->was_ready && WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
 	char why[PROTO_TEXT_MAX];
 
 	child_last_words(c, family_stopping(f) || c->dismissed);
@@ -352,7 +361,7 @@ void family_stop(struct family *f, uint64_t delay_ms, uint64_t drain_ms, bool hu
 	if (hurry)
 		delay_ms = drain_ms = 0;
 	f->drain_end_ms = now + delay_ms + drain_ms;
-	for (unsigned i = 0; i <= f->nslots; i++)
+	for (unsigned i = hurry ? 0 : 1; i <= f->nslots; i++)
 		family_child(f, i)->start_ms = 0;
 	if (f->state == FAMILY_STOPS_BRIDGE) {
 		family_ask_bridge(f, now);
@@ -409,6 +418,7 @@ static void family_advance(struct family *f, uint64_t now)
 
 	if (f->state == FAMILY_STOPS_WORKERS && family_gone(f, 1, f->nslots, now)) {
 		f->state = FAMILY_STOPS_BRIDGE;
+		f->bridge.start_ms = 0;
 		family_ask_bridge(f, now);
 	}
 	if (f->state == FAMILY_STOPS_BRIDGE && family_gone(f, 0, 0, now)) {
@@ -464,6 +474,14 @@ static void family_arm(struct family *f, uint64_t now)
 		log_error("no timer: the next event must do", kv_errno(ENOMEM));
 }
 
+void family_stood(struct family *f, uint64_t since_ms)
+{
+	uint64_t now = family_clock();
+
+	for (unsigned i = 0; i <= f->nslots && now > since_ms + 1000; i++)
+		family_child(f, i)->beat_ms = now;
+}
+
 static void family_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct family *f = arg;
@@ -472,10 +490,8 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	f->woken = false;
-	/* When we ourselves were stopped, the children's silence means nothing. */
-	if (f->timer_ms && now > f->timer_ms + 1000)
-		for (unsigned i = 0; i <= f->nslots; i++)
-			family_child(f, i)->beat_ms = now;
+	if (f->timer_ms)
+		family_stood(f, f->timer_ms);
 	for (unsigned i = 0; i <= f->nslots; i++)
 		if (family_child(f, i)->pid)
 			family_check(f, family_child(f, i), now);

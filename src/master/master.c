@@ -299,9 +299,9 @@ static int master_serve(void *arg)
 	if (same)
 		m->inherit.control = -1;
 	/* Whom it belongs to comes with its birth: for another group it is a new one. */
-	if ((same ? control_adopt(&m->control, control, m->segment.dir)
-		  : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0 ||
-		listen_begin(&m->listeners, err, sizeof(err)) < 0) {
+	if (listen_begin(&m->listeners, err, sizeof(err)) < 0 ||
+		(same ? control_adopt(&m->control, control, m->segment.dir)
+		      : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0) {
 		family_fail(f, err);
 		return -1;
 	}

@@ -298,6 +298,7 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 static void reload_run(struct reload *r)
 {
 	const struct timeval tv = {ANSWER_MS / 1000, 0};
+	uint64_t began = family_clock();
 	char err[RELOAD_TEXT_MAX];
 	struct config *next;
 	int text[3];
@@ -314,9 +315,13 @@ static void reload_run(struct reload *r)
 	}
 	r->busy = true;
 	next = config_load_secret(r->source, err, sizeof(err));
-	if (!next || reload_prepare(r, next, text, err, sizeof(err)) < 0) {
-		vault_free(&r->next_keys);
+	if (next && reload_prepare(r, next, text, err, sizeof(err)) < 0) {
 		config_free(next);
+		next = NULL;
+	}
+	family_stood(r->family, began); /* names of hosts are asked for */
+	if (!next) {
+		vault_free(&r->next_keys);
 		certs_drop(&r->tls);
 		reload_refuse(r, err);
 		return;

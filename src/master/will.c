@@ -54,12 +54,8 @@ const char *will_name(unsigned type)
 int will_send(int sock, const struct will *w, int fd)
 {
 	struct iovec iov = {(void *)(uintptr_t)w, will_size(w->type)};
-	int r = rights_send(sock, &iov, 1, fd);
 
-	/* Too many descriptors are on their way, which the other end has yet to take. */
-	if (r < 0 && errno == ETOOMANYREFS)
-		errno = EAGAIN;
-	return r;
+	return rights_send(sock, &iov, 1, fd);
 }
 
 static void terminate(struct will *w)

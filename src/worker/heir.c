@@ -186,8 +186,7 @@ static int heir_send(struct heir *h, enum parcel_type type, unsigned place, cons
 {
 	if (parcel_send(h->fd, type, place, iov, n, fd) == 0)
 		return 0;
-	/* ETOOMANYREFS: too many descriptors of ours are under way (unix(7)). */
-	if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM && errno != ETOOMANYREFS)
+	if (errno != EAGAIN)
 		heir_gone(h);
 	else if (event_add(h->write_ev, NULL) < 0)
 		log_error("cannot watch a worker", kv_errno(errno));

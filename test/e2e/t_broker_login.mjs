@@ -104,9 +104,12 @@ await test('a login in the environment, and on the command line', async (t) => {
 	const nats = await t.nats({ conf: `authorization { user: "gate", password: "${SECRET}" }` });
 	for (const opts of [
 		{ env: { NATS_BROKER_URL: `nats://gate:${SECRET}@127.0.0.1:${nats.port}` } },
+		{ env: { GATE_PASSWORD: SECRET }, broker: { url: `nats://gate:\${GATE_PASSWORD}@127.0.0.1:${nats.port}` } },
 		{ args: ['-o', `broker.url=nats://127.0.0.1:${nats.port}`, '-o', 'broker.user=gate', '-o', `broker.password=${SECRET}`] },
 	]) {
-		const gw = await gateway(t, nats, {}, opts);
+		const gw = await gateway(t, nats, opts.broker ?? {}, { ...opts, start: false });
+		fs.writeFileSync(gw.file, fs.readFileSync(gw.file, 'utf8').replace('\\${', '${'));
+		await gw.start();
 		assert.ok(!gw.log().includes(SECRET));
 		if (inMemory) assert.equal(remembers(gw.pid('worker 0'), SECRET), null);
 		for (const pid of [gw.master, ...gw.children().map((c) => c.pid)]) {

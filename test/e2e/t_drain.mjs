@@ -151,6 +151,17 @@ await test('a connection without a request does not hold it up; a request that h
 	assert.deepEqual(await gw.exited(8000), { code: 0, signal: null });
 });
 
+await test('a bridge that dies while it drains is replaced: what clients send is stored', async (t) => {
+	const { gw, bus } = await t.pair({ drain_delay: '4s', drain_timeout: '2s' });
+	const c = await t.client(gw, 'chat/alice');
+	await draining(gw);
+	await gw.murder('bridge');
+	await c.send('behind it');
+	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].text, 'behind it');
+	assert.equal(c.closed, null);
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+});
+
 await test('then the hard end', async (t) => {
 	const { gw, bus } = await t.pair({ drain_timeout: '1s', pong_timeout: '60s' });
 	const mute = await t.raw(gw), rude = await t.raw(gw);

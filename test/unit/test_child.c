@@ -384,20 +384,26 @@ static void test_second_term_hurries(void **state)
 	assert_int_equal(fakes_end(), 0);
 }
 
-/* No restart while stopping; a child that was to come back does not. */
-static void test_no_restart_while_stopping(void **state)
+/* No worker comes back while stopping; a bridge does, for those who have not ended yet. */
+static void test_deaths_while_stopping(void **state)
 {
 	(void)state;
 	started();
 	kill(fakes_master, SIGTERM);
 	fakes_expect(&workers[0], "stop 60000");
 	fakes_expect(&workers[1], "stop 60000");
-	kill(bridge.pid, SIGKILL);
-	fakes_expect(&bridge, "end");
 	kill(workers[0].pid, SIGKILL);
 	fakes_expect(&workers[0], "end");
+	kill(bridge.pid, SIGKILL);
+	fakes_expect_after(&bridge, "down", "end");
+	bridge = fakes_accept();
+	assert_true(bridge.bridge);
+	fakes_order(&bridge, "ready");
+	fakes_expect(&bridge, "down 0 1");
 	fakes_order(&workers[1], "exit 0");
 	fakes_expect(&workers[1], "end");
+	fakes_log("send peer=bridge type=STOP");
+	fakes_order(&bridge, "exit 0");
 	assert_int_equal(fakes_end(), 0);
 	assert_false(fakes_called());
 }
@@ -525,7 +531,7 @@ int main(void)
 		WITH_FAKES(test_orphans_and_stale_segment),
 		WITH_FAKES(test_second_instance_is_refused),
 		WITH_FAKES(test_second_term_hurries),
-		WITH_FAKES(test_no_restart_while_stopping),
+		WITH_FAKES(test_deaths_while_stopping),
 		WITH_FAKES(test_signals_of_children),
 		WITH_FAKES(test_reload),
 		WITH_FAKES(test_full_ring_stays),
