@@ -87,8 +87,10 @@ bool option_equal(const void *a, const void *b, const struct option *o);
 /* A titled section of the file, whole: kind "title" { … }. */
 void option_print_section(const char *kind, const char *title, const void *base,
 	const struct option *table, size_t n, FILE *out);
-/* Whether two sections have the same values. */
-bool option_equal_all(const void *a, const void *b, const struct option *table, size_t n);
+/* Whether two lists of sections, which begin with their title (char *) and have `size` bytes each,
+ * have the same titles and values in the same order. */
+bool option_sections_equal(const void *a, size_t na, const void *b, size_t nb, size_t size,
+	const struct option *table, size_t n);
 /* The same as option_print() for people: without secrets. */
 void option_print_public(const void *base, const struct option *o, FILE *out);
 /* Makes a secret one what option_print_public() shows of it. */

@@ -99,14 +99,8 @@ const struct config_auth *config_auth_of(const struct config *c, const char *ser
 
 bool config_auth_equal(const struct config *a, const struct config *b)
 {
-	if (a->nauth != b->nauth)
-		return false;
-	for (size_t i = 0; i < a->nauth; i++)
-		if (strcmp(a->auth[i].service, b->auth[i].service) != 0 ||
-			!option_equal_all(
-				&a->auth[i], &b->auth[i], option_auth_table, option_auth_count))
-			return false;
-	return true;
+	return option_sections_equal(a->auth, a->nauth, b->auth, b->nauth, sizeof(*a->auth),
+		option_auth_table, option_auth_count);
 }
 
 static bool is_loopback(const char *address)

@@ -75,12 +75,6 @@ const struct config_service *config_service_of(
 
 bool config_services_equal(const struct config *a, const struct config *b)
 {
-	if (a->nservices != b->nservices)
-		return false;
-	for (size_t i = 0; i < a->nservices; i++)
-		if (strcmp(a->services[i].service, b->services[i].service) != 0 ||
-			!option_equal_all(&a->services[i], &b->services[i], option_service_table,
-				option_service_count))
-			return false;
-	return true;
+	return option_sections_equal(a->services, a->nservices, b->services, b->nservices,
+		sizeof(*a->services), option_service_table, option_service_count);
 }

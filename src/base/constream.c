@@ -147,14 +147,8 @@ int config_stream_of(const struct config *c, const char *service, size_t len)
 
 bool config_streams_equal(const struct config *a, const struct config *b)
 {
-	if (a->nstreams != b->nstreams)
-		return false;
-	for (size_t i = 0; i < a->nstreams; i++)
-		if (strcmp(a->streams[i].name, b->streams[i].name) != 0 ||
-			!option_equal_all(&a->streams[i], &b->streams[i], option_stream_table,
-				option_stream_count))
-			return false;
-	return true;
+	return option_sections_equal(a->streams, a->nstreams, b->streams, b->nstreams,
+		sizeof(*a->streams), option_stream_table, option_stream_count);
 }
 
 bool config_streams_extend(const struct config *next, const struct config *now)

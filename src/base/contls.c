@@ -86,12 +86,6 @@ int contls_done(struct config *c, struct config_tls *t, uint32_t seen, const cha
 
 bool config_tls_equal(const struct config *a, const struct config *b)
 {
-	if (a->ntls != b->ntls)
-		return false;
-	for (size_t i = 0; i < a->ntls; i++)
-		if (strcmp(a->tls[i].listen, b->tls[i].listen) != 0 ||
-			!option_equal_all(
-				&a->tls[i], &b->tls[i], option_tls_table, option_tls_count))
-			return false;
-	return true;
+	return option_sections_equal(a->tls, a->ntls, b->tls, b->ntls, sizeof(*a->tls),
+		option_tls_table, option_tls_count);
 }

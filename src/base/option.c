@@ -520,12 +520,24 @@ bool option_equal(const void *a, const void *b, const struct option *o)
 	}
 }
 
-bool option_equal_all(const void *a, const void *b, const struct option *table, size_t n)
+static bool equal_all(const void *a, const void *b, const struct option *table, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!option_equal(a, b, &table[i]))
 			return false;
 	return true;
+}
+
+bool option_sections_equal(const void *a, size_t na, const void *b, size_t nb, size_t size,
+	const struct option *table, size_t n)
+{
+	for (size_t i = 0; na == nb && i < na; i++) {
+		const void *x = (const char *)a + i * size, *y = (const char *)b + i * size;
+
+		if (strcmp(*(char *const *)x, *(char *const *)y) != 0 || !equal_all(x, y, table, n))
+			return false;
+	}
+	return na == nb;
 }
 
 void option_print_section(const char *kind, const char *title, const void *base,

@@ -331,8 +331,7 @@ static void slots_round(struct bridge *b)
 	told_ask(b);
 	slots_read(b);
 	for (unsigned i = 0; i < b->nslots; i++)
-		if (b->slots[i].used &&
-			(b->slots[i].notice_first || !TAILQ_EMPTY(&b->slots[i].who_waits)))
+		if (b->slots[i].notice_first || !TAILQ_EMPTY(&b->slots[i].who_waits))
 			slot_serve_blocked(&b->slots[i]);
 }
 

@@ -77,7 +77,7 @@ static void check_daemon(struct check *k, const struct config *c)
 	view_drop(&s);
 }
 
-int check_show(const struct config *c, const char *file, bool json)
+int check_show(const struct config *c, const char *text, bool json)
 {
 	struct check k = {.good = true};
 
@@ -85,23 +85,10 @@ int check_show(const struct config *c, const char *file, bool json)
 		fprintf(stderr, "wsgatectl: out of memory\n");
 		return CTL_FAILED;
 	}
-	answer(&k, "configuration", true, access(file, R_OK) == 0 ? file : "defaults");
-	check_daemon(&k, c);
-	if (json && json_line(k.out) != CTL_OK)
+	answer(&k, "configuration", c, !c || access(text, R_OK) == 0 ? text : "defaults");
+	if (c)
+		check_daemon(&k, c);
+	if ((json && json_line(k.out) != CTL_OK) || fflush(stdout) != 0)
 		return CTL_FAILED;
-	return k.good && fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
-}
-
-int check_faulty(const char *why, bool json)
-{
-	struct check k = {.good = true};
-
-	if (json && !(k.out = json_object())) {
-		fprintf(stderr, "wsgatectl: out of memory\n");
-		return CTL_FAILED;
-	}
-	answer(&k, "configuration", false, why);
-	if (json && json_line(k.out) != CTL_OK)
-		return CTL_FAILED;
-	return fflush(stdout) == 0 ? CTL_CONFIG : CTL_FAILED;
+	return k.good ? CTL_OK : c ? CTL_FAILED : CTL_CONFIG;
 }

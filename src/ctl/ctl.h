@@ -33,8 +33,8 @@ struct top_options {
 	bool json;
 };
 int top_show(const struct config *c, const struct top_options *o);
-int check_show(const struct config *c, const char *file, bool json);
-int check_faulty(const char *why, bool json); /* nothing else can be asked then */
+/* text: the file; with c NULL what is wrong with it, and nothing else can be asked. */
+int check_show(const struct config *c, const char *text, bool json);
 
 /* where.c: pid of the master that holds the lock of the pidfile; 0: none. */
 pid_t where_master(const struct config *c);

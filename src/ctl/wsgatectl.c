@@ -396,7 +396,7 @@ static int run(const struct config_source *source, char **args, int n)
 			source, err, sizeof(err));
 		if (!c) {
 			fprintf(stderr, "wsgatectl: %s\n", err);
-			return cmd->fn == cmd_check ? check_faulty(err, json_wanted(args, &n))
+			return cmd->fn == cmd_check ? check_show(NULL, err, json_wanted(args, &n))
 						    : CTL_CONFIG;
 		}
 		status = cmd->fn(c, source->file, args + 1, n - 1);

@@ -147,7 +147,6 @@ bool place_reopen(struct conn *c)
 	return true;
 }
 
-/* The place is used again only after the bridge said DOWN_ENDED. */
 void place_leave(struct conn *c)
 {
 	c->w->by_route[c->route] = NULL;
@@ -155,6 +154,7 @@ void place_leave(struct conn *c)
 	c->route = NO_ROUTE;
 }
 
+/* The place is used again only after the bridge said DOWN_ENDED. */
 void place_end(struct conn *c)
 {
 	struct worker *w = c->w;

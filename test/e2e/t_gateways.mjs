@@ -148,11 +148,17 @@ async function slowWay(t, nats) {
 	return way;
 }
 
-await test('who is let in gets what is published from then on, however quickly another gateway has it removed', async (t) => {
+// Two that know each other; the second one's way to the broker is such a way.
+async function onSlowWay(t) {
 	const { bus, nats, gates: [a] } = await several(t, 1);
 	const way = await slowWay(t, nats);
 	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
 	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	return { bus, a, b, way };
+}
+
+await test('who is let in gets what is published from then on, however quickly another gateway has it removed', async (t) => {
+	const { bus, a, b, way } = await onSlowWay(t);
 	const here = await t.client(a, 'chat/alice');
 	await bus.publish(ALICE, 'before');
 	await here.next();
@@ -182,10 +188,7 @@ await test('who is let in gets what is published from then on, however quickly a
 });
 
 await test('who comes before a new bridge has met the broker gets all from then on, or is told to come back', async (t) => {
-	const { bus, nats, gates: [a] } = await several(t, 1);
-	const way = await slowWay(t, nats);
-	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
-	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	const { bus, a, b, way } = await onSlowWay(t);
 	const users = numbers(12).map((i) => ({ at: `chat/u${i}`, subject: recv('chat', `u${i}`), sent: 0 }));
 	for (const u of users) u.here = await t.client(a, u.at);
 	const sessions = () => b.log().match(/connected to the broker/g).length;
@@ -219,10 +222,7 @@ await test('who comes before a new bridge has met the broker gets all from then 
 });
 
 await test('who comes before a new bridge has met the broker stays, when others removed nothing since', async (t) => {
-	const { bus, nats, gates: [a] } = await several(t, 1);
-	const way = await slowWay(t, nats);
-	const b = await t.gateway(nats, { config: { broker: { url: `nats://127.0.0.1:${way.port}` } } });
-	await until('both to know', () => [a, b].every((g) => /another gateway is there/.test(g.log())));
+	const { bus, a, b, way } = await onSlowWay(t);
 	const here = await t.client(a, 'chat/alice');
 	const removed = async () => {
 		await bus.publish(ALICE, 'before');
