@@ -3,6 +3,7 @@
  * other word for it.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,22 +43,27 @@ static void pulse_memory(struct process_stats *out)
 	fclose(f);
 }
 
-/* Linux 6.2 and later say the number as the folder's size; before that somebody has to count. */
-static uint64_t pulse_count_files(void)
+/*
+ * Linux 6.2 and later say the number as the folder's size; before that somebody has to count. Where
+ * it cannot be looked at, it is as it was, or there is no descriptor left to look with.
+ */
+static void pulse_files(struct process_stats *out)
 {
 	DIR *d = opendir("/proc/self/fd");
 	struct stat st;
 	uint64_t n = 0;
 
+	if (!d && errno == EMFILE)
+		stat_set(out->files, stat_get(out->max_files));
 	if (!d)
-		return 0;
+		return;
 	if (fstat(dirfd(d), &st) == 0 && st.st_size > 0)
 		n = (uint64_t)st.st_size;
 	else
 		for (struct dirent *e = readdir(d); e; e = readdir(d))
 			n += e->d_name[0] != '.';
 	closedir(d);
-	return n - 1; /* the folder itself */
+	stat_set(out->files, n - 1); /* but for the folder itself */
 }
 
 static void pulse_look(struct pulse *p)
@@ -71,7 +77,7 @@ static void pulse_look(struct pulse *p)
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
 		stat_set(p->out->max_files, limit.rlim_cur);
 	if (stat_get(p->out->files) < FILES_DEAR || p->look++ % DEAR_LOOKS == 0)
-		stat_set(p->out->files, pulse_count_files());
+		pulse_files(p->out);
 }
 
 static void pulse_arm(struct pulse *p)

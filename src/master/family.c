@@ -55,6 +55,13 @@ bool family_stopping(const struct family *f)
 
 /* ---- birth ---- */
 
+/* Who cannot begin then ends the whole; one that replaces another does not serve before it has all.
+ */
+static bool family_begins(const struct family *f)
+{
+	return !f->was_ready || f->hold_clients;
+}
+
 void family_heritage(struct family *f, const struct child *c, struct heritage *h)
 {
 	const struct listen_set *l = f->listeners;
@@ -64,7 +71,7 @@ void family_heritage(struct family *f, const struct child *c, struct heritage *h
 	h->segment = f->segment->fd;
 	h->trace = f->trace;
 	h->nslots = f->nslots;
-	h->late = f->was_ready;
+	h->late = !family_begins(f);
 	h->slot = c->slot;
 	h->bell = h->predecessor = h->tls = -1;
 	for (int i = 0; i < HERITAGE_ADMINS; i++)
@@ -234,8 +241,8 @@ void family_reap(struct family *f)
 
 static void family_bury(struct family *f, struct child *c, uint64_t now)
 {
-	bool fatal =
-		!f->was_ready && WIFEXITED(c->status) && WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
+	bool fatal = family_begins(f) && WIFEXITED(c->status) &&
+		     WEXITSTATUS(c->status) == CHILD_EXIT_FATAL;
 	char why[PROTO_TEXT_MAX];
 
 	child_last_words(c, family_stopping(f) || c->dismissed);
@@ -282,7 +289,7 @@ static void family_check(struct family *f, struct child *c, uint64_t now)
 			log_error("closed its channel and does not end: killed",
 				kv_str("child", c->name), kv_int("pid", c->pid));
 		family_kill(c);
-	} else if (hang && now - c->beat_ms >= hang) {
+	} else if (hang && now >= c->beat_ms + hang) {
 		log_error("hangs: killed", kv_str("child", c->name), kv_int("pid", c->pid),
 			kv_uint("silent_ms", now - c->beat_ms));
 		family_kill(c);
@@ -474,10 +481,8 @@ static void family_arm(struct family *f, uint64_t now)
 		log_error("no timer: the next event must do", kv_errno(ENOMEM));
 }
 
-void family_stood(struct family *f, uint64_t since_ms)
+void family_stood(struct family *f, uint64_t since_ms, uint64_t now)
 {
-	uint64_t now = family_clock();
-
 	for (unsigned i = 0; i <= f->nslots && now > since_ms + 1000; i++)
 		family_child(f, i)->beat_ms = now;
 }
@@ -491,7 +496,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	f->woken = false;
 	if (f->timer_ms)
-		family_stood(f, f->timer_ms);
+		family_stood(f, f->timer_ms, now);
 	for (unsigned i = 0; i <= f->nslots; i++)
 		if (family_child(f, i)->pid)
 			family_check(f, family_child(f, i), now);

@@ -103,7 +103,7 @@ void family_reap(struct family *f);
 bool family_stopping(const struct family *f);
 /* Since then the master itself may have stood still: if so, the children's silence means nothing.
  */
-void family_stood(struct family *f, uint64_t since_ms);
+void family_stood(struct family *f, uint64_t since_ms, uint64_t now);
 /* In a new child, after event_reinit(): frees what hangs on the master's base. */
 void family_forget(struct family *f);
 /* Closes and frees what the family owns; kills nobody. */

@@ -319,7 +319,7 @@ static void reload_run(struct reload *r)
 		config_free(next);
 		next = NULL;
 	}
-	family_stood(r->family, began); /* names of hosts are asked for */
+	family_stood(r->family, began, family_clock()); /* names of hosts are asked for */
 	if (!next) {
 		vault_free(&r->next_keys);
 		certs_drop(&r->tls);

@@ -192,10 +192,10 @@ static struct conn *arrive_build(
 	struct parcel_parts p;
 	struct conn *c;
 
-	if (fd < 0) {
-		log_some_warnings(1,
-			"no file descriptor left for a connection: raise the limit of open files",
-			kv_uint("connections", w->nconns));
+	if (fd < 0 || !worker_has_room(w, fd, true)) {
+		worker_say_full(w);
+		if (fd >= 0)
+			close(fd);
 		return NULL;
 	}
 	if (w->ends || move_gives(w)) {

@@ -9,9 +9,10 @@
 #include "pack.h"
 
 /* Said in the answer to the next PROTO_CONFIG. */
-static void reconf_failed(struct worker *w, const char *what, int error)
+static void reconf_no_listener(struct worker *w, int error)
 {
-	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "%s: %s", what, strerror(error));
+	log_error("cannot take a listener", kv_errno(error));
+	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "a new listener: %s", strerror(error));
 }
 
 /*
@@ -153,7 +154,7 @@ void reconf_on_listen(void *arg, const void *body, int fd)
 		close(fd);
 	else if (fd < 0 || worker_add_listener(
 				   w, fd, pl->id, pl->admin, pl->tls[0] != '\0' ? title : NULL) < 0)
-		reconf_failed(w, "a new listener", fd < 0 ? EMFILE : errno);
+		reconf_no_listener(w, fd < 0 ? EMFILE : errno);
 }
 
 void reconf_on_unlisten(void *arg, const void *body, int fd)

@@ -63,7 +63,7 @@ void sections_use(struct worker *w, struct tlsctx **sections, size_t nold)
 {
 	sections_free(w->sections, nold);
 	w->sections = sections;
-	worker_listen(w, true); /* those that waited for their section */
+	worker_listen(w); /* those that waited for their section */
 }
 
 int sections_start(struct worker *w)

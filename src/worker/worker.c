@@ -18,6 +18,7 @@
 #include "worker.h"
 
 #define ACCEPT_BATCH 64
+#define FILES_KEPT 48  /* of a worker's descriptors, or an eighth of few */
 #define PACE_FROM 1500 /* a second: connections, requests, answers to them, Pongs */
 #define SHED_MIN 50
 #define SHED_SECONDS 20
@@ -64,11 +65,13 @@ static void worker_peer(const struct sockaddr_storage *ss, struct route_peer *p)
 	}
 }
 
+static const struct timeval accept_pause = {0, 100000};
+
 static void worker_accept_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	worker_listen(arg, true);
+	worker_listen(arg);
 }
 
 /* Trap: with something unread the close is a reset, in which the answer is lost. */
@@ -83,35 +86,48 @@ static void close_read(int fd)
 }
 
 /*
- * Out of descriptors. The spare one takes the caller in, says so, and goes; then accepting rests a
- * while, because a level-triggered listener would spin.
+ * A new descriptor is the lowest free one: as many others are taken. The last ones below the limit
+ * are kept for what the family sends, and half of them for the operator and who moves here, too:
+ * a full worker follows a reload all the same.
  */
-static void worker_no_descriptor(struct worker *w, const struct listener *l)
+bool worker_has_room(const struct worker *w, int fd, bool dear)
+{
+	uint64_t max = stat_get(w->slot->process.max_files);
+	uint64_t kept = max / 8 < FILES_KEPT ? max / 8 : FILES_KEPT;
+
+	return (uint64_t)fd < max - (dear ? kept / 2 : kept);
+}
+
+void worker_say_full(const struct worker *w)
+{
+	log_some_warnings(1,
+		"no file descriptor left for a connection: raise the limit of open files",
+		kv_uint("connections", w->nconns));
+}
+
+/* Takes fd. */
+static void worker_turn_away(struct worker *w, const struct listener *l, int fd)
 {
 	static const char full[] =
 		"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
 		"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n";
-	struct timeval pause = {0, 100000};
-	int fd;
 
-	tally_refused(w, 503);
-	log_some_warnings(1,
-		"no file descriptor left for a connection: raise the limit of open files",
-		kv_uint("connections", w->nconns));
-	if (w->spare_fd >= 0) {
-		close(w->spare_fd);
-		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0) {
-			if (!l->tls)
-				(void)!send(
-					fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-			close_read(fd);
-		}
-		w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	}
-	worker_listen(w, false);
-	if (event_add(w->accept_pause, &pause) < 0)
-		worker_listen(w, true);
+	if (!l->admin)
+		tally_refused(w, 503);
+	worker_say_full(w);
+	if (!l->tls)
+		(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close_read(fd);
+}
+
+/* Out of memory, or the system of files: whoever waits is let in later. A listener is
+ * level-triggered, and would spin. */
+static void worker_accept_later(struct worker *w)
+{
+	for (struct listener *l = w->listeners; l; l = l->next)
+		event_del(l->ev);
+	if (event_add(w->accept_pause, &accept_pause) < 0)
+		worker_listen(w);
 }
 
 static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
@@ -125,11 +141,19 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 				      errno == ENOMEM)) {
-			worker_no_descriptor(w, l);
+			log_some_warnings(1, "no connection can be accepted: tried again",
+				kv_errno(errno), kv_uint("connections", w->nconns));
+			worker_accept_later(w);
 			return;
 		}
 		if (fd < 0)
 			return; /* EAGAIN, or a caller who went away in between */
+		if (!worker_has_room(w, fd, l->admin)) {
+			worker_turn_away(w, l, fd);
+			if (l->admin)
+				return;
+			continue;
+		}
 		worker_peer(&ss, &peer);
 		if (!l->admin) {
 			stat_add(w->slot->stats.accepted, 1);
@@ -157,13 +181,16 @@ static void worker_acceptable(evutil_socket_t fd, short what, void *arg)
 	worker_accept_some(l->w, l, ACCEPT_BATCH);
 }
 
-void worker_listen(struct worker *w, bool on)
+/* One that cannot be watched now is tried again. */
+void worker_listen(struct worker *w)
 {
 	for (struct listener *l = w->listeners; l; l = l->next) {
-		if (!on || (l->tls && !sections_find(w, l->tls)))
+		if (l->tls && !sections_find(w, l->tls)) {
 			event_del(l->ev);
-		else if (event_add(l->ev, NULL) < 0)
+		} else if (event_add(l->ev, NULL) < 0) {
 			log_some_errors(1, "cannot watch a listener", kv_errno(errno));
+			(void)event_add(w->accept_pause, &accept_pause);
+		}
 	}
 }
 
@@ -395,7 +422,6 @@ static int worker_start(struct worker *w)
 
 	w->now_ms = worker_clock();
 	peer_configure(w);
-	w->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	w->secrets = -1;
 	w->auth = auth_new(w->c, w->h->secrets, err, sizeof(err));
 	if (!w->auth) {

@@ -256,9 +256,8 @@ struct worker {
 	uint8_t *tls_buf;           /* owned: frames that become one record of TLS, with room for
 				       the rest of it */
 	int tls_file;               /* owned: for the PROTO_CONFIG that follows; -1: none */
-	struct event *accept_pause; /* owned: after EMFILE */
+	struct event *accept_pause; /* owned: after ENFILE, ENOMEM */
 	struct event *drain_timer;  /* owned; NULL: never needed */
-	int spare_fd;
 	struct sight sight;
 	struct cork cork;
 	struct wheel wheel, holds;             /* holds: clients that are over their rate */
@@ -313,7 +312,9 @@ struct worker {
 
 /* worker.c */
 uint64_t worker_clock(void);
-void worker_listen(struct worker *w, bool on);
+void worker_listen(struct worker *w);
+bool worker_has_room(const struct worker *w, int fd, bool dear); /* no client of its own */
+void worker_say_full(const struct worker *w);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
 /* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <event2/event.h>
@@ -18,6 +20,27 @@
 #include "fakes.h"
 
 static struct fake bridge, workers[2];
+static _Atomic long *clock_skew_ms; /* shared with the master; a little more with each look at it */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	int r = __real_clock_gettime(clock, ts);
+
+	if (clock_skew_ms && *clock_skew_ms && clock == CLOCK_MONOTONIC) {
+		long ms = (*clock_skew_ms)++;
+
+		ts->tv_sec += ms / 1000;
+		ts->tv_nsec += ms % 1000 * 1000000;
+		if (ts->tv_nsec >= 1000000000) {
+			ts->tv_sec++;
+			ts->tv_nsec -= 1000000000;
+		}
+	}
+	return r;
+}
 
 static void started(void)
 {
@@ -253,6 +276,22 @@ static void test_hanging_child_is_killed(void **state)
 	fakes_order(&workers[0], "ping");
 	fakes_expect(&workers[0], "pong");
 	workers[1] = next;
+	finish();
+}
+
+/* As after SIGSTOP, or where the machine stood still. */
+static void test_stalled_master_kills_nobody(void **state)
+{
+	(void)state;
+	fakes_config.hang_timeout = 5000;
+	started();
+	*clock_skew_ms = 60000;
+	die(&workers[0], 1); /* it looks at all */
+	workers[0] = fakes_accept();
+	assert_int_equal(workers[0].generation, 2);
+	fakes_expect(&bridge, "up 0 2");
+	fakes_order(&workers[1], "ping");
+	fakes_expect(&workers[1], "pong");
 	finish();
 }
 
@@ -528,6 +567,7 @@ int main(void)
 		WITH_FAKES(test_fatal),
 		WITH_FAKES(test_start_fails_after_three),
 		WITH_FAKES(test_hanging_child_is_killed),
+		WITH_FAKES(test_stalled_master_kills_nobody),
 		WITH_FAKES(test_orphans_and_stale_segment),
 		WITH_FAKES(test_second_instance_is_refused),
 		WITH_FAKES(test_second_term_hurries),
@@ -539,5 +579,7 @@ int main(void)
 		cmocka_unit_test(test_deaf_bridge),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	clock_skew_ms = mmap(NULL, sizeof(*clock_skew_ms), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return clock_skew_ms == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,6 +251,7 @@ static bool powerless(void)
 	return prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0) == 0;
 }
 
+#ifndef __SANITIZE_THREAD__ /* its own thread has not what capset() gives ours: glibc aborts */
 /* As ambient ones survive the change of user: with AmbientCapabilities= of systemd it starts so. */
 static int drop_what_was_left(void)
 {
@@ -266,6 +267,7 @@ static int drop_what_was_left(void)
 		return 2;
 	return daemon_drop("no-such-user") == 0 && powerless() && geteuid() == 65534 ? 0 : 3;
 }
+#endif
 
 static int cores_not(void)
 {
@@ -324,7 +326,9 @@ static void test_drop(void **state)
 	assert_int_equal(in_child(drop), 0);
 	assert_int_equal(in_child(drop_to_nobody_known), 0);
 	assert_int_equal(in_child(drop_not), 0);
+#ifndef __SANITIZE_THREAD__
 	assert_int_equal(in_child(drop_what_was_left), 0);
+#endif
 }
 
 static int nofile(void)

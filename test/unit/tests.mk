@@ -215,6 +215,7 @@ MASTER_RIG_SRC = \
 	src/ws/jwt_keys.c
 UNIT_TESTS += test_child test_handover test_upgrade
 test_child_SRC = $(MASTER_RIG_SRC)
+$(B)/test/unit/test_child: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
 test_handover_SRC = $(MASTER_RIG_SRC)
 test_upgrade_SRC = $(MASTER_RIG_SRC)
 
