@@ -162,6 +162,8 @@ uint64_t broker_tell_gateways(struct broker *b);
  */
 struct broker_queue *broker_queue_open(struct broker *b, const struct identity *id,
 	uint64_t confirmed, uint64_t head, bool served, void *owner);
+/* Behind that, if it was open before while there was no session: others know nothing of it. */
+void broker_queue_untold(struct broker_queue *q);
 /* Whether messages are wanted now. After `message` the callee may say no; what comes then stays in
  * the broker. */
 void broker_queue_want(struct broker_queue *q, bool want);

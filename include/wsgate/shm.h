@@ -175,6 +175,7 @@ struct shm_stream {
 	char name[SHM_STREAM_NAME]; /* "": its layout is older than that; it is the only one */
 	uint32_t epoch;
 	uint64_t created, last_seq, said_ms;
+	uint64_t lost_ms; /* CLOCK_MONOTONIC: without a session since then; 0: it had one */
 };
 struct shm_streams {
 	uint32_t epoch, broker_state;

@@ -109,7 +109,8 @@ struct buser {
 	struct ended *ended; /* owned: routes that keep the mark until it is done */
 	uint32_t bytes;      /* buffered */
 	bool wanted, closing, dirty;
-	bool served;  /* a connection of it was a predecessor's */
+	bool served;  /* a connection of it was a predecessor's, which told others of it */
+	bool untold;  /* one came while that had no session */
 	uint8_t rank; /* enum ended_rank: of what `mark` was taken from by a scan; 0: nothing */
 	uint8_t service_len, user_len;
 	char names[]; /* the key: the service's length, service, user */
@@ -188,6 +189,7 @@ struct bstream {
 	struct broker_stats counted; /* of the broker's counts: what shared memory has */
 	uint32_t epoch;              /* of the stream as it is now; 0: not known */
 	bool connected;
+	uint64_t lost_s;    /* since 1970: a predecessor had no session; 0: it had one */
 	bool late;          /* came by a reload: where it is refused, others go on */
 	size_t max_payload; /* 0: not known yet */
 	size_t retries;     /* since the last tick */

@@ -264,6 +264,8 @@ static bool user_open(struct buser *u)
 
 	u->q = broker_queue_open(
 		u->s->broker, &id, u->mark, u->head, u->served || stayed_has(u), u);
+	if (u->q && u->untold && !u->served)
+		broker_queue_untold(u->q);
 	return u->q != NULL;
 }
 
@@ -310,7 +312,10 @@ static void conn_adopt(struct bconn *c, const struct route_view *v)
 	struct buser *u = c->user;
 	bool first = !u->conns->next;
 
-	u->served = true;
+	if (u->s->lost_s && v->figures.opened_s >= u->s->lost_s)
+		u->untold = true;
+	else
+		u->served = true;
 	if (v->epoch == u->s->epoch) {
 		c->pos = v->given;
 		c->confirmed = v->confirmed;
@@ -518,6 +523,7 @@ uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 	for (struct bconn *c = u->conns; c; c = c->next, n++) {
 		struct down_ref ref = {c->generation, c->index, 0};
 
+		c->going = true;
 		told_now(c);
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}

@@ -16,12 +16,14 @@
 
 static void slot_ring(struct slot *s)
 {
-	/* EAGAIN: doorbells lie there unread already. A dead worker's successor looks by itself. */
-	if (s->bell && bell_must_ring(&s->words->bell, &s->rung) &&
-		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN) {
-		s->rung = 0; /* again with the next record */
+	if (!s->bell || !bell_must_ring(&s->words->bell, &s->rung) ||
+		chan_send(s->bell, PROTO_DOORBELL, NULL, 0, -1) == 0)
+		return;
+	s->rung = 0; /* again with the next record */
+	/* EAGAIN: no memory, or doorbells lie there unread already. A dead worker's successor looks
+	 * by itself. */
+	if (errno != EAGAIN)
 		log_debug("doorbell not heard", kv_uint("slot", s->n), kv_errno(errno));
-	}
 }
 
 /* Room in the down ring; when there is none, the worker will ring after its next release. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "bridge.h"
@@ -235,9 +236,17 @@ static const struct broker_events stream_events = {
 
 /* ---- start, change, stop ---- */
 
+static void stream_was_lost(struct bstream *s, uint64_t lost_ms)
+{
+	if (lost_ms)
+		s->lost_s = (clock_ms(CLOCK_REALTIME) - (bridge_clock() - lost_ms)) / 1000;
+}
+
 /* The grace begins. */
 static void stream_away(struct bstream *s)
 {
+	if (atomic_load(&s->words->state) == SHM_BROKER_LOST)
+		stream_was_lost(s, atomic_load(&s->words->since_ms));
 	if (atomic_load(&s->words->state) == SHM_BROKER_CONNECTED)
 		stream_state(s, SHM_BROKER_LOST);
 }
@@ -279,6 +288,7 @@ void streams_inherit(struct bridge *b, const struct shm_streams *was, bool serve
 				continue;
 			stream_stands(s, v->epoch, v->created, v->last_seq);
 			stat_set(s->words->said_ms, v->said_ms);
+			stream_was_lost(s, v->lost_ms);
 			if (served)
 				stream_state(s, SHM_BROKER_LOST); /* the grace begins */
 		}

@@ -11,6 +11,7 @@
 #define WALK_MS 1000
 #define WALK_SECONDS 60 /* each queue is looked at once in so long, */
 #define WALK_MAX 300    /* but not more than so many a second */
+#define UNTOLD_MS 5000  /* before a first session: so long what others say of it is all there is */
 
 /* Never used twice in a process, so that a live copy for a subscription of old finds nobody. */
 static uint32_t last_tag;
@@ -225,6 +226,11 @@ struct broker_queue *broker_queue_open(struct broker *b, const struct identity *
 	return q;
 }
 
+void broker_queue_untold(struct broker_queue *q)
+{
+	q->opened_ms = 0;
+}
+
 void broker_queue_want(struct broker_queue *q, bool want)
 {
 	q->want = want;
@@ -381,6 +387,10 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 			continue;
 		}
 		unknown = q->unknown;
+		/* So long ago that another gateway may have removed something, and forgotten that
+		 * it had the user. */
+		if (q->blind && b->now_ms - q->opened_ms > UNTOLD_MS)
+			q->opened_ms = 0;
 		q->sweeping = false;
 		removal_swept(q);
 		start(q);

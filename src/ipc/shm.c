@@ -208,6 +208,8 @@ static void take_stream(struct shm_stream *out, const struct shm_stream_words *w
 	out->created = stat_get(w->created);
 	out->last_seq = stat_get(w->last_seq);
 	out->said_ms = stat_get(w->said_ms);
+	if (stat_get(w->state) == SHM_BROKER_LOST)
+		out->lost_ms = stat_get(w->since_ms);
 }
 
 int shm_read_streams(int fd, struct shm_streams *out)

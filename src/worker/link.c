@@ -19,13 +19,14 @@
 
 static void link_ring_bridge(struct worker *w)
 {
-	/* EAGAIN: doorbells lie there unread already. Anything else: the bridge is gone, its
-	 * successor looks by itself. */
-	if (bell_must_ring(&w->shm.bridge->bell, &w->bell_rung) &&
-		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) < 0 && errno != EAGAIN) {
-		w->bell_rung = 0; /* again with the next record */
+	if (!bell_must_ring(&w->shm.bridge->bell, &w->bell_rung) ||
+		chan_send(w->bell, PROTO_DOORBELL, NULL, 0, -1) == 0)
+		return;
+	w->bell_rung = 0; /* again with the next record */
+	/* EAGAIN: no memory, or doorbells lie there unread already. Anything else: the bridge is
+	 * gone, its successor looks by itself. */
+	if (errno != EAGAIN)
 		log_debug("doorbell not heard", kv_errno(errno));
-	}
 }
 
 void link_changed(struct worker *w, uint32_t index)

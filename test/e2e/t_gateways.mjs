@@ -128,9 +128,14 @@ function everybody(gate, sig) {
 
 // A way to the broker on which what a gateway says takes `delay` ms, in its order.
 async function slowWay(t, nats) {
-	const way = { delay: 0, port: await freePort() };
+	const way = { delay: 0, open: true, port: await freePort() };
 	const sockets = new Set();
+	way.cut = () => {
+		way.open = false;
+		for (const s of sockets) s.destroy();
+	};
 	const server = net.createServer((s) => {
+		if (!way.open) return void s.destroy();
 		const up = net.connect(nats.port, '127.0.0.1');
 		let due = 0;
 		for (const x of [s, up]) sockets.add(x.on('error', () => {}).on('close', () => [s, up].forEach((y) => y.destroy())));
@@ -242,6 +247,31 @@ await test('who comes before a new bridge has met the broker stays, when others 
 	await bus.empty(ALICE);
 	await stays('here', () => !there.closed, 500);
 });
+
+for (const [what, first] of [['while the one before had no session', 'client'], ['and long before it meets the broker', 'bridge']]) {
+	await test(`who comes before a new bridge is there, ${what}, gets all or is told to come back`, async (t) => {
+		const { bus, a, b, way } = await onSlowWay(t);
+		const here = await t.client(a, 'chat/alice');
+		const removed = async (text) => {
+			await bus.publish(ALICE, text);
+			await here.next();
+			await bus.empty(ALICE);
+		};
+		await removed('before'); // not in its first seconds
+		way.cut();
+		await until('no session', () => /the broker is away/.test(b.log()));
+		if (first === 'bridge') await b.murder('bridge');
+		const there = await t.client(b, 'chat/alice');
+		await removed('meanwhile');
+		if (first === 'bridge') await here.close();
+		await stays('away', () => !there.closed, 6000);
+		if (first === 'client') await b.murder('bridge');
+		way.open = true;
+		await until('its end', () => there.closed);
+		assert.equal(there.closed.code, 1012);
+		assert.equal(there.got.length, 0);
+	});
+}
 
 await test('cut off for a moment: nothing is removed, nobody notices', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2);

@@ -3,9 +3,9 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, stays, until } from './lib/scenario.mjs';
 import { BUILD, configText } from './lib/gateway.mjs';
-import { run, titleOf } from './lib/proc.mjs';
+import { childrenOf, run, titleOf } from './lib/proc.mjs';
 
 const TREE = path.resolve(new URL('.', import.meta.url).pathname, '../..');
 const root = process.getuid() === 0;
@@ -225,11 +225,32 @@ if (root) {
 		const pid = s.pid();
 		// It passes the check of the configuration, and fails then.
 		install('#!/bin/sh\nfor a; do [ "$a" != -t ] || exit 0; done\n[ "$WSGATE_WILL" ] && exit 3\n');
+		s.write({ drain_timeout: '60s' }); // for so long, and longer, it would wait for one that has not begun
 		const r = await s.init('upgrade', 1);
+		s.write();
 		assert.match(r.out + r.err, /has not taken over; the log says why/);
 		assert.equal(s.pid(), pid);
 		install(good);
 		await s.init('upgrade', 0);
+		await s.init('stop', 0);
+	});
+
+	await test('upgrade waits as long as the replacement does', async (t) => {
+		const s = await installed(t);
+		await s.init('start', 0);
+		await s.ready();
+		const pid = s.pid(), worker = childrenOf(pid).find((c) => /worker/.test(c.title)).pid;
+		process.kill(worker, 'SIGSTOP'); // a reload is under way for as long as it does not answer
+		t.atEnd(() => titleOf(worker) && process.kill(worker, 'SIGCONT'));
+		await s.init('reload', 0);
+		const done = s.init('upgrade', 0);
+		done.catch(() => {}); // it is awaited below
+		await until('that it waits', () => /will be replaced when that is over/.test(fs.readFileSync(`${s.gw.dir}.log`, 'utf8')));
+		await stays('no replacement', () => s.pid() === pid, 4500);
+		process.kill(worker, 'SIGCONT');
+		assert.match((await done).out, /not begun yet; the log says what it waits for/);
+		assert.notEqual(s.pid(), pid);
+		await s.ready();
 		await s.init('stop', 0);
 	});
 
