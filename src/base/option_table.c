@@ -135,7 +135,7 @@ const struct option option_table[] = {
 	  .help = "a message without Ws-Type is: auto (text when it is UTF-8), text, binary" },
 	{ .key = "delivery.user_buffer", .type = OPTION_SIZE, .def = "256k", .max = G,
 	  .offset = AT(delivery.user_buffer),
-	  .help = "bytes kept for one user beyond the window; what is more stays in the stream" },
+	  .help = "bytes kept for one user beyond the window (512 more a message); what is more stays in the stream" },
 	{ .key = "delivery.total_buffer", .type = OPTION_SIZE, .def = "64m", .max = 1024 * G,
 	  .offset = AT(delivery.total_buffer),
 	  .help = "bytes kept for all users together" },

@@ -5,6 +5,11 @@
 
 #include "bridge.h"
 
+static size_t cost(const struct broker_message *m)
+{
+	return m->len + BROKER_MESSAGE_COST;
+}
+
 void buffer_drop_first(struct buser *u)
 {
 	struct bnode *n = u->first;
@@ -13,8 +18,8 @@ void buffer_drop_first(struct buser *u)
 	if (!u->first)
 		u->last = NULL;
 	u->floor = n->m->seq;
-	u->bytes -= (uint32_t)n->m->len;
-	u->s->b->buffered -= n->m->len;
+	u->bytes -= (uint32_t)cost(n->m);
+	u->s->b->buffered -= cost(n->m);
 	broker_message_unref(n->m);
 	free(n);
 }
@@ -104,8 +109,8 @@ bool buffer_add(struct buser *u, struct broker_message *m)
 	else
 		u->first = n;
 	u->last = n;
-	u->bytes += (uint32_t)m->len;
-	u->s->b->buffered += m->len;
+	u->bytes += (uint32_t)cost(m);
+	u->s->b->buffered += cost(m);
 	for (struct bconn *c = u->conns; c; c = c->next) {
 		bconn_sync(c);
 		if (c->synced && !c->cursor && m->seq > c->pos)

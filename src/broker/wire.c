@@ -17,7 +17,6 @@
 
 /* Undelivered live copies: above this, payloads are dropped; above twice this, the events too. */
 #define LIVE_BUDGET (64u << 20)
-#define EVENT_COST 512 /* of a small message, in nats.c and here */
 #define EVENTS_AT_ONCE 1024
 
 _Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
@@ -137,7 +136,7 @@ static natsMsg *charge(struct wire *w, struct wire_event *e)
 		e->m.data = NULL;
 		e->m.len = 0;
 	}
-	w->live_bytes += e->m.len + EVENT_COST;
+	w->live_bytes += e->m.len + BROKER_MESSAGE_COST;
 	return drop;
 }
 

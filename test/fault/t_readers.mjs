@@ -42,6 +42,19 @@ async function latency(bus, clients, n) {
 	return { median: percentile(took, 0.5), p99: percentile(took, 0.99) };
 }
 
+await test('a client that reads nothing costs no more when its messages are tiny', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '120s' });
+	const deaf = await t.raw(gw), N = 60000;
+	await deaf.open('/ws/chat/deaf/');
+	deaf.socket.pause();
+	await bus.publishAll(1000, () => [recv('chat', 'deaf'), '']);
+	const small = rss(gw);
+	await bus.publishAll(N, (i) => [recv('chat', 'deaf'), i % 2 ? '' : 'x'], 500);
+	const large = rss(gw);
+	console.log(`${((large - small) / 1024).toFixed(0)} kB more memory`);
+	if (SLOW === 1) assert.ok(large - small < 8 << 20, `${large - small} bytes more`);
+});
+
 await test('one that reads nothing and one that reads a byte a second cost a window each and slow nobody', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '120s', delivery: { window: '128k', user_buffer: '128k' } });
 	const others = await Promise.all(numbers(10).map((i) => t.client(gw, `chat/other${i}`)));
