@@ -34,14 +34,16 @@
 #define GATES_MAX 256 /* remembered */
 #define LINE_MAX 64
 
+/* Time to notice that the broker is away, and, when the grace is over, to send all clients
+ * elsewhere (worker.c). */
 static uint64_t lease(const struct broker *b)
 {
-	uint64_t more = b->settings.grace;
+	uint64_t more = b->settings.grace * 3 / 2;
 
 	if (more < 2000)
 		more = 2000;
-	if (more > 30000)
-		more = 30000;
+	if (more > 45000)
+		more = 45000;
 	return b->settings.grace + more;
 }
 

@@ -12,9 +12,9 @@
  *   "gone  ID CREATED MARK"  I do not any more, but have still to remove; an answer to hello
  *   "bye   ID CREATED MARK"  I do not any more
  *
- * A connection that is the first here begins behind what was confirmed elsewhere, as a further one
- * does: it may be the same client that has moved. Before it is known who else holds a user
- * (gates.c), nothing of it is removed.
+ * A connection begins behind what all have confirmed, here and elsewhere: it may be the client
+ * that has confirmed the most, and moved, or the one that has confirmed the least. Before it is
+ * known who else holds a user (gates.c), nothing of it is removed.
  *
  * Trap: in a cluster the servers tell each other later who is subscribed. Two gateways that open a
  * user in the same moment, on two servers, may both say hello to nobody, and beats, whose
@@ -303,16 +303,28 @@ void holders_greet(struct broker_queue *q)
 }
 
 /*
- * Others had it up to there when the user came here, and nothing was looked at yet. A mark that is
- * told later may be beyond what was published after that.
+ * Others had it up to there when the user came here, and nothing was looked at yet: the least of
+ * them counts. A mark that is told later may be beyond what was published after that.
  */
 static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark)
 {
-	if (!q->fresh || q->closing || created != q->b->created || mark <= q->head)
+	if (!q->fresh || q->closing || created != q->b->created || (q->behind && mark >= q->head))
 		return;
-	q->head = q->mark = q->unknown = mark;
-	if (q->high < mark)
-		q->high = mark;
+	q->behind = true;
+	q->head = q->high = q->mark = q->unknown = mark;
+}
+
+uint64_t holders_begin(struct broker_queue *q)
+{
+	uint64_t upto = least(q);
+
+	if (upto < q->confirmed)
+		upto = q->confirmed;
+	if (upto < q->mark) {
+		q->mark = upto;
+		tell(q);
+	}
+	return upto;
 }
 
 static void hold(struct broker_queue *q, uint64_t gate, uint64_t created, uint64_t mark)

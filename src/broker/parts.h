@@ -183,6 +183,7 @@ struct broker_queue {
 	bool marched : 1;  /* and all of it below the march's place was given */
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
 	bool fresh : 1;   /* opened, and nothing was given yet */
+	bool behind : 1;  /* and begins where others are */
 	bool blind : 1;   /* others did not know of it yet, since it was opened */
 	bool newborn : 1; /* it was blind when it was opened */
 	bool early : 1;   /* and there was no session then */
@@ -457,6 +458,7 @@ bool gates_say(struct broker *b, const char *subject, const char *text);
 void holders_start(struct broker_queue *q);
 void holders_hear(struct broker_queue *q, struct wire_event *e); /* takes e */
 void holders_confirm(struct broker_queue *q, uint64_t seq);
+uint64_t holders_begin(struct broker_queue *q);
 void holders_close(struct broker_queue *q);
 void holders_free(struct broker_queue *q);
 /* Closed, and what was confirmed here cannot be removed yet. */

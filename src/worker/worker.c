@@ -363,14 +363,19 @@ static const struct chan_handler bell_handlers[] = {
  */
 static void worker_shed(struct worker *w)
 {
-	size_t n = w->nconns / SHED_SECONDS + SHED_MIN;
+	static size_t passed; /* seconds of it */
 	struct conn *c, *next;
+	size_t n;
 	uint32_t away = 0; /* a bit a stream */
 
 	for (size_t i = 0; i < config_streams(w->c); i++)
 		away |= (uint32_t)(link_broker(w, (unsigned)i) == LINK_BROKER_AWAY) << i;
-	if (w->draining || !away)
+	if (w->draining || !away) {
+		passed = 0;
 		return;
+	}
+	n = w->nconns / (passed < SHED_SECONDS ? SHED_SECONDS - passed : 1) + SHED_MIN;
+	passed++;
 	for (c = w->conns; c && n; c = next) {
 		next = c->next;
 		if (c->state != CONN_OPEN || c->echo || !(away & UINT32_C(1) << c->stream))

@@ -248,6 +248,32 @@ await test('who comes before a new bridge has met the broker stays, when others 
 	await stays('here', () => !there.closed, 500);
 });
 
+await test('a device that comes back through another gateway gets what it had not confirmed, whatever others of its user have', async (t) => {
+	const { bus, gates } = await several(t, 3);
+	const [a, b, c] = gates;
+	const users = await Promise.all(numbers(8).map(async (i) => {
+		const at = `chat/u${i}`, slow = await t.raw(b);
+		await slow.open(`/ws/${at}/`);
+		return { at, slow, subject: recv('chat', `u${i}`), quick: await t.client(a, at) };
+	}));
+	await until('all to know', async () => (await Promise.all([a, b].map((g) => figure(g, 'shared_users')))).every((n) => n === users.length));
+	for (const u of users) {
+		await bus.publish(u.subject, 'its own');
+		assert.equal((await u.quick.next()).text, 'its own');
+		await u.slow.next(PING); // and no Pong
+	}
+	await until('that to be confirmed', async () => (await a.figures()).total.unconfirmed === 0);
+	// To one that holds the user, and to one that does not.
+	for (const u of users) u.late = [await t.client(a, u.at), await t.client(c, u.at)];
+	for (const u of users) {
+		for (const l of u.late) assert.equal((await l.next()).text, 'its own');
+		u.slow.destroy();
+		await bus.publish(u.subject, 'and on');
+		for (const l of [u.quick, ...u.late]) assert.equal((await l.next()).text, 'and on');
+		await bus.empty(u.subject);
+	}
+});
+
 for (const [what, first] of [['while the one before had no session', 'client'], ['and long before it meets the broker', 'bridge']]) {
 	await test(`who comes before a new bridge is there, ${what}, gets all or is told to come back`, async (t) => {
 		const { bus, a, b, way } = await onSlowWay(t);
