@@ -178,9 +178,9 @@ void broker_queue_let_in(struct broker_queue *q, bool yes);
 void broker_queue_reread(struct broker_queue *q, uint64_t after, void *tag);
 /* Forgets a reread under way: no event will come for this tag. */
 void broker_queue_forget(struct broker_queue *q, void *tag);
-/* A further connection comes: up to there all have confirmed, here and, as far as is known, at
- * other gateways. Nothing above it is done with here any more. */
-uint64_t broker_queue_begin(struct broker_queue *q);
+/* A further connection comes, and all here have confirmed up to `confirmed`: up to where all have,
+ * at other gateways, too, as far as is known. Nothing above it is done with here any more. */
+uint64_t broker_queue_begin(struct broker_queue *q, uint64_t confirmed);
 /* Everything up to seq is done with here, whether it was read here or not. Removed in the
  * background, also after a reconnect, when no other gateway needs it. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);

@@ -442,10 +442,8 @@ struct bconn *dispatch_open(
 	if (v->state == ROUTE_MOVED && !conn_join(c, v))
 		slots_notify(s, DOWN_KICK, &ref, 0, 1012, "moved too late: come back");
 	if (v->state == ROUTE_OPENING) {
-		uint64_t mark = u->q ? broker_queue_begin(u->q) : u->mark;
-
-		if (mark < u->mark)
-			u->mark = mark;
+		if (u->q)
+			u->mark = broker_queue_begin(u->q, u->mark);
 		c->pos = c->confirmed = u->mark;
 		if (u->closing)
 			u->head = u->floor = u->mark;

@@ -59,9 +59,11 @@ static void finish(struct aside *a, bool done, const char *why)
 	queue_settle(q);
 }
 
-static size_t headers_size(const struct aside *a, const char *seq, const char *dropped)
+static size_t headers_size(
+	const struct aside *a, const char *id, const char *seq, const char *dropped)
 {
-	return HEADERS_FRAME + npublish_header_size("Ws-Reason", a->reason) +
+	return HEADERS_FRAME + npublish_header_size("Nats-Msg-Id", id) +
+	       npublish_header_size("Ws-Reason", a->reason) +
 	       npublish_header_size("Ws-Sequence", seq) +
 	       npublish_header_size("Ws-Type", "binary") + npublish_header_size("traceparent", "") +
 	       a->m->trace_len + npublish_header_size("Ws-Compress", "no") +
@@ -70,18 +72,22 @@ static size_t headers_size(const struct aside *a, const char *seq, const char *d
 
 static natsMsg *make_message(struct aside *a, const char *subject, uint64_t token)
 {
-	char reply[WIRE_INBOX_MAX], seq[24], bytes[24];
+	char reply[WIRE_INBOX_MAX], id[48], seq[24], bytes[24];
 	size_t max = a->q->b->max_payload;
 	natsMsg *m = NULL;
 	natsStatus s;
 
 	snprintf(seq, sizeof(seq), "%llu", (unsigned long long)a->m->seq);
 	snprintf(bytes, sizeof(bytes), "%zu", a->m->len);
-	if (max > 0 && headers_size(a, seq, bytes) + a->m->len > max)
+	/* It may come here again, as long as one below it is not confirmed. */
+	snprintf(id, sizeof(id), "%llx-%s", (unsigned long long)a->q->b->created, seq);
+	if (max > 0 && headers_size(a, id, seq, bytes) + a->m->len > max)
 		a->bare = true;
 	wire_inbox(a->q->b->wire, WIRE_OTHERS, token, reply);
 	s = natsMsg_Create(
 		&m, subject, reply, (const char *)a->m->data, a->bare ? 0 : (int)a->m->len);
+	if (s == NATS_OK)
+		s = natsMsgHeader_Set(m, "Nats-Msg-Id", id);
 	if (s == NATS_OK)
 		s = natsMsgHeader_Set(m, "Ws-Reason", a->reason);
 	if (s == NATS_OK)
@@ -172,6 +178,11 @@ bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 
 	removal_take(q, m->seq);
 	if (!a) { /* it stays in the stream; a sweep finds it when the mark has passed it */
+		log_some_warnings(5,
+			"a message that no client can get stays in the stream for now: too many "
+			"are "
+			"being set aside, or there is no memory",
+			kv_uint("seq", m->seq), kv_more(queue_who(q)));
 		if (q->unknown < m->seq)
 			q->unknown = m->seq;
 		return false;

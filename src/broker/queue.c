@@ -252,9 +252,11 @@ void broker_queue_confirm(struct broker_queue *q, uint64_t seq)
 	holders_confirm(q, seq);
 }
 
-uint64_t broker_queue_begin(struct broker_queue *q)
+uint64_t broker_queue_begin(struct broker_queue *q, uint64_t confirmed)
 {
-	return holders_begin(q);
+	uint64_t upto = holders_begin(q);
+
+	return upto < confirmed ? upto : confirmed;
 }
 
 void broker_queue_close(struct broker_queue *q)

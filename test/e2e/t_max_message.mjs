@@ -2,6 +2,7 @@
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, TEXT, frame } from './lib/raw.mjs';
+import { numbers } from './lib/client.mjs';
 
 const MAX = 10000;
 
@@ -53,6 +54,22 @@ await test('a message too large that waited is set aside, too', async (t) => {
 	assert.deepEqual((await c.take(2)).map((m) => m.text), ['first', 'last']);
 	await until('the dead one', () => dead.length === 1);
 	await bus.empty('ws.recv.>');
+});
+
+await test('set aside again, because one before it is not confirmed: stored once', async (t) => {
+	const { bus, gw } = await t.pair({ max_message: MAX });
+	const { streams } = await bus.jsm(), seen = await bus.listen('wsdead.>');
+	await streams.add({ name: 'dead', subjects: ['wsdead.>'] });
+	for (const m of ['first', 'b'.repeat(MAX + 1)]) await bus.publish(recv('chat', 'alice'), m);
+	for (const i of numbers(3)) {
+		const r = await t.raw(gw);
+		await r.open('/ws/chat/alice/');
+		assert.equal((await r.next(TEXT)).data.toString(), 'first');
+		await until('it to be set aside', () => seen.length > i);
+		r.destroy();
+	}
+	await until('all of them to be there', async () => (await streams.info('dead')).state.messages > 0);
+	assert.equal((await streams.info('dead')).state.messages, 1);
 });
 
 await test('set aside is not allowed: it stays in the stream, whatever is confirmed behind it, also with another bridge', async (t) => {
