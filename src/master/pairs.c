@@ -1,6 +1,7 @@
 /* pairs: see pairs.h. */
 #include <errno.h>
 
+#include <wsgate/log.h>
 #include <wsgate/rights.h>
 
 #include "pairs.h"
@@ -21,8 +22,13 @@ static int give_pair(struct upgrade *u, unsigned n, unsigned to, bool last)
 	struct will will = {
 		.version = WILL_VERSION, .type = WILL_PAIR, .u.number.value = to % u->workers};
 
-	if (u->ends[1] < 0 && chan_pair(u->ends) < 0)
-		return errno == EMFILE || errno == ENFILE ? 0 : -1;
+	if (u->ends[1] < 0 && chan_pair(u->ends) < 0) {
+		if (errno != EMFILE && errno != ENFILE)
+			return -1;
+		log_some_warnings(
+			1, "no descriptors for a hand-over: tried again", kv_errno(errno));
+		return 0;
+	}
 	if (u->ends[0] >= 0) {
 		if (will_send(u->fd, &will, u->ends[0]) < 0)
 			return errno == EAGAIN ? 0 : -1;

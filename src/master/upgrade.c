@@ -284,6 +284,10 @@ static void gives_all(struct upgrade *u, uint64_t now)
 		fail(u, "it does not listen");
 		return;
 	}
+	if (u->pair == 0 && u->npairs > 0 && now >= u->deadline_ms) { /* nobody has moved */
+		fail(u, "no descriptors for its workers");
+		return;
+	}
 	u->again = r == 0;
 	for (unsigned i = 0; i < u->ngivers; i++) {
 		const struct child *w = &u->family->workers[u->givers[i]];

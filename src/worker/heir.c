@@ -237,7 +237,8 @@ static bool heir_send_body(struct heir *h)
 
 bool heir_takes(const struct heir *h)
 {
-	return h->fd >= 0 && !h->body && h->unanswered < PARCEL_UNANSWERED;
+	return h->fd >= 0 && !h->body && h->unanswered < PARCEL_UNANSWERED &&
+	       !event_pending(h->write_ev, EV_WRITE, NULL);
 }
 
 bool heir_give(struct heir *h, struct conn *c)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,28 @@ static void test_ends_while_we_write(void **state)
 	ends(false);
 }
 
+/* Its socket is full: nothing is packed for it before it has read. */
+static void test_full(void **state)
+{
+	struct parcel_note note;
+	uint8_t buf[4096];
+	int size = 1, fd;
+
+	(void)state;
+	assert_int_equal(setsockopt(heir.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	while (parcel_send(heir.fd, PARCEL_TAKEN, 0, NULL, 0, -1) == 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	assert_true(heir_takes(&heir));
+	assert_false(heir_give(&heir, &conns[0]));
+	assert_false(heir_takes(&heir));
+	while (parcel_receive(theirs, &note, buf, sizeof(buf), &fd) >= 0)
+		;
+	event_base_loop(w.base, EVLOOP_ONCE);
+	assert_true(heir_takes(&heir));
+	assert_true(heir_give(&heir, &conns[0]));
+}
+
 /* A handshake that came from another worker, and goes on to a third one before it was finished. */
 static void test_opening_twice(void **state)
 {
@@ -204,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ends_while_we_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opening_twice, setup, teardown),
 	};
 
