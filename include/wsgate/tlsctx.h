@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <wsgate/bundle.h>
 #include <wsgate/config.h>
 #include <wsgate/tickets.h>
@@ -27,6 +28,9 @@ void tlsctx_drop(struct tlsctx *t); /* NULL is fine */
 struct ssl_st *tlsctx_connection(struct tlsctx *t);
 /* Its connections are to be given to the kernel, where it can (offload.h). */
 bool tlsctx_offloads(const struct tlsctx *t);
+/* Seconds since 1970: when the first of its certificates, or of those that go with them, expires.
+ */
+int64_t tlsctx_expires_s(const struct tlsctx *t);
 /* Of the whole process, borrowed. */
 void tlsctx_use_tickets(const struct tickets *t);
 

@@ -32,6 +32,7 @@ struct cert {
 struct tlsctx {
 	unsigned held;
 	bool offloads;
+	int64_t expires_s; /* since 1970 */
 	struct sni sni;
 	struct cert *certs; /* owned: sni.ncerts */
 	SSL_CTX **ctx;      /* owned: sni.npicks */
@@ -135,6 +136,15 @@ static void warn_of_time(const struct making *m, const char *file, const X509 *x
 			kv_str("file", file));
 }
 
+static void expires(struct tlsctx *t, const X509 *x)
+{
+	struct tm tm;
+	int64_t at = ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1 ? timegm(&tm) : 0;
+
+	if (at < t->expires_s)
+		t->expires_s = at;
+}
+
 static bool cert_load(struct making *m, size_t i)
 {
 	const char *file = m->section->certificate.v[i], *key = m->section->key.v[i], *why = "";
@@ -164,6 +174,9 @@ static bool cert_load(struct making *m, size_t i)
 	if (!names_from(names, c->x509))
 		return fault(m, file, "no memory");
 	warn_of_time(m, file, c->x509);
+	expires(m->t, c->x509);
+	for (int k = 0; k < sk_X509_num(c->others); k++)
+		expires(m->t, sk_X509_value(c->others, k));
 	return true;
 }
 
@@ -432,6 +445,7 @@ struct tlsctx *tlsctx_new(const struct config *c, size_t i, const struct bundle 
 		return NULL;
 	}
 	m.t->held = 1;
+	m.t->expires_s = INT64_MAX;
 	m.t->offloads = m.section->ktls == TLS_KTLS_AUTO;
 	good = make_all(&m);
 	X509_STORE_free(m.clients);
@@ -473,6 +487,11 @@ SSL *tlsctx_connection(struct tlsctx *t)
 	if (ssl)
 		SSL_set_accept_state(ssl);
 	return ssl;
+}
+
+int64_t tlsctx_expires_s(const struct tlsctx *t)
+{
+	return t->expires_s;
 }
 
 bool tlsctx_offloads(const struct tlsctx *t)

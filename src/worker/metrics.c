@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <wsgate/snapshot.h>
+#include <wsgate/tlsctx.h>
 
 #include "worker.h"
 
@@ -346,6 +347,22 @@ static void metrics_state(FILE *out, const struct worker *w, const struct snapsh
 		(double)d->reload_ms / 1000);
 }
 
+/* Any worker knows them. */
+static void metrics_certificates(FILE *out, const struct worker *w)
+{
+	char listen[2 * PROTO_ADDRESS_MAX];
+
+	family(out, "tls_certificate_expiry_timestamp_seconds", "gauge",
+		"When the first certificate of a tls section expires, since 1970");
+	for (size_t i = 0; w->sections && i < w->c->ntls; i++) {
+		escape(w->c->tls[i].listen, listen, sizeof(listen));
+		fprintf(out,
+			"wsgate_tls_certificate_expiry_timestamp_seconds{listen=\"%s\"} %" PRId64
+			"\n",
+			listen, tlsctx_expires_s(w->sections[i]));
+	}
+}
+
 char *metrics_text(const struct worker *w, size_t *len)
 {
 	struct snapshot s;
@@ -370,6 +387,7 @@ char *metrics_text(const struct worker *w, size_t *len)
 		metrics_services(out, &s);
 		metrics_streams(out, &s);
 		metrics_processes(out, &s);
+		metrics_certificates(out, w);
 		for (unsigned i = 0; i < STATS_HISTS; i++)
 			metrics_hist(out, &stats_hists[i], &s.hists[i]);
 		bad = ferror(out);

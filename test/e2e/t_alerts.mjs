@@ -1,5 +1,6 @@
 // What is shipped for Prometheus and Grafana: well formed, about figures that exist, and explained.
 import fs from 'node:fs';
+import { tlsPair } from './lib/pki.mjs';
 import { test, assert } from './lib/scenario.mjs';
 import { run } from './lib/proc.mjs';
 
@@ -21,7 +22,7 @@ await test('rules: promtool finds them good, and each comes when it should', asy
 });
 
 await test('every figure that rules and dashboard name is there', async (t) => {
-	const { gw } = await t.pair({ workers: 1 });
+	const { gw } = await tlsPair(t, { config: { workers: 1 } }); // and a section from its certificate on
 	const c = await t.client(gw, 'chat/alice'); // a service has figures from its first client on
 	const text = (await gw.admin('/metrics')).text;
 	const board = JSON.parse(fs.readFileSync(BOARD, 'utf8'));

@@ -1,5 +1,6 @@
 // A reload reads certificates again: new handshakes get the new ones, connections stay; a bad file changes nothing.
 import fs from 'node:fs';
+import { X509Certificate } from 'node:crypto';
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
@@ -18,13 +19,17 @@ await test('a new certificate in the same file, by SIGHUP: old connections stay,
 	const { gw, bus, pki, certs, ca } = await tlsPair(t);
 	const old = await Promise.all(numbers(20).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca })));
 	assert.equal(await nameAt(t, gw), 'server');
-	const next = await pki.issue('renewed', { kind: 'rsa' });
+	const expires = async () => Number((await gw.admin('/metrics')).text.match(/^wsgate_tls_certificate_expiry_timestamp_seconds\{listen="127.+"\} (\d+)$/m)[1]);
+	const until30 = Date.parse(new X509Certificate(fs.readFileSync(certs[0].certificate)).validTo) / 1000;
+	assert.equal(await expires(), until30);
+	const next = await pki.issue('renewed', { kind: 'rsa', days: 40 });
 	fs.copyFileSync(next.certificate, certs[0].certificate);
 	fs.copyFileSync(next.key, certs[0].key);
 	gw.signal('SIGHUP');
 	await until('the reload', () => /reloaded/.test(gw.log()));
 	assert.match(gw.log(), /certificates were read again sections=1\n/);
 	for (let i = 0; i < 8; i++) assert.equal(await nameAt(t, gw), 'renewed');
+	assert.ok(Math.abs(await expires() - until30 - 10 * 86400) < 300);
 	for (const [i, c] of old.entries()) {
 		await bus.publish(recv('chat', `u${i}`), 'still here');
 		assert.equal((await c.next()).text, 'still here');

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <wsgate/tlsctx.h>
+
 #include "../../src/worker/worker.h"
 
 static struct worker w;
@@ -21,6 +23,12 @@ const char *admin_not_ready(const struct worker *worker)
 {
 	(void)worker;
 	return "not ready: said by the test";
+}
+
+int64_t tlsctx_expires_s(const struct tlsctx *t)
+{
+	(void)t;
+	return 0;
 }
 
 static void row(unsigned slot, const char *name)
