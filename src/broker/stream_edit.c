@@ -135,6 +135,19 @@ bool stream_edit_republishes(const json_t *config, const struct settings *s, boo
 	       !is_set(v, "headers_only");
 }
 
+static bool drops_oldest(const json_t *config)
+{
+	return int_of(config, "max_msgs_per_subject") > 0 &&
+	       !is_set(config, "discard_new_per_subject");
+}
+
+bool stream_edit_serves(const json_t *config)
+{
+	return is_set(config, "allow_direct") && !is_set(config, "no_ack") &&
+	       key_is(config, "discard", "new") && !drops_oldest(config) &&
+	       json_is_object(json_object_get(config, "republish"));
+}
+
 enum stream_result stream_edit_check(
 	const json_t *config, const struct settings *s, struct stream_state *out)
 {
@@ -216,8 +229,7 @@ void stream_edit_needed(struct stream_edit *e, const struct settings *s)
 		edit_set(e, "no_ack", json_false());
 	if (!key_is(e->config, "discard", "new"))
 		edit_set(e, "discard", json_string("new"));
-	if (int_of(e->config, "max_msgs_per_subject") > 0 &&
-		!is_set(e->config, "discard_new_per_subject"))
+	if (drops_oldest(e->config))
 		edit_set(e, "discard_new_per_subject", json_true());
 	if (!stream_edit_republishes(e->config, s, &there))
 		edit_set(e, "republish", stream_edit_republish(s));

@@ -4,7 +4,7 @@
  * now? And how full is it? A full one refuses, so the operator must hear of it before.
  */
 #include "parts.h"
-#include "stream.h"
+#include "stream_edit.h"
 
 #define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
 
@@ -101,15 +101,15 @@ static bool same_replicas(struct broker *b, const json_t *doc)
 	return false;
 }
 
-/* False: somebody took away what nothing is read without; the next session gives it back, or says
- * why it cannot. Without live copies it goes on, slowly. */
-static bool still_read(struct broker *b, const json_t *doc)
+/* False: somebody took away what nothing is read without, or nothing is safe; the next session
+ * gives it back, or says why it cannot. */
+static bool still_serves(struct broker *b, const json_t *doc)
 {
 	const json_t *config = json_object_get(doc, "config");
 
-	if (!config || json_is_true(json_object_get(config, "allow_direct")))
+	if (!config || stream_edit_serves(config))
 		return true;
-	log_warn("the stream was changed, and cannot be read so: everything is checked anew",
+	log_warn("the stream was changed, and does not serve so: everything is checked anew",
 		kv_str("stream", b->settings.stream));
 	wire_break(b->wire);
 	return false;
@@ -178,7 +178,7 @@ void watch_reply(struct broker *b, struct wire_event *e)
 	if (!e)
 		watch_soon(b);
 	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc) &&
-		still_read(b, doc)) {
+		still_serves(b, doc)) {
 		if (b->watch.names)
 			name_unread(b, doc);
 		else

@@ -87,19 +87,22 @@ await test('a stream that does not serve any more ends nobody; when it is mended
 	}, 30000);
 }, { ms: 90000 });
 
-await test('what the stream does not work without is taken away: it is given back, and nobody lacks anything', async (t) => {
-	const nats = await t.nats(), bus = await nats.connect(), gw = await t.gateway(nats);
-	const c = await t.client(gw, 'chat/alice'), jsm = await bus.jsm();
-	await bus.publish(recv('chat', 'alice'), 'before');
-	assert.equal((await c.next()).text, 'before');
-	const { config } = await jsm.streams.info('websockets');
-	await jsm.streams.update('websockets', { ...config, allow_direct: false });
-	await until('its word', () => /the stream was changed, and cannot be read so/.test(gw.log()));
-	await until('all as before', async () => (await jsm.streams.info('websockets')).config.allow_direct === true);
-	await bus.publish(recv('chat', 'bob'), 'waits');
-	const bob = await t.client(gw, 'chat/bob');
-	assert.equal((await bob.next()).text, 'waits');
-	await bus.publish(recv('chat', 'alice'), 'after');
-	assert.equal((await c.next()).text, 'after');
-	await bus.empty('ws.recv.>');
-});
+for (const [what, taken] of [['is not read without', { allow_direct: false }], ['may drop messages without', { discard: 'old', discard_new_per_subject: false }],
+	['may drop a user\'s messages without', { discard_new_per_subject: false }]]) {
+	await test(`what the stream ${what} is taken away: it is given back, and nobody lacks anything`, async (t) => {
+		const nats = await t.nats(), bus = await nats.connect(), gw = await t.gateway(nats, { config: { stream: { max_messages_per_user: 100 } } });
+		const c = await t.client(gw, 'chat/alice'), jsm = await bus.jsm();
+		await bus.publish(recv('chat', 'alice'), 'before');
+		assert.equal((await c.next()).text, 'before');
+		const { config } = await jsm.streams.info('websockets'), [[key]] = Object.entries(taken), before = config[key];
+		await jsm.streams.update('websockets', { ...config, ...taken });
+		await until('its word', () => /the stream was changed, and does not serve so/.test(gw.log()));
+		await until('all as before', async () => (await jsm.streams.info('websockets')).config[key] === before);
+		await bus.publish(recv('chat', 'bob'), 'waits');
+		const bob = await t.client(gw, 'chat/bob');
+		assert.equal((await bob.next()).text, 'waits');
+		await bus.publish(recv('chat', 'alice'), 'after');
+		assert.equal((await c.next()).text, 'after');
+		await bus.empty('ws.recv.>');
+	});
+}

@@ -184,6 +184,31 @@ static void no_memory_is_told(void **state)
 	assert_true(e.failed);
 }
 
+static void serves(const char *config, bool yes)
+{
+	json_t *doc = parse(config);
+
+	assert_int_equal(stream_edit_serves(doc), yes);
+	json_decref(doc);
+}
+
+static void changed_in_use(void **state)
+{
+	(void)state;
+	serves("{'allow_direct':true,'discard':'new','republish':{'src':'x','dest':'y'}}", true);
+	serves("{'allow_direct':true,'discard':'new','republish':{},'max_msgs_per_subject':-1}",
+		true);
+	serves("{'allow_direct':true,'discard':'new','republish':{},'max_msgs_per_subject':9,"
+	       "'discard_new_per_subject':true}",
+		true);
+	serves("{'allow_direct':true,'discard':'new','republish':{},'max_msgs_per_subject':9}",
+		false);
+	serves("{'allow_direct':true,'discard':'old','republish':{}}", false);
+	serves("{'allow_direct':true,'discard':'new','republish':{},'no_ack':true}", false);
+	serves("{'discard':'new','republish':{}}", false);
+	serves("{'allow_direct':true,'discard':'new'}", false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +216,7 @@ int main(void)
 		cmocka_unit_test(unknown_stays),
 		cmocka_unit_test(limits_are_raised_only),
 		cmocka_unit_test(is_it_ours),
+		cmocka_unit_test(changed_in_use),
 		cmocka_unit_test(services_have_subjects),
 		cmocka_unit_test(no_memory_is_told),
 	};
