@@ -127,7 +127,6 @@ static void give_hoard(struct broker_queue *q)
 			continue;
 		}
 		q->synced = true;
-		q->check = false;
 		give(q, e);
 	}
 }

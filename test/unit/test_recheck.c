@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "../../src/broker/parts.h"
 #include "nats_rig.h"
@@ -77,6 +78,34 @@ static void each_by_its_own_time(void **state)
 	rig_free(r);
 }
 
+/* It was asked for while a gap was being read: what follows that gap is not the end. */
+static void it_goes_on_behind_a_gap(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	struct rig_queue *q;
+
+	(void)state;
+	look_once(r);
+	q = queues[70];
+	rig_until(r, !q->q->on_recheck && !request_any(&r->broker->requests));
+	rig_send(r, rig_user(70), "0", NULL);
+	rig_quiet(r, 50);
+	rig_deaf = 0;
+	rig_send(r, rig_user(70), "1", NULL);
+	usleep(50000); /* its copy is on the way, but no answer to the get comes that it brings
+			  about */
+	kill(r->server.pid, SIGSTOP);
+	rig_until(r, q->q->hoard);
+	rig_deaf = 1;
+	kill(r->server.pid, SIGCONT);
+	rig_send(r, rig_user(70), "2", NULL);
+	feed_rescan(q->q);
+	rig_until(r, q->n == 3);
+	rig_check(q, 0, 3);
+	close_all();
+	rig_free(r);
+}
+
 static void session_is_lost(void **state)
 {
 	struct rig *r = rig_up(NULL);
@@ -97,6 +126,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(it_finds, rig_teardown),
 		cmocka_unit_test_teardown(each_by_its_own_time, rig_teardown),
+		cmocka_unit_test_teardown(it_goes_on_behind_a_gap, rig_teardown),
 		cmocka_unit_test_teardown(session_is_lost, rig_teardown),
 	};
 
