@@ -156,6 +156,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 	b->removal_pause = b->march_pause = 0;
 	if (!marks_valid)
 		aside_drop_all(b);
+	watch_begin(b);
 	gates_begin(b); /* before anything is said about a queue */
 	queue_resume_all(b, marks_valid);
 	aside_tick(b);
@@ -237,6 +238,8 @@ static void reply(struct broker *b, struct wire_event *e)
 	struct request *r = request_find(b, e->key);
 	enum request_kind kind;
 
+	if (!r || r->kind != REQUEST_ASK) /* a service answers that */
+		watch_heard(b, e);
 	if (!r) {
 		broker_message_unref(&e->m);
 		return;

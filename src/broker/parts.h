@@ -221,6 +221,8 @@ struct watch {
 	struct request request;
 	uint64_t next_ms, asked_ms, named_ms;
 	uint64_t highest; /* that was given before it was asked */
+	uint64_t bad_ms;  /* since when nothing good was answered, */
+	uint32_t bad;     /* and how often it was asked in vain since then */
 	bool names;       /* the request asked for subjects */
 	bool again;       /* asked to look while a look was under way */
 };
@@ -508,7 +510,11 @@ void ask_reply(
 void ask_denied(struct broker *b, const struct denied *d);
 
 /* ---- watch.c ---- */
+/* A session begins. */
+void watch_begin(struct broker *b);
 void watch_tick(struct broker *b);
+/* A reply that is the stream's own, or may be: does it live? */
+void watch_heard(struct broker *b, const struct wire_event *e);
 /* Is it still the same stream? */
 void watch_now(struct broker *b);
 /* Something speaks against it: nats-server 2.9.10 may not say that a stream was deleted. */

@@ -2,7 +2,11 @@
  * watch: now and then, and when the server says that the stream was made, changed or deleted: is it
  * still the same one? The first sequences of another would look like old ones. Are there replicas
  * now? And how full is it? A full one refuses, so the operator must hear of it before.
+ *
+ * A server may be there, and the stream not: it lost its cluster, or JetStream is off. Another one
+ * may be better: when nothing was answered for a while the session ends.
  */
+#include <string.h>
 #include "parts.h"
 #include "stream_edit.h"
 
@@ -13,6 +17,7 @@
 #define NAME_EVERY_MS 300000
 #define WARN_PERCENT 80
 #define NAMED 3
+#define GIVE_UP_MS 10000 /* an election takes five seconds */
 
 static void ask(struct broker *b, bool names)
 {
@@ -29,6 +34,14 @@ static void ask(struct broker *b, bool names)
 	b->watch.asked_ms = b->now_ms;
 	b->watch.highest = b->highest;
 	(void)wire_request(b->wire, token, subject, body);
+}
+
+void watch_begin(struct broker *b)
+{
+	struct watch *w = &b->watch;
+
+	w->next_ms = b->now_ms;
+	w->bad = 0;
 }
 
 void watch_tick(struct broker *b)
@@ -169,20 +182,75 @@ static void look(struct broker *b, const json_t *doc)
 	}
 }
 
+/* ---- does it answer? ---- */
+
+static bool is_good(const struct broker *b, const json_t *doc)
+{
+	const json_t *error = json_object_get(doc, "error");
+	const char *stream = json_string_value(json_object_get(doc, "stream"));
+
+	if (error)
+		return json_integer_value(json_object_get(error, "code")) == 404;
+	return json_object_get(doc, "config") || json_is_true(json_object_get(doc, "success")) ||
+	       (stream && strcmp(stream, b->settings.stream) == 0);
+}
+
+void watch_heard(struct broker *b, const struct wire_event *e)
+{
+	json_t *doc;
+
+	if (b->watch.bad == 0)
+		return; /* the usual case, in which nobody looks closely */
+	if (e->m.seq > 0 || e->status == 404 || e->status == 204) {
+		b->watch.bad = 0;
+	} else if (e->status == 0) {
+		doc = broker_doc(e);
+		if (is_good(b, doc))
+			b->watch.bad = 0;
+		json_decref(doc);
+	}
+}
+
+static void unanswered(struct broker *b)
+{
+	struct watch *w = &b->watch;
+
+	watch_soon(b);
+	if (w->bad++ == 0)
+		w->bad_ms = w->asked_ms;
+	/* Once is not enough: this process may have stood still. */
+	if (b->state != BROKER_LIVE || w->bad < 2 || b->now_ms - w->bad_ms < GIVE_UP_MS)
+		return;
+	log_warn("the server is there, but the stream does not answer: the session ends",
+		kv_str("stream", b->settings.stream), kv_str("server", b->server),
+		kv_uint("ms", b->now_ms - w->bad_ms));
+	w->bad = 0;
+	wire_break(b->wire);
+}
+
+static bool is_answer(const struct wire_event *e, const json_t *doc)
+{
+	/* Trap: some servers write numbers that are no JSON for us; it is an answer all the same.
+	 */
+	return e && e->status == 0 && e->m.len > 0 && !json_object_get(doc, "error");
+}
+
 void watch_reply(struct broker *b, struct wire_event *e)
 {
 	bool again = b->watch.again;
 	json_t *doc = e ? broker_doc(e) : NULL;
 
 	b->watch.again = false;
-	if (!e)
-		watch_soon(b);
-	if (e && same_stream(b, doc) && has_all(b, doc) && same_replicas(b, doc) &&
-		still_serves(b, doc)) {
-		if (b->watch.names)
-			name_unread(b, doc);
-		else
-			look(b, doc);
+	if (!e || same_stream(b, doc)) {
+		if (!is_answer(e, doc)) {
+			unanswered(b);
+		} else if (has_all(b, doc) && same_replicas(b, doc) && still_serves(b, doc)) {
+			b->watch.bad = 0;
+			if (b->watch.names)
+				name_unread(b, doc);
+			else
+				look(b, doc);
+		}
 	}
 	json_decref(doc);
 	if (e)

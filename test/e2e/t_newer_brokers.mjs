@@ -128,6 +128,39 @@ await test('a new leader has less than what was delivered: all marks begin anew'
 	assert.equal(c.closed, null);
 });
 
+for (const away of ['mute', 'nobody']) {
+	await test(`a server stays, but its stream does not answer (${away}): the session ends, and begins when it does`, async (t) => {
+		const broker = await Newer.start(t);
+		const gw = await t.gateway(broker, { config: { workers: 1, broker: { grace: '500ms' } } });
+		const c = await t.client(gw, 'chat/alice');
+		const sessions = () => gw.log().split('connected to the broker').length - 1;
+		const given_up = () => gw.log().split('the stream does not answer: the session ends').length - 1;
+		broker.away = away;
+		await c.send('up');
+		await stays('as long as an election takes', () => given_up() === 0, 5000);
+		await until('it to be given up', () => given_up() === 1, 30000);
+		await until('/readyz 503', async () => (await gw.status('/readyz')) === 503);
+		await stays('without a session', () => sessions() === 1 && given_up() === 1, 3000);
+		broker.away = '';
+		await gw.ready();
+		assert.equal(sessions(), 2);
+		const d = await t.client(gw, 'chat/bob'), publish = await service(t, broker);
+		await publish('bob', 'x');
+		assert.equal((await d.next()).text, 'x');
+	}, { ms: 80000 });
+}
+
+await test('a server stays, but its stream does not answer: another one of broker.url is found', async (t) => {
+	const brokers = [await Newer.start(t), await Newer.start(t)];
+	const gw = await t.gateway({ url: brokers.map((b) => b.url).join(',') }, { config: { workers: 1 } });
+	const [one, other] = brokers[0].clients.size ? brokers : brokers.reverse();
+	const c = await t.client(gw, 'chat/alice');
+	one.away = 'nobody';
+	await c.send('up');
+	await until('the other one', () => other.clients.size > 0 && [...other.stored.values()].some((m) => m.subject === 'ws.send.chat.alice'), 40000);
+	assert.equal(c.closed, null);
+}, { ms: 60000 });
+
 // Each user's messages between all others', before anybody is there.
 async function waiting(publish, users, each, text = (i) => String(i)) {
 	for (const i of numbers(each)) await Promise.all(users.map((u) => publish(u, text(Number(i)))));

@@ -95,7 +95,12 @@ export class Newer {
 		this.send(reply, '', Buffer.from(`NATS/1.0 ${code} ${text}\r\n\r\n`), Buffer.alloc(0));
 	}
 
+	// away: JetStream answers nothing ('mute'), or nobody is there to answer ('nobody').
 	published(subject, reply, head, body) {
+		if (this.away && (subject.startsWith('$JS.API.') || (reply && this.config.subjects.some((s) => matches(s, subject))))) {
+			if (this.away === 'nobody') this.status(reply, 503, '');
+			return undefined;
+		}
 		if (subject.startsWith('$JS.API.')) return this.api(subject.slice(8), reply, body);
 		if (this.config && this.config.subjects.some((s) => matches(s, subject))) return this.store(subject, reply, head, body);
 		if (!this.send(subject, reply, head, body) && reply) this.status(reply, 503, '');
