@@ -291,6 +291,16 @@ static void nobody_answers(struct broker *b, enum wire_replies replies)
 	}
 }
 
+void broker_new_leader(struct broker *b)
+{
+	log_info("the stream has a new leader: every queue is read again",
+		kv_str("stream", b->settings.stream));
+	b->term++;
+	b->watch.leader[0] = '\0';
+	queue_new_leader(b);
+	queue_rescan_all(b);
+}
+
 static void on_event(void *arg, struct wire_event *e)
 {
 	struct broker *b = arg;
@@ -342,11 +352,7 @@ static void on_event(void *arg, struct wire_event *e)
 		watch_now(b);
 		break;
 	case WIRE_ELECTED:
-		log_info("the stream has a new leader: every queue is read again",
-			kv_str("stream", b->settings.stream));
-		b->term++;
-		queue_new_leader(b);
-		queue_rescan_all(b);
+		broker_new_leader(b);
 		watch_now(b);
 		break;
 	}

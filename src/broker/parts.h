@@ -223,8 +223,11 @@ struct watch {
 	uint64_t highest; /* that was given before it was asked */
 	uint64_t bad_ms;  /* since when nothing good was answered, */
 	uint32_t bad;     /* and how often it was asked in vain since then */
+	uint64_t read_ms; /* all was read again, because some may have been missed */
+	char leader[128]; /* of the stream; "": not known */
 	bool names;       /* the request asked for subjects */
 	bool again;       /* asked to look while a look was under way */
+	bool missed;      /* there was no answer: copies may be lost as well */
 };
 
 /* Another gateway. One that has gone is remembered, so that hearsay does not bring it back. */
@@ -329,6 +332,8 @@ static inline bool is_due(const struct broker *b, uint32_t due)
 void broker_defer(struct broker *b);
 /* Something waits for a time that is milliseconds away. */
 void broker_hurry(struct broker *b);
+/* The stream has a new leader, which may lack some. */
+void broker_new_leader(struct broker *b);
 /* An answer of the API: its document, a new reference. NULL, in which nothing is found: it is none,
  * or no memory. */
 static inline json_t *broker_doc(const struct wire_event *e)

@@ -6,6 +6,7 @@
  * A server may be there, and the stream not: it lost its cluster, or JetStream is off. Another one
  * may be better: when nothing was answered for a while the session ends.
  */
+#include <stdio.h>
 #include <string.h>
 #include "parts.h"
 #include "stream_edit.h"
@@ -18,6 +19,7 @@
 #define WARN_PERCENT 80
 #define NAMED 3
 #define GIVE_UP_MS 10000 /* an election takes five seconds */
+#define READ_EVERY_MS 30000
 
 static void ask(struct broker *b, bool names)
 {
@@ -42,6 +44,8 @@ void watch_begin(struct broker *b)
 
 	w->next_ms = b->now_ms;
 	w->bad = 0;
+	w->missed = false;
+	w->leader[0] = '\0';
 }
 
 void watch_tick(struct broker *b)
@@ -216,6 +220,7 @@ static void unanswered(struct broker *b)
 	struct watch *w = &b->watch;
 
 	watch_soon(b);
+	w->missed = true;
 	if (w->bad++ == 0)
 		w->bad_ms = w->asked_ms;
 	/* Once is not enough: this process may have stood still. */
@@ -226,6 +231,30 @@ static void unanswered(struct broker *b)
 		kv_uint("ms", b->now_ms - w->bad_ms));
 	w->bad = 0;
 	wire_break(b->wire);
+}
+
+/* Advisories may be lost as well as live copies, between servers that lose each other. */
+static void answered(struct broker *b, const json_t *doc)
+{
+	struct watch *w = &b->watch;
+	const char *leader =
+		json_string_value(json_object_get(json_object_get(doc, "cluster"), "leader"));
+
+	w->bad = 0;
+	if (leader && leader[0]) {
+		if (w->leader[0] && strncmp(leader, w->leader, sizeof(w->leader) - 1) != 0) {
+			w->missed = false;
+			broker_new_leader(b);
+		}
+		snprintf(w->leader, sizeof(w->leader), "%s", leader);
+	}
+	if (!w->missed || (w->read_ms && b->now_ms - w->read_ms < READ_EVERY_MS))
+		return;
+	log_info("the stream answers again: every queue is read again",
+		kv_str("stream", b->settings.stream));
+	w->missed = false;
+	w->read_ms = b->now_ms;
+	queue_rescan_all(b);
 }
 
 static bool is_answer(const struct wire_event *e, const json_t *doc)
@@ -245,7 +274,7 @@ void watch_reply(struct broker *b, struct wire_event *e)
 		if (!is_answer(e, doc)) {
 			unanswered(b);
 		} else if (has_all(b, doc) && same_replicas(b, doc) && still_serves(b, doc)) {
-			b->watch.bad = 0;
+			answered(b, doc);
 			if (b->watch.names)
 				name_unread(b, doc);
 			else

@@ -161,6 +161,36 @@ await test('a server stays, but its stream does not answer: another one of broke
 	assert.equal(c.closed, null);
 }, { ms: 60000 });
 
+// The slow round takes a minute for so many.
+async function crowd(t, broker, config) {
+	const gw = await t.gateway(broker, { config: { workers: 1, ...config } });
+	const all = await Promise.all(numbers(200).map((i) => t.client(gw, `chat/u${i}`)));
+	await stays('all of them', () => all.every((c) => !c.closed), 1500); // the second look is over
+	return { gw, some: all.filter((_, i) => i % 10 === 0), unseen: () => all.forEach((_, i) => i % 10 === 0 && broker.storeUnseen(`ws.recv.chat.u${i}`, 'unseen')) };
+}
+
+await test('copies were lost while the stream did not answer: all is read again when it does', async (t) => {
+	const broker = await Newer.start(t), { gw, some, unseen } = await crowd(t, broker);
+	broker.away = 'nobody';
+	await some[0].send('up');
+	await stays('a moment', () => !gw.log().includes('the session ends'), 2000);
+	unseen();
+	broker.away = '';
+	for (const c of some) assert.equal((await c.next(6000)).text, 'unseen');
+	assert.equal(gw.log().split('connected to the broker').length - 1, 1);
+}, { ms: 60000 });
+
+await test('a new leader of which nobody told: all is read again', async (t) => {
+	const broker = await Newer.start(t, { stream: structuredClone(OF_THREE) });
+	broker.leader = 'n1';
+	const { gw, some, unseen } = await crowd(t, broker);
+	unseen();
+	broker.leader = 'n2';
+	broker.edit({}); // it looks now
+	for (const c of some) assert.equal((await c.next(6000)).text, 'unseen');
+	assert.ok(gw.log().includes('the stream has a new leader'));
+}, { ms: 60000 });
+
 // Each user's messages between all others', before anybody is there.
 async function waiting(publish, users, each, text = (i) => String(i)) {
 	for (const i of numbers(each)) await Promise.all(users.map((u) => publish(u, text(Number(i)))));

@@ -119,9 +119,16 @@ export class Newer {
 		this.stored.set(m.seq, m);
 		if (reply) this.json(reply, 'pub_ack', { stream: this.config.name, seq: m.seq });
 		const { republish } = this.config;
-		if (!republish || !matches(republish.src, subject)) return;
+		if (!republish || this.noCopies || !matches(republish.src, subject)) return;
 		const dest = republish.dest.replace('>', subject.slice(republish.src.length - 1));
 		this.send(dest, '', this.headed(head, { 'Nats-Stream': this.config.name, 'Nats-Subject': subject, 'Nats-Sequence': m.seq, 'Nats-Time-Stamp': m.stamp, 'Nats-Last-Sequence': last }), body);
+	}
+
+	// One whose copy comes to nobody.
+	storeUnseen(subject, text) {
+		this.noCopies = true;
+		this.store(subject, '', Buffer.alloc(0), Buffer.from(text));
+		this.noCopies = false;
 	}
 
 	// A new leader, which has something else under that sequence: what broken clusters do.
@@ -150,7 +157,7 @@ export class Newer {
 		// what ADR-44 adds to answers, whatever the stream holds
 		const config = this.level ? { ...this.config, metadata: { '_nats.req.level': '0', ...this.config.metadata, '_nats.ver': this.version, '_nats.level': String(this.level) } } : this.config;
 		const created = this.inTheMaking-- > 0 ? '0001-01-01T00:00:00Z' : this.created;
-		return { config, created, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
+		return { config, created, cluster: { leader: this.leader }, state: { messages: seqs.length, bytes: 0, first_seq: seqs[0] ?? this.seq + 1, last_seq: this.seq, consumer_count: 0 } };
 	}
 
 	configure(type, reply, body) {
