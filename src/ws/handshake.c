@@ -23,6 +23,7 @@ struct handshake {
 
 	enum phase phase;
 	bool cr;              /* the last byte was a CR */
+	bool space;           /* the last byte of the request line was one */
 	bool colon;           /* the name of the current header is over */
 	bool headers_seen;    /* llhttp agrees that the headers are over */
 	size_t line;          /* bytes of the current line */
@@ -257,6 +258,10 @@ static const char *scan(struct handshake *h, unsigned char c, enum mark *mark)
 		if (h->colon ? h->line == 0 : !handshake_token_char(c))
 			return "malformed header";
 	}
+	/* llhttp takes RTSP/1.1 for HTTP/1.1. */
+	if (h->phase == PHASE_LINE && h->space && c == 'R')
+		return "malformed request line";
+	h->space = c == ' ';
 	h->line++;
 	return NULL;
 }

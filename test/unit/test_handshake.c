@@ -251,6 +251,11 @@ static const struct row malformed[] = {
 	{"\x16\x03\x01\x02", 400}, /* TLS */
 	{" GET / HTTP/1.1\r\n", 400},
 	{"GET\r\n", 400},
+	{"GET /ws/chat/bob RTSP/1.1\r\n" WS "\r\n", 400},
+	{"GET /ws/chat/bob  RTSP/1.0\r\n" WS "\r\n", 400},
+	{"GET /ws/chat/bob ICE/1.1\r\n" WS "\r\n", 400},
+	{"SOURCE /ws/chat/bob ICE/1.1\r\n" WS "\r\n", 400},
+	{"OPTIONS /ws/chat/bob RTSP/1.1\r\n" WS "\r\n", 400},
 	{"CONNECT example.org:80 HTTP/1.1\r\n" HOST "\r\n", 400},
 	{GET("/ws/chat/") WS "\r\n", 400}, /* empty user */
 	{GET("/ws//bob") WS "\r\n", 400},
