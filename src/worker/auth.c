@@ -341,13 +341,6 @@ static bool auth_said(struct conn *c, struct handshake_identity *who, const stru
 	return auth_refuse(c, s->status, s->reason[0] ? s->reason : "not allowed", NULL, who);
 }
 
-static bool auth_reaches(const struct worker *w, const struct handshake_identity *who)
-{
-	int stream = config_stream_of(w->c, who->service, who->service_len);
-
-	return stream >= 0 && link_broker(w, (unsigned)stream) == LINK_BROKER_READY;
-}
-
 static bool auth_callout(
 	struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
 {
@@ -355,13 +348,13 @@ static bool auth_callout(
 	const struct callout_said *known;
 	uint64_t due = w->now_ms + rule->timeout;
 	char *question;
-	bool asked;
+	bool asked, alive;
 
 	if (!who->service_len)
 		return auth_refuse(
 			c, 401, "no service is named: by the path or a cookie", NULL, who);
-	if (w->draining || !auth_reaches(w, who))
-		return upgrade_route(c, who, auth_who(who)); /* which says so */
+	if (upgrade_bars(c, who, auth_who(who), &alive))
+		return alive;
 	question = auth_question(c, rule, who);
 	if (!question)
 		return upgrade_unavailable(c, "out of memory", auth_who(who));

@@ -176,26 +176,44 @@ static bool upgrade_echo(struct conn *c, const struct log_field *path)
 	return upgrade_accept(c);
 }
 
+/* What it reads another process writes: who is let through here may be barred at the next call, and
+ * the other way round. */
+bool upgrade_bars(struct conn *c, const struct handshake_identity *who,
+	const struct log_field *named, bool *alive)
+{
+	const struct worker *w = c->w;
+	int stream = config_stream_of(w->c, who->service, who->service_len);
+
+	if (w->draining) {
+		*alive = upgrade_drained(c, named);
+		return true;
+	}
+	if (stream < 0) {
+		*alive = upgrade_refuse(c, &no_stream, 0, named);
+		return true;
+	}
+	switch (link_broker(w, (unsigned)stream)) {
+	case LINK_BROKER_STARTING:
+		*alive = upgrade_unavailable(c, "no contact with the broker yet", named);
+		return true;
+	case LINK_BROKER_AWAY:
+		*alive = upgrade_unavailable(c, "the broker has been away for too long", named);
+		return true;
+	case LINK_BROKER_READY:
+		break;
+	}
+	return false;
+}
+
 bool upgrade_route(
 	struct conn *c, const struct handshake_identity *who, const struct log_field *named)
 {
 	struct worker *w = c->w;
 	struct identity id = {who->service, who->user, who->service_len, who->user_len};
+	bool alive;
 
-	int stream = config_stream_of(w->c, id.service, id.service_len);
-
-	if (w->draining)
-		return upgrade_drained(c, named);
-	if (stream < 0)
-		return upgrade_refuse(c, &no_stream, 0, named);
-	switch (link_broker(w, (unsigned)stream)) {
-	case LINK_BROKER_STARTING:
-		return upgrade_unavailable(c, "no contact with the broker yet", named);
-	case LINK_BROKER_AWAY:
-		return upgrade_unavailable(c, "the broker has been away for too long", named);
-	case LINK_BROKER_READY:
-		break;
-	}
+	if (upgrade_bars(c, who, named, &alive))
+		return alive;
 	if (worker_family_connections(w) >= w->c->max_connections || !place_open(c, &id))
 		return upgrade_too_many(c, named);
 	upgrade_protocol(c, who);

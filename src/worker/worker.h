@@ -11,13 +11,12 @@
  *   link.c     the rings   lane.c  those up, and who waits for room there
  *   pack.c     what goes out compressed, and comes so
  *   place.c    the routes: link.c and this one alone touch shared memory, but for counting
- *   tally.c    counts what connections do
  *   peer.c     the client's address, and the limits on those who come
  *   meter.c    how fast a client may send    life.c  how long it may stay
  *   tls.c      TLS between a connection and its socket (sealed.c: without OpenSSL)
  *   sections.c the tls sections, for listeners
  *   follow.c   trace contexts, and the user who is followed in the log
- *   wheel.c    one timer for all deadlines
+ *   wheel.c    one timer for all deadlines    tally.c  counts what connections do
  *   admin.c    the admin listener   metrics.c  /metrics   live.c  /status.json and /live
  *   page.c     the page for people
  *   move.c     gives its connections to other workers (heir.c: one of them; parcel.h: the wire)
@@ -352,8 +351,7 @@ struct conn *conn_accept(
  * conn_accept(). */
 struct conn *conn_adopt(struct worker *w, int fd, const struct route_peer *peer);
 void conn_free(struct conn *c);
-/* For log lines: conn, service and user where they are known, and addr. Valid until the next call.
- */
+/* For log lines: conn, service and user where known, and addr. Valid until the next call. */
 const struct log_field *conn_who(const struct conn *c);
 /* Sends or keeps. False: no memory or a dead socket; c is gone then. */
 /* Bytes to be parsed before what is read next. False: no memory. */
@@ -406,6 +404,9 @@ bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_
 bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *more);
 /* Who the request says it is, as far as it does. */
 struct http_answer upgrade_named(const struct conn *c, struct handshake_identity *who);
+/* Nobody can come to that service now, and so he was told. *alive: c is not gone. */
+bool upgrade_bars(struct conn *c, const struct handshake_identity *who,
+	const struct log_field *named, bool *alive);
 /* It is he: on to the bridge. */
 bool upgrade_route(
 	struct conn *c, const struct handshake_identity *who, const struct log_field *named);
@@ -584,8 +585,7 @@ struct admin_answer {
 };
 bool admin_answer(struct conn *c, const struct admin_answer *a);
 
-/* metrics.c: of the whole family, in the text format of Prometheus. The caller's; NULL: no memory.
- */
+/* metrics.c: of the whole family, in Prometheus' text format. The caller's; NULL: no memory. */
 char *metrics_text(const struct worker *w, size_t *len);
 
 /* live.c */
