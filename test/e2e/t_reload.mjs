@@ -205,6 +205,19 @@ await test('listeners come and go', async (t) => {
 	}
 });
 
+await test('who believes everybody from elsewhere only now is warned', async (t) => {
+	const { gw } = await t.pair();
+	const warnings = () => gw.log().split('believed who they say they are').length - 1;
+	assert.equal(warnings(), 0);
+	await reload(gw, { listen: [`0.0.0.0:${gw.port}`] });
+	assert.equal(warnings(), 1);
+	await reload(gw, { auth: { '*': { type: 'none' } } });
+	assert.equal(warnings(), 1);
+	delete gw.config.auth;
+	await reload(gw);
+	assert.equal(warnings(), 2);
+});
+
 // As if it had no descriptor left; the end puts it right.
 async function withoutDescriptors(pid, fn) {
 	const used = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number));
