@@ -420,6 +420,23 @@ static bool auth_read(struct conn *c, struct handshake_identity *who,
 	return auth_said(c, who, &said);
 }
 
+/* NULL: by now no service is to be asked about it. */
+static const struct config_auth *auth_rule(const struct conn *c, struct handshake_identity *who)
+{
+	const struct config_auth *rule =
+		upgrade_named(c, who).status || !who->service_len
+			? NULL
+			: config_auth_of(c->w->c, who->service, who->service_len);
+
+	return rule && rule->type == AUTH_CALLOUT ? rule : NULL;
+}
+
+static void auth_without_rule(struct conn *c)
+{
+	auth_forget(c);
+	(void)!upgrade_unavailable(c, "the rules have changed", NULL);
+}
+
 void auth_answered(struct worker *w, const struct down_view *v)
 {
 	struct conn *c =
@@ -433,32 +450,50 @@ void auth_answered(struct worker *w, const struct down_view *v)
 		c->asked = 0;
 		return;
 	}
+	rule = auth_rule(c, &who);
+	if (!rule) {
+		auth_without_rule(c);
+		return;
+	}
 	auth_forget(c);
 	conn_deadline(c, w->now_ms + w->c->handshake_timeout); /* for the route */
-	rule = upgrade_named(c, &who).status ? NULL
-					     : config_auth_of(w->c, who.service, who.service_len);
-	if (rule && rule->type == AUTH_CALLOUT)
-		(void)!auth_read(c, &who, rule, v);
-	else
-		(void)!upgrade_unavailable(c, "the rules have changed", NULL);
+	(void)!auth_read(c, &who, rule, v);
+}
+
+static void auth_ask_again(struct conn *c)
+{
+	struct handshake_identity who;
+	const struct config_auth *rule = auth_rule(c, &who);
+	char *question;
+
+	if (!rule) {
+		auth_without_rule(c);
+		return;
+	}
+	question = auth_question(c, rule, &who);
+	if (question)
+		(void)auth_ask(c, &who, question); /* no room: with the next beat */
+	free(question);
 }
 
 void auth_beat(struct worker *w)
 {
 	uint32_t bridge = link_bridge(w);
+	struct conn *c, *next;
 
+	for (c = w->asking_first; c; c = next) {
+		next = c->wait_next;
+		if (c->asked != bridge)
+			auth_ask_again(c);
+	}
+}
+
+/* The answers to what was asked by the old rules find nobody. */
+void auth_renew(struct worker *w)
+{
 	for (struct conn *c = w->asking_first; c; c = c->wait_next) {
-		const struct config_auth *rule;
-		struct handshake_identity who;
-		char *question;
-
-		if (c->asked == bridge || upgrade_named(c, &who).status)
-			continue;
-		rule = config_auth_of(w->c, who.service, who.service_len);
-		question = rule ? auth_question(c, rule, &who) : NULL;
-		if (question)
-			(void)auth_ask(c, &who, question); /* no room: with the next beat */
-		free(question);
+		c->asked = 0;
+		c->flush_stamp = 0;
 	}
 }
 

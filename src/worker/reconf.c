@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <wsgate/log.h>
+#include <wsgate/option.h>
 #include <wsgate/vault.h>
 
 #include "pack.h"
@@ -55,6 +56,16 @@ static void reconf_rates(struct worker *w)
 	}
 }
 
+/* Who a request says it is, and who is asked about that. */
+static bool reconf_asks_the_same(const struct config *a, const struct config *b)
+{
+	for (size_t i = 0; i < option_count; i++)
+		if (strncmp(option_table[i].key, "identity.", strlen("identity.")) == 0 &&
+			!option_equal(a, b, &option_table[i]))
+			return false;
+	return config_auth_equal(a, b);
+}
+
 static void reconf_swap(
 	struct worker *w, struct config *c, struct auth *auth, struct tlsctx **sections)
 {
@@ -66,6 +77,7 @@ static void reconf_swap(
 		     c->limits.idle_timeout != old->limits.idle_timeout ||
 		     c->limits.connection_age != old->limits.connection_age;
 	bool rates = reconf_rates_differ(c, old);
+	bool asks = !reconf_asks_the_same(c, old);
 
 	w->c = c;
 	pack_renew(w);
@@ -79,6 +91,8 @@ static void reconf_swap(
 		reconf_connections(w, confirm, times);
 	if (rates)
 		reconf_rates(w);
+	if (asks)
+		auth_renew(w);
 	config_free(w->own);
 	w->own = c;
 }

@@ -316,8 +316,7 @@ bool worker_has_room(const struct worker *w, int fd, bool dear); /* no client of
 void worker_say_full(const struct worker *w);
 /* Takes fd, also when it fails. */
 int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const char *tls);
-/* Frees it. Who waits there is let in, then a connect is refused; keep: others hold the same
- * socket, and go on. */
+/* Frees it. Who waits is let in, then connects are refused; keep: others go on with the socket. */
 void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
 /* Those for clients, but others have the sockets too: who waits there is theirs. */
 void worker_leave_listeners(struct worker *w);
@@ -426,6 +425,7 @@ bool auth_begin(
 void auth_answered(struct worker *w, const struct down_view *v);
 void auth_forget(struct conn *c);
 void auth_beat(struct worker *w);    /* asks again where it is needed */
+void auth_renew(struct worker *w);   /* the rules are others, or who a request says it is */
 void auth_give_up(struct worker *w); /* nobody will answer any more */
 /* The message is a fresh token, and none for the service. *alive: c is not gone. */
 bool auth_refreshes(struct conn *c, const uint8_t *data, size_t len, bool *alive);

@@ -227,6 +227,38 @@ await test('questions that wait while the worker or the program is replaced', as
 	for (const c of await Promise.all(coming)) await c.ping();
 });
 
+await test('other rules while a question is under way: its answer is nobody\'s, and who waits is asked for by the new ones', async (t) => {
+	const { gw, bus } = await t.pair({ auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
+	const held = [];
+	bus.nc.subscribe('wsauth.chat', { callback: (_, m) => held.push(m) });
+	const asked = await service(bus, 'wsauth.admin', () => ({ allow: false }));
+	const reload = async () => {
+		gw.writeConfig();
+		assert.equal((await gw.ctl('reload')).code, 0);
+	};
+	const named = Client.refused(gw.wsUrl(''), { cookies: { service: 'chat', svc: 'admin', user: 'alice' } });
+	await until('a question', () => held.length === 1);
+	gw.config.identity = { service_cookie: 'svc' };
+	await reload();
+	held[0].respond('{"allow":true}');
+	assert.equal((await named).status, 403);
+	assert.equal(asked.length, 1);
+	const told = t.client(gw, 'chat/bob', { headers: { 'X-Who': 'me' } });
+	await until('another', () => held.length === 2);
+	gw.config.auth = { '*': { ...gw.config.auth['*'], headers: ['X-Other'] } };
+	await reload();
+	held[1].respond('{"allow":false}');
+	await until('it again, by the new rules', () => held.length === 3);
+	assert.deepEqual(JSON.parse(Buffer.from(held[2].data).toString()).headers, {});
+	held[2].respond('{"allow":true}');
+	await (await told).ping();
+	const unruled = Client.refused(gw.wsUrl('chat/carol'));
+	await until('the last one', () => held.length === 4);
+	gw.config.auth = { other: gw.config.auth['*'] };
+	await reload();
+	assert.equal((await unruled).status, 503);
+});
+
 await test('no room to ask: 503', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 1, max_message: '16k', auth: { open: { type: 'none' }, '*': { ...rules, timeout: '300ms' } } });
 	await service(bus, 'wsauth.chat', () => ({ allow: true }));
