@@ -13,6 +13,7 @@
 #include <wsgate/credential.h>
 #include <wsgate/jwt.h>
 #include <wsgate/log.h>
+#include <wsgate/utf8.h>
 #include <wsgate/vault.h>
 
 #include "callout_cache.h"
@@ -341,6 +342,13 @@ static bool auth_said(struct conn *c, struct handshake_identity *who, const stru
 	return auth_refuse(c, s->status, s->reason[0] ? s->reason : "not allowed", NULL, who);
 }
 
+/* A question has text alone: one for other bytes would be the same as another user's. */
+static bool auth_is_text(const struct handshake_identity *who)
+{
+	return utf8_valid((const uint8_t *)who->service, who->service_len) &&
+	       utf8_valid((const uint8_t *)who->user, who->user_len);
+}
+
 static bool auth_callout(
 	struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
 {
@@ -353,6 +361,8 @@ static bool auth_callout(
 	if (!who->service_len)
 		return auth_refuse(
 			c, 401, "no service is named: by the path or a cookie", NULL, who);
+	if (!auth_is_text(who))
+		return auth_refuse(c, 400, "service and user must be UTF-8 here", NULL, who);
 	if (upgrade_bars(c, who, auth_who(who), &alive))
 		return alive;
 	question = auth_question(c, rule, who);
@@ -424,7 +434,7 @@ static bool auth_read(struct conn *c, struct handshake_identity *who,
 static const struct config_auth *auth_rule(const struct conn *c, struct handshake_identity *who)
 {
 	const struct config_auth *rule =
-		upgrade_named(c, who).status || !who->service_len
+		upgrade_named(c, who).status || !who->service_len || !auth_is_text(who)
 			? NULL
 			: config_auth_of(c->w->c, who->service, who->service_len);
 

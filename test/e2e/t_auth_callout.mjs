@@ -61,6 +61,16 @@ await test('a service that never answers does not keep others from getting answe
 	assert.ok(asked.length < 2048, String(asked.length));
 });
 
+await test('names that are not UTF-8 are not asked about: 400, and no remembered answer of another user', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, auth: { open: { type: 'none' }, '*': rules } });
+	const asked = await service(bus, 'wsauth.>', () => ({ allow: true, cache: 60 }));
+	await t.client(gw, 'chat/J%C3%B6rg');
+	await refused(gw, 'chat/J%F6rg', 400);
+	await refused(gw, 'ch%E4t/alice', 400);
+	assert.deepEqual(asked.map((q) => q.user), ['Jörg']);
+	await t.client(gw, 'open/J%F6rg');
+});
+
 await test('the subject has the service in it, encoded', async (t) => {
 	const { gw, bus } = await t.pair({ auth: { '*': rules } });
 	const subjects = [];
