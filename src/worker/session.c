@@ -10,7 +10,7 @@
 #include "worker.h"
 
 #define PING_LEN 16  /* random id, then the mark */
-#define LOOKS_MAX 12 /* at a late Pong or Close, while a message of the client is coming */
+#define LOOKS_MAX 12 /* at a late Pong or Close, while something of the client is coming */
 
 static uint64_t session_store_wait(const struct conn *c)
 {
@@ -391,11 +391,12 @@ void session_given(struct conn *c)
 
 /*
  * A Pong cannot come in the middle of a frame (5.4), nor before what the client had queued already:
- * a message of its own that is still coming is sign enough, though not for ever.
+ * a message of its own that is still coming is sign enough, or what lies there unread, though not
+ * for ever.
  */
-static bool session_comes(struct conn *c)
+static bool session_look(struct conn *c, bool comes)
 {
-	if (!c->came || c->coming == LOOKS_MAX)
+	if (!comes || c->coming == LOOKS_MAX)
 		return false;
 	c->came = 0;
 	c->coming++;
@@ -409,8 +410,8 @@ static bool session_pong_late(struct conn *c)
 	uint64_t now = c->w->now_ms;
 	bool unread;
 
-	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) || session_comes(c) ||
-		 conn_unread(c);
+	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) ||
+		 session_look(c, c->came || conn_unread(c));
 	if (unsent < c->unsent_last || unread) {
 		bool first_look = c->unsent_last == UINT32_MAX;
 
@@ -465,7 +466,7 @@ static bool session_goes_on(struct conn *c)
 {
 	bool fewer = conn_progress(c);
 
-	return fewer || session_comes(c);
+	return fewer || session_look(c, c->came);
 }
 
 /* What is still to be stored; behind it lies its Close, unread. */

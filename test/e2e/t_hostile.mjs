@@ -110,6 +110,20 @@ await test('a client that floods Pings and reads nothing is closed', async (t) =
 	await until('its end', async () => (await gw.ctl('sessions')).out.trim() === '', 15000);
 });
 
+await test('a client that answers no Ping and never stops to send is closed', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '200ms' });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	const many = Buffer.alloc(6 << 20, frame(PONG));
+	const more = async () => {
+		while (!r.finished && !r.frames.some((f) => f.opcode === CLOSE)) await Promise.race([r.write(many), r.ended(60000)]);
+	};
+	const flood = more();
+	await bus.publish(recv('chat', 'alice'), 'hello');
+	assert.equal((await r.next(CLOSE, 15000)).code, 3008);
+	await flood;
+});
+
 await test('one user whose subject is full does not hold up a worker', async (t) => {
 	const { bus, gw } = await t.pair({ workers: 1, broker: { full_timeout: '60s' }, stream: { max_messages_per_user: 100 } });
 	const s = await t.raw(gw);
