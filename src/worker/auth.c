@@ -20,7 +20,8 @@
 #include "worker.h"
 
 #define QUESTION_MAX 60000
-#define RETRY_AFTER 5 /* seconds, when a service says 429 or 503 */
+#define RETRY_AFTER 5  /* seconds, when a service says 429 or 503 */
+#define AGAIN_MAX 1024 /* a second: for as many of one service the bridge has room */
 
 struct auth {
 	const struct config *c;
@@ -273,7 +274,7 @@ bool auth_refreshes(struct conn *c, const uint8_t *data, size_t len, bool *alive
 
 /* ---- callouts: who waits ---- */
 
-static void auth_wait(struct conn *c)
+static void auth_line_up(struct conn *c)
 {
 	struct worker *w = c->w;
 
@@ -284,11 +285,9 @@ static void auth_wait(struct conn *c)
 	else
 		w->asking_first = c;
 	w->asking_last = c;
-	conn_set_state(c, CONN_AUTHORIZING);
 }
 
-/* It waits no more; the caller gives it another state. */
-void auth_forget(struct conn *c)
+static void auth_step_out(struct conn *c)
 {
 	struct worker *w = c->w;
 
@@ -301,6 +300,18 @@ void auth_forget(struct conn *c)
 	else
 		w->asking_last = c->wait_prev;
 	c->wait_prev = c->wait_next = NULL;
+}
+
+static void auth_wait(struct conn *c)
+{
+	auth_line_up(c);
+	conn_set_state(c, CONN_AUTHORIZING);
+}
+
+/* It waits no more; the caller gives it another state. */
+void auth_forget(struct conn *c)
+{
+	auth_step_out(c);
 	conn_set_state(c, CONN_REQUEST);
 }
 
@@ -480,20 +491,23 @@ static void auth_ask_again(struct conn *c)
 		auth_without_rule(c);
 		return;
 	}
+	auth_step_out(c);
+	auth_line_up(c); /* the next time it is the turn of others */
 	question = auth_question(c, rule, &who);
 	if (question)
-		(void)auth_ask(c, &who, question); /* no room: with the next beat */
+		(void)auth_ask(c, &who, question); /* no room: with another beat */
 	free(question);
 }
 
 void auth_beat(struct worker *w)
 {
+	struct conn *c = w->asking_first, *last = w->asking_last, *next;
 	uint32_t bridge = link_bridge(w);
-	struct conn *c, *next;
+	unsigned again = 0;
 
-	for (c = w->asking_first; c; c = next) {
-		next = c->wait_next;
-		if (c->asked != bridge)
+	for (; c; c = next) {
+		next = c == last ? NULL : c->wait_next;
+		if (c->asked != bridge && (c->asked || again++ < AGAIN_MAX))
 			auth_ask_again(c);
 	}
 }
