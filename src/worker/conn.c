@@ -326,8 +326,11 @@ void conn_readable(struct conn *c)
 		conn_discarded(c);
 		return;
 	}
-	if (conn_feed(c, w->read_buf, (size_t)n))
-		meter_bytes(c, (size_t)n);
+	if (!conn_feed(c, w->read_buf, (size_t)n))
+		return;
+	meter_bytes(c, (size_t)n);
+	if (meter_spent(c, (size_t)n))
+		(void)!session_unheard(c, WS_CODE_POLICY, "over its rate while it is closed");
 }
 
 /* ---- from one worker to another ---- */

@@ -5,6 +5,9 @@
  * Each rate is a moment up to which it has been used: more than limits.burst before now counts as
  * that; when it lies ahead, the client waits until then. What was read is let in, and paid for
  * afterwards.
+ *
+ * While we close it nothing holds it: its Pong and its Close may lie behind what it had sent
+ * before. That can only be so much.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -16,12 +19,15 @@
 
 #define CLAMP (256 * 1024)
 #define CLAMP_MAX (4 * 1024 * 1024)
+/* On its way when we close: in our kernel up to twice what it was told, and in the client's own. */
+#define CLOSING_MAX (3 * CLAMP_MAX)
 
 struct meter {
 	struct wheel_node timer; /* in w->holds while the client waits */
 	struct conn *c;
 	uint64_t messages_us, bytes_us;
 	uint64_t held_ms; /* when a hold ended last */
+	uint32_t closing; /* bytes over its rate while we close it */
 	bool clamped;
 };
 
@@ -113,6 +119,18 @@ void meter_release(struct conn *c)
 	c->held = 0;
 	c->meter->held_ms = c->w->now_ms;
 	wheel_del(&c->w->holds, &c->meter->timer);
+}
+
+bool meter_spent(struct conn *c, size_t n)
+{
+	uint64_t now_us = c->w->now_ms * 1000;
+	struct meter *m = c->meter;
+
+	if (!m || (c->state != CONN_PARTING && c->state != CONN_CLOSING) ||
+		(m->messages_us <= now_us && m->bytes_us <= now_us))
+		return false;
+	m->closing += (uint32_t)n;
+	return m->closing > CLOSING_MAX;
 }
 
 /* The rates are other ones: what was used up by the old ones is forgotten. c may be gone. */

@@ -320,8 +320,7 @@ int worker_add_listener(struct worker *w, int fd, uint32_t id, bool admin, const
 void worker_drop_listener(struct worker *w, struct listener *l, bool keep);
 /* Those for clients, but others have the sockets too: who waits there is theirs. */
 void worker_leave_listeners(struct worker *w);
-/* 0, or -1 with errno. */
-int worker_random(struct worker *w, uint8_t out[8]);
+int worker_random(struct worker *w, uint8_t out[8]); /* 0, or -1 with errno */
 size_t worker_family_connections(const struct worker *w);
 
 /* drain.c */
@@ -515,6 +514,7 @@ void peer_leave(struct conn *c);
 void meter_message(struct conn *c);
 void meter_bytes(struct conn *c, size_t n);
 bool meter_hides_pong(const struct conn *c);
+bool meter_spent(struct conn *c, size_t n); /* n bytes more, and it is to send no more */
 void meter_release(struct conn *c);
 void meter_renew(struct conn *c); /* c may be gone */
 void meter_free(struct conn *c);

@@ -218,6 +218,24 @@ await test('closed while it waits for its rate: what it had sent is stored, and 
 	await bus.empty(recv('chat', 'fast'));
 });
 
+await test('closed, and it only goes on sending over its rate: not for long', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '5s', limits: { messages_per_second: 10, burst: '100ms' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/fast/');
+	const some = Buffer.alloc(1004 * 1000, frame(TEXT, 'x'.repeat(996)));
+	const flood = async () => {
+		while (!r.finished) await Promise.race([r.write(some), r.ended(60000)]);
+	};
+	const flooding = flood();
+	await until('it waits', () => gw.log().includes('a client is over its rate'));
+	assert.equal((await gw.ctl('close', 'chat', 'fast')).code, 0);
+	assert.equal((await r.next(CLOSE)).code, 4002);
+	await until('its end', async () => (await gw.sessions()).length === 0, 15000);
+	await flooding;
+	const stored = await bus.count(send('chat', 'fast'));
+	assert.ok(stored > 4000 && stored < 14000, String(stored));
+});
+
 await test('a message in too many frames: 1008; as many as allowed are fine', async (t) => {
 	const { gw, bus } = await t.pair({ limits: { fragments: 5 } });
 	const r = await t.raw(gw);
