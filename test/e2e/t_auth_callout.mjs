@@ -61,6 +61,20 @@ await test('a service that never answers does not keep others from getting answe
 	assert.ok(asked.length < 2048, String(asked.length));
 });
 
+await test('who cannot come in is not asked about', async (t) => {
+	const { nats, gw, bus } = await t.pair({ broker: { grace: '300ms' }, auth: { '*': rules }, streams: { 'ws-chat': { services: ['chat'] } } });
+	const asked = await service(bus, 'wsauth.>', () => ({ allow: true }));
+	await refused(gw, 'other/alice', 404);
+	assert.equal((await gw.ctl('drain', '--time', '1', '--wait')).code, 0);
+	assert.match((await refused(gw, 'chat/alice', 503)).body, /drained/);
+	assert.equal((await gw.ctl('undrain')).code, 0);
+	await nats.stop();
+	await until('the end of the grace', async () => /away for too long/.test((await Client.refused(gw.wsUrl('chat/alice'))).body));
+	await nats.start();
+	assert.deepEqual(asked, []);
+	await (await until('its return', () => t.client(gw, 'chat/alice').catch(() => null))).ping();
+});
+
 await test('names that are not UTF-8 are not asked about: 400, and no remembered answer of another user', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 1, auth: { open: { type: 'none' }, '*': rules } });
 	const asked = await service(bus, 'wsauth.>', () => ({ allow: true, cache: 60 }));
