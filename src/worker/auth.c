@@ -335,9 +335,11 @@ static char *auth_question(
 
 static bool auth_ask(struct conn *c, const struct handshake_identity *who, const char *question)
 {
+	uint32_t bridge = link_bridge(c->w); /* read behind it this may be one that never had it */
+
 	if (link_put_question(c, who->service, who->service_len, question) == LINK_FULL)
 		return false;
-	c->asked = link_bridge(c->w);
+	c->asked = bridge;
 	return true;
 }
 
