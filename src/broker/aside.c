@@ -174,8 +174,11 @@ bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 {
 	struct broker *b = q->b;
 	bool room = b->aside_bytes == 0 || b->aside_bytes + m->len <= BYTES_MAX;
-	struct aside *a = room ? calloc(1, sizeof(*a)) : NULL;
+	struct aside *a;
 
+	if (removal_has_aside(q, m->seq))
+		return true; /* by a connection before this one */
+	a = room ? calloc(1, sizeof(*a)) : NULL;
 	removal_take(q, m->seq);
 	if (!a) { /* it stays in the stream; a sweep finds it when the mark has passed it */
 		log_some_warnings(5,

@@ -456,6 +456,8 @@ void gates_probed(struct broker *b, struct wire_event *e)
 
 	if (json_object_get(doc, "config"))
 		b->gates.answered_ms = b->now_ms;
+	else
+		watch_soon(b); /* does it answer others? */
 	json_decref(doc);
 	if (e)
 		broker_message_unref(&e->m);

@@ -303,26 +303,49 @@ void holders_greet(struct broker_queue *q)
 }
 
 /*
- * Others had it up to there when the user came here, and nothing was looked at yet: the least of
- * them counts. A mark that is told later may be beyond what was published after that.
+ * Others had it up to there when the user came here: the least of them counts, also when its answer
+ * comes late. Once something was looked at, a first mark that is told may be beyond what was
+ * published after that.
  */
 static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark)
 {
-	if (!q->fresh || q->closing || created != q->b->created || (q->behind && mark >= q->head))
+	if (q->closing || created != q->b->created || (q->behind ? mark >= q->began : !q->fresh))
 		return;
+	if (q->behind && q->head != q->began) { /* what was given lies behind that */
+		q->began = 0;
+		if (q->b->now_ms - q->opened_ms < YOUNG_MS)
+			lacks(q);
+		return;
+	}
 	q->behind = true;
-	q->head = q->high = q->mark = q->unknown = mark;
+	q->began = q->head = q->mark = q->unknown = mark;
+	if (q->fresh) {
+		q->high = mark;
+		return;
+	}
+	q->synced = false;
+	feed_look(q);
 }
 
+/*
+ * Of those who confirm all the while, one is a bit behind the other: only who stands still may be
+ * the one that comes here anew. While there is no session nobody can be told, and may remove it.
+ */
 uint64_t holders_begin(struct broker_queue *q)
 {
 	uint64_t upto = least(q);
 
 	if (upto < q->confirmed)
 		upto = q->confirmed;
-	if (upto < q->mark) {
-		q->mark = upto;
-		tell(q);
+	if (upto >= q->mark || (uint32_t)q->b->now_ms - q->passed_ms < MOMENT_MS)
+		return q->mark;
+	q->mark = upto;
+	if (q->b->state == BROKER_LIVE) {
+		say(q, "mark");
+		said(q);
+	} else {
+		q->blind = true;
+		q->opened_ms = 0;
 	}
 	return upto;
 }

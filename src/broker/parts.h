@@ -154,6 +154,7 @@ struct broker_queue {
 	TAILQ_ENTRY(broker_queue) unclear;  /* others may hold it, too: nothing is removed */
 	struct holders *others;             /* owned; NULL: none */
 	uint64_t opened_ms;                 /* 0: for others, long ago */
+	uint64_t began;                     /* behind: there */
 	uint64_t mark;                      /* done with here up to here, */
 	uint64_t confirmed;                 /* and everywhere up to here */
 	uint64_t head;                      /* given up to here */
@@ -183,7 +184,7 @@ struct broker_queue {
 	bool marched : 1;  /* and all of it below the march's place was given */
 	bool on_recheck : 1, on_removals : 1, on_closed : 1, on_unclear : 1, on_shared : 1;
 	bool fresh : 1;   /* opened, and nothing was given yet */
-	bool behind : 1;  /* and begins where others are */
+	bool behind : 1;  /* and it began where others were */
 	bool blind : 1;   /* others did not know of it yet, since it was opened */
 	bool newborn : 1; /* it was blind when it was opened */
 	bool early : 1;   /* and there was no session then */
@@ -427,6 +428,8 @@ void removal_swept(struct broker_queue *q);
 /* Whether a sweep may go on; else removal calls feed_kick() when there is. */
 bool removal_room(const struct broker_queue *q);
 /* Takes one out of those that wait for their confirmation. */
+/* Set aside, and not removed yet. */
+bool removal_has_aside(const struct broker_queue *q, uint64_t seq);
 void removal_take(struct broker_queue *q, uint64_t seq);
 void removal_forget(struct broker_queue *q, bool confirmed_too);
 /* What is remembered here is of a leader that is not it any more. */

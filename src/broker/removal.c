@@ -207,6 +207,16 @@ void removal_doom(struct broker_queue *q, uint64_t seq)
 	enqueue(q);
 }
 
+bool removal_has_aside(const struct broker_queue *q, uint64_t seq)
+{
+	const struct seqs *s = q->seqs;
+
+	for (uint32_t i = s ? s->n : 0; i > (s ? s->doomed : 0); i--)
+		if (s->v[i - 1] == (seq | SEQ_ASIDE))
+			return true;
+	return false;
+}
+
 void removal_take(struct broker_queue *q, uint64_t seq)
 {
 	struct seqs *s = q->seqs;

@@ -363,6 +363,7 @@ static const struct chan_handler bell_handlers[] = {
  */
 static void worker_shed(struct worker *w)
 {
+	static uint32_t before;
 	static size_t passed; /* seconds of it */
 	struct conn *c, *next;
 	size_t n;
@@ -370,10 +371,11 @@ static void worker_shed(struct worker *w)
 
 	for (size_t i = 0; i < config_streams(w->c); i++)
 		away |= (uint32_t)(link_broker(w, (unsigned)i) == LINK_BROKER_AWAY) << i;
-	if (w->draining || !away) {
+	if (away != before)
 		passed = 0;
+	before = away;
+	if (w->draining || !away)
 		return;
-	}
 	n = w->nconns / (passed < SHED_SECONDS ? SHED_SECONDS - passed : 1) + SHED_MIN;
 	passed++;
 	for (c = w->conns; c && n; c = next) {

@@ -249,30 +249,61 @@ await test('who comes before a new bridge has met the broker stays, when others 
 	await stays('here', () => !there.closed, 500);
 });
 
-await test('a device that comes back through another gateway gets what it had not confirmed, whatever others of its user have', async (t) => {
-	const { bus, gates } = await several(t, 3);
-	const [a, b, c] = gates;
-	const users = await Promise.all(numbers(8).map(async (i) => {
-		const at = `chat/u${i}`, slow = await t.raw(b);
-		await slow.open(`/ws/${at}/`);
-		return { at, slow, subject: recv('chat', `u${i}`), quick: await t.client(a, at) };
-	}));
-	await until('all to know', async () => (await Promise.all([a, b].map((g) => figure(g, 'shared_users')))).every((n) => n === users.length));
-	for (const u of users) {
-		await bus.publish(u.subject, 'its own');
-		assert.equal((await u.quick.next()).text, 'its own');
-		await u.slow.next(PING); // and no Pong
-	}
-	await until('that to be confirmed', async () => (await a.figures()).total.unconfirmed === 0);
-	// To one that holds the user, and to one that does not.
-	for (const u of users) u.late = [await t.client(a, u.at), await t.client(c, u.at)];
-	for (const u of users) {
-		for (const l of u.late) assert.equal((await l.next()).text, 'its own');
-		u.slow.destroy();
-		await bus.publish(u.subject, 'and on');
-		for (const l of [u.quick, ...u.late]) assert.equal((await l.next()).text, 'and on');
-		await bus.empty(u.subject);
-	}
+// Several, and one whose way to the broker is such a way.
+async function withSlowOne(t, n) {
+	const { bus, nats, gates } = await several(t, n);
+	const way = await slowWay(t, nats);
+	const slow = await t.gateway(nats, { config: { workers: 1, broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	await until('all to know', () => [...gates, slow].every((g) => (g.log().match(/another gateway is there/g) ?? []).length >= n));
+	return { bus, gates, slow, way };
+}
+
+for (const delay of [0, 30]) {
+	await test(`a device that comes back through another gateway gets what it had not confirmed, whatever others of its user have (${delay} ms)`, async (t) => {
+		const { bus, gates: [a, c], slow: b, way } = await withSlowOne(t, 2);
+		const users = await Promise.all(numbers(8).map(async (i) => {
+			const at = `chat/u${i}`, slow = await t.raw(b);
+			await slow.open(`/ws/${at}/`);
+			return { at, slow, subject: recv('chat', `u${i}`), quick: await t.client(a, at) };
+		}));
+		await until('all to know', async () => (await Promise.all([a, b].map((g) => figure(g, 'shared_users')))).every((n) => n === users.length));
+		for (const u of users) {
+			await bus.publish(u.subject, 'its own');
+			assert.equal((await u.quick.next()).text, 'its own');
+			await u.slow.next(PING); // and no Pong
+		}
+		await until('that to be confirmed', async () => (await a.figures()).total.unconfirmed === 0);
+		way.delay = delay;
+		// To one that holds the user, and to one that does not.
+		for (const u of users) u.late = [await t.client(a, u.at), await t.client(c, u.at)];
+		for (const u of users) {
+			for (const l of u.late) assert.equal((await l.next()).text, 'its own');
+			u.slow.destroy();
+			await bus.publish(u.subject, 'and on');
+			for (const l of [u.quick, ...u.late]) assert.equal((await l.next()).text, 'and on');
+			await bus.empty(u.subject);
+		}
+	});
+}
+
+await test('a device that comes back while its new gateway has no session gets what it had not confirmed, or is told to come back', async (t) => {
+	const { bus, gates: [b], slow: a, way } = await withSlowOne(t, 1);
+	const old = await t.raw(b), here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');
+	await old.open('/ws/chat/alice/');
+	await until('both to know', async () => (await Promise.all([a, b].map((g) => figure(g, 'shared_users')))).every((n) => n === 1));
+	await bus.publish(ALICE, 'its own');
+	for (const c of [here, there]) assert.equal((await c.next()).text, 'its own');
+	await old.next(PING); // and no Pong
+	await until('that to be confirmed', async () => (await Promise.all([a.figures(), b.figures()])).every((f, i) => f.total.unconfirmed === i));
+	way.cut();
+	await until('no session', () => /the broker is away/.test(a.log()));
+	const late = await t.client(a, 'chat/alice');
+	old.destroy();
+	await until('its end', async () => (await b.sessions('chat', 'alice')).length === 1);
+	way.open = true;
+	await until('it, or its end', () => late.texts().includes('its own') || late.closed);
+	if (late.closed) assert.equal(late.closed.code, 1012);
+	await bus.empty(ALICE);
 });
 
 for (const [what, first] of [['while the one before had no session', 'client'], ['and long before it meets the broker', 'bridge']]) {
