@@ -72,6 +72,9 @@ struct ws_frame_event {
 size_t ws_frame_parse(struct ws_frame_parser *p, uint8_t *buf, size_t len, bool allow_rsv1,
 	struct ws_frame_event *ev);
 
+/* Whether a state that came from elsewhere is one that ws_frame_parse() can have left. */
+bool ws_frame_sound(const struct ws_frame_parser *p);
+
 /* Writes the header of an unmasked frame; returns its length, 2 … WS_HEADER_MAX. */
 size_t ws_frame_header(
 	uint8_t out[WS_HEADER_MAX], uint8_t opcode, bool fin, bool rsv1, uint64_t length);

@@ -273,6 +273,7 @@ static pid_t child_fork(struct child *c, int fds[2])
 	close(fds[1]);
 	if (said >= 0)
 		close(said);
+	tickets_wipe(&h.tickets);
 	errno = saved;
 	return pid;
 }

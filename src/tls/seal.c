@@ -22,6 +22,8 @@
 #define INPUT (64 * 1024) /* read at once */
 #define SMALL_MAX 4
 #define BARREN_MAX 32                   /* records without data in a row */
+#define UPDATES_MAX 128                 /* of its keys, which cost far more than a record, */
+#define DATA_PER_UPDATE 64              /* and one more for so many records with data */
 #define RECORDS_MAX (UINT64_C(1) << 23) /* with one key of AES-GCM; RFC 8446 5.5: 2^24.5 */
 _Static_assert(SEAL_FRONT >= KEY_UPDATE_RECORD + HEADER && SEAL_BEHIND > TAG, "room for a record");
 _Static_assert(SEAL_ALERT_MAX >= HEADER + 2 + 1 + TAG, "room for an alert");
@@ -49,11 +51,11 @@ struct seal {
 	struct way read, write;
 	uint8_t *rest; /* owned: of a record that has not come whole; NULL: none */
 	uint32_t rest_len;
-	uint8_t cipher; /* enum seal_cipher */
-	uint8_t small;  /* as in seal_state */
-	uint8_t barren;
+	uint8_t cipher;                /* enum seal_cipher */
+	uint8_t small;                 /* as in seal_state */
+	uint8_t barren, updates, data; /* see their bounds */
 	uint8_t complaint;
-	bool owes, ended, shut;
+	bool owes : 1, ended : 1, shut : 1;
 	const char *fault; /* NULL: none */
 };
 
@@ -360,6 +362,8 @@ static bool on_handshake(struct seal *s, const uint8_t *body, size_t n)
 		return fault(s, ALERT_UNEXPECTED, "a handshake within a connection");
 	if (body[4] > 1)
 		return fault(s, ALERT_ILLEGAL, "new keys in no known way");
+	if (++s->updates > UPDATES_MAX)
+		return fault(s, ALERT_UNEXPECTED, "too many new keys");
 	s->owes |= body[4] == 1;
 	return update(s, &s->read) || fault(s, ALERT_INTERNAL, "no keys");
 }
@@ -403,6 +407,8 @@ static bool take_record(struct seal *s, uint8_t *rec, size_t len, uint8_t *buf, 
 	if (body[--n] == RECORD_DATA && n > 0) {
 		*got += n;
 		s->barren = 0;
+		if (++s->data % DATA_PER_UPDATE == 0 && s->updates)
+			s->updates--;
 		return true;
 	}
 	if (++s->barren > BARREN_MAX)

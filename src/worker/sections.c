@@ -74,6 +74,7 @@ int sections_start(struct worker *w)
 
 	w->tls_file = -1;
 	w->tickets = w->h->tickets;
+	tickets_wipe((struct tickets *)(uintptr_t)&w->h->tickets); /* they change; that one stays */
 	tlsctx_use_tickets(&w->tickets);
 	good = sections_load(w, w->c, fd, &w->sections, err, sizeof(err));
 	if (fd >= 0)

@@ -190,6 +190,18 @@ static size_t parse_head(struct ws_frame_parser *p, const uint8_t *buf, size_t l
 	return used;
 }
 
+bool ws_frame_sound(const struct ws_frame_parser *p)
+{
+	if (p->message != 0 && p->message != WS_TEXT && p->message != WS_BINARY)
+		return false;
+	if (p->in_payload && is_control(p->opcode))
+		return p->head_len == 0 && p->fin && p->left <= WS_CONTROL_MAX;
+	if (p->in_payload)
+		return p->head_len == 0 && p->opcode <= WS_BINARY;
+	return p->head_len < 2 ||
+	       (p->head_len < head_size_of(p->head[1]) && !check_second(p, p->head[1]));
+}
+
 /* So that mask[0] fits what follows these bytes. */
 static void turn(uint8_t mask[4], size_t len)
 {

@@ -254,6 +254,12 @@ void ws_reader_save(const struct ws_reader *r, struct ws_reader_state *out, cons
 	*control = r->control;
 }
 
+/* Else what there is of one was handed out already. */
+static bool in_control(const struct ws_reader_state *in)
+{
+	return in->in_payload && is_control(in->opcode);
+}
+
 static bool restore_buffers(struct ws_reader *r, const struct ws_reader_state *in,
 	const uint8_t *buf, const uint8_t *control)
 {
@@ -264,7 +270,7 @@ static bool restore_buffers(struct ws_reader *r, const struct ws_reader_state *i
 		memcpy(r->buf, buf, in->len);
 		r->len = r->cap = (uint32_t)in->len;
 	}
-	if (in->control_len) {
+	if (in->control_len && in_control(in)) {
 		r->control = malloc(WS_CONTROL_MAX);
 		if (!r->control)
 			return false;
@@ -279,8 +285,9 @@ bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, co
 {
 	struct ws_frame_parser *f = &r->frame;
 
-	if (in->head_len > sizeof(f->head) || in->control_len > WS_CONTROL_MAX ||
-		in->len > SIZE_MAX / 2 || !restore_buffers(r, in, buf, control)) {
+	if (in->control_len > WS_CONTROL_MAX || in->len > SIZE_MAX / 2 ||
+		(in_control(in) && in->left > WS_CONTROL_MAX - (unsigned)in->control_len) ||
+		!restore_buffers(r, in, buf, control)) {
 		ws_reader_clear(r);
 		return false;
 	}
@@ -296,5 +303,8 @@ bool ws_reader_restore(struct ws_reader *r, const struct ws_reader_state *in, co
 	r->utf8 = (utf8_state)in->utf8;
 	r->text = in->text;
 	r->deflated = in->deflated;
-	return true;
+	if (ws_frame_sound(f))
+		return true;
+	ws_reader_clear(r);
+	return false;
 }

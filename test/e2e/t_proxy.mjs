@@ -136,6 +136,14 @@ await test('limits go by the address that a proxy names, not by its own', async 
 	await opens(t, gw, 'other', v1('2001:db8:5:6::1'));
 });
 
+await test('plain HTTP on a TLS port, behind a proxy: 400 says so', async (t) => {
+	const { gw } = await tlsPair(t, { config: listed({ protocol: 'v1v2' }) });
+	const r = await from(t, { port: gw.tlsPort });
+	await r.write(v1('192.0.2.7') + upgrade(P('alice')));
+	const a = await r.response();
+	assert.equal(a.status, 400);
+});
+
 await test('one too many of an address behind a proxy, with TLS: the end, and nothing in plain text', async (t) => {
 	const { gw } = await tlsPair(t, { config: { ...listed({ protocol: 'v1v2' }), limits: { connections_per_address: 1 } } });
 	const shake = async (addr) => {

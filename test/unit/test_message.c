@@ -490,7 +490,29 @@ static void test_restore_refuses(void **state)
 	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
 	st = (struct ws_reader_state){.control_len = WS_CONTROL_MAX + 1};
 	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
-	st = (struct ws_reader_state){.len = 10, .control_len = 3};
+	/* What no client can have sent so far. */
+	const struct ws_reader_state forged[] = {
+		{.head_len = 6, .head = {0x81, 0x80}},
+		{.head_len = 2, .head = {0x81, 0x05}},
+		{.head_len = 1, .in_payload = true, .opcode = WS_TEXT, .left = 1},
+		{.in_payload = true, .fin = true, .opcode = WS_PING, .left = 100000},
+		{.in_payload = true, .opcode = WS_PING, .left = 1},
+		{.in_payload = true,
+			.fin = true,
+			.opcode = WS_PONG,
+			.left = 100,
+			.control_len = 26},
+		{.in_payload = true, .opcode = 3, .left = 1},
+		{.message = WS_PING},
+	};
+	for (size_t i = 0; i < sizeof(forged) / sizeof(forged[0]); i++)
+		assert_false(ws_reader_restore(&r, &forged[i], bytes, bytes));
+	st = (struct ws_reader_state){.len = 10,
+		.control_len = 3,
+		.in_payload = true,
+		.fin = true,
+		.opcode = WS_PING,
+		.left = 1};
 	refuse = true;
 	assert_false(ws_reader_restore(&r, &st, bytes, bytes));
 	refuse = false;

@@ -19,7 +19,8 @@
 #include "seal_rig.h"
 
 /* By the book: RFC 8446 5.2, 5.3; inner: data, its type, padding. */
-static size_t craft(uint64_t seq, const uint8_t *inner, size_t len, uint8_t *rec)
+static size_t craft_with(
+	const uint8_t *secret, uint64_t seq, const uint8_t *inner, size_t len, uint8_t *rec)
 {
 	const EVP_MD *md = EVP_sha256();
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
@@ -27,8 +28,8 @@ static size_t craft(uint64_t seq, const uint8_t *inner, size_t len, uint8_t *rec
 	size_t body = len + 16;
 	int n;
 
-	assert_true(traffic_expand(md, seal_fresh.read_secret, 32, "key", key, sizeof(key)));
-	assert_true(traffic_expand(md, seal_fresh.read_secret, 32, "iv", iv, sizeof(iv)));
+	assert_true(traffic_expand(md, secret, 32, "key", key, sizeof(key)));
+	assert_true(traffic_expand(md, secret, 32, "iv", iv, sizeof(iv)));
 	iv[11] ^= (uint8_t)seq;
 	memcpy(rec, "\x17\x03\x03", 3);
 	rec[3] = (uint8_t)(body >> 8);
@@ -40,6 +41,11 @@ static size_t craft(uint64_t seq, const uint8_t *inner, size_t len, uint8_t *rec
 	assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, rec + 5 + len));
 	EVP_CIPHER_CTX_free(ctx);
 	return 5 + body;
+}
+
+static size_t craft(uint64_t seq, const uint8_t *inner, size_t len, uint8_t *rec)
+{
+	return craft_with(seal_fresh.read_secret, seq, inner, len, rec);
 }
 
 static void test_nonsense(void **state)
@@ -125,6 +131,44 @@ static void test_barren(void **state)
 	}
 }
 
+static size_t next_key(uint8_t secret[32], uint64_t seq, uint8_t *rec)
+{
+	size_t n = craft_with(secret, seq, (const uint8_t *)"\x18\0\0\x01\0\x16", 6, rec);
+	uint8_t next[32];
+
+	assert_true(traffic_expand(EVP_sha256(), secret, 32, "traffic upd", next, sizeof(next)));
+	memcpy(secret, next, sizeof(next));
+	return n;
+}
+
+/* New keys cost more than data: a byte now and then does not pay for them. */
+static void test_many_keys(void **state)
+{
+	struct seal *s = seal_restore(&seal_fresh, NULL, 0);
+	uint8_t secret[32], rec[64];
+	size_t n;
+
+	(void)state;
+	memcpy(secret, seal_fresh.read_secret, sizeof(secret));
+	for (int i = 0; i < 130; i++) {
+		uint64_t data = i == 128 ? 64 : i < 128 && i % 32 == 31;
+
+		for (uint64_t seq = 0; seq < data; seq++) {
+			n = craft_with(secret, seq, (const uint8_t *)"x\x17", 2, rec);
+			assert_int_equal(write(rig.fds[1], rec, n), n);
+			assert_int_equal(seal_receive(s), 1);
+		}
+		n = next_key(secret, data, rec);
+		assert_int_equal(write(rig.fds[1], rec, n), n);
+		if (i < 129) {
+			assert_int_equal(seal_receive(s), -1);
+			assert_int_equal(errno, EAGAIN);
+		}
+	}
+	seal_is_fault(s, "too many new keys");
+	seal_free(s);
+}
+
 /* What was found before a move is found behind it. */
 static void test_end_moves(void **state)
 {
@@ -208,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_nonsense, tls_setup, tls_teardown),
 		cmocka_unit_test_setup_teardown(test_barren, tls_setup, tls_teardown),
+		cmocka_unit_test_setup_teardown(test_many_keys, tls_setup, tls_teardown),
 		cmocka_unit_test_setup_teardown(test_end_moves, tls_setup, tls_teardown),
 		cmocka_unit_test_setup_teardown(test_replay, tls_setup, tls_teardown),
 		cmocka_unit_test_setup_teardown(test_key_is_used_up, tls_setup, tls_teardown),

@@ -23,6 +23,19 @@ static char cert_file[64], key_file[64], ocsp_file[64];
 static X509 *cert;
 static EVP_PKEY *key;
 static struct tickets tickets;
+static long passed; /* seconds, for ours alone: OpenSSL's clock stands still */
+
+time_t __real_time(time_t *out);
+time_t __wrap_time(time_t *out);
+
+time_t __wrap_time(time_t *out)
+{
+	time_t now = __real_time(NULL) + passed;
+
+	if (out)
+		*out = now;
+	return now;
+}
 
 static int group_setup(void **state)
 {
@@ -141,6 +154,8 @@ static struct tlsctx *make(const struct config *c, char *err, size_t errlen)
 	return t;
 }
 
+static bool reused;
+
 /* The length of what was stapled; -1: nothing. */
 static long handshake(struct tlsctx *t, SSL_SESSION **session)
 {
@@ -163,11 +178,11 @@ static long handshake(struct tlsctx *t, SSL_SESSION **session)
 		(void)SSL_do_handshake(server);
 	}
 	assert_true(SSL_is_init_finished(client) && SSL_is_init_finished(server));
-	assert_int_equal(SSL_session_reused(client), *session != NULL);
+	reused = SSL_session_reused(client);
 	(void)SSL_read(client, &byte, 1); /* the ticket */
 	n = SSL_get_tlsext_status_ocsp_resp(client, &staple);
-	if (!*session)
-		*session = SSL_get1_session(client);
+	SSL_SESSION_free(*session);
+	*session = SSL_get1_session(client); /* RFC 8446 C.4: the newest, once */
 	SSL_shutdown(client);
 	SSL_shutdown(server);
 	SSL_free(client);
@@ -214,13 +229,51 @@ static void test_resumed_elsewhere(void **state)
 	one = make(&c, err, sizeof(err));
 	other = make(&c, err, sizeof(err)); /* as another worker, or after a reload */
 	assert_int_equal(handshake(one, &session), -1);
-	(void)handshake(other, &session);
+	assert_false(reused);
+	for (int i = 0; i < 3; i++) {
+		(void)handshake(other, &session);
+		assert_true(reused);
+	}
 	assert_int_equal(tickets_rotate(&tickets), 0);
 	(void)handshake(one, &session);
+	assert_true(reused);
 	SSL_SESSION_free(session);
 	tlsctx_use_tickets(NULL);
 	tlsctx_drop(one);
 	tlsctx_drop(other);
+	clear(&c);
+}
+
+/* However often it came meanwhile, a client is asked again who it is. */
+static void test_resumed_for_ever(void **state)
+{
+	struct config c;
+	struct config_tls section;
+	SSL_SESSION *session = NULL;
+	char err[400] = "";
+	struct tlsctx *t;
+	int n = 0;
+
+	(void)state;
+	issue(3600);
+	configure(&c, &section, false);
+	tlsctx_use_tickets(&tickets);
+	t = make(&c, err, sizeof(err));
+	for (int i = 0; i < 2; i++) {
+		(void)handshake(t, &session);
+		assert_false(reused);
+		for (n = 0; n < 10; n++, passed += 25) {
+			(void)handshake(t, &session);
+			if (!reused)
+				break;
+		}
+		assert_int_equal(n, 5); /* up to twice the interval */
+		SSL_SESSION_free(session);
+		session = NULL;
+	}
+	passed = 0;
+	tlsctx_use_tickets(NULL);
+	tlsctx_drop(t);
 	clear(&c);
 }
 
@@ -255,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_staple),
 		cmocka_unit_test(test_resumed_elsewhere),
+		cmocka_unit_test(test_resumed_for_ever),
 		cmocka_unit_test(test_faults),
 	};
 

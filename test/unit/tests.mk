@@ -356,6 +356,7 @@ UNIT_TESTS += test_tlsctx
 test_tlsctx_SRC = \
 	$(BASE_SRC) \
 	$(TLS_SRC)
+$(B)/test/unit/test_tlsctx: LDFLAGS_ALL += -Wl,--wrap=time
 UNIT_TESTS += test_jwt
 test_jwt_SRC = \
 	src/ws/jwt.c \
