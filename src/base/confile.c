@@ -37,7 +37,6 @@ static struct {
 	bool auth_begun; /* it has its defaults */
 	struct config_service service;
 	struct config_stream stream;
-	const char *text;
 } now;
 
 static int fault_line(int line, const char *key, const char *text)
@@ -168,6 +167,8 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 		return fault_line(cfg->line, o->key, "out of memory");
 	for (i = 0; i < n; i++)
 		v[i] = cfg_opt_getnstr(opt, i);
+	if (n == 1 && strcmp(v[0], CONFTEXT_EMPTY) == 0)
+		n = 0;
 	r = option_set(base, o, v, n, err, sizeof(err));
 	if (r < 0)
 		fault_line(n > 0 ? first_line(cfg, v[n - 1]) : cfg->line, o->key, err);
@@ -176,21 +177,24 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 }
 
 /*
- * Called for each value; for a list after each item with those so far, and once more at its brace.
- * Other calls for the same key mean that it was set before.
+ * Called for each value; for a list after each item with those so far, and once more at its brace,
+ * if no comma stands before that: then nothing was added, and the flag is as we left it. Other
+ * calls for the same key mean that it was set before.
  */
 static int seen_before(
 	const cfg_t *cfg, cfg_opt_t *opt, const struct option *o, struct origin *from)
 {
 	char text[96];
 	size_t n = cfg_opt_size(opt);
+	bool added = opt->flags & CFGF_MODIFIED;
 
+	opt->flags &= ~CFGF_MODIFIED;
 	if (from->kind == FROM_FILE &&
-		(o->type != OPTION_LIST || from->complete || n < from->items)) {
+		(o->type != OPTION_LIST || from->complete || n < from->items + (added ? 1 : 0))) {
 		snprintf(text, sizeof(text), "set twice, first in line %d; keep one", from->line);
 		return fault_line(cfg->line, o->key, text);
 	}
-	from->complete = from->kind == FROM_FILE && n == from->items;
+	from->complete = !added;
 	if (from->kind != FROM_FILE)
 		from->line = cfg->line;
 	from->kind = FROM_FILE;
@@ -253,57 +257,6 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	return store(cfg, opt, now.l->c, o);
 }
 
-/* The line with "key = {"; 0 when it is written in some other way. */
-static int find_list(const char *key)
-{
-	const char *s = now.text;
-	int line = 1;
-
-	for (; s; line++) {
-		s += strspn(s, " \t");
-		if (strncmp(s, key, strlen(key)) == 0) {
-			s += strlen(key);
-			s += strspn(s, " \t+=");
-			if (*s == '{')
-				return line;
-		}
-		s = strchr(s, '\n');
-		s = s ? s + 1 : NULL;
-	}
-	return 0;
-}
-
-/* Lists that were set to {}, for which no validator is called. */
-static int empty_lists(cfg_t *cfg)
-{
-	unsigned i;
-	char key[128];
-	const struct option *o;
-	struct origin *from;
-	int line, before = cfg->line, r;
-
-	for (i = 0; cfg->opts[i].name; i++) {
-		cfg_opt_t *opt = &cfg->opts[i];
-
-		if (!(opt->flags & CFGF_LIST) || !(opt->flags & CFGF_MODIFIED) || opt->nvalues > 0)
-			continue;
-		full_key(cfg, opt->name, key, sizeof(key));
-		o = option_find(key);
-		if (!o)
-			continue;
-		from = &now.l->origins[o - option_table];
-		line = find_list(opt->name);
-		from->kind = FROM_FILE;
-		from->line = line > 0 ? line : before;
-		cfg->line = from->line;
-		r = store(cfg, opt, now.l->c, o);
-		cfg->line = before;
-		if (r < 0)
-			return -1;
-	}
-	return 0;
-}
-
 static int tls_done(const cfg_t *parent, const cfg_t *sec)
 {
 	uint32_t seen = 0;
@@ -319,20 +272,12 @@ static int tls_done(const cfg_t *parent, const cfg_t *sec)
 		       : 0;
 }
 
-static int auth_done(const cfg_t *parent, cfg_t *sec)
+static int auth_done(const cfg_t *parent, const cfg_t *sec)
 {
 	char err[320];
 
 	if (auth_begin(parent) < 0)
 		return -1;
-	for (size_t i = 0; i < option_auth_count; i++) {
-		cfg_opt_t *opt = cfg_getopt(sec, strchr(option_auth_table[i].key, '.') + 1);
-
-		if (opt && (opt->flags & CFGF_LIST) && (opt->flags & CFGF_MODIFIED) &&
-			opt->nvalues == 0 &&
-			store(parent, opt, &now.auth, &option_auth_table[i]) < 0)
-			return -1;
-	}
 	now.auth_begun = false;
 	if (conauth_done(now.l->c, &now.auth, sec->title, err, sizeof(err)) < 0)
 		return fault_line(parent->line, "auth", err);
@@ -357,7 +302,7 @@ static int stream_done(const cfg_t *parent, const cfg_t *sec)
 		       : 0;
 }
 
-static int section_done(const cfg_t *cfg, const cfg_opt_t *opt, cfg_t *sec)
+static int section_done(const cfg_t *cfg, const cfg_opt_t *opt, const cfg_t *sec)
 {
 	if (strcmp(opt->name, "tls") == 0)
 		return tls_done(cfg, sec);
@@ -367,7 +312,7 @@ static int section_done(const cfg_t *cfg, const cfg_opt_t *opt, cfg_t *sec)
 		return service_done(cfg, sec);
 	if (strcmp(opt->name, CONFTEXT_STREAM) == 0)
 		return stream_done(cfg, sec);
-	return empty_lists(sec);
+	return 0;
 }
 
 /* A section's end. */
@@ -468,11 +413,10 @@ static int parse(struct loading *l, const char *text, int lines)
 	memset(&now, 0, sizeof(now));
 	now.l = l;
 	now.lines = lines > 0 ? lines : 1;
-	now.text = text;
 	cfg = make_parser();
 	if (cfg) {
 		cfg_set_error_function(cfg, on_error);
-		if ((cfg_parse_buf(cfg, text) != CFG_SUCCESS || empty_lists(cfg) < 0) && !l->failed)
+		if (cfg_parse_buf(cfg, text) != CFG_SUCCESS && !l->failed)
 			fault_line(1, NULL, "out of memory");
 		cfg_free(cfg);
 	} else {
@@ -503,7 +447,7 @@ static int parse_bytes(struct loading *l, char *buf, size_t len)
 	if (open_comment)
 		return config_fault(
 			l, &o, NULL, "the comment that begins here is not closed; add */");
-	conftext_mark_streams(buf);
+	conftext_mark(buf);
 	memcpy(buf + len, TAIL, sizeof(TAIL));
 	return parse(l, buf, lines);
 }

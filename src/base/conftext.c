@@ -7,6 +7,8 @@
 #include <unistd.h>
 #include "conftext.h"
 
+#define BLANKS " \t\r\n"
+
 /* What libconfuse takes into a word without quotes. */
 static bool is_word(char c)
 {
@@ -57,29 +59,53 @@ char *conftext_blank_comments(char *s)
 	return NULL;
 }
 
-void conftext_mark_streams(char *s)
+/* The end of the token that begins at s; what is none is a token of one byte. */
+static char *token_end(char *s)
+{
+	if (*s == '"' || *s == '\'')
+		return skip_string(s);
+	if (!is_word(*s))
+		return s + 1;
+	while (is_word(*s))
+		s++;
+	return s;
+}
+
+static void mark_stream(char *word, const char *end)
 {
 	static const char name[] = "stream";
+	const char *title = end + strspn(end, BLANKS);
+
+	if (end - word == sizeof(name) - 1 && memcmp(word, name, sizeof(name) - 1) == 0 &&
+		(*title == '"' || *title == '\'' || is_word(*title)))
+		memcpy(word, CONFTEXT_STREAM, sizeof(name) - 1);
+}
+
+static void mark_empty(char *brace)
+{
+	char *end = brace + 1 + strspn(brace + 1, BLANKS);
+
+	if (*end != '}')
+		return;
+	*brace = *CONFTEXT_EMPTY;
+	*end = ' ';
+}
+
+void conftext_mark(char *s)
+{
 	int depth = 0;
+	bool value = false; /* what follows a = */
 
-	while (*s != '\0') {
-		char *word = s;
+	for (s += strspn(s, BLANKS); *s != '\0'; s += strspn(s, BLANKS)) {
+		char *token = s;
 
-		if (*s == '"' || *s == '\'') {
-			s = skip_string(s);
-		} else if (!is_word(*s)) {
-			depth += (*s == '{') - (*s == '}');
-			s++;
-		} else {
-			while (is_word(*s))
-				s++;
-			if (depth != 0 || s - word != sizeof(name) - 1 ||
-				memcmp(word, name, sizeof(name) - 1) != 0)
-				continue;
-			s += strspn(s, " \t\r\n");
-			if (*s == '"' || *s == '\'' || is_word(*s))
-				memcpy(word, CONFTEXT_STREAM, sizeof(name) - 1);
-		}
+		s = token_end(s);
+		if (is_word(*token) && depth == 0)
+			mark_stream(token, s);
+		if (*token == '{' && value)
+			mark_empty(token);
+		depth += (*token == '{') - (*token == '}');
+		value = *token == '=';
 	}
 }
 

@@ -15,7 +15,9 @@ char *conftext_blank_comments(char *s) __attribute__((warn_unused_result));
 /* What libconfuse is told that a section stream "title" { } is called: it takes one of a name with
  * a title, or without, but not both. Of the same length. */
 #define CONFTEXT_STREAM "$tream"
-void conftext_mark_streams(char *s);
+/* The same for key = {}: a value, for at an empty list it calls nobody. */
+#define CONFTEXT_EMPTY "\1"
+void conftext_mark(char *s);
 /* The number of the line in which `at` is. */
 int conftext_line(const char *s, const char *at);
 
