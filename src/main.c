@@ -208,9 +208,12 @@ static int run(const struct command_line *cl, int will)
 int main(int argc, char **argv)
 {
 	struct command_line cl = {.foreground = false};
+	sigset_t none;
 	int status, will;
 
 	daemon_standard_fds();
+	sigemptyset(&none); /* who starts us may block what stops us */
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	will = will_take(); /* before the environment is copied: nobody would free that string */
 	daemon_title_init(argc, argv);
 	signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end us */

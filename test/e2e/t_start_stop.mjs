@@ -49,6 +49,17 @@ await test('a draining gateway refuses connects at once', async (t) => {
 	assert.equal((await gw.exited()).code, 0);
 });
 
+await test('signals that were blocked by who started it: it heeds them, and replaces a dead worker', async (t) => {
+	const block = 'import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); os.execvp(sys.argv[1], sys.argv[1:])';
+	const gw = await t.gateway(await t.nats(), { via: ['python3', '-c', block] });
+	const pid = await gw.murder('worker 0');
+	await until('a successor', () => gw.pid('worker 0') && gw.pid('worker 0') !== pid);
+	gw.signal('SIGHUP');
+	await until('a reload', () => /reloaded/.test(gw.log()));
+	gw.signal('SIGTERM');
+	assert.deepEqual(await gw.exited(10000), { code: 0, signal: null });
+});
+
 await test('QUIT stops at once', async (t) => {
 	const { gw } = await t.pair({ drain_timeout: '60s' });
 	const c = await t.client(gw, 'chat/alice');
