@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <wsgate/daemon.h>
+
 #include "ctl.h"
 #include "format.h"
 #include "json.h"
@@ -85,8 +87,9 @@ static int show_worker(
 	uint64_t generation = stat_get(w->generation);
 	struct session s = {.worker = slot};
 	struct route_view v;
+	uint32_t pid = atomic_load(&w->pid);
 
-	if (!atomic_load(&w->pid) || stat_get(w->buried) >= generation)
+	if (!pid || stat_get(w->buried) >= generation || !daemon_lives((pid_t)pid))
 		return CTL_OK; /* it has ended, and with it its connections */
 	for (uint32_t i = 0; i < routes.n; i++) {
 		if (!stat_get(routes.routes[i].generation) || !route_read(&routes, i, &v) ||
@@ -111,6 +114,9 @@ int sessions_show(const struct config *c, const char *service, const char *user,
 
 	if (view_open(&shm, c) < 0)
 		return CTL_FAILED;
+	if (!view_master_runs(c, &shm))
+		fprintf(stderr, "wsgatectl: wsgated does not run (its master was pid %u)\n",
+			shm.header->master_pid);
 	if (!json && isatty(STDOUT_FILENO))
 		printf("%-16s %-20s %-21s %7s %8s %6s %8s %6s %6s %-6s %3s %s\n", "service", "user",
 			"address", "age", "in", "bytes", "out", "bytes", "unconf", "behind", "wkr",

@@ -51,6 +51,21 @@ await test('status and sessions', async (t) => {
 	});
 });
 
+await test('sessions of a daemon that was killed: none, and standard error says so', async (t) => {
+	const { gw } = await t.pair();
+	await t.client(gw, 'chat/alice');
+	const before = await gw.ctl('sessions');
+	assert.match(before.out, /alice/);
+	assert.equal(before.err, '');
+	await gw.massacre();
+	for (const more of [[], ['--json']]) {
+		let r; // the dead are seen until somebody reaps them
+		await until('no session', async () => (r = await gw.ctl('sessions', ...more)).out === '');
+		assert.equal(r.code, 0);
+		assert.match(r.err, /^wsgatectl: wsgated does not run/);
+	}
+});
+
 await test('send and tail stand in for a service', async (t) => {
 	const { gw, bus } = await t.pair();
 	const c = await t.client(gw, 'chat/a.b');
