@@ -14,6 +14,9 @@
 void figures_add(json_t *object, const char *key, json_t *value); /* takes value */
 void figures_append(json_t *array, json_t *value);                /* the same */
 void figures_text(json_t *object, const char *key, const char *text);
+/* A path, and what cites a file, may have any bytes, of which JSON takes UTF-8 alone: else it has ?
+ * for what is not ASCII. */
+json_t *figures_string(const char *s, size_t len);
 void figures_number(json_t *object, const char *key, uint64_t n);
 void figures_flag(json_t *object, const char *key, bool on);
 /* Nothing has failed since the last call. */

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <wsgate/figures.h>
@@ -19,9 +20,25 @@ void figures_append(json_t *array, json_t *value)
 		incomplete = true;
 }
 
+json_t *figures_string(const char *s, size_t len)
+{
+	json_t *text = json_stringn(s, len);
+	char *ascii;
+
+	if (text)
+		return text;
+	ascii = strndup(s, len);
+	for (size_t i = 0; ascii && ascii[i]; i++)
+		if ((unsigned char)ascii[i] >= 0x80)
+			ascii[i] = '?';
+	text = ascii ? json_string(ascii) : NULL;
+	free(ascii);
+	return text;
+}
+
 void figures_text(json_t *object, const char *key, const char *text)
 {
-	figures_add(object, key, json_string(text));
+	figures_add(object, key, figures_string(text, strlen(text)));
 }
 
 static json_t *number(uint64_t n)

@@ -80,23 +80,6 @@ static json_t *live_warnings(const struct worker *w, const struct snapshot *s)
 
 /* ---- the document ---- */
 
-/* A path, and what cites a file, may have any bytes, of which JSON takes UTF-8 alone. */
-static json_t *live_string(const char *s, size_t len)
-{
-	json_t *text = json_stringn(s, len);
-	char *ascii;
-
-	if (text)
-		return text;
-	ascii = strndup(s, len);
-	for (size_t i = 0; ascii && ascii[i]; i++)
-		if ((unsigned char)ascii[i] >= 0x80)
-			ascii[i] = '?';
-	text = ascii ? json_string(ascii) : NULL;
-	free(ascii);
-	return text;
-}
-
 static json_t *live_reload(const struct worker *w)
 {
 	static const char *const outcomes[] = {"none", "good", "failed"};
@@ -104,7 +87,7 @@ static json_t *live_reload(const struct worker *w)
 	json_t *o = json_object();
 
 	figures_text(o, "outcome", outcomes[d->outcome < 3 ? d->outcome : 0]);
-	figures_add(o, "text", live_string(d->reload, strnlen(d->reload, sizeof(d->reload))));
+	figures_add(o, "text", figures_string(d->reload, strnlen(d->reload, sizeof(d->reload))));
 	figures_number(o, "at_ms", d->reload_ms);
 	figures_number(o, "good", d->reloads_good);
 	figures_number(o, "failed", d->reloads_failed);
@@ -123,10 +106,10 @@ static json_t *live_tool(const struct worker *w)
 		program);
 	if (access(path, X_OK) < 0)
 		strcpy(path, "wsgatectl");
-	figures_append(words, live_string(path, strlen(path)));
+	figures_append(words, figures_string(path, strlen(path)));
 	if (w->h->file && strcmp(w->h->file, CONFIG_FILE) != 0) {
 		figures_append(words, json_string("-c"));
-		figures_append(words, live_string(w->h->file, strlen(w->h->file)));
+		figures_append(words, figures_string(w->h->file, strlen(w->h->file)));
 	}
 	return words;
 }

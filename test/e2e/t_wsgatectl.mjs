@@ -101,6 +101,19 @@ await test('check says what is well and what is not', async (t) => {
 	await until('its loss', async () => (await gw.ctl('check')).code !== 0);
 });
 
+await test('check and status: JSON also when what they cite is not UTF-8', async (t) => {
+	const { gw } = await t.pair();
+	fs.appendFileSync(gw.file, Buffer.from('auth "caf\xe9" { }\n', 'latin1'));
+	const check = await gw.ctl('check', '--json');
+	assert.equal(check.code, 1, check.err);
+	assert.match(JSON.parse(check.out).configuration.text, /section "caf\?": has no keys/);
+	assert.notEqual((await gw.ctl('-c', '/dev/null', '-o', `runtime_dir=${gw.config.runtime_dir}`, 'reload')).code, 0);
+	gw.writeConfig();
+	const status = await gw.ctl('status', '--json');
+	assert.equal(status.code, 0, status.err);
+	assert.match(JSON.parse(status.out).reload.text, /section "caf\?": has no keys/);
+});
+
 await test('no descriptor left in the master: the order waits, and nobody spins', async (t) => {
 	const { gw } = await t.pair();
 	const limit = async (n) => assert.equal((await run('prlimit', ['--pid', String(gw.master), `--nofile=${n}:`])).code, 0);
