@@ -117,9 +117,12 @@ static void twice(const cfg_t *cfg, const char *text)
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char unknown[] = "no such option '";
-	char text[256], more[400];
+	char text[256], more[400], *mark;
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	mark = strstr(text, CONFTEXT_STREAM);
+	if (mark)
+		memcpy(mark, "stream", strlen(CONFTEXT_STREAM));
 	if (cfg->line > now.lines) {
 		fault_line(now.lines, NULL,
 			"the file ends too early; a value, a quote or a brace is missing");

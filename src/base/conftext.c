@@ -100,7 +100,7 @@ void conftext_mark(char *s)
 		char *token = s;
 
 		s = token_end(s);
-		if (is_word(*token) && depth == 0)
+		if (is_word(*token) && depth == 0 && !value)
 			mark_stream(token, s);
 		if (*token == '{' && value)
 			mark_empty(token);
