@@ -37,6 +37,7 @@ static struct {
 	bool auth_begun; /* it has its defaults */
 	struct config_service service;
 	struct config_stream stream;
+	char *text;
 } now;
 
 static int fault_line(int line, const char *key, const char *text)
@@ -144,16 +145,6 @@ static void on_error_ignored(cfg_t *cfg, const char *fmt, va_list ap)
 	(void)ap;
 }
 
-/* Where the text came from is its first line; libconfuse has counted on. */
-static int first_line(const cfg_t *cfg, const char *value)
-{
-	int line = cfg->line;
-
-	for (; *value != '\0'; value++)
-		line -= *value == '\n';
-	return line;
-}
-
 static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct option *o)
 {
 	unsigned i, n = cfg_opt_size(opt);
@@ -174,7 +165,7 @@ static int store(const cfg_t *cfg, cfg_opt_t *opt, void *base, const struct opti
 		n = 0;
 	r = option_set(base, o, v, n, err, sizeof(err));
 	if (r < 0)
-		fault_line(n > 0 ? first_line(cfg, v[n - 1]) : cfg->line, o->key, err);
+		fault_line(conftext_value_line(now.text, cfg->line), o->key, err);
 	free(v);
 	return r;
 }
@@ -409,13 +400,14 @@ static void reset_lexer(void)
 }
 
 /* text is the file and the tail. */
-static int parse(struct loading *l, const char *text, int lines)
+static int parse(struct loading *l, char *text, int lines)
 {
 	cfg_t *cfg;
 
 	memset(&now, 0, sizeof(now));
 	now.l = l;
 	now.lines = lines > 0 ? lines : 1;
+	now.text = text;
 	cfg = make_parser();
 	if (cfg) {
 		cfg_set_error_function(cfg, on_error);

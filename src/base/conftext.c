@@ -109,6 +109,20 @@ void conftext_mark(char *s)
 	}
 }
 
+int conftext_value_line(char *s, int line)
+{
+	int begin = 1, end = 1;
+	char *token = s;
+
+	while (*s != '\0' && end < line) {
+		token = s;
+		s = token_end(s);
+		begin = end;
+		end += conftext_line(token, s) - 1;
+	}
+	return *token != '\n' && end == line ? begin : line;
+}
+
 ssize_t conftext_slurp(int fd, char *buf, size_t max)
 {
 	size_t len = 0;

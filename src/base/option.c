@@ -114,8 +114,9 @@ static int check_bytes(const struct option *o, const char *value, char *err, siz
 	for (s = value; *s != '\0'; s++) {
 		if (*s == '\n')
 			return complain(o, value,
-				"goes over the end of the line; is a closing quote missing?", err,
-				errlen);
+				"has a line end in it: is a quote missing, or does a variable end "
+				"with one?",
+				err, errlen);
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
 			return complain(o, value, "has a control character in it; write it without",
 				err, errlen);

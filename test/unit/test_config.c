@@ -326,6 +326,22 @@ static void test_environment_faults(void **state)
 	unsetenv("PUBSUB_BROKER");
 }
 
+/* A line end that is not one of the file's moves no line. */
+static void test_variable_line_end(void **state)
+{
+	static const char *const files[] = {DIR_PATH "line_end_variable.conf",
+		DIR_PATH "line_end_bare.conf", DIR_PATH "line_end_list.conf"};
+	char err[1024];
+
+	(void)state;
+	setenv("WSGATE_TEST", "a:1\n\n", 1);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		assert_null(load(files[i], err, sizeof(err)));
+		assert_non_null(strstr(err, ".conf:3: listen: \"a:1...\" has a line end in it"));
+	}
+	unsetenv("WSGATE_TEST");
+}
+
 static void test_sets(void **state)
 {
 	static const struct {
@@ -356,8 +372,9 @@ static void test_sets(void **state)
 		{"limits.idle_timeout=10ms",
 			"-o: limits.idle_timeout: \"10ms\" is out of range; it "
 			"must be 1s to 365d, or 0 for none"},
-		{"user=a\nb", "-o: user: \"a...\" goes over the end of the line; is a closing "
-			      "quote missing?"},
+		{"user=a\nb",
+			"-o: user: \"a...\" has a line end in it: is a quote missing, or does a "
+			"variable end with one?"},
 	};
 	static const char *const good[] = {
 		"listen= a:1 , [::]:2", "origin.allow=", "echo_path=/a=b"};
@@ -547,6 +564,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_print_loads_back),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_environment_faults),
+		cmocka_unit_test(test_variable_line_end),
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_descriptor),
 		cmocka_unit_test(test_verbose),

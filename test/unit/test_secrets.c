@@ -119,7 +119,7 @@ static void test_secrets_refused(void **state)
 	snprintf(set, sizeof(set), "broker.token_file=%s", keep("t", ""));
 	refused("workers=1", set, "must be a file with a token");
 	keep("t", "a geheim\ntoken");
-	refused("workers=1", set, "goes over the end of the line");
+	refused("workers=1", set, "has a line end in it");
 	snprintf(set, sizeof(set), "broker.nkey_file=%s", keep("t", "geheim"));
 	refused("workers=1", set, "must be a file with the seed of a user's NKey");
 	snprintf(set, sizeof(set), "broker.tls_ca=%s", keep("t", "geheim"));
