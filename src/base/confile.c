@@ -80,39 +80,21 @@ static void unknown_key(const cfg_t *cfg, const char *name)
 	fault_line(cfg->line, key, text);
 }
 
-static bool titled(const char *title, const char *name)
+/* libconfuse does not say of which kind: the sections that are done come before it in the text. */
+static void twice(const cfg_t *cfg)
 {
-	return strncmp(title, name, strlen(name)) == 0 && title[strlen(name)] == '\'';
-}
+	const struct config *c = now.l->c;
+	const char *kind =
+		conftext_titled(now.text, c->ntls + c->nauth + c->nservices + c->nstreams);
 
-/* text: found duplicate title 'so and so' */
-static void twice(const cfg_t *cfg, const char *text)
-{
-	const char *title = strchr(text, '\'') + 1;
-
-	for (size_t i = 0; i < now.l->c->nauth; i++) {
-		const char *name = now.l->c->auth[i].service;
-
-		if (titled(title, name)) {
-			fault_line(cfg->line, "auth", "a service has two sections; keep one");
-			return;
-		}
-	}
-	for (size_t i = 0; i < now.l->c->nservices; i++) {
-		const char *name = now.l->c->services[i].service;
-
-		if (titled(title, name)) {
-			fault_line(cfg->line, "service", "a service has two sections; keep one");
-			return;
-		}
-	}
-	for (size_t i = 0; i < now.l->c->nstreams; i++) {
-		if (titled(title, now.l->c->streams[i].name)) {
-			fault_line(cfg->line, "stream", "a stream has two sections; keep one");
-			return;
-		}
-	}
-	fault_line(cfg->line, "tls", "an address has two sections; keep one");
+	if (strncmp(kind, CONFTEXT_STREAM, strlen(CONFTEXT_STREAM)) == 0)
+		fault_line(cfg->line, "stream", "a stream has two sections; keep one");
+	else if (strncmp(kind, "auth", 4) == 0)
+		fault_line(cfg->line, "auth", "a service has two sections; keep one");
+	else if (strncmp(kind, "service", 7) == 0)
+		fault_line(cfg->line, "service", "a service has two sections; keep one");
+	else
+		fault_line(cfg->line, "tls", "an address has two sections; keep one");
 }
 
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
@@ -131,7 +113,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 		text[strlen(text) - 1] = '\0';
 		unknown_key(cfg, text + sizeof(unknown) - 1);
 	} else if (strncmp(text, "found duplicate title", 21) == 0) {
-		twice(cfg, text);
+		twice(cfg);
 	} else {
 		snprintf(more, sizeof(more), "%s; wsgate.conf(5) shows how it is written", text);
 		fault_line(cfg->line, NULL, more);

@@ -71,13 +71,19 @@ static char *token_end(char *s)
 	return s;
 }
 
+/* A word with one behind it. */
+static bool has_title(const char *end)
+{
+	end += strspn(end, BLANKS);
+	return *end == '"' || *end == '\'' || is_word(*end);
+}
+
 static void mark_stream(char *word, const char *end)
 {
 	static const char name[] = "stream";
-	const char *title = end + strspn(end, BLANKS);
 
 	if (end - word == sizeof(name) - 1 && memcmp(word, name, sizeof(name) - 1) == 0 &&
-		(*title == '"' || *title == '\'' || is_word(*title)))
+		has_title(end))
 		memcpy(word, CONFTEXT_STREAM, sizeof(name) - 1);
 }
 
@@ -107,6 +113,23 @@ void conftext_mark(char *s)
 		depth += (*token == '{') - (*token == '}');
 		value = *token == '=';
 	}
+}
+
+const char *conftext_titled(char *s, size_t n)
+{
+	int depth = 0;
+	bool value = false;
+
+	for (s += strspn(s, BLANKS); *s != '\0'; s += strspn(s, BLANKS)) {
+		char *token = s;
+
+		s = token_end(s);
+		if (is_word(*token) && depth == 0 && !value && has_title(s) && n-- == 0)
+			return token;
+		depth += (*token == '{') - (*token == '}');
+		value = *token == '=';
+	}
+	return s;
 }
 
 int conftext_value_line(char *s, int line)

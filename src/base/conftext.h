@@ -18,6 +18,8 @@ char *conftext_blank_comments(char *s) __attribute__((warn_unused_result));
 /* The same for key = {}: a value, for at an empty list it calls nobody. */
 #define CONFTEXT_EMPTY "\1"
 void conftext_mark(char *s);
+/* The section kind "title" { } that has n such before it, from its kind on. In marked text. */
+const char *conftext_titled(char *s, size_t n);
 /* Where the value begins that ends in that line: a string may go over several. */
 int conftext_value_line(char *s, int line);
 /* The number of the line in which `at` is. */
