@@ -186,18 +186,32 @@ static void child_forget_environment(void)
 	}
 }
 
-/* The fork has copied them. */
-static void child_forget_secrets(const struct child *c, const struct heritage *h)
+/* file may be all of an argument, or what stands behind -c in it. */
+static bool child_is_file(const char *arg, const char *file)
+{
+	size_t n = strlen(arg), len = file ? strlen(file) : 0;
+
+	return file && n >= len && arg + n - len == file;
+}
+
+/* The program's name and the file's are needed yet, with whatever is in them. */
+static void child_forget_arguments(const char *file)
 {
 	char **arg = daemon_arguments();
 
+	while (arg && *arg && *++arg)
+		if (strstr(*arg, "broker.") && !child_is_file(*arg, file))
+			explicit_bzero(*arg, strlen(*arg));
+}
+
+/* The fork has copied them. */
+static void child_forget_secrets(const struct child *c, const struct heritage *h)
+{
 	if (c->row->calls == CONFINE_BRIDGE)
 		return;
 	config_forget_secrets((struct config *)(uintptr_t)h->config, CONFIG_WORKER);
 	child_forget_environment();
-	for (; arg && *arg; arg++)
-		if (strstr(*arg, "broker."))
-			explicit_bzero(*arg, strlen(*arg));
+	child_forget_arguments(h->file);
 	memory_forget();
 }
 

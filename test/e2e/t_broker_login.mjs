@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
-import { wsgated } from './lib/gateway.mjs';
+import { BUILD, wsgated } from './lib/gateway.mjs';
 import { SLOW } from './lib/proc.mjs';
 import { Authority, nkey, operator } from './lib/nkey.mjs';
 
@@ -115,6 +115,22 @@ await test('a login in the environment, and on the command line', async (t) => {
 		for (const pid of [gw.master, ...gw.children().map((c) => c.pid)]) {
 			for (const f of ['cmdline', 'environ']) assert.ok(!fs.readFileSync(`/proc/${pid}/${f}`, 'latin1').includes(SECRET), f);
 		}
+	}
+});
+
+await test('a path with "broker." in it is no login: the page still says how wsgatectl is called', async (t) => {
+	const nats = await t.nats();
+	const dir = path.join(t.dir, 'broker.bin');
+	fs.symlinkSync(BUILD, dir);
+	for (const joined of [false, true]) {
+		const program = path.join(dir, 'wsgated');
+		const gw = await t.gateway(nats, { start: false, program, config: { admin: { try_out: 'on' } } });
+		gw.file = path.join(gw.dir, 'broker.conf');
+		gw.writeConfig();
+		if (joined) gw.opts.args = [`-c${gw.file}`];
+		await gw.start();
+		const { tool } = JSON.parse((await gw.admin('/status.json')).text).try_out;
+		assert.deepEqual(tool, [path.join(dir, 'wsgatectl'), '-c', gw.file]);
 	}
 });
 
