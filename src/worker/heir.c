@@ -114,6 +114,7 @@ void heir_close(struct heir *h)
 	close(h->fd);
 	h->fd = -1;
 	h->unanswered = 0;
+	h->taken = 0;
 	memset(h->given, 0, sizeof(h->given));
 	heir_drop_body(h);
 }
@@ -137,6 +138,16 @@ static void heir_send_kick(struct heir *h, unsigned place)
 		log_error("cannot watch a worker", kv_errno(errno));
 }
 
+static void heir_answered(struct heir *h, unsigned place, bool taken)
+{
+	struct conn *c = h->given[place];
+
+	h->given[place] = NULL;
+	h->taken &= ~(UINT64_C(1) << place);
+	h->unanswered--;
+	move_answered(h->w, c, taken);
+}
+
 /* One answer. False: none, with errno. */
 static bool heir_hear(struct heir *h)
 {
@@ -155,9 +166,10 @@ static bool heir_hear(struct heir *h)
 	/* An order to close it may lie in the ring, of a bridge that did not know its new route. */
 	link_wakeup(h->w);
 	heir_send_kick(h, (unsigned)note.id);
-	h->given[note.id] = NULL;
-	h->unanswered--;
-	move_answered(h->w, c, note.type == PARCEL_TAKEN);
+	if (note.type == PARCEL_TAKEN && c->kicked && !c->kick_told)
+		h->taken |= UINT64_C(1) << note.id;
+	else
+		heir_answered(h, (unsigned)note.id, note.type == PARCEL_TAKEN);
 	return true;
 }
 
@@ -169,6 +181,9 @@ static void heir_gone(struct heir *h)
 
 	while (heir_hear(h)) /* what it took before, it may have written to */
 		;
+	for (unsigned i = 0; i < PARCEL_UNANSWERED; i++)
+		if (h->taken & UINT64_C(1) << i)
+			heir_answered(h, i, true);
 	if (h->unanswered)
 		log_warn("a worker ended before it took what it was given: that stays here",
 			kv_uint("connections", h->unanswered));
@@ -198,6 +213,9 @@ static void heir_send_kicks(struct heir *h)
 	for (unsigned i = 0; i < PARCEL_UNANSWERED; i++)
 		if (h->given[i])
 			heir_send_kick(h, i);
+	for (unsigned i = 0; i < PARCEL_UNANSWERED; i++)
+		if (h->taken & UINT64_C(1) << i && h->given[i]->kick_told)
+			heir_answered(h, i, true);
 }
 
 void heir_kick(struct heir *h, struct conn *c, uint16_t code, const char *reason)

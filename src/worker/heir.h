@@ -13,7 +13,8 @@ struct heir {
 	struct event *read_ev, *write_ev;      /* owned */
 	struct conn *given[PARCEL_UNANSWERED]; /* state CONN_LEAVING; parcel ids are the places */
 	unsigned unanswered;
-	bool past; /* of an earlier move: it gets nothing more */
+	uint64_t taken; /* a bit each: so it said, but the order to close it did not go out yet */
+	bool past;      /* of an earlier move: it gets nothing more */
 	/* A body that did not go out in one piece. */
 	uint8_t *body; /* owned; NULL: none */
 	size_t body_len, body_sent;

@@ -358,6 +358,9 @@ static bool move_new(struct worker *w)
 	m->moved = m->stay = 0;
 	m->cursor = NULL;
 	w->move = m;
+	/* Who comes back twice then stays, also when each time it was another heir. */
+	for (struct conn *c = w->conns; c; c = c->next)
+		c->stays = c->came_back = 0;
 	return true;
 }
 
@@ -423,8 +426,6 @@ void move_on_heir(void *arg, const void *body, int fd)
 		atomic_load_explicit(&w->down.words->head, memory_order_acquire) != w->down.pos);
 	m->begun = true;
 	m->said = false;
-	for (struct conn *c = w->conns; c; c = c->next)
-		c->stays = c->came_back = 0; /* it has not met this one */
 	if (move_has_heir(m))
 		move_run(w);
 	else

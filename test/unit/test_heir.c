@@ -205,6 +205,36 @@ static void test_full(void **state)
 	assert_true(heir_give(&heir, &conns[0]));
 }
 
+/* An order to close one that is given, which finds no room, goes out before it is theirs. */
+static void test_kick_finds_no_room(void **state)
+{
+	struct parcel_head head;
+	struct parcel_note note;
+	uint8_t buf[4096];
+	int size = 1, fd;
+	uint64_t id;
+	bool told = false;
+
+	(void)state;
+	assert_true(heir_give(&heir, &conns[0]));
+	id = take(&head);
+	assert_int_equal(setsockopt(heir.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	while (parcel_send(heir.fd, PARCEL_TAKEN, 0, NULL, 0, -1) == 0)
+		;
+	heir_kick(&heir, &conns[0], 4002, "ended");
+	assert_int_equal(parcel_send(theirs, PARCEL_TAKEN, id, NULL, 0, -1), 0);
+	event_base_loop(w.base, EVLOOP_ONCE);
+	assert_false(is_theirs[0]);
+	while (parcel_receive(theirs, &note, buf, sizeof(buf), &fd) >= 0)
+		;
+	event_base_loop(w.base, EVLOOP_ONCE);
+	assert_true(is_theirs[0]);
+	while (parcel_receive(theirs, &note, buf, sizeof(buf), &fd) >= 0)
+		told |= note.type == PARCEL_KICK && note.id == id;
+	assert_true(told);
+	assert_int_equal(heir.unanswered, 0);
+}
+
 /* A handshake that came from another worker, and goes on to a third one before it was finished. */
 static void test_opening_twice(void **state)
 {
@@ -228,6 +258,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ends_while_we_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kick_finds_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opening_twice, setup, teardown),
 	};
 
