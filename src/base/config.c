@@ -276,7 +276,7 @@ static struct config *load_new(struct loading *l, const struct config_source *sr
 	else if (src)
 		r = load(l, src);
 	else if (set_defaults(l) == 0)
-		r = confile_read(l, true);
+		r = confile_read(l, true) < 0 ? -1 : check_streams(l);
 	free(l->origins);
 	if (r == 0)
 		return l->c;

@@ -529,6 +529,6 @@ void feed_tick(struct broker *b)
 			job_move(b, j, JOB_URGENT);
 	}
 	feed_pump(b);
-	if (!TAILQ_EMPTY(&b->jobs[JOB_SOON]))
+	if (!TAILQ_EMPTY(&b->jobs[JOB_SOON]) || !TAILQ_EMPTY(&b->jobs[JOB_HELD]))
 		broker_hurry(b);
 }

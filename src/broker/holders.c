@@ -303,20 +303,15 @@ void holders_greet(struct broker_queue *q)
 }
 
 /*
- * Others had it up to there when the user came here: the least of them counts, also when its answer
- * comes late. Once something was looked at, a first mark that is told may be beyond what was
+ * Others had it up to there when the user came here: the least of them counts, as long as nothing
+ * was given. Once something was looked at, a first mark that is told may be beyond what was
  * published after that.
  */
 static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark)
 {
-	if (q->closing || created != q->b->created || (q->behind ? mark >= q->began : !q->fresh))
+	if (q->closing || created != q->b->created ||
+		(q->behind ? mark >= q->began || q->head != q->began : !q->fresh))
 		return;
-	if (q->behind && q->head != q->began) { /* what was given lies behind that */
-		q->began = 0;
-		if (q->b->now_ms - q->opened_ms < YOUNG_MS)
-			lacks(q);
-		return;
-	}
 	q->behind = true;
 	q->began = q->head = q->mark = q->unknown = mark;
 	if (q->fresh) {
@@ -327,17 +322,14 @@ static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark
 	feed_look(q);
 }
 
-/*
- * Of those who confirm all the while, one is a bit behind the other: only who stands still may be
- * the one that comes here anew. While there is no session nobody can be told, and may remove it.
- */
+/* While there is no session nobody can be told of it, and may remove what is above. */
 uint64_t holders_begin(struct broker_queue *q)
 {
 	uint64_t upto = least(q);
 
 	if (upto < q->confirmed)
 		upto = q->confirmed;
-	if (upto >= q->mark || (uint32_t)q->b->now_ms - q->passed_ms < MOMENT_MS)
+	if (upto >= q->mark)
 		return q->mark;
 	q->mark = upto;
 	if (q->b->state == BROKER_LIVE) {
@@ -445,9 +437,9 @@ void holders_start(struct broker_queue *q)
 	}
 	unclear(q);
 	holders_greet(q);
-	/* Their answers come first. */
+	/* Their answers come first; of several one may be far away. */
 	if (gates_others(q->b) && q->fresh && q->job.state == JOB_IDLE && !q->closing)
-		job_move(q->b, &q->job, JOB_SOON);
+		job_move(q->b, &q->job, g->living > 1 ? JOB_HELD : JOB_SOON);
 }
 
 void holders_confirm(struct broker_queue *q, uint64_t seq)

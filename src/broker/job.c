@@ -5,6 +5,7 @@
 #include "parts.h"
 
 #define SOON_MS 5
+#define HELD_MS 50
 #define LATER_MS 250
 
 void job_move(struct broker *b, struct job *j, enum job_state to)
@@ -14,8 +15,10 @@ void job_move(struct broker *b, struct job *j, enum job_state to)
 	j->state = (uint8_t)to;
 	if (to == JOB_IDLE || to == JOB_FLYING)
 		return;
-	if (to == JOB_SOON || to == JOB_LATER) {
-		j->due = (uint32_t)b->now_ms + (to == JOB_SOON ? SOON_MS : LATER_MS);
+	if (to >= JOB_SOON && to <= JOB_LATER) {
+		j->due = (uint32_t)b->now_ms + (to == JOB_SOON          ? SOON_MS
+						       : to == JOB_HELD ? HELD_MS
+									: LATER_MS);
 		broker_hurry(b);
 	}
 	TAILQ_INSERT_TAIL(&b->jobs[to], j, link);

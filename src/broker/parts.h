@@ -68,6 +68,7 @@ enum job_state {
 	JOB_URGENT,
 	JOB_READY,
 	JOB_SOON,
+	JOB_HELD,
 	JOB_LATER,
 	JOB_FAILED,
 	JOB_LISTS,

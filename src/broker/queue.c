@@ -283,7 +283,7 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head)
 	q->on_closed = false;
 	q->head = head > q->mark ? head : q->mark;
 	q->want = q->blind = q->newborn = true;
-	q->unseen = false;
+	q->unseen = q->behind = false;
 	opened(q);
 	start(q);
 }
@@ -369,7 +369,7 @@ static void marks_to_zero(struct broker_queue *q)
 	removal_forget(q, true);
 	q->mark = q->confirmed = q->head = 0;
 	q->unknown = 0;
-	q->sweep = q->sweeping = false;
+	q->sweep = q->sweeping = q->behind = false;
 	q->sweep_pos = 1;
 }
 

@@ -43,6 +43,8 @@ static bool none_is_doubtful(const struct broker_queue *q, const struct reread *
 {
 	const struct seqs *s = q->seqs;
 
+	if (!q->b->replicated)
+		return false; /* another gateway had it removed */
 	return q->unknown > r->after ||
 	       (s && s->n > s->doomed && seq_of(s->v[s->n - 1]) > r->after);
 }

@@ -16,6 +16,7 @@
 #include "inherit.h"
 
 #define RECEIVE_MS 20000
+#define ORPHAN_MS 12000 /* a bridge without a master takes ten seconds at most (bridge.c) */
 
 void inherit_init(struct inherit *in)
 {
@@ -168,6 +169,7 @@ static void gone(struct inherit *in)
 		event_free(in->ev);
 	in->ev = NULL;
 	in->gone = true;
+	in->gone_ms = family_clock();
 	if (in->serves)
 		rights_drop(&in->fd);
 	else
@@ -287,6 +289,14 @@ static void pass_arrivals(struct inherit *in)
 		in->family->retry = true;
 }
 
+/* Killed, it leaves a bridge that stores what it has. Two at a time would speak by one name to
+ * other gateways, which believe the last word of the one that ends. */
+static bool bridge_lives(const struct inherit *in)
+{
+	return in->gone && !in->moved && family_clock() - in->gone_ms < ORPHAN_MS &&
+	       segment_predecessor_locked(in->family->segment);
+}
+
 void inherit_look(struct inherit *in)
 {
 	struct family *f = in->family;
@@ -294,6 +304,10 @@ void inherit_look(struct inherit *in)
 	if (!inherit_under_way(in) || !in->prepared || family_stopping(f))
 		return;
 	pass_arrivals(in);
+	if (in->gone && !in->started && bridge_lives(in)) {
+		f->retry = true;
+		return;
+	}
 	if ((in->moved || in->gone) && !in->narrivals && !in->started) {
 		in->started = true;
 		f->hold_bridge = false;

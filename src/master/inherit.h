@@ -25,7 +25,8 @@ struct inherit {
 	struct listen_set set;     /* owned */
 	bool prepared;             /* our workers are ready, and the old one knows */
 	bool moved;                /* it gives no more */
-	bool gone;                 /* it has ended */
+	bool gone;                 /* it has ended, */
+	uint64_t gone_ms;          /* then */
 	bool started;              /* our bridge */
 	bool serves;
 	unsigned narrivals; /* pairs for our workers */

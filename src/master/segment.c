@@ -482,9 +482,19 @@ void segment_find_failed(struct segment *s, pid_t master)
 	}
 }
 
-bool segment_locked(const struct segment *s)
+static bool is_locked(int fd)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	return fcntl(s->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+bool segment_locked(const struct segment *s)
+{
+	return is_locked(s->fd);
+}
+
+bool segment_predecessor_locked(const struct segment *s)
+{
+	return s->predecessor >= 0 && is_locked(s->stale[s->predecessor].fd);
 }

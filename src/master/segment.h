@@ -70,6 +70,7 @@ int segment_publish(struct segment *s) __attribute__((warn_unused_result));
 void segment_find_failed(struct segment *s, pid_t master);
 /* Whether another process holds a lock on ours. */
 bool segment_locked(const struct segment *s);
+bool segment_predecessor_locked(const struct segment *s);
 /* No message is left in ours. Nobody writes there any more. */
 bool segment_stored(const struct segment *s);
 /* The predecessor is done with: it has emptied its segment itself, and removes it. */

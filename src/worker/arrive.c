@@ -233,8 +233,8 @@ static bool arrival_complete(struct arrival *a)
 		return true;
 	}
 	/* As in arrive_opened(): of a giver that is dead it is ours. */
-	if (!arrival_answer(a, a->id, c ? PARCEL_TAKEN : PARCEL_REFUSED) &&
-		!(c && (errno == EPIPE || errno == ECONNRESET))) {
+	if (!arrival_answer(a, a->id, c ? PARCEL_TAKEN : PARCEL_REFUSED) && errno != EPIPE &&
+		errno != ECONNRESET) {
 		if (c)
 			conn_free(c);
 		arrival_end(a, true);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
-import { Proc, freePort, titleOf } from './lib/proc.mjs';
+import { Proc, childrenOf, freePort, titleOf } from './lib/proc.mjs';
 import { WSGATED, configText } from './lib/gateway.mjs';
 import { CLOSE, PING, PONG, TEXT, upgrade as upgradeRequest } from './lib/raw.mjs';
 import { BEHIND, behind } from './lib/behind.mjs';
@@ -231,6 +231,25 @@ await test('the old master is killed before the new one is ready: the new one se
 	await gw.proc.ended;
 	go();
 	await serves(t, gw, bus);
+});
+
+await test('the old master is killed, and its bridge has still to store something: there are never two', async (t) => {
+	const { gw, bus, nats } = await pair(t);
+	const go = installWaiting(gw), c = await t.client(gw, 'chat/alice'), old = gw.pid('bridge');
+	await nats.pause();
+	await c.send('on its way');
+	gw.restarts = true;
+	gw.signal('SIGUSR2');
+	await said(gw, /the new program has all that it needs/);
+	const heir = childrenOf(gw.proc.pid).find((p) => !/worker|bridge/.test(p.title)).pid;
+	process.kill(gw.proc.pid, 'SIGKILL');
+	await gw.proc.ended;
+	go();
+	await said(gw, /ready to take over/);
+	await stays('the old bridge alone', () => titleOf(old).includes('bridge') && !childrenOf(heir).some((p) => /bridge/.test(p.title)), 1500);
+	nats.resume();
+	await serves(t, gw, bus);
+	assert.equal(await bus.count(send('chat', 'alice')), 1);
 });
 
 await test('the old master is killed while connections move: the new one serves', async (t) => {
