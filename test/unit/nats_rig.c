@@ -245,11 +245,12 @@ static const struct broker_events events = {
 /* ---- the rig ---- */
 
 /* A fault on a thread of nats.c's ends the program from within cmocka, which has no word for it. */
-static void say_where(void)
+static void say_where(int status, void *arg)
 {
 	void *at[48];
 
-	if (present)
+	(void)arg;
+	if (present || status == -1)
 		backtrace_symbols_fd(at, backtrace(at, 48), STDERR_FILENO);
 }
 
@@ -260,7 +261,7 @@ struct rig *rig_new(const char *extra)
 
 	assert_non_null(r);
 	if (!once)
-		assert_int_equal(atexit(say_where), 0);
+		assert_int_equal(on_exit(say_where, NULL), 0);
 	once = true;
 	strcpy(r->server.dir, "/tmp/wsgate-broker-XXXXXX");
 	assert_non_null(mkdtemp(r->server.dir));
