@@ -10,17 +10,19 @@
 #include "worker.h"
 
 #define PING_LEN 16 /* random id, then the mark */
-#define STORE_AWAY_MS 1000
+#define STORE_AWAY_MS 10000
 #define LOOKS_MAX 12 /* at a late Pong or Close, while something of the client is coming */
 
 static uint64_t session_store_wait(const struct conn *c)
 {
 	const struct config *cf = c->w->c;
+	uint64_t ms = cf->broker.grace < cf->drain_timeout ? cf->broker.grace : cf->drain_timeout;
 
-	/* It waited for the grace already, and stays in the ring. */
-	if (link_broker(c->w, c->stream) == LINK_BROKER_AWAY)
+	/* It waited for the grace already, and stays in the ring; the client is to be elsewhere
+	 * before the lease is over (broker/gates.c). */
+	if (ms > STORE_AWAY_MS && link_broker(c->w, c->stream) == LINK_BROKER_AWAY)
 		return STORE_AWAY_MS;
-	return cf->broker.grace < cf->drain_timeout ? cf->broker.grace : cf->drain_timeout;
+	return ms;
 }
 
 static bool session_end(struct conn *c, const char *why)
