@@ -83,9 +83,8 @@ enum broker_answer {
 struct broker_events {
 	/*
 	 * Connected, and the stream checked. `created` names the incarnation of the stream (its
-	 * creation time, ns since 1970); `last` is its last sequence, or 0 when it was below what
-	 * was delivered: a mark above it is of something else. Marks are only good within one
-	 * incarnation: the caller answers with broker_resume().
+	 * creation time, ns since 1970); `last` is its last sequence. Marks are only good within
+	 * one incarnation: the caller answers with broker_resume().
 	 */
 	void (*connected)(void *arg, uint64_t created, uint64_t last, size_t max_payload);
 	void (*lost)(void *arg);

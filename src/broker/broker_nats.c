@@ -129,19 +129,14 @@ static void session_over(struct broker *b)
 
 static void session_begins(struct broker *b, const struct wire_event *e)
 {
-	uint64_t last = e->up.last_seq;
-
-	if (b->watch.set_back && b->created == e->up.created)
-		last = 0;
-	b->watch.set_back = false;
 	if (b->ever)
 		b->stats.reconnects++;
 	b->ever = true;
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
-	if (b->highest > last)
-		b->highest = last;
+	if (b->highest > e->up.last_seq)
+		b->highest = e->up.last_seq;
 	b->batches = e->up.batches;
 	b->replicated = e->up.replicated;
 	b->clustered = e->up.clustered;
@@ -149,7 +144,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 		log_info("the server answers a direct get with many messages",
 			kv_str("stream", b->settings.stream));
 	snprintf(b->server, sizeof(b->server), "%s", e->text);
-	b->ev->connected(b->arg, e->up.created, last, e->up.max_payload);
+	b->ev->connected(b->arg, e->up.created, e->up.last_seq, e->up.max_payload);
 }
 
 void broker_resume(struct broker *b, bool marks_valid)

@@ -229,7 +229,6 @@ struct watch {
 	char leader[128]; /* of the stream; "": not known */
 	bool names;       /* the request asked for subjects */
 	bool again;       /* asked to look while a look was under way */
-	bool set_back;    /* the stream lacks what was delivered */
 	bool missed;      /* there was no answer: copies may be lost as well */
 };
 

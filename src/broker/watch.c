@@ -89,8 +89,7 @@ static bool same_stream(struct broker *b, const json_t *doc)
 }
 
 /* False: what was delivered is not in it any more, and its next sequences would look like old
- * ones. The session ends. By the next one it may have grown past what it lacks, which then shows no
- * more: so the verdict stands. */
+ * ones. The session ends; the next one sees whether that is so. */
 static bool has_all(struct broker *b, const json_t *doc)
 {
 	const json_t *last = json_object_get(json_object_get(doc, "state"), "last_seq");
@@ -101,7 +100,6 @@ static bool has_all(struct broker *b, const json_t *doc)
 		kv_str("stream", b->settings.stream),
 		kv_uint("last", (uint64_t)json_integer_value(last)),
 		kv_uint("delivered", b->watch.highest));
-	b->watch.set_back = true;
 	wire_break(b->wire);
 	return false;
 }

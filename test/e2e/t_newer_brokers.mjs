@@ -128,28 +128,6 @@ await test('a new leader has less than what was delivered: all marks begin anew'
 	assert.equal(c.closed, null);
 });
 
-await test('a new leader has less than what was delivered, and has more again before the next session: nobody lacks anything', async (t) => {
-	const broker = await Newer.start(t, { stream: structuredClone(OF_THREE) });
-	const gw = await t.gateway(broker, { config: { workers: 1 } });
-	const publish = await service(t, broker);
-	const c = await t.client(gw, 'chat/alice');
-	for (const i of numbers(10)) await publish('alice', i);
-	await c.take(10);
-	await until('all removed', () => broker.stored.size === 0);
-	const accept = broker.accept.bind(broker);
-	broker.accept = (socket) => { // the next session's first connection
-		broker.accept = accept;
-		for (const i of numbers(10)) broker.storeUnseen('ws.recv.chat.alice', `new ${i}`);
-		accept(socket);
-	};
-	broker.seq = 4;
-	broker.elect(5, 'ws.recv.chat.bob', 'b');
-	assert.deepEqual((await c.take(10)).map((m) => m.text), numbers(10).map((i) => `new ${i}`));
-	await until('all of hers removed', () => broker.stored.size === 1);
-	assert.ok(gw.log().includes('the stream lost messages that were delivered'));
-	assert.equal(c.closed, null);
-});
-
 for (const away of ['mute', 'nobody']) {
 	await test(`a server stays, but its stream does not answer (${away}): the session ends, and begins when it does`, async (t) => {
 		const broker = await Newer.start(t);
