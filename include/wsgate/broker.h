@@ -30,8 +30,8 @@ struct broker_queue;
 
 enum broker_text { BROKER_TEXT_UNMARKED, BROKER_TEXT_TEXT, BROKER_TEXT_BINARY };
 
-#define BROKER_MESSAGE_COST                                                                        \
-	512 /* bytes beside its own: what a small one takes, in nats.c and here */
+/* Bytes that a message takes beside its own, in nats.c and here. */
+#define BROKER_MESSAGE_COST 512
 
 /* A message out of a queue. Counted references; the payload lives as long as one is held. */
 struct broker_message {

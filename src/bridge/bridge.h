@@ -378,7 +378,7 @@ void stayed_free(struct bridge *b);
 /* told.c */
 /* Lets it in when other gateways can know of its user; now, where there are none. */
 void told_wait(struct bconn *c);
-void told_now(struct bconn *c); /* what it is told next goes behind it */
+void told_now(struct bconn *c); /* it is told to close next, which goes behind it */
 void told_ask(struct bridge *b);
 void told_heard(void *arg, uint64_t no);
 void told_all(struct bridge *b);

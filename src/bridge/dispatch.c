@@ -525,7 +525,6 @@ uint64_t dispatch_kick_user(struct buser *u, uint16_t code, const char *reason)
 	for (struct bconn *c = u->conns; c; c = c->next, n++) {
 		struct down_ref ref = {c->generation, c->index, 0};
 
-		c->going = true;
 		told_now(c);
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, code, reason);
 	}

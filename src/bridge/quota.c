@@ -41,7 +41,6 @@ static void quota_supersede(struct buser *u, uint32_t limit, const struct route_
 		struct bconn *c = quota_oldest(u);
 		struct down_ref ref = {c->generation, c->index, 0};
 
-		c->going = true;
 		told_now(c);
 		slots_notify(&b->slots[c->slot], DOWN_KICK, &ref, 0, 4001,
 			"superseded by a newer connection");

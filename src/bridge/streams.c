@@ -245,9 +245,11 @@ static void stream_was_lost(struct bstream *s, uint64_t lost_ms)
 /* The grace begins. */
 static void stream_away(struct bstream *s)
 {
-	if (atomic_load(&s->words->state) == SHM_BROKER_LOST)
+	uint32_t state = atomic_load(&s->words->state);
+
+	if (state == SHM_BROKER_LOST)
 		stream_was_lost(s, atomic_load(&s->words->since_ms));
-	if (atomic_load(&s->words->state) == SHM_BROKER_CONNECTED)
+	else if (state == SHM_BROKER_CONNECTED)
 		stream_state(s, SHM_BROKER_LOST);
 }
 

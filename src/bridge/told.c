@@ -66,6 +66,7 @@ void told_wait(struct bconn *c)
 
 void told_now(struct bconn *c)
 {
+	c->going = true;
 	if (c->waits)
 		let_in(c);
 }

@@ -183,8 +183,8 @@ bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 	if (!a) { /* it stays in the stream; a sweep finds it when the mark has passed it */
 		log_some_warnings(5,
 			"a message that no client can get stays in the stream for now: too many "
-			"are "
-			"being set aside, or there is no memory",
+			"are being "
+			"set aside, or there is no memory",
 			kv_uint("seq", m->seq), kv_more(queue_who(q)));
 		if (q->unknown < m->seq)
 			q->unknown = m->seq;
