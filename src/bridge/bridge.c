@@ -193,6 +193,7 @@ static void bridge_beat(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	log_catch_up();
+	streams_more(b);
 	/* EAGAIN: the master has not read the last ones; it will. */
 	if (b->master && chan_send(b->master, PROTO_BEAT, NULL, 0, -1) < 0 && errno != EAGAIN)
 		log_debug("beat not sent", kv_errno(errno));

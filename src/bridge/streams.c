@@ -333,10 +333,11 @@ void streams_more(struct bridge *b)
 		s->late = true;
 		if (stream_start(s, i) == 0)
 			continue;
-		/* The master starts a new one, with the new configuration. */
-		log_error("cannot begin with another stream: the bridge begins anew",
+		/* Its clients get 503 until then; those of the others notice nothing. */
+		log_some_errors(1, "cannot begin with another stream: it is tried again",
 			kv_str("stream", s->words->name), kv_errno(errno));
-		_exit(1);
+		b->nstreams = i;
+		return;
 	}
 }
 

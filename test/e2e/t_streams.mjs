@@ -249,6 +249,28 @@ await test('a reload takes more services and streams, and lets none go', async (
 	assert.equal((await a.next()).text, 'still');
 }, { ms: 120000 });
 
+await test('a reload adds a stream while the bridge can make no thread: its clients wait, the others notice nothing', async (t) => {
+	const { gw, bus } = await pair(t);
+	const a = await t.client(gw, 'chat/ann');
+	const bridge = gw.pid('bridge');
+	const memory = async (bytes) => assert.equal((await run('prlimit', ['--pid', String(bridge), `--as=${bytes}:`])).code, 0);
+	// Room for what a reload takes, none for a thread's stack.
+	await memory(Number(fs.readFileSync(`/proc/${bridge}/statm`, 'utf8').split(' ')[0]) * 4096 + (1 << 20));
+	gw.config.streams = { ...two, 'ws-more': { services: ['more'] } };
+	gw.writeConfig();
+	assert.match((await gw.ctl('reload')).out, /1 keys changed, 0 need a restart/);
+	await until('the error', () => /cannot begin with another stream.*stream=ws-more/.test(gw.log()));
+	assert.match(await t.client(gw, 'more/ann').then(() => 'let in', (e) => e.message), /503/);
+	await bus.publish(recv('chat', 'ann'), 'meanwhile');
+	assert.equal((await a.next()).text, 'meanwhile');
+	await memory('unlimited');
+	await both(gw, 3);
+	const c = await t.client(gw, 'more/ann');
+	await bus.publish(recv('more', 'ann'), 'first');
+	assert.equal((await c.next()).text, 'first');
+	assert.equal(gw.pid('bridge'), bridge);
+});
+
 await test('the program is replaced, and services have other streams: who stays goes on, who moved comes back', async (t) => {
 	const { gw, bus, jsm, chat, shop } = await pair(t);
 	const a = await t.client(gw, 'chat/ann'), b = await t.client(gw, 'shop/bob'), c = await t.client(gw, 'ro.oms/carl');
