@@ -154,6 +154,14 @@ bool conn_gone(struct conn *c, const char *why)
 	return false;
 }
 
+bool conn_starved(struct conn *c, const char *why)
+{
+	log_some_errors(5, "a connection ends for lack of memory", kv_str("why", why),
+		kv_more(conn_who(c)));
+	conn_free(c);
+	return false;
+}
+
 /* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its
  * side. */
 void conn_shut(struct conn *c, enum conn_state state)
@@ -223,7 +231,7 @@ static bool conn_feed(struct conn *c, uint8_t *buf, size_t len)
 	if (!conn_takes(c))
 		conn_read_off(c);
 	/* At most one read's worth. */
-	return conn_stash(c, buf + at, len - at) || conn_gone(c, "no memory for input");
+	return conn_stash(c, buf + at, len - at) || conn_starved(c, "no memory for input");
 }
 
 bool conn_resume(struct conn *c)
@@ -240,7 +248,7 @@ bool conn_resume(struct conn *c)
 		return false;
 	if (conn_takes(c) && !c->reading) {
 		if (!sight_read(c, true))
-			return conn_gone(c, "cannot watch for reading");
+			return conn_starved(c, "cannot watch for reading");
 		if (c->read_more)
 			sight_soon(c);
 	}

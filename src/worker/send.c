@@ -139,11 +139,11 @@ bool conn_sendv(struct conn *c, struct iovec *iov, int n)
 			continue;
 		}
 		if (!conn_keep(c, (const uint8_t *)iov[i].iov_base + done, iov[i].iov_len - done))
-			return conn_gone(c, "no memory for unsent bytes");
+			return conn_starved(c, "no memory for unsent bytes");
 		done = 0;
 	}
 	if (c->out.len > c->out.off && !conn_want_write(c))
-		return conn_gone(c, "cannot watch for writing");
+		return conn_starved(c, "cannot watch for writing");
 	return true;
 }
 
@@ -191,7 +191,7 @@ void conn_writable(struct conn *c)
 	if (o->len == o->off)
 		conn_written(c);
 	else if (!conn_want_write(c))
-		conn_gone(c, "cannot watch for writing");
+		conn_starved(c, "cannot watch for writing");
 }
 
 bool conn_send_later(struct conn *c, const uint8_t *data, size_t len)
@@ -204,6 +204,6 @@ bool conn_write_again(struct conn *c)
 	if (c->state == CONN_OPENING) /* the answer waits for its route */
 		return true;
 	if (c->out.len > c->out.off && !conn_want_write(c))
-		return conn_gone(c, "cannot watch for writing");
+		return conn_starved(c, "cannot watch for writing");
 	return true;
 }

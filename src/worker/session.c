@@ -291,7 +291,7 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 		return true;
 	c->pending = malloc(m->len ? m->len : 1);
 	if (!c->pending)
-		return session_end(c, "no memory for a message");
+		return conn_starved(c, "no memory for a message");
 	memcpy(c->pending, m->data, m->len);
 	c->pending_len = (uint32_t)m->len;
 	c->pending_text = m->opcode == WS_TEXT;
@@ -343,7 +343,7 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 	c->reader.max_frames = w->c->limits.fragments;
 	inflate = pack_reader(c, &space, &failed);
 	if (failed)
-		return session_end(c, "no memory for what reads compressed messages");
+		return conn_starved(c, "no memory for what reads compressed messages");
 	*used = ws_reader_feed_inflate(&c->reader, inflate, buf, len, max, &m);
 	switch (m.kind) {
 	case WS_READ_NONE:
@@ -376,6 +376,9 @@ bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used)
 		*used = len;
 		if (m.code == WS_CODE_POLICY)
 			stat_add(c->w->slot->stats.limited_fragments, 1);
+		if (m.code == WS_CODE_INTERNAL)
+			log_some_errors(5, "a connection ends for lack of memory",
+				kv_str("why", m.reason), kv_more(conn_who(c)));
 		return session_fail(c, m.code, m.reason);
 	}
 	return true;

@@ -161,7 +161,7 @@ static void worker_accept_some(struct worker *w, struct listener *l, size_t max)
 		}
 		c = conn_accept(w, fd, l, &peer);
 		if (c && l->tls && !tls_begin(c, sections_find(w, l->tls))) {
-			conn_gone(c, "no memory for TLS");
+			conn_starved(c, "no memory for TLS");
 			c = NULL;
 		}
 		if (c && !l->admin)

@@ -363,8 +363,7 @@ bool conn_want_write(struct conn *c); /* false: it cannot be watched */
 bool conn_send(struct conn *c, const void *data, size_t len) __attribute__((warn_unused_result));
 struct iovec;
 bool conn_sendv(struct conn *c, struct iovec *iov, int n) __attribute__((warn_unused_result));
-/* One write, as the system call has it. */
-ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n);
+ssize_t conn_sendmsg(struct conn *c, struct iovec *iov, int n); /* one write, as the call has it */
 /* Bytes as they go over the wire, behind what waits; they are kept where the socket does not take
  * them. False: it does not go on. */
 bool conn_sendraw(struct conn *c, const uint8_t *data, size_t len);
@@ -372,7 +371,8 @@ bool conn_sendraw(struct conn *c, const uint8_t *data, size_t len);
 void conn_read_off(struct conn *c);
 bool conn_resume(struct conn *c) __attribute__((warn_unused_result));
 void conn_shut(struct conn *c, enum conn_state state);
-bool conn_gone(struct conn *c, const char *why); /* false */
+bool conn_gone(struct conn *c, const char *why);    /* false */
+bool conn_starved(struct conn *c, const char *why); /* false; it is not the client's doing */
 /* It is offered to another worker; then it is that one's, or ours again. c may be gone after the
  * last two. */
 void conn_leave(struct conn *c);

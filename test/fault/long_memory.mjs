@@ -97,6 +97,7 @@ for (const [title, permille] of [['worker 0', 30], ['worker 0', 1000], ['bridge'
 		const at = lives.map((l) => l.taken);
 		await until('a flow again', () => lives.every((l, i) => l.taken > at[i] + 20), 30000);
 		assert.match(p.gw.log(), /no memory/);
+		if (permille === 1000) assert.match(p.gw.log(), /error worker 0: a connection ends for lack of memory why=/);
 		await verdict(p, lives);
 		if (title === 'bridge') assert.equal(lives.reduce((n, l) => n + l.cuts, 0), 0, 'the bridge disconnects nobody');
 	}, { ms: 120000 });
