@@ -38,6 +38,7 @@
 #define REMIND_MS 30000
 #define FORGET_MS 90000 /* one who is heard, and did not remind us */
 #define MOMENT_MS 250
+#define FAR_MS 600000
 #define HOLDERS_MAX 256
 #define WORD_MAX 112
 
@@ -373,6 +374,20 @@ static bool removed_meanwhile(const struct broker_queue *q, const struct word *w
 	       (q->early || open > MOMENT_MS) && w->age <= open;
 }
 
+/* So long the next ones wait for answers before they begin. */
+static void measure(const struct broker_queue *q, const struct word *w)
+{
+	struct gates *g = &q->b->gates;
+	uint64_t took = q->b->now_ms - q->opened_ms;
+
+	if (q->closing || w->news != g->self || q->opened_ms == 0 || took > YOUNG_MS)
+		return;
+	if (took >= g->far_ms || g->far_until < q->b->now_ms) {
+		g->far_ms = took;
+		g->far_until = q->b->now_ms + FAR_MS;
+	}
+}
+
 static void take(struct broker_queue *q, const struct word *w)
 {
 	struct holder *h = find(q, w->gate);
@@ -384,6 +399,8 @@ static void take(struct broker_queue *q, const struct word *w)
 		hold(q, w->gate, w->created, w->mark);
 	else if (h)
 		drop(q, h);
+	if (here)
+		measure(q, w);
 	if (here && removed_meanwhile(q, w))
 		lacks(q);
 	if (here || strcmp(w->what, "gone") == 0)

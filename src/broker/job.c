@@ -5,8 +5,16 @@
 #include "parts.h"
 
 #define SOON_MS 5
-#define HELD_MS 50
+#define HELD_MS 50 /* or twice what another gateway's answer took of late, up to */
+#define HELD_MAX_MS 500
 #define LATER_MS 250
+
+static uint32_t held_ms(const struct gates *g)
+{
+	uint64_t ms = 2 * g->far_ms;
+
+	return ms < HELD_MS ? HELD_MS : ms > HELD_MAX_MS ? HELD_MAX_MS : (uint32_t)ms;
+}
 
 void job_move(struct broker *b, struct job *j, enum job_state to)
 {
@@ -17,7 +25,7 @@ void job_move(struct broker *b, struct job *j, enum job_state to)
 		return;
 	if (to >= JOB_SOON && to <= JOB_LATER) {
 		j->due = (uint32_t)b->now_ms + (to == JOB_SOON          ? SOON_MS
-						       : to == JOB_HELD ? HELD_MS
+						       : to == JOB_HELD ? held_ms(&b->gates)
 									: LATER_MS);
 		broker_hurry(b);
 	}

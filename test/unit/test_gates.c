@@ -217,6 +217,32 @@ static void moved_here(void **state)
 	rig_without_ears(r);
 }
 
+/* Of several others one answers late: from then on a new user's first read waits for such ones. */
+static void one_is_far(void **state)
+{
+	const uint64_t far = LAST - 1;
+	struct rig *r = rig_with_ears(NULL);
+	struct rig_queue *q;
+	uint32_t before;
+
+	(void)state;
+	beat(r, LAST, 1, 0, 0);
+	beat(r, far, 1, 0, 0);
+	hear_until(r, r->broker->gates.living == 2);
+	q = rig_open(r, "bob", 0, 0);
+	before = q->q->job.due - (uint32_t)r->broker->now_ms;
+	assert_int_equal(q->q->job.state, JOB_HELD);
+	q = rig_open(r, "ann", 0, 0);
+	hear_until(r, ears.hellos >= 1);
+	rig_quiet(r, 200);
+	late_here(r, far, 0, 0, ears.id);
+	hear_until(r, r->broker->gates.far_ms >= 200);
+	q = rig_open(r, "cid", 0, 0);
+	assert_int_equal(q->q->job.state, JOB_HELD);
+	assert_in_range(q->q->job.due - (uint32_t)r->broker->now_ms, before + 1, 500);
+	rig_without_ears(r);
+}
+
 /* Who came while the others could not hear of it lacks what they removed meanwhile. */
 static void came_while_cut_off(void **state)
 {
@@ -484,6 +510,7 @@ int main(void)
 		cmocka_unit_test_teardown(least_mark, rig_teardown),
 		cmocka_unit_test_teardown(opened_again, rig_teardown),
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
+		cmocka_unit_test_teardown(one_is_far, rig_teardown),
 		cmocka_unit_test_teardown(came_while_cut_off, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
 		cmocka_unit_test_teardown(silent, rig_teardown),
