@@ -159,7 +159,6 @@ static bool check_machine(const struct config *c)
 
 static int check_only(const struct config *c, bool print)
 {
-	config_warn_unused(c);
 	if (!print && !check_machine(c))
 		return EXIT_CONFIG;
 	if (print ? config_print(c, stdout) < 0
@@ -197,7 +196,6 @@ static int run(const struct command_line *cl, int will)
 		if (daemon_cores(c->core_dumps == SWITCH_ON) < 0)
 			log_warn("cannot set whether there are core dumps", kv_errno(errno));
 		confine_look(c->seccomp);
-		config_warn_unused(c);
 		config_warn_open(c);
 		status = master_run(c, &cl->source, cl->foreground, will);
 	}

@@ -219,9 +219,6 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out);
 /* Wipes what such a process may not have; PEOPLE: all of them. */
 void config_forget_secrets(struct config *c, enum config_reader reader);
 
-/* Logs a warning for each key that is set and whose feature is not there yet. */
-void config_warn_unused(const struct config *c);
-
 /* Logs a warning when anybody may say who he is, from elsewhere than this machine. */
 void config_warn_open(const struct config *c);
 /* Whether both let in the same, but for what is in the files. */
@@ -229,10 +226,10 @@ bool config_auth_equal(const struct config *a, const struct config *b);
 /* The section of a service; that of all others; NULL: there is none. */
 const struct config_auth *config_auth_of(const struct config *c, const char *service, size_t len);
 
-/* The same of tls sections. */
+/* Whether both have the same tls sections. */
 bool config_tls_equal(const struct config *a, const struct config *b);
 
-/* The same of service sections. */
+/* Whether both have the same service sections; and the one of a service (raw), or NULL. */
 bool config_services_equal(const struct config *a, const struct config *b);
 const struct config_service *config_service_of(
 	const struct config *c, const char *service, size_t len);

@@ -32,7 +32,6 @@ struct option {
 	bool secret;       /* may hold a password: not to be shown to people */
 	bool hidden;       /* what a file holds: set by no file, -o or variable */
 	bool repeats;      /* lists: an item may stand there twice */
-	bool unused;       /* read and checked only: the feature is not there yet */
 	enum option_apply apply;
 	size_t offset; /* into struct config (tls.*: into struct config_tls; auth.*: config_auth,
 			  service.*: config_service, titled stream.*: config_stream) */

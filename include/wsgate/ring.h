@@ -58,8 +58,6 @@ uint64_t ring_refresh(struct ring *r);
 void *ring_reserve(struct ring *r, uint16_t type, size_t size);
 /* Makes everything reserved visible. */
 void ring_commit(struct ring *r);
-/* Takes back what was reserved and not committed. */
-void ring_abort(struct ring *r);
 /* The largest payload that always fits into an empty ring, wherever it stands: records above half
  * the ring may never fit. */
 size_t ring_max_record(uint64_t ring_size);

@@ -19,8 +19,8 @@ struct table {
 	size_t count;
 };
 
-/* Allocates nothing. Returns 0 (never fails; an int lest a later one could). */
-int table_init(struct table *t);
+/* Allocates nothing. */
+void table_init(struct table *t);
 /* Frees the table, not the values. */
 void table_free(struct table *t);
 /* The value under the key, or NULL. */

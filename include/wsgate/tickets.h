@@ -1,8 +1,8 @@
 /*
  * tickets: the keys of TLS session tickets, the same in all workers. Room: base.
  *
- *   keys   [0] the next one: accepted, so that it may be in use elsewhere a moment before it is
- * here [1] encrypts new tickets [2] [3] older ones: accepted
+ * keys[0], the next one, is accepted, so that it may be in use elsewhere a moment before it is
+ * here; keys[1] encrypts new tickets; keys[2] and keys[3], older ones, are accepted.
  */
 #ifndef WSGATE_TICKETS_H
 #define WSGATE_TICKETS_H

@@ -404,24 +404,6 @@ int config_write(const struct config *c, enum config_reader reader, FILE *out)
 	return fflush(out) != 0 || ferror(out) ? -1 : 0;
 }
 
-void config_warn_unused(const struct config *c)
-{
-	struct config d = {0};
-	char err[320];
-	size_t i;
-
-	for (i = 0; i < option_count; i++) {
-		const struct option *o = &option_table[i];
-
-		if (!o->unused || option_set_text(&d, o, o->def, err, sizeof(err)) < 0)
-			continue;
-		if (!option_equal(c, &d, o))
-			log_warn("a key is read and checked only: its feature is not there yet",
-				kv_str("key", o->key));
-		option_clear(&d, o);
-	}
-}
-
 uint32_t config_workers(const struct config *c)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);

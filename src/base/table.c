@@ -84,10 +84,9 @@ uint64_t table_hash(const void *key, size_t len)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-int table_init(struct table *t)
+void table_init(struct table *t)
 {
 	*t = (struct table){0};
-	return 0;
 }
 
 void table_free(struct table *t)

@@ -162,6 +162,15 @@ int vault_write(const struct vault *s)
 	return -1;
 }
 
+static int read_exactly(int fd, void *data, size_t len)
+{
+	ssize_t n = read_all(fd, data, len);
+
+	if (n >= 0 && n != (ssize_t)len)
+		errno = EBADMSG;
+	return n == (ssize_t)len ? 0 : -1;
+}
+
 /* 1: one was read; 0: the end; -1: errno. */
 static int read_piece(struct vault *s, int fd)
 {
@@ -177,11 +186,13 @@ static int read_piece(struct vault *s, int fd)
 		return -1;
 	path = calloc(1, p.path_len + 1);
 	data = calloc(1, p.len + 1);
-	if (!path || !data || read_all(fd, path, p.path_len) != (ssize_t)p.path_len ||
-		read_all(fd, data, p.len) != (ssize_t)p.len) {
+	if (!path || !data || read_exactly(fd, path, p.path_len) < 0 ||
+		read_exactly(fd, data, p.len) < 0) {
+		int saved = errno;
+
 		free(path);
 		free(data);
-		errno = EBADMSG;
+		errno = saved;
 		return -1;
 	}
 	return keep(s, path, data, p.len) < 0 ? -1 : 1;

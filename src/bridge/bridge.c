@@ -271,9 +271,10 @@ static int bridge_start(struct bridge *b)
 	b->now_ms = bridge_clock();
 	b->base = turns_new();
 	pace_start(&b->pace, PACE_FROM);
-	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0 ||
-		dispatch_start(b) < 0 || publish_start(b) < 0)
+	if (!b->base || shm_map(&b->shm, b->h->segment, true) < 0 || bridge_events_new(b) < 0)
 		return -1;
+	dispatch_start(b);
+	publish_start(b);
 	bridge_adopt(b);
 	log_tap(notes_tap, &b->shm.bridge->notes);
 	trace_follow(&b->h->trace);

@@ -385,7 +385,7 @@ void told_all(struct bridge *b);
 void told_free(struct bstream *s);
 
 /* dispatch.c */
-int dispatch_start(struct bridge *b);
+void dispatch_start(struct bridge *b);
 void dispatch_stop(struct bridge *b);
 /* A route that is new (ROUTE_OPENING), or one that a predecessor served. NULL: no memory. */
 struct bconn *dispatch_open(
@@ -494,7 +494,7 @@ void query_tick(struct bridge *b);
 void query_stop(struct bridge *b); /* after streams_stop() */
 
 /* publish.c */
-int publish_start(struct bridge *b);
+void publish_start(struct bridge *b);
 void publish_stop(struct bridge *b);
 /* What is next in a ring; it stays there. out is set with RING_RECORD alone. */
 enum ring_read publish_peek(struct up_source *src, struct up_next *out);

@@ -563,9 +563,10 @@ void dispatch_tick(struct bridge *b)
 	}
 }
 
-int dispatch_start(struct bridge *b)
+void dispatch_start(struct bridge *b)
 {
-	return table_init(&b->stayed) < 0 ? -1 : table_init(&b->users);
+	table_init(&b->stayed);
+	table_init(&b->users);
 }
 
 static bool user_stop(void *value, void *arg)

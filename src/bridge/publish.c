@@ -41,9 +41,9 @@ struct pub_user {
 	char key[];
 };
 
-int publish_start(struct bridge *b)
+void publish_start(struct bridge *b)
 {
-	return table_init(&b->pub_users);
+	table_init(&b->pub_users);
 }
 
 static struct pub *pub_new(struct bridge *b)

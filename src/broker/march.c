@@ -429,7 +429,7 @@ static void begin(struct broker *b)
 
 	if (!m)
 		return; /* each reads its own */
-	(void)table_init(&m->members);
+	table_init(&m->members);
 	m->ahead = AHEAD_MIN;
 	m->spacing = 1;
 	m->back_after = BACK_AFTER;

@@ -59,7 +59,6 @@ struct request *request_find(struct broker *b, uint64_t token);
 struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind);
 /* A part of its answer came, and more is to come: it waits anew. */
 void request_goes_on(struct broker *b, struct request *r);
-bool request_any(const struct requests *rs);
 
 /* ---- feed.c: reading ---- */
 
@@ -275,7 +274,7 @@ struct broker {
 	struct wire *wire;
 	struct event *timer, *deferred;
 	enum broker_state state;
-	bool ever, timer_fast, in_background;
+	bool ever, timer_fast;
 	uint64_t now_ms;
 	uint64_t highest; /* sequence that was given */
 	uint64_t created; /* of the stream, in this session */

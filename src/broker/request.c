@@ -115,11 +115,3 @@ struct request *request_take_due(struct broker *b, bool all, enum request_kind *
 	}
 	return NULL;
 }
-
-bool request_any(const struct requests *rs)
-{
-	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++)
-		if (!TAILQ_EMPTY(&rs->waiting[k]))
-			return true;
-	return false;
-}

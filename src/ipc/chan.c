@@ -24,77 +24,47 @@ struct chan {
 	bool *freed; /* set while callbacks run: tells them that the channel went away */
 };
 
+#define NAME(type) [PROTO_##type] = #type
+static const char *const names[PROTO_MAX] = {
+	NAME(READY),
+	NAME(BEAT),
+	NAME(FATAL),
+	NAME(DRAINED),
+	NAME(STALE_DRAINED),
+	NAME(FLUSHED),
+	NAME(APPLIED),
+	NAME(CLOSED),
+	NAME(MOVED),
+	NAME(HEIRLESS),
+	NAME(SHUT),
+	NAME(SYNCED),
+	NAME(STOP),
+	NAME(WORKER_UP),
+	NAME(WORKER_DOWN),
+	NAME(CONFIG),
+	NAME(LOG),
+	NAME(LISTEN),
+	NAME(UNLISTEN),
+	NAME(SLOT),
+	NAME(CLOSE),
+	NAME(RETIRE),
+	NAME(HEIR),
+	NAME(ARRIVE),
+	NAME(RESUME),
+	NAME(TLS),
+	NAME(TRACE),
+	NAME(DRAIN),
+	NAME(DEEDS),
+	NAME(SYNC),
+	NAME(TICKETS),
+	NAME(VAULT),
+	NAME(DOORBELL),
+};
+#undef NAME
+
 const char *proto_name(unsigned type)
 {
-	switch (type) {
-	case PROTO_READY:
-		return "READY";
-	case PROTO_BEAT:
-		return "BEAT";
-	case PROTO_FATAL:
-		return "FATAL";
-	case PROTO_DRAINED:
-		return "DRAINED";
-	case PROTO_STALE_DRAINED:
-		return "STALE_DRAINED";
-	case PROTO_FLUSHED:
-		return "FLUSHED";
-	case PROTO_APPLIED:
-		return "APPLIED";
-	case PROTO_CLOSED:
-		return "CLOSED";
-	case PROTO_MOVED:
-		return "MOVED";
-	case PROTO_HEIRLESS:
-		return "HEIRLESS";
-	case PROTO_SHUT:
-		return "SHUT";
-	case PROTO_SYNCED:
-		return "SYNCED";
-	case PROTO_STOP:
-		return "STOP";
-	case PROTO_WORKER_UP:
-		return "WORKER_UP";
-	case PROTO_WORKER_DOWN:
-		return "WORKER_DOWN";
-	case PROTO_CONFIG:
-		return "CONFIG";
-	case PROTO_LOG:
-		return "LOG";
-	case PROTO_LISTEN:
-		return "LISTEN";
-	case PROTO_UNLISTEN:
-		return "UNLISTEN";
-	case PROTO_SLOT:
-		return "SLOT";
-	case PROTO_CLOSE:
-		return "CLOSE";
-	case PROTO_RETIRE:
-		return "RETIRE";
-	case PROTO_HEIR:
-		return "HEIR";
-	case PROTO_ARRIVE:
-		return "ARRIVE";
-	case PROTO_RESUME:
-		return "RESUME";
-	case PROTO_TLS:
-		return "TLS";
-	case PROTO_TRACE:
-		return "TRACE";
-	case PROTO_DRAIN:
-		return "DRAIN";
-	case PROTO_DEEDS:
-		return "DEEDS";
-	case PROTO_SYNC:
-		return "SYNC";
-	case PROTO_TICKETS:
-		return "TICKETS";
-	case PROTO_VAULT:
-		return "VAULT";
-	case PROTO_DOORBELL:
-		return "DOORBELL";
-	}
-	return "?";
+	return type < PROTO_MAX && names[type] ? names[type] : "?";
 }
 
 int chan_pair(int fds[2])

@@ -89,11 +89,6 @@ void ring_commit(struct ring *r)
 	atomic_store_explicit(&r->words->head, r->pos, memory_order_release);
 }
 
-void ring_abort(struct ring *r)
-{
-	r->pos = atomic_load_explicit(&r->words->head, memory_order_relaxed);
-}
-
 size_t ring_max_record(uint64_t ring_size)
 {
 	return (size_t)(ring_size / 2 - HEAD_SIZE);

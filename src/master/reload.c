@@ -268,7 +268,6 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 
 	reload_apply_log(r, next, f->config);
 	reload_say(next, f->config);
-	config_warn_unused(next);
 	config_warn_open(next);
 	r->retired = *r->listeners;
 	*r->listeners = r->next;

@@ -16,7 +16,7 @@ static uint64_t tick_of(uint64_t ms)
 static void wheel_arm(struct wheel *wh, uint64_t now_ms)
 {
 	uint64_t tick = wh->done_tick + 1;
-	uint64_t at;
+	uint64_t at, armed;
 	struct timeval tv;
 
 	wh->armed_ms = 0;
@@ -30,11 +30,12 @@ static void wheel_arm(struct wheel *wh, uint64_t now_ms)
 		tick++;
 	}
 	at = (tick + 1) * WHEEL_TICK_MS; /* the end of the tick: all of it is due then */
-	wh->armed_ms = at;
+	armed = at;
 	at = at > now_ms ? at - now_ms : 1;
 	tv.tv_sec = (time_t)(at / 1000);
 	tv.tv_usec = (suseconds_t)(at % 1000 * 1000);
-	event_add(wh->timer, &tv);
+	if (event_add(wh->timer, &tv) == 0)
+		wh->armed_ms = armed; /* else the next deadline that is set tries again */
 }
 
 static void wheel_turn(evutil_socket_t fd, short what, void *arg)

@@ -50,13 +50,9 @@ static char *default_text(const struct option *o)
 	memset(&c, 0, sizeof(c));
 	f = open_memstream(&text, &len);
 	assert_non_null(f);
-	if (o->unused) {
-		option_print_string(o->def, f);
-	} else {
-		assert_int_equal(option_set_text(&c, o, o->def, err, sizeof(err)), 0);
-		option_print(&c, o, f);
-		option_clear(&c, o);
-	}
+	assert_int_equal(option_set_text(&c, o, o->def, err, sizeof(err)), 0);
+	option_print(&c, o, f);
+	option_clear(&c, o);
 	fclose(f);
 	return text;
 }
@@ -167,8 +163,7 @@ static void man_key(const struct option *o, FILE *f)
 
 	fprintf(f, ".It Ic %s No = Li ", o->key);
 	man_text(def, f);
-	fprintf(f, "\n.Pq %s%s\n", o->apply == OPTION_RESTART ? "restart" : "reload",
-		o->unused ? ", checked only" : "");
+	fprintf(f, "\n.Pq %s\n", o->apply == OPTION_RESTART ? "restart" : "reload");
 	man_text(o->help, f);
 	fputs(".\n", f);
 	free(def);

@@ -26,6 +26,14 @@ static struct broker_stats figures(const struct rig *r)
 	return s;
 }
 
+static bool request_any(const struct requests *rs)
+{
+	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++)
+		if (!TAILQ_EMPTY(&rs->waiting[k]))
+			return true;
+	return false;
+}
+
 /* Opened, and the first look is over. Live copies do not come from here on. */
 static void look_once(struct rig *r)
 {

@@ -55,7 +55,7 @@ static void empty_table(void **state)
 	struct table t;
 
 	(void)state;
-	assert_int_equal(table_init(&t), 0);
+	table_init(&t);
 	assert_null(table_get(&t, "x", 1));
 	assert_null(table_del(&t, "x", 1));
 	assert_int_equal(table_count(&t), 0);
