@@ -297,8 +297,6 @@ void streams_stats(struct bridge *b);
 int slots_start(struct bridge *b);
 void slots_stop(struct bridge *b);
 void slots_wakeup(struct bridge *b);
-/* Of the worker that is at work on it now: routes of other generations are a dead one's. */
-uint64_t slots_generation(const struct slot *s);
 /* Whether the worker that wrote a route of that generation is. */
 bool slots_dead(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
@@ -354,8 +352,6 @@ size_t stale_up_sources(struct bridge *b, struct up_source **list);
 /* To tell the worker that writes there; NULL: it does not hear any more. */
 struct slot *stale_slot(struct bridge *b, const struct up_source *src);
 void stale_free_all(struct bridge *b);
-/* The worker of that slot runs; of the program that was replaced. */
-bool stale_lives(const struct stale *st, unsigned slot);
 /* Sets lives. */
 void stale_look(struct stale *st);
 

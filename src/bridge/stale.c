@@ -9,7 +9,8 @@
 
 #include "bridge.h"
 
-bool stale_lives(const struct stale *st, unsigned slot)
+/* The worker of that slot runs; of the program that was replaced. */
+static bool stale_lives(const struct stale *st, unsigned slot)
 {
 	return daemon_lives((pid_t)atomic_load(&shm_slot(&st->shm, slot)->pid));
 }

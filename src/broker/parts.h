@@ -345,7 +345,6 @@ static inline json_t *broker_doc(const struct wire_event *e)
 
 /* ---- queue.c ---- */
 struct broker_queue *queue_of(const struct broker *b, uint64_t key); /* of a subscription */
-void queue_subscribe(struct broker_queue *q);
 /* For log lines: service and user. Of the loop's thread; valid until the next call. */
 const struct log_field *queue_who(const struct broker_queue *q);
 void queue_unsubscribe(struct broker_queue *q);

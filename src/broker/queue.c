@@ -48,7 +48,7 @@ static uint64_t queue_key(const struct broker_queue *q)
 	return (uint64_t)q->index << 32 | q->tag;
 }
 
-void queue_subscribe(struct broker_queue *q)
+static void queue_subscribe(struct broker_queue *q)
 {
 	char subject[SUBJECT_MAX];
 

@@ -46,7 +46,11 @@ static int reload_merge_streams(
 	return config_streams_copy(next, now);
 }
 
-int reload_merge(
+/*
+ * Gives `next` the old values of keys that need a restart. The two counts: how many changed, how
+ * many of these need a restart. 0; or -1 without memory.
+ */
+static int reload_merge(
 	struct config *next, const struct config *now, unsigned *changed, unsigned *restart)
 {
 	*changed = !config_auth_equal(next, now);

@@ -56,11 +56,4 @@ void reload_log_file(struct reload *r); /* the same, if it is a file */
 void reload_forget(struct reload *r);
 void reload_free(struct reload *r);
 
-/*
- * Gives `next` the old values of keys that need a restart. The two counts: how many changed, how
- * many of these need a restart. 0; or -1 without memory.
- */
-int reload_merge(struct config *next, const struct config *now, unsigned *changed,
-	unsigned *restart) __attribute__((warn_unused_result));
-
 #endif

@@ -67,7 +67,8 @@ EVP_PKEY *pem_key(const uint8_t *data, size_t len, const char **why)
 	return key;
 }
 
-time_t pem_time(const ASN1_TIME *t)
+/* -1: makes no sense */
+static time_t pem_time(const ASN1_TIME *t)
 {
 	struct tm tm;
 

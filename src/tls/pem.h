@@ -18,7 +18,6 @@ const char *pem_reason(void);
 /* At least one; the caller's. */
 STACK_OF(X509) * pem_certs(const uint8_t *data, size_t len, const char **why);
 EVP_PKEY *pem_key(const uint8_t *data, size_t len, const char **why);
-time_t pem_time(const ASN1_TIME *t); /* -1: makes no sense */
 
 struct pem_ocsp {
 	OCSP_RESPONSE *response; /* owned */

@@ -18,7 +18,14 @@
 #define PLAIN "text/plain; charset=utf-8"
 #define HEAD_MAX 4096
 
-bool admin_answer(struct conn *c, const struct admin_answer *a)
+struct admin_answer {
+	unsigned status;
+	const char *type, *headers; /* more of them, each ending with CRLF */
+	const char *body;
+	size_t len;
+};
+
+static bool admin_answer(struct conn *c, const struct admin_answer *a)
 {
 	bool body = strcmp(handshake_method(c->hs), "HEAD") != 0;
 	char headers[HEAD_MAX - 1024], head[HEAD_MAX];

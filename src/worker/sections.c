@@ -15,7 +15,7 @@
 #include "sealed.h"
 #include "worker.h"
 
-void sections_free(struct tlsctx **sections, size_t n)
+static void sections_free(struct tlsctx **sections, size_t n)
 {
 	for (size_t i = 0; sections && i < n; i++)
 		tlsctx_drop(sections[i]);

@@ -84,7 +84,7 @@ size_t session_ping_frame(struct conn *c, uint8_t out[WS_HEADER_MAX + PING_LEN])
 	return n + PING_LEN;
 }
 
-bool session_ping(struct conn *c)
+static bool session_ping(struct conn *c)
 {
 	uint8_t frame[WS_HEADER_MAX + PING_LEN];
 	size_t n = session_ping_frame(c, frame);

@@ -432,7 +432,6 @@ bool auth_refreshes(struct conn *c, const uint8_t *data, size_t len, bool *alive
 /* session.c: false: c is gone */
 bool session_reply(struct conn *c, uint8_t opcode, const uint8_t *data, size_t len);
 bool session_feed(struct conn *c, uint8_t *buf, size_t len, size_t *used);
-bool session_ping(struct conn *c);
 bool session_take_pending(struct conn *c);
 bool session_close(struct conn *c, uint16_t code, const char *reason);
 bool session_refused(struct conn *c, uint16_t code, const char *reason);
@@ -540,7 +539,6 @@ bool sections_load(struct worker *w, const struct config *c, int fd, struct tlsc
 	char *err, size_t errlen);
 void sections_use(
 	struct worker *w, struct tlsctx **sections, size_t nold); /* with w->c as it is now */
-void sections_free(struct tlsctx **sections, size_t n);
 /* NULL: there is none of that title (yet): nobody is accepted there. */
 struct tlsctx *sections_find(const struct worker *w, const char *title);
 int sections_start(struct worker *w);
@@ -577,13 +575,6 @@ void arrive_free(struct worker *w);
 bool admin_request(struct conn *c);
 #define ADMIN_SILENCE_MS 5000                        /* of the bridge, until it is said */
 const char *admin_not_ready(const struct worker *w); /* NULL: it is ready */
-struct admin_answer {
-	unsigned status;
-	const char *type, *headers; /* more of them, each ending with CRLF */
-	const char *body;
-	size_t len;
-};
-bool admin_answer(struct conn *c, const struct admin_answer *a);
 
 /* metrics.c: of the whole family, in Prometheus' text format. The caller's; NULL: no memory. */
 char *metrics_text(const struct worker *w, size_t *len);
