@@ -140,7 +140,8 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 		"Users who are connected, or whose removals are not finished")                     \
 	X(buffered_bytes, GAUGE, BYTES, "buffered_bytes",                                          \
 		"Bytes of messages that wait for room in a connection's window")                   \
-	X(gateways, GAUGE, ONE, "other_gateways", "Other gateways that are heard")                 \
+	X(gateways, GAUGE, ONE, "other_gateways",                                                  \
+		"Other gateways that are heard; of several streams by the one with the fewest")    \
 	X(shared_users, GAUGE, ONE, "shared_users",                                                \
 		"Users who are connected to another gateway, too")                                 \
 	X(held_users, GAUGE, ONE, "shared_users_waiting",                                          \

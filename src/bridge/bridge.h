@@ -221,6 +221,7 @@ struct bridge {
 	struct chan *master;
 	struct bstream streams[SHM_STREAMS];
 	unsigned nstreams;
+	uint64_t gateways_lost; /* what shared memory has of it: of the stream with the most */
 	struct shm shm;
 	struct slot slots[HERITAGE_SLOT_MAX];
 	unsigned nslots; /* those above are not used yet */

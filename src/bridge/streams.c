@@ -374,7 +374,6 @@ static void stream_stats(struct bstream *s, struct broker_stats *all)
 	stat_add(st->removals, n.removals - s->counted.removals);
 	stat_add(st->suppressed, n.duplicates_dropped - s->counted.duplicates_dropped);
 	stat_add(st->reconnects, n.reconnects - s->counted.reconnects);
-	stat_add(st->gateways_lost, n.gateways_lost - s->counted.gateways_lost);
 	stat_add(st->fenced, n.fenced - s->counted.fenced);
 	stat_add(st->cut_off_users, n.cut_off_users - s->counted.cut_off_users);
 	stat_add(s->words->reconnects, n.reconnects - s->counted.reconnects);
@@ -384,20 +383,25 @@ static void stream_stats(struct bstream *s, struct broker_stats *all)
 	all->shared_users += n.shared_users;
 	all->held_users += n.held_users;
 	all->unclear_users += n.unclear_users;
-	/* The same gateways, by each stream. */
-	all->gateways = n.gateways > all->gateways ? n.gateways : all->gateways;
+	/* The same gateways, by each stream; but where their beats do not pass, none is heard. */
+	if (atomic_load(&s->words->state) == SHM_BROKER_CONNECTED && n.gateways < all->gateways)
+		all->gateways = n.gateways;
+	all->gateways_lost = n.gateways_lost > all->gateways_lost ? n.gateways_lost
+								  : all->gateways_lost;
 	all->rtt_us = n.rtt_us > all->rtt_us ? n.rtt_us : all->rtt_us;
 }
 
 void streams_stats(struct bridge *b)
 {
 	struct bridge_stats *st = &b->shm.bridge->stats;
-	struct broker_stats all = {0};
+	struct broker_stats all = {.gateways = UINT64_MAX};
 
 	for (unsigned i = 0; i < b->nstreams; i++)
 		stream_stats(&b->streams[i], &all);
 	stat_set(st->buffered_bytes, b->buffered);
-	stat_set(st->gateways, all.gateways);
+	stat_set(st->gateways, all.gateways == UINT64_MAX ? 0 : all.gateways);
+	stat_add(st->gateways_lost, all.gateways_lost - b->gateways_lost);
+	b->gateways_lost = all.gateways_lost;
 	stat_set(st->shared_users, all.shared_users);
 	stat_set(st->held_users, all.held_users);
 	stat_set(st->unclear_users, all.unclear_users);

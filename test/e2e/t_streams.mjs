@@ -364,6 +364,24 @@ await test('two gateways: a user on both, by two streams', async (t) => {
 	await stays('nobody is told to come back', () => all.every(([, c]) => c.closed === null), 1500);
 });
 
+await test('two gateways do not hear each other by one of two streams: the figure is of that one', async (t) => {
+	const beats = '"wsgate.beat.ws-shop"';
+	const nats = await t.nats({
+		login: 'gate:secret',
+		conf: `authorization { users = [ { user: "gate", password: "secret", permissions: { publish: { deny: [${beats}] }, subscribe: { deny: [${beats}] } } } ] }`,
+	});
+	const gates = [await t.gateway(nats, { config: { streams: two } }), await t.gateway(nats, { config: { streams: two } })];
+	for (const g of gates) {
+		await both(g);
+		await until('the warning', () => /does not let this user do what the gateway needs/.test(g.log()));
+	}
+	// By the other stream they do: who is connected to both is known to both.
+	const a = await t.client(gates[0], 'chat/ann'), b = await t.client(gates[1], 'chat/ann');
+	for (const g of gates) await until('each other', async () => (await g.figures()).bridge.shared_users === 1);
+	for (const g of gates) assert.equal((await g.figures()).bridge.gateways, 0);
+	for (const c of [a, b]) await c.close();
+});
+
 await test('subjects that another stream has: refused at start, and it says what to do', async (t) => {
 	const nats = await t.nats();
 	const bus = await nats.connect();
