@@ -201,11 +201,11 @@ void broker_publish_forget(struct broker *b, struct broker_publish *p);
 
 /*
  * Asks whoever answers for a service (raw) whether a client may come in. text lives as long as the
- * call. `answered` comes, with BROKER_NOT_NOW at the latest after half a minute, unless
+ * call. `answered` comes, with BROKER_NOT_NOW at the latest after that time, unless
  * broker_free() does first. False: not now (or no memory), and nothing will come.
  */
-bool broker_ask(struct broker *b, const char *service, size_t len, const char *text, void *tag)
-	__attribute__((warn_unused_result));
+bool broker_ask(struct broker *b, const char *service, size_t len, const char *text,
+	uint64_t timeout_ms, void *tag) __attribute__((warn_unused_result));
 
 /* For the statistics: since the start. */
 struct broker_stats {

@@ -9,7 +9,8 @@
 
 #include "bridge.h"
 
-#define QUERIES_MAX 4096  /* under way, of all workers, */
+#define QUERIES_MAX 4096 /* under way, of all workers, */
+#define LATE_MS 200
 #define QUERIES_EACH 1024 /* and of one service: one that does not answer is not to stop others */
 
 struct query {
@@ -71,6 +72,14 @@ static uint8_t query_place(const struct identity *id)
 	return (uint8_t)(h ^ h >> 8);
 }
 
+/* Who asks has given up by then; its place is others'. */
+static uint64_t query_time(const struct bridge *b, const struct identity *id)
+{
+	const struct config_auth *a = config_auth_of(b->c, id->service, id->service_len);
+
+	return LATE_MS + (a ? a->timeout : 0); /* none: not any more, since a reload */
+}
+
 static void query_ask(struct bridge *b, struct query *q, const struct up_view *v)
 {
 	char *text = strndup((const char *)v->data, v->r.len);
@@ -84,7 +93,8 @@ static void query_ask(struct bridge *b, struct query *q, const struct up_view *v
 	q->service = query_place(&v->id);
 	b->asked[q->service]++;
 	if (text && s && b->nqueries <= QUERIES_MAX && b->asked[q->service] <= QUERIES_EACH &&
-		broker_ask(s->broker, v->id.service, v->id.service_len, text, q)) {
+		broker_ask(s->broker, v->id.service, v->id.service_len, text, query_time(b, &v->id),
+			q)) {
 		free(text);
 		return;
 	}

@@ -386,8 +386,8 @@ static void stream_stats(struct bstream *s, struct broker_stats *all)
 	/* The same gateways, by each stream; but where their beats do not pass, none is heard. */
 	if (atomic_load(&s->words->state) == SHM_BROKER_CONNECTED && n.gateways < all->gateways)
 		all->gateways = n.gateways;
-	all->gateways_lost = n.gateways_lost > all->gateways_lost ? n.gateways_lost
-								  : all->gateways_lost;
+	all->gateways_lost =
+		n.gateways_lost > all->gateways_lost ? n.gateways_lost : all->gateways_lost;
 	all->rtt_us = n.rtt_us > all->rtt_us ? n.rtt_us : all->rtt_us;
 }
 

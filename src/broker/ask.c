@@ -11,7 +11,8 @@ struct ask {
 	char subject[];
 };
 
-bool broker_ask(struct broker *b, const char *service, size_t len, const char *text, void *tag)
+bool broker_ask(struct broker *b, const char *service, size_t len, const char *text,
+	uint64_t timeout_ms, void *tag)
 {
 	char subject[SUBJECT_MAX];
 	int n = subject_auth(b->settings.prefix, service, len, subject, sizeof(subject));
@@ -25,7 +26,7 @@ bool broker_ask(struct broker *b, const char *service, size_t len, const char *t
 		return false;
 	a->tag = tag;
 	memcpy(a->subject, subject, (size_t)n + 1);
-	token = request_start(b, &a->request, REQUEST_ASK);
+	token = request_start_for(b, &a->request, REQUEST_ASK, timeout_ms);
 	if (token && wire_request(b->wire, token, subject, text))
 		return true;
 	request_end(b, &a->request);

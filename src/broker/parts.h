@@ -53,6 +53,8 @@ void request_init(struct requests *rs);
 void request_free(struct requests *rs);
 /* The token, or 0: no memory. */
 uint64_t request_start(struct broker *b, struct request *r, enum request_kind kind);
+uint64_t request_start_for(
+	struct broker *b, struct request *r, enum request_kind kind, uint64_t ms);
 void request_end(struct broker *b, struct request *r);
 struct request *request_find(struct broker *b, uint64_t token);
 /* The oldest whose time is over, or (all) any one; taken out. NULL: none. */

@@ -6,14 +6,14 @@
 
 #define NO_SLOT UINT32_MAX
 
-/* One constant for each kind, so that each list is in the order of its ends. */
+/* One constant for each kind, so that each list is in the order of its ends; questions have their
+ * own. */
 static const uint32_t timeout_ms[REQUEST_KINDS] = {
 	[REQUEST_GET] = 3000,
 	[REQUEST_DELETE] = 5000,
 	[REQUEST_PUBLISH] = 5000,
 	[REQUEST_ASIDE] = 2000,
 	[REQUEST_INFO] = 5000,
-	[REQUEST_ASK] = 31000,
 	[REQUEST_PROBE] = 2000,
 	[REQUEST_HEARD] = 1000,
 	[REQUEST_MARCH] = 3000,
@@ -48,7 +48,24 @@ static bool grow(struct requests *rs)
 	return true;
 }
 
+static void insert(struct request_list *l, struct request *r)
+{
+	struct request *before = TAILQ_LAST(l, request_list);
+
+	while (before && before->due > r->due)
+		before = TAILQ_PREV(before, request_list, link);
+	if (before)
+		TAILQ_INSERT_AFTER(l, before, r, link);
+	else
+		TAILQ_INSERT_HEAD(l, r, link);
+}
+
 uint64_t request_start(struct broker *b, struct request *r, enum request_kind kind)
+{
+	return request_start_for(b, r, kind, timeout_ms[kind]);
+}
+
+uint64_t request_start_for(struct broker *b, struct request *r, enum request_kind kind, uint64_t ms)
 {
 	struct requests *rs = &b->requests;
 	struct request_slot *s;
@@ -61,8 +78,8 @@ uint64_t request_start(struct broker *b, struct request *r, enum request_kind ki
 	s->r = r;
 	r->generation = s->generation;
 	r->kind = (uint8_t)kind;
-	r->due = b->now_ms + timeout_ms[kind];
-	TAILQ_INSERT_TAIL(&rs->waiting[kind], r, link);
+	r->due = b->now_ms + ms;
+	insert(&rs->waiting[kind], r);
 	return (uint64_t)r->generation << 32 | r->slot;
 }
 

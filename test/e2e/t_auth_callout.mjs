@@ -46,6 +46,22 @@ await test('allowed, and named; what is told', async (t) => {
 	assert.ok(!gw.log().includes('eyJ'), 'no credentials in the log');
 });
 
+await test('a service that was silent, and answers again: the questions nobody waits for are in no one\'s way', async (t) => {
+	const { gw, bus } = await t.pair({ max_connections: 8000, auth: { '*': { ...rules, timeout: '1s' } } });
+	let silent = true;
+	const asked = await service(bus, 'wsauth.chat', () => (silent ? undefined : { allow: true }));
+	const raws = [];
+	for (let i = 0; i < 1200; i += 100) {
+		const some = await Promise.all(numbers(100).map(() => t.raw(gw)));
+		some.forEach((r, k) => r.write(upgrade(`/ws/chat/u${i + k}`, { 'X-Who': String(i + k) })));
+		raws.push(...some);
+	}
+	await until('as many questions as there may be', () => asked.length >= 1024);
+	for (const r of raws) assert.equal((await r.response()).status, 504);
+	silent = false;
+	await t.client(gw, 'chat/alice');
+});
+
 await test('a service that never answers does not keep others from getting answers', async (t) => {
 	const { gw, bus } = await t.pair({ max_connections: 8000, auth: { '*': { ...rules, timeout: '30s' } } });
 	const asked = await service(bus, 'wsauth.stuck', () => undefined);

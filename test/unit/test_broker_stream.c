@@ -346,7 +346,7 @@ static void least_permissions(void **state)
 	rig_until(r, rig_stored(r) == 0);
 	assert_int_equal(rig_publish(r, "ann", "id-1", "x", 1), BROKER_STORED);
 	rig_close(q);
-	assert_true(broker_ask(r->broker, "a.b", 3, "{}", r));
+	assert_true(broker_ask(r->broker, "a.b", 3, "{}", 5000, r));
 	rig_until(r, r->answered == 1);
 	assert_int_equal(r->answer, BROKER_NOBODY);
 	assert_ptr_equal(r->answer_tag, r);
