@@ -153,6 +153,7 @@ struct gate *gates_meet(struct broker *b, uint64_t id)
 static void lose(struct broker *b, struct gate *p, const char *why)
 {
 	p->gone = true;
+	p->gone_ms = b->now_ms;
 	b->gates.living--;
 	log_info(why, kv_str("gateway", name(p->id)), kv_uint("others", b->gates.living));
 	holders_drop_gate(b, p->id);
@@ -170,6 +171,17 @@ bool gates_others(const struct broker *b)
 	const struct gates *g = &b->gates;
 
 	return g->living > 0 || (g->awake < g->hold && atomic_load(g->said) > 0);
+}
+
+/* Who left before the session began is nobody who removed something since. */
+bool gates_were_others(const struct broker *b)
+{
+	const struct gates *g = &b->gates;
+
+	for (uint32_t i = 0; i < g->n; i++)
+		if (!g->v[i].gone || g->v[i].gone_ms >= g->began_ms)
+			return true;
+	return false;
 }
 
 uint64_t gates_cleared(const struct broker *b)
@@ -424,7 +436,7 @@ void gates_begin(struct broker *b)
 {
 	struct gates *g = &b->gates;
 
-	g->ticked_ms = b->now_ms;
+	g->ticked_ms = g->began_ms = b->now_ms;
 	/* A predecessor knew others, and they may not be there again yet. */
 	g->hold = g->awake +
 		  (g->n == 0 && atomic_load(g->said) ? lease(b) + LATE_MS : (uint64_t)HOLD_MS);

@@ -4,12 +4,14 @@
  * have is removed, by the one whose name is the least.
  *
  *   "hello ID CREATED MARK"  I hold this user; who does, too?
- *   "here  ID CREATED MARK AGE NEW"  I do: the answer to hello and ask, and to the first word of
- *                            somebody. AGE: ms since something of it could be removed; NEW: whom I
- *                            did not know of until now, or 0
+ *   "here  ID CREATED MARK AGE NEW LEAST"  I do: the answer to hello and ask, and to the first
+ *                            word of somebody. AGE: ms since something of it could be removed;
+ *                            NEW: whom I did not know of until now, or 0; LEAST: of all whom I
+ *                            know of but him to whom that is said: one of them may be silent
  *   "mark  ID CREATED MARK"  I do: when the mark has moved, and now and then
  *   "ask   ID CREATED MARK"  I do not any more, but have still to remove; who does?
- *   "gone  ID CREATED MARK"  I do not any more, but have still to remove; an answer to hello
+ *   "gone  ID CREATED MARK 0 0 LEAST"  I do not any more, but have still to remove; an answer to
+ *                            hello
  *   "bye   ID CREATED MARK"  I do not any more
  *
  * A connection begins behind what all have confirmed, here and elsewhere: it may be the client
@@ -40,11 +42,11 @@
 #define MOMENT_MS 250
 #define FAR_MS 600000
 #define HOLDERS_MAX 256
-#define WORD_MAX 112
+#define WORD_MAX 136
 
 struct word {
 	char what[8];
-	uint64_t gate, created, mark, age, news;
+	uint64_t gate, created, mark, age, news, least;
 };
 
 static void say_more(struct broker_queue *q, const char *word, const char *more)
@@ -63,13 +65,36 @@ static void say(struct broker_queue *q, const char *word)
 	say_more(q, word, "");
 }
 
-static void say_here(struct broker_queue *q, uint64_t news)
+/* Of all but one, who has just said hello. */
+static uint64_t least_but(const struct broker_queue *q, uint64_t gate)
 {
-	char more[40];
+	uint64_t upto = q->mark;
 
-	snprintf(more, sizeof(more), " %" PRIu32 " %016" PRIx64,
-		(uint32_t)q->b->now_ms - q->passed_ms, news);
+	for (uint32_t i = 0; q->others && i < q->others->n; i++) {
+		const struct holder *h = &q->others->v[i];
+		uint64_t mark = h->created == q->b->created ? h->mark : 0;
+
+		if (h->gate != gate && mark < upto)
+			upto = mark;
+	}
+	return upto;
+}
+
+static void say_here(struct broker_queue *q, uint64_t to, bool known)
+{
+	char more[64];
+
+	snprintf(more, sizeof(more), " %" PRIu32 " %016" PRIx64 " %" PRIu64,
+		(uint32_t)q->b->now_ms - q->passed_ms, known ? 0 : to, least_but(q, to));
 	say_more(q, "here", more);
+}
+
+static void say_gone(struct broker_queue *q, uint64_t to)
+{
+	char more[64];
+
+	snprintf(more, sizeof(more), " 0 0 %" PRIu64, least_but(q, to));
+	say_more(q, "gone", more);
 }
 
 static void said(struct broker_queue *q)
@@ -138,16 +163,7 @@ bool holders_ours(const struct broker_queue *q)
 
 static uint64_t least(const struct broker_queue *q)
 {
-	uint64_t upto = q->mark;
-
-	for (uint32_t i = 0; q->others && i < q->others->n; i++) {
-		const struct holder *h = &q->others->v[i];
-		uint64_t mark = h->created == q->b->created ? h->mark : 0;
-
-		if (mark < upto)
-			upto = mark;
-	}
-	return upto;
+	return least_but(q, q->b->gates.self);
 }
 
 static void apply(struct broker_queue *q)
@@ -323,10 +339,18 @@ static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark
 	feed_look(q);
 }
 
+/* Others have not answered yet; or a predecessor of this process knew some, who were not asked. */
+static bool others_are_silent(const struct broker_queue *q)
+{
+	const struct gates *g = &q->b->gates;
+
+	return q->on_unclear ? gates_others(q->b) : g->beat == 0 && atomic_load(g->said) > 0;
+}
+
 /* While there is no session nobody can be told of it, and may remove what is above. */
 uint64_t holders_begin(struct broker_queue *q)
 {
-	uint64_t upto = least(q);
+	uint64_t upto = others_are_silent(q) ? q->confirmed : least(q);
 
 	if (upto < q->confirmed)
 		upto = q->confirmed;
@@ -399,18 +423,18 @@ static void take(struct broker_queue *q, const struct word *w)
 		hold(q, w->gate, w->created, w->mark);
 	else if (h)
 		drop(q, h);
-	if (here)
+	if (here && !known && !q->greeted_again)
 		measure(q, w);
 	if (here && removed_meanwhile(q, w))
 		lacks(q);
 	if (here || strcmp(w->what, "gone") == 0)
-		begin_behind(q, w->created, w->mark);
+		begin_behind(q, w->created, w->least);
 	apply(q);
 	if (!q->closing && (asks || (holds && !known && q->mark > 0))) {
-		say_here(q, known ? 0 : w->gate);
+		say_here(q, w->gate, known);
 		said(q);
 	} else if (q->closing && asks && q->mark > 0) {
-		say(q, "gone");
+		say_gone(q, w->gate);
 	}
 }
 
@@ -418,13 +442,18 @@ void holders_hear(struct broker_queue *q, struct wire_event *e)
 {
 	char text[WORD_MAX] = "";
 	struct word w = {0};
+	int n;
 
 	if (e->m.len < sizeof(text))
 		memcpy(text, e->m.data, e->m.len);
 	broker_message_unref(&e->m);
-	if (sscanf(text, "%7s %16" SCNx64 " %20" SCNu64 " %20" SCNu64 " %20" SCNu64 " %16" SCNx64,
-		    w.what, &w.gate, &w.created, &w.mark, &w.age, &w.news) >= 4 &&
-		gates_meet(q->b, w.gate))
+	n = sscanf(text,
+		"%7s %16" SCNx64 " %20" SCNu64 " %20" SCNu64 " %20" SCNu64 " %16" SCNx64
+		" %20" SCNu64,
+		w.what, &w.gate, &w.created, &w.mark, &w.age, &w.news, &w.least);
+	if (n < 7 || w.least > w.mark)
+		w.least = w.mark;
+	if (n >= 4 && gates_meet(q->b, w.gate))
 		take(q, &w);
 	queue_settle(q);
 }
@@ -435,7 +464,7 @@ static void clear(struct broker_queue *q)
 {
 	not_unclear(q);
 	/* The session ended before the others heard of it, or there was none. */
-	if (q->blind && q->opened_ms == 0 && !q->closing && q->b->gates.n > 0)
+	if (q->blind && q->opened_ms == 0 && !q->closing && gates_were_others(q->b))
 		lacks(q);
 	q->blind = false;
 	apply(q);

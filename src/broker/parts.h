@@ -243,6 +243,7 @@ struct gate {
 	uint64_t lease;        /* ms */
 	uint32_t losses;       /* how often it was, */
 	uint32_t losses_of_us; /* and we by it */
+	uint64_t gone_ms;
 	bool gone, knows_us;
 };
 
@@ -256,6 +257,7 @@ struct gates {
 	uint64_t said_no, heard_no;
 	uint64_t answered_ms;
 	uint64_t ticked_ms, sent_ms, beat_ms, hold;
+	uint64_t began_ms; /* the session */
 	_Atomic uint64_t said_here, *said; /* see broker_said() */
 	uint64_t far_ms, far_until;        /* the slowest answer to a hello, of late */
 	struct gate *v;                    /* owned */
@@ -453,6 +455,8 @@ void gates_probed(struct broker *b, struct wire_event *e); /* takes e; NULL: no 
 struct gate *gates_meet(struct broker *b, uint64_t id);
 /* By the listening clock: since when what it says comes here; now, when it is silent. */
 uint64_t gates_hears_since(const struct broker *b, uint64_t id);
+/* Since the session began there was, or may have been, another one. */
+bool gates_were_others(const struct broker *b);
 /* Who was said up to that beat of ours is known to all. */
 uint64_t gates_cleared(const struct broker *b);
 /* Somebody waits for the next beat. */

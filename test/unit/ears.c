@@ -43,6 +43,24 @@ void late_here(struct rig *r, uint64_t id, uint64_t mark, unsigned age, uint64_t
 	say(r, "wslive.svc.ann", text);
 }
 
+void here_for(struct rig *r, uint64_t id, uint64_t mark, uint64_t least)
+{
+	char text[136];
+
+	snprintf(text, sizeof(text),
+		"here %016" PRIx64 " %" PRIu64 " %" PRIu64 " 100000 0 %" PRIu64, id, r->created,
+		mark, least);
+	say(r, "wslive.svc.ann", text);
+}
+
+void leave(struct rig *r, uint64_t id, uint64_t n)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "1 %016" PRIx64 " %016x %" PRIu64 " %d 1\n", id, 7, n, LEASE);
+	say(r, "wsgate.beat", text);
+}
+
 static void hear_beat(const char *text)
 {
 	uint64_t id, inc, n;
@@ -65,8 +83,9 @@ static void hear_beat(const char *text)
 
 static void hear_word(const char *text)
 {
-	assert_true(sscanf(text, "%7s %*x %*u %" SCNu64 " %u %" SCNx64, ears.word, &ears.mark,
-			    &ears.age, &ears.news) >= 2);
+	ears.least = 0;
+	assert_true(sscanf(text, "%7s %*x %*u %" SCNu64 " %u %" SCNx64 " %" SCNu64, ears.word,
+			    &ears.mark, &ears.age, &ears.news, &ears.least) >= 2);
 	ears.hellos += strcmp(ears.word, "hello") == 0;
 	ears.heres += strcmp(ears.word, "here") == 0;
 	ears.marks += strcmp(ears.word, "mark") == 0;

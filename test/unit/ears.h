@@ -17,7 +17,7 @@ extern struct ears {
 	uint64_t heard;
 	bool leaves, urgent;
 	char word[8];
-	uint64_t mark, news;
+	uint64_t mark, news, least;
 	unsigned age;
 	int hellos, heres, marks, byes;
 } ears;
@@ -40,6 +40,10 @@ void word(struct rig *r, const char *what, uint64_t id, uint64_t mark);
 /* The answer of one that learns of somebody now (news; 0: it knew), and whose mark moved so many ms
  * ago. */
 void late_here(struct rig *r, uint64_t id, uint64_t mark, unsigned age, uint64_t news);
+/* The answer of one whose mark is not the least that it knows. */
+void here_for(struct rig *r, uint64_t id, uint64_t mark, uint64_t least);
+/* Its last beat: it leaves in good order. */
+void leave(struct rig *r, uint64_t id, uint64_t n);
 /* A beat of another one that has heard all of ours up to echo. */
 void beat(struct rig *r, uint64_t id, uint64_t n, uint64_t echo, unsigned losses);
 /* Waits until the real one has said a beat that begins now, and echoes it. */
