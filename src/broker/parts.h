@@ -257,7 +257,7 @@ struct gates {
 	uint64_t said_no, heard_no;
 	uint64_t answered_ms;
 	uint64_t ticked_ms, sent_ms, beat_ms, hold;
-	uint64_t began_ms; /* the session */
+	uint64_t began_ms;                 /* the session */
 	_Atomic uint64_t said_here, *said; /* see broker_said() */
 	uint64_t far_ms, far_until;        /* the slowest answer to a hello, of late */
 	struct gate *v;                    /* owned */

@@ -185,38 +185,6 @@ static void opened_again(void **state)
 	rig_without_ears(r);
 }
 
-/* A client that has just moved here does not get again what it confirmed there. */
-static void moved_here(void **state)
-{
-	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
-	uint64_t mark;
-
-	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	hear_until(r, ears.heard == 1);
-	rig_send_many(r, "ann", 0, 3);
-	mark = rig_send(r, "ann", "3", NULL);
-	rig_send(r, "ann", "4", NULL);
-	q = rig_open(r, "ann", 0, 0);
-	broker_queue_want(q->q, false); /* the answer comes in time, however slow this machine */
-	hear_until(r, ears.hellos >= 1);
-	word(r, "gone", LAST, mark);
-	rig_quiet(r, 50);
-	broker_queue_want(q->q, true);
-	rig_until(r, q->n == 1);
-	assert_string_equal(q->text[0], "4");
-	word(r, "gone", LAST, mark + 1000); /* too late: it has begun */
-	rig_quiet(r, 20);
-	rig_send(r, "ann", "5", NULL);
-	rig_until(r, q->n == 2);
-	broker_queue_confirm(q->q, q->seq[q->n - 1]);
-	echo_all(r, LAST, 2);
-	rig_until(r, rig_stored(r) == 0); /* also what the other one left */
-	rig_close(q);
-	rig_without_ears(r);
-}
-
 /* One of those who answer knows of another one, whose mark is less, and who is silent. */
 static void least_of_all(void **state)
 {
@@ -233,76 +201,6 @@ static void least_of_all(void **state)
 	assert_int_equal(ears.mark, q->seq[7]);
 	assert_int_equal(ears.least, q->seq[3]);
 	rig_close(q);
-	rig_without_ears(r);
-}
-
-static void begins_behind_the_least_of_all(void **state)
-{
-	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
-	uint64_t least, mark;
-
-	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	hear_until(r, ears.heard == 1);
-	least = rig_send(r, "ann", "0", NULL);
-	rig_send_many(r, "ann", 1, 2);
-	mark = rig_send(r, "ann", "3", NULL);
-	q = rig_open(r, "ann", 0, 0);
-	broker_queue_want(q->q, false); /* the answer comes in time, however slow this machine */
-	hear_until(r, ears.hellos >= 1);
-	here_for(r, LAST, mark, least);
-	rig_quiet(r, 50);
-	broker_queue_want(q->q, true);
-	rig_until(r, q->n == 3);
-	assert_string_equal(q->text[0], "1");
-	rig_close(q);
-	rig_without_ears(r);
-}
-
-/* Nobody has answered this process yet, and the mark is a predecessor's: others may be behind it. */
-static void further_one_before_the_answers(void **state)
-{
-	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
-
-	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	hear_until(r, ears.heard == 1);
-	q = rig_open(r, "ann", 10, 10);
-	assert_int_equal(broker_queue_begin(q->q, 10), 0);
-	rig_close(q);
-	echo_all(r, LAST, 2);
-	rig_without_ears(r);
-}
-
-/* Of several others one answers late: from then on a new user's first read waits for such ones. */
-static void one_is_far(void **state)
-{
-	const uint64_t far = LAST - 1;
-	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
-	uint32_t before;
-
-	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	beat(r, far, 1, 0, 0);
-	hear_until(r, r->broker->gates.living == 2);
-	q = rig_open(r, "bob", 0, 0);
-	before = q->q->job.due - (uint32_t)r->broker->now_ms;
-	assert_int_equal(q->q->job.state, JOB_HELD);
-	q = rig_open(r, "ann", 0, 0);
-	hear_until(r, ears.hellos >= 1);
-	rig_quiet(r, 200);
-	word(r, "hello", LAST, 0); /* somebody comes there, who then hears of us: no answer */
-	late_here(r, LAST, 0, 0, ears.id);
-	rig_quiet(r, 20);
-	assert_int_equal(r->broker->gates.far_ms, 0);
-	late_here(r, far, 0, 0, ears.id);
-	hear_until(r, r->broker->gates.far_ms >= 200);
-	q = rig_open(r, "cid", 0, 0);
-	assert_int_equal(q->q->job.state, JOB_HELD);
-	assert_in_range(q->q->job.due - (uint32_t)r->broker->now_ms, before + 1, 500);
 	rig_without_ears(r);
 }
 
@@ -582,11 +480,7 @@ int main(void)
 		cmocka_unit_test_teardown(crossed, rig_teardown),
 		cmocka_unit_test_teardown(least_mark, rig_teardown),
 		cmocka_unit_test_teardown(opened_again, rig_teardown),
-		cmocka_unit_test_teardown(moved_here, rig_teardown),
 		cmocka_unit_test_teardown(least_of_all, rig_teardown),
-		cmocka_unit_test_teardown(begins_behind_the_least_of_all, rig_teardown),
-		cmocka_unit_test_teardown(further_one_before_the_answers, rig_teardown),
-		cmocka_unit_test_teardown(one_is_far, rig_teardown),
 		cmocka_unit_test_teardown(came_while_cut_off, rig_teardown),
 		cmocka_unit_test_teardown(mark_of_another_stream, rig_teardown),
 		cmocka_unit_test_teardown(silent, rig_teardown),

@@ -225,8 +225,8 @@ test_will_SRC = \
 	src/master/will.c
 
 # They start nats-servers of their own.
-RIG_TESTS = test_broker test_broker_stream test_engine test_forged test_gates test_login test_march \
-	test_recheck test_removal test_successor
+RIG_TESTS = test_begin test_broker test_broker_stream test_engine test_forged test_gates test_login \
+	test_march test_recheck test_removal test_successor
 UNIT_TESTS += $(RIG_TESTS)
 $(RIG_TESTS:%=$(B)/test/unit/%): LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
@@ -240,6 +240,7 @@ test_forged_SRC = $(NATS_RIG_SRC)
 test_gates_SRC = \
 	test/unit/ears.c \
 	$(NATS_RIG_SRC)
+test_begin_SRC = $(test_gates_SRC)
 test_successor_SRC = $(test_gates_SRC)
 test_march_SRC = $(NATS_RIG_SRC)
 test_recheck_SRC = $(NATS_RIG_SRC)
