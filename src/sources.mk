@@ -115,6 +115,7 @@ BRIDGE_SRC = \
 	src/bridge/publish.c \
 	src/bridge/query.c \
 	src/bridge/quota.c \
+	src/bridge/sender.c \
 	src/bridge/slots.c \
 	src/bridge/source.c \
 	src/bridge/stale.c \

@@ -54,6 +54,7 @@ enum broker_result {
 	BROKER_TOO_LARGE, /* final: refused, 1009 */
 	BROKER_FORBIDDEN, /* final: refused (no permission, malformed), 1008 */
 	BROKER_FULL,      /* stream full: the caller tries again, for a stated time */
+	BROKER_USER_FULL, /* the same, of this user's messages alone */
 	BROKER_AGAIN,     /* no answer, 503, not connected: the caller tries again, same id */
 };
 
@@ -70,6 +71,7 @@ struct broker_publish {
 	void *arg;
 	/* the implementation's own, not to be touched between call and result */
 	void *impl;
+	bool repeated; /* it was published more than once, as no answer came in time */
 };
 
 /* What became of a question to a service. */
@@ -196,6 +198,8 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head);
 
 /* `published` always comes, unless broker_free() does first. */
 void broker_publish(struct broker *b, struct broker_publish *p);
+/* More was published than the broker's connection takes: who tries again waits. */
+bool broker_is_full(const struct broker *b);
 /* Gives up waiting: no event will come for it. (It may be stored all the same.) */
 void broker_publish_forget(struct broker *b, struct broker_publish *p);
 
@@ -210,7 +214,7 @@ bool broker_ask(struct broker *b, const char *service, size_t len, const char *t
 /* For the statistics: since the start. */
 struct broker_stats {
 	uint64_t gets, live, gaps, rescans, removals, removals_pending, set_aside, reconnects,
-		duplicates_dropped;
+		duplicates_dropped, republished;
 	/* Of other gateways, as in stats.h. */
 	uint64_t gateways, gateways_lost, fenced, cut_off_users, shared_users, held_users,
 		unclear_users;

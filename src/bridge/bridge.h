@@ -20,6 +20,7 @@
  *   window.c    what a connection was given and did not confirm yet
  *   query.c     questions of workers to services, and their answers
  *   publish.c   client → service: records, one unacknowledged message a user, release as a prefix
+ *   sender.c    who sent a message, and what he is told of it
  *
  * What it keeps in its own memory can be rebuilt by reading the sections again: it may be killed at
  * any instruction.
@@ -198,7 +199,8 @@ struct bstream {
 	/* publish.c */
 	struct pub_user *ready_first, *ready_last; /* have something to publish */
 	struct pub_user *later;                    /* wait for the next tick or for the broker */
-	size_t publishing;
+	size_t publishing, publishing_bytes;
+	size_t flushes; /* of those who wait: they need no broker */
 };
 
 struct stale {

@@ -6,40 +6,13 @@
 #include <wsgate/log.h>
 
 #include "bridge.h"
+#include "pub.h"
 
-#define IN_FLIGHT_MAX 8192 /* publishes without an answer, over all users */
-#define POOL_MAX 4096      /* records kept for the next ones */
-
-/* A record of an up ring on its way. */
-struct pub {
-	struct pub *ring_next; /* in the ring's order */
-	struct pub *user_next; /* in the user's order */
-	struct up_source *src;
-	struct pub_user *user;
-	uint64_t end; /* position behind the record */
-	uint64_t generation;
-	uint64_t stamp;
-	uint32_t index;
-	uint16_t type;
-	bool final, seen; /* seen: it may have been published before */
-	bool poisoned;    /* behind a message of its connection that was refused */
-	struct broker_publish p;
-	char conn[ROUTE_ID_TEXT];
-	char msg_id[96];
-	char trace[TRACE_TEXT];
-};
-
-/* Users with records here: order is kept by one unacknowledged message each. */
-struct pub_user {
-	struct bridge *b;
-	struct bstream *s; /* NULL: none has its service any more */
-	struct pub *first, *last;
-	struct pub_user *next;  /* in the ready or the later list */
-	uint64_t full_since_ms; /* the stream refuses this user; 0: no */
-	bool in_flight, listed, later;
-	uint16_t key_len;
-	char key[];
-};
+#define IN_FLIGHT_MAX 8192 /* publishes without an answer, over all users of a stream */
+/* And of their bytes: what stands before others' gets and beats on the way to the broker. */
+#define IN_FLIGHT_BYTES ((size_t)2 << 20)
+#define PUBLISH_COST 256 /* its headers, and what the server has around it */
+#define POOL_MAX 4096    /* records kept for the next ones */
 
 void publish_start(struct bridge *b)
 {
@@ -90,9 +63,14 @@ static struct pub_user *pub_user_get(struct bridge *b, const struct identity *id
 	return u;
 }
 
+static struct bstream *pub_user_stream(const struct pub_user *u)
+{
+	return u->s ? u->s : u->b->streams;
+}
+
 static void pub_user_list(struct pub_user *u)
 {
-	struct bstream *s = u->s ? u->s : u->b->streams;
+	struct bstream *s = pub_user_stream(u);
 
 	if (u->listed || u->in_flight || u->later || !u->first)
 		return;
@@ -107,7 +85,7 @@ static void pub_user_list(struct pub_user *u)
 
 static void pub_user_later(struct pub_user *u)
 {
-	struct bstream *s = u->s ? u->s : u->b->streams;
+	struct bstream *s = pub_user_stream(u);
 
 	u->later = true;
 	u->next = s->later;
@@ -143,59 +121,6 @@ static void publish_release(struct up_source *src)
 	slots_released(src);
 }
 
-/* By the name that it has in every worker. NULL: it is not here. */
-static struct bconn *conn_named(struct bridge *b, const struct identity *id, const char *conn)
-{
-	struct buser *u = dispatch_user(b, id, false);
-	char name[ROUTE_ID_TEXT];
-
-	for (struct bconn *c = u ? u->conns : NULL; c; c = c->next) {
-		route_id_text(b->slots[c->slot].routes.ids[c->index], name);
-		if (strcmp(name, conn) == 0)
-			return c;
-	}
-	return NULL;
-}
-
-static struct bconn *publish_conn(const struct pub *p)
-{
-	struct up_source *src = p->src;
-	struct slot *s = &src->b->slots[src->slot];
-	struct bconn *c;
-
-	/* It may have come here since, by another route. */
-	if (src->stale >= 0)
-		return conn_named(src->b, &p->p.id, p->conn);
-	if (!s->used || p->index >= s->routes.n)
-		return NULL;
-	c = s->conns[p->index];
-	return c && c->generation == p->generation ? c : NULL;
-}
-
-static bool publish_poisoned(const struct pub *p, const struct bconn *c)
-{
-	const struct bridge *b = p->src->b;
-
-	for (size_t i = 0; !c && i < b->npoisoned && i < POISONED_MAX; i++)
-		if (strcmp(b->poisoned[i], p->conn) == 0)
-			return true;
-	return c && c->poisoned;
-}
-
-/* Whom we do not know is remembered by its id: one that stayed with a program that was replaced, or
- * has ended. */
-static void publish_poison(const struct pub *p, struct bconn *c)
-{
-	struct bridge *b = p->src->b;
-
-	if (publish_poisoned(p, c))
-		return;
-	if (c)
-		c->poisoned = true;
-	else
-		memcpy(b->poisoned[b->npoisoned++ % POISONED_MAX], p->conn, sizeof(p->conn));
-}
-
 /* The first record of its user is final. */
 static void publish_final(struct pub *p)
 {
@@ -205,6 +130,7 @@ static void publish_final(struct pub *p)
 	if (!u->first)
 		u->last = NULL;
 	p->final = true;
+	pub_user_stream(u)->flushes -= p->type == UP_FLUSH;
 	publish_release(p->src);
 	pub_user_list(u);
 	pub_user_done(u);
@@ -234,32 +160,6 @@ static void publish_again(struct pub *p, const char *why)
 	log_some_infos(5, "a client's message waits for the broker", kv_str("why", why),
 		kv_more(publish_who(p)));
 	pub_user_later(p->user);
-}
-
-/*
- * False: no room for it now. A bridge that stops knows no connections any more, but their worker
- * may go on: it looks for itself whether it has this one, and nobody waits for room.
- */
-static bool publish_tell(const struct pub *p, const struct bconn *c, enum down_type type,
-	uint16_t code, const char *reason)
-{
-	struct bridge *b = p->src->b;
-	struct down_ref ref = {p->generation, p->index, 0};
-	uint64_t seq = type == DOWN_FLUSHED ? p->stamp : 0;
-	struct slot *s;
-
-	if (c) {
-		ref = (struct down_ref){c->generation, c->index, 0};
-		return slots_try_notify(&b->slots[c->slot], type, &ref, seq, code, reason);
-	}
-	if (p->src->stale >= 0)
-		s = stale_slot(b, p->src);
-	else
-		s = slots_dead(&b->slots[p->src->slot], p->generation) ? NULL
-								       : &b->slots[p->src->slot];
-	/* One that was not taken in here, but has to end in good order: streams_serve(). Or one
-	 * that stays with a program that was replaced. */
-	return !s || slots_try_notify(s, type, &ref, seq, code, reason) || b->stopping;
 }
 
 static void publish_refuse(struct pub *p, uint16_t code, const char *reason)
@@ -314,12 +214,14 @@ static void publish_next(struct pub_user *u)
 	track(publish_track(p, "sent to the broker"));
 	u->in_flight = true;
 	u->s->publishing++;
+	u->s->publishing_bytes += p->p.len + PUBLISH_COST;
 	broker_publish(u->s->broker, &p->p);
 }
 
 static void publish_run_stream(struct bstream *s)
 {
-	while (s->connected && s->ready_first && s->publishing < IN_FLIGHT_MAX) {
+	while (s->connected && s->ready_first && s->publishing < IN_FLIGHT_MAX &&
+		s->publishing_bytes < IN_FLIGHT_BYTES) {
 		struct pub_user *u = s->ready_first;
 
 		s->ready_first = u->next;
@@ -356,12 +258,17 @@ static void publish_stored(struct pub *p, bool duplicate)
 	p->user->full_since_ms = 0;
 	if (duplicate) {
 		stat_add(st->duplicates, 1);
-		if (!p->seen)
+		if (!p->seen && !p->p.repeated)
 			log_some_errors(5,
 				"the broker calls a first publish a duplicate: it did not store it",
 				kv_str("msg_id", p->msg_id), kv_more(publish_who(p)));
 	}
 	publish_final(p);
+}
+
+static const char *full_reason(enum broker_result r)
+{
+	return r == BROKER_FULL ? "the stream is full" : "too many messages of this user wait";
 }
 
 void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
@@ -372,6 +279,7 @@ void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 
 	p->user->in_flight = false;
 	s->publishing--;
+	s->publishing_bytes -= p->p.len + PUBLISH_COST;
 	switch (r) {
 	case BROKER_STORED:
 	case BROKER_DUPLICATE:
@@ -384,16 +292,18 @@ void publish_result(void *arg, struct broker_publish *bp, enum broker_result r)
 		publish_refuse(p, 1008, "not allowed by the broker");
 		break;
 	case BROKER_FULL:
+	case BROKER_USER_FULL:
 		if (!p->user->full_since_ms)
 			p->user->full_since_ms = b->now_ms;
 		if (b->now_ms - p->user->full_since_ms >= b->c->broker.full_timeout ||
 			(p == p->src->first &&
 				ring_used(p->src->ring.words) > p->src->ring.size / 2))
-			publish_refuse(p, 1013, "the stream is full");
+			publish_refuse(p, 1013, full_reason(r));
 		else
-			publish_again(p, "the stream is full");
+			publish_again(p, full_reason(r));
 		break;
 	case BROKER_AGAIN:
+		p->user->full_since_ms = 0;
 		publish_again(p, "no answer");
 		break;
 	}
@@ -407,7 +317,7 @@ void publish_again_all(struct bstream *s)
 {
 	struct pub_user *u = s->later, *reversed = NULL;
 
-	if (!s->connected)
+	if (!s->connected || broker_is_full(s->broker))
 		return;
 	s->later = NULL;
 	while (u) {
@@ -426,10 +336,35 @@ void publish_again_all(struct bstream *s)
 	publish_run(s->b);
 }
 
+/* Nothing is left to be stored before them: they do not wait for the broker. */
+static void publish_flush_all(struct bstream *s)
+{
+	struct pub_user *u = s->ready_first, *last = s->ready_last;
+
+	while (u && s->flushes) {
+		bool more = u != last;
+
+		s->ready_first = u->next;
+		if (!s->ready_first)
+			s->ready_last = NULL;
+		u->listed = false;
+		if (u->first && u->first->type == UP_FLUSH)
+			publish_flush(u->first);
+		else
+			pub_user_list(u);
+		u = more ? s->ready_first : NULL;
+	}
+}
+
 void publish_tick(struct bridge *b)
 {
-	for (unsigned i = 0; i < b->nstreams; i++)
-		publish_again_all(&b->streams[i]);
+	for (unsigned i = 0; i < b->nstreams; i++) {
+		struct bstream *s = &b->streams[i];
+
+		publish_again_all(s);
+		if (!s->connected)
+			publish_flush_all(s);
+	}
 }
 
 static void pub_names(struct pub *p)
@@ -505,6 +440,7 @@ static bool publish_take(const struct up_next *n)
 	else
 		p->user->first = p;
 	p->user->last = p;
+	pub_user_stream(p->user)->flushes += p->type == UP_FLUSH;
 	pub_user_list(p->user);
 	return true;
 }

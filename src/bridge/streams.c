@@ -368,6 +368,7 @@ static void stream_stats(struct bstream *s, struct broker_stats *all)
 
 	broker_stats(s->broker, &n);
 	stat_add(st->gets, n.gets - s->counted.gets);
+	stat_add(st->retries, n.republished - s->counted.republished);
 	stat_add(st->live, n.live - s->counted.live);
 	stat_add(st->gaps, n.gaps - s->counted.gaps);
 	stat_add(st->rescans, n.rescans - s->counted.rescans);

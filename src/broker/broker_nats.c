@@ -87,8 +87,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	set_timer(b, false);
-	while ((r = request_take_due(b, false, &kind)))
+	while ((r = request_due(b, false))) {
+		kind = (enum request_kind)r->kind;
+		if (kind == REQUEST_PUBLISH && npublish_again(b, (struct pub *)(void *)r))
+			continue;
+		request_end(b, r);
 		answer(b, r, kind, NULL);
+	}
 	queue_tick(b);
 	feed_tick(b);
 	gates_tick(b);
@@ -476,6 +481,11 @@ void broker_moving(struct broker *b)
 void broker_said(struct broker *b, _Atomic uint64_t *said_ms)
 {
 	b->gates.said = said_ms;
+}
+
+bool broker_is_full(const struct broker *b)
+{
+	return b->state == BROKER_LIVE && wire_is_full(b->wire);
 }
 
 void broker_stats(const struct broker *b, struct broker_stats *out)

@@ -267,6 +267,11 @@ uint64_t carrier_rtt(const struct carrier *k)
 	return atomic_load(&k->rtt_us);
 }
 
+bool carrier_is_full(struct carrier *k)
+{
+	return k->engine && engine_is_full(k->engine, MAIN);
+}
+
 static void desk_join(struct carrier *k)
 {
 	pthread_mutex_lock(&desk.mu);

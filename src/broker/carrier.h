@@ -62,6 +62,8 @@ void carrier_break(struct carrier *k);
 struct settings;
 void carrier_reconfigure(struct carrier *k, struct settings *s, uint32_t era);
 uint64_t carrier_rtt(const struct carrier *k);
+/* Loop: what was published is not even with the kernel. */
+bool carrier_is_full(struct carrier *k);
 /* A copy that has its texts with it, and the message; NULL: no memory. */
 struct command *command_keep(const struct command *cmd);
 void command_free(struct command *cmd);

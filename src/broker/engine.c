@@ -172,6 +172,16 @@ void engine_flush(struct engine *e)
 	}
 }
 
+bool engine_is_full(struct engine *e, unsigned plug)
+{
+	bool full;
+
+	pthread_mutex_lock(&e->mu);
+	full = e->plugs[plug].watching;
+	pthread_mutex_unlock(&e->mu);
+	return full;
+}
+
 /* What is there for all plugs, one reading each. False: nothing. */
 static bool read_once(struct engine *e)
 {

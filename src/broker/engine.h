@@ -31,6 +31,8 @@ natsStatus engine_use(struct engine *e, unsigned plug, natsOptions *o);
 void engine_release(struct engine *e, unsigned plug);
 /* Loop: writes what was buffered since. */
 void engine_flush(struct engine *e);
+/* Any thread: more is buffered than the socket takes. */
+bool engine_is_full(struct engine *e, unsigned plug);
 /* Loop: writes what was buffered, waits up to 200 ms for the server to have read it, and ends all
  * connections, so that nobody waits any more for an answer on one of them. No
  * connection is made any more; what is unread is lost. */

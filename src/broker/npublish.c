@@ -4,6 +4,9 @@
  * Traps: a publish without permission is answered by nothing but a line on the connection; and a
  * service that subscribes plainly to the same subject may answer on our reply subject before the
  * stream does.
+ *
+ * Who gets no answer in time publishes again, and waits for the answer to either: over a slow link
+ * the first is on its way yet, and what is thrown away would be sent for ever.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@ struct pub {
 	TAILQ_ENTRY(pub) link;  /* publishing or published */
 	struct broker_publish *p;
 	enum broker_result result;
+	uint8_t tries; /* that nobody answered in time */
 	bool over;
 	char subject[];
 };
@@ -136,14 +140,53 @@ void broker_publish_forget(struct broker *b, struct broker_publish *bp)
 	free(p);
 }
 
+#define AGAIN_MS 5000
+#define AGAIN_MAX_SHIFT 2
+
+bool npublish_again(struct broker *b, struct pub *p)
+{
+	natsMsg *m = NULL;
+
+	if (b->state != BROKER_LIVE)
+		return false;
+	watch_soon(b);
+	if (!wire_is_full(b->wire)) { /* else ours has not even left */
+		m = make_message(b, p, request_token(&p->request));
+		if (!m || !wire_publish(b->wire, request_token(&p->request), m))
+			return false;
+		p->p->repeated = true;
+		if (p->tries < AGAIN_MAX_SHIFT)
+			p->tries++;
+		b->stats.republished++;
+		log_some_infos(5, "a client's message waits for the broker",
+			kv_str("why", "no answer"), kv_str("conn", p->p->conn),
+			kv_mem("service", p->p->id.service, p->p->id.service_len),
+			kv_mem("user", p->p->id.user, p->p->id.user_len));
+	}
+	request_wait(b, &p->request, AGAIN_MS << p->tries);
+	return true;
+}
+
 /* ---- answers ---- */
 
-static enum broker_result result_of_error(int64_t code, int64_t err)
+/* The store's own words tell its errors apart. */
+static enum broker_result result_of_store(const char *why)
+{
+	if (!why)
+		return BROKER_FULL;
+	if (strcmp(why, "store is closed") == 0) /* the server ends */
+		return BROKER_AGAIN;
+	return strncmp(why, "maximum messages per subject", 28) == 0 ? BROKER_USER_FULL
+								     : BROKER_FULL;
+}
+
+static enum broker_result result_of_error(int64_t code, int64_t err, const char *why)
 {
 	switch (err) {
 	case 10054: /* message size exceeds maximum allowed */
 		return BROKER_TOO_LARGE;
 	case 10077: /* store failed: maximum messages, bytes, or messages per subject exceeded */
+		return result_of_store(why);
 	case 10002: /* account resources exceeded */
 	case 10023: /* insufficient resources */
 	case 10028: /* memory resources exceeded */
@@ -187,8 +230,9 @@ bool npublish_result(const json_t *doc, unsigned status, const char *stream, enu
 	if (!name || (stream && strcmp(name, stream) != 0))
 		return false;
 	if (code != 0) {
-		*r = result_of_error(code, json_integer_value(json_object_get(error, "err_code")));
 		*why = json_string_value(json_object_get(error, "description"));
+		*r = result_of_error(
+			code, json_integer_value(json_object_get(error, "err_code")), *why);
 		return true;
 	}
 	if (json_integer_value(json_object_get(doc, "seq")) <= 0)

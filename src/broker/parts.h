@@ -55,12 +55,16 @@ void request_free(struct requests *rs);
 uint64_t request_start(struct broker *b, struct request *r, enum request_kind kind);
 uint64_t request_start_for(
 	struct broker *b, struct request *r, enum request_kind kind, uint64_t ms);
+uint64_t request_token(const struct request *r);
 void request_end(struct broker *b, struct request *r);
 struct request *request_find(struct broker *b, uint64_t token);
 /* The oldest whose time is over, or (all) any one; taken out. NULL: none. */
 struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind);
 /* A part of its answer came, and more is to come: it waits anew. */
 void request_goes_on(struct broker *b, struct request *r);
+void request_wait(struct broker *b, struct request *r, uint64_t ms);
+/* One that is due, or any; it goes on until request_end(). */
+struct request *request_due(struct broker *b, bool all);
 
 /* ---- feed.c: reading ---- */
 
@@ -497,6 +501,8 @@ bool denied_is(const struct denied *d, const char *subject);
 /* ---- npublish.c ---- */
 /* Takes e; NULL: no answer. */
 void npublish_reply(struct broker *b, struct pub *p, struct wire_event *e);
+/* No answer came in time: it is published again, and either answer will do. False: it cannot be. */
+bool npublish_again(struct broker *b, struct pub *p);
 void npublish_denied(struct broker *b, const struct denied *d);
 void npublish_run_results(struct broker *b);
 void npublish_free_all(struct broker *b);

@@ -80,6 +80,11 @@ uint64_t request_start_for(struct broker *b, struct request *r, enum request_kin
 	r->kind = (uint8_t)kind;
 	r->due = b->now_ms + ms;
 	insert(&rs->waiting[kind], r);
+	return request_token(r);
+}
+
+uint64_t request_token(const struct request *r)
+{
 	return (uint64_t)r->generation << 32 | r->slot;
 }
 
@@ -102,11 +107,16 @@ void request_end(struct broker *b, struct request *r)
 
 void request_goes_on(struct broker *b, struct request *r)
 {
+	request_wait(b, r, timeout_ms[r->kind]);
+}
+
+void request_wait(struct broker *b, struct request *r, uint64_t ms)
+{
 	struct request_list *l = &b->requests.waiting[r->kind];
 
-	r->due = b->now_ms + timeout_ms[r->kind];
 	TAILQ_REMOVE(l, r, link);
-	TAILQ_INSERT_TAIL(l, r, link);
+	r->due = b->now_ms + ms;
+	insert(l, r);
 }
 
 struct request *request_find(struct broker *b, uint64_t token)
@@ -119,16 +129,24 @@ struct request *request_find(struct broker *b, uint64_t token)
 	return b->requests.slots[slot].r;
 }
 
-struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind)
+struct request *request_due(struct broker *b, bool all)
 {
 	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++) {
 		struct request *r = TAILQ_FIRST(&b->requests.waiting[k]);
 
-		if (r && (all || r->due <= b->now_ms)) {
-			*kind = (enum request_kind)k;
-			request_end(b, r);
+		if (r && (all || r->due <= b->now_ms))
 			return r;
-		}
 	}
 	return NULL;
+}
+
+struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind)
+{
+	struct request *r = request_due(b, all);
+
+	if (r) {
+		*kind = (enum request_kind)r->kind;
+		request_end(b, r);
+	}
+	return r;
 }

@@ -343,6 +343,11 @@ void wire_reconfigure(struct wire *w, struct settings *s, bool elsewhere)
 	carrier_reconfigure(w->carrier, s, w->era);
 }
 
+bool wire_is_full(const struct wire *w)
+{
+	return carrier_is_full(w->carrier);
+}
+
 uint64_t wire_rtt(const struct wire *w)
 {
 	return carrier_rtt(w->carrier);

@@ -127,5 +127,7 @@ struct settings;
 void wire_reconfigure(struct wire *w, struct settings *s, bool elsewhere);
 /* Of the last answered ping, microseconds. */
 uint64_t wire_rtt(const struct wire *w);
+/* What was published last has not left this process. */
+bool wire_is_full(const struct wire *w);
 
 #endif

@@ -2,6 +2,7 @@
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
+import { slowWay } from './lib/way.mjs';
 
 await test('broker absent at start: not ready, 503; when it comes, all works', async (t) => {
 	const nats = await t.nats({ start: false });
@@ -61,6 +62,18 @@ for (const [how, end] of [['stopped', (n) => n.stop()], ['killed', async (n) => 
 		await bus.empty('ws.recv.>', 30000);
 	}, { ms: 120000 });
 }
+
+await test('a way to the broker on which the last of what is sent takes longer than an answer may: all is stored, and little is sent twice', async (t) => {
+	const nats = await t.nats(), bus = await nats.connect(), way = await slowWay(t, nats), all = numbers(24);
+	const gw = await t.gateway(nats, { config: { workers: 4, max_message: '1000k', broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	const clients = await Promise.all(all.map((i) => t.client(gw, `chat/u${i}`)));
+	way.rate = 1.5e6; // 24 MB take 16 s
+	await Promise.all(clients.map((c) => c.send(Buffer.alloc(1000000, 'x'))));
+	await until('all stored', async () => (await gw.figures()).bridge.stored === all.length, 60000);
+	for (const i of all) await bus.storedAll(send('chat', `u${i}`), 1);
+	assert.ok((await gw.figures()).bridge.retries <= all.length / 2, `${(await gw.figures()).bridge.retries} retries`);
+	for (const c of clients) await c.close();
+}, { ms: 90000 });
 
 await test('a broker without JetStream is named as such', async (t) => {
 	const { Proc, freePort } = await import('./lib/proc.mjs');

@@ -1,10 +1,9 @@
 // A user on several gateways at once: they tell each other, and nobody loses what another one has confirmed.
-import net from 'node:net';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
+import { slowWay } from './lib/way.mjs';
 import { numbers } from './lib/client.mjs';
 import { PING, PONG } from './lib/raw.mjs';
-import { freePort } from './lib/proc.mjs';
 
 const figure = async (gw, name) => (await gw.figures()).bridge[name];
 const ALICE = recv('chat', 'alice');
@@ -124,33 +123,6 @@ await test('a gateway that stops in good order is not waited for', async (t) => 
 function everybody(gate, sig) {
 	const pids = [gate.master, ...gate.children().map((c) => c.pid)];
 	for (const pid of sig === 'SIGSTOP' ? pids : pids.reverse()) process.kill(pid, sig);
-}
-
-// A way to the broker on which what a gateway says takes `delay` ms, in its order.
-async function slowWay(t, nats) {
-	const way = { delay: 0, open: true, port: await freePort() };
-	const sockets = new Set();
-	way.cut = () => {
-		way.open = false;
-		for (const s of sockets) s.destroy();
-	};
-	const server = net.createServer((s) => {
-		if (!way.open) return void s.destroy();
-		const up = net.connect(nats.port, '127.0.0.1');
-		let due = 0;
-		for (const x of [s, up]) sockets.add(x.on('error', () => {}).on('close', () => [s, up].forEach((y) => y.destroy())));
-		s.on('data', (d) => {
-			due = Math.max(due, performance.now() + way.delay);
-			setTimeout(() => up.write(d), due - performance.now());
-		});
-		up.on('data', (d) => s.write(d));
-	});
-	await new Promise((done) => server.listen(way.port, '127.0.0.1', done));
-	t.atEnd(() => {
-		server.close();
-		for (const s of sockets) s.destroy();
-	});
-	return way;
 }
 
 // Two that know each other; the second one's way to the broker is such a way.

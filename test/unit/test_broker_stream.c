@@ -141,7 +141,7 @@ static void full_for_one_user(void **state)
 	rig_connect(r);
 	assert_int_equal(rig_publish(r, "ann", "1", "x", 1), BROKER_STORED);
 	assert_int_equal(rig_publish(r, "ann", "2", "x", 1), BROKER_STORED);
-	assert_int_equal(rig_publish(r, "ann", "3", "x", 1), BROKER_FULL);
+	assert_int_equal(rig_publish(r, "ann", "3", "x", 1), BROKER_USER_FULL);
 	assert_int_equal(rig_publish(r, "bob", "4", "x", 1), BROKER_STORED);
 	rig_free(r);
 }
@@ -512,6 +512,10 @@ static void answers(void **state)
 		{"{\"code\":503,\"err_code\":10008}", BROKER_AGAIN},
 		{"{\"code\":400,\"err_code\":10054}", BROKER_TOO_LARGE},
 		{"{\"code\":503,\"err_code\":10077}", BROKER_FULL},
+		{"{\"code\":503,\"err_code\":10077,\"description\":\"maximum bytes exceeded\"}",
+			BROKER_FULL},
+		{"{\"code\":503,\"err_code\":10077,\"description\":\"store is closed\"}",
+			BROKER_AGAIN}, /* the server ends */
 		{"{\"code\":409,\"err_code\":10158}",
 			BROKER_AGAIN}, /* the first one is under way */
 		{"{\"code\":429,\"err_code\":10167}", BROKER_AGAIN},
