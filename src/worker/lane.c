@@ -13,6 +13,22 @@ uint64_t lane_size(const struct worker *w)
 	return w->shm.header->sizes.up_size;
 }
 
+/* Of a user one message is stored after the other, and room goes back in order: so many of one
+ * connection, however small, are what others wait for. */
+#define SHARE_RECORDS 256
+
+uint32_t lane_charge(const struct worker *w, size_t size)
+{
+	uint64_t least = lane_share(w) / SHARE_RECORDS;
+
+	return (uint32_t)(size < least ? least : size);
+}
+
+uint64_t lane_share(const struct worker *w)
+{
+	return lane_size(w) / 4;
+}
+
 /*
  * Our own records that the bridge gave back, before we write over them: their connections have that
  * much of their share again. The writer's tail moves here alone.
@@ -35,8 +51,11 @@ void lane_reclaim(struct worker *w, struct lane *l)
 		if (pos >= tail)
 			break;
 		c = place_find(w, &ref);
-		if (c)
-			c->up_bytes -= c->up_bytes < size ? c->up_bytes : (uint32_t)size;
+		if (c) {
+			uint32_t charge = lane_charge(w, size);
+
+			c->up_bytes -= c->up_bytes < charge ? c->up_bytes : charge;
+		}
 	}
 	l->reclaimed = tail;
 }

@@ -101,9 +101,8 @@ static void *link_reserve(struct conn *c, uint16_t type, size_t payload, struct 
 	*id = place_identity(c);
 	size = sizeof(struct up_record) + id->service_len + id->user_len +
 	       follow_trace_len(c, type) + payload;
-	/* A share for each connection, so that one cannot fill the ring: a quarter, and one message
-	 * always. */
-	c->share_full = c->up_bytes && c->up_bytes + size > lane_size(w) / 4;
+	/* One message always. */
+	c->share_full = c->up_bytes && c->up_bytes + lane_charge(w, size) > lane_share(w);
 	if (c->share_full)
 		return NULL;
 	return w->shut ? NULL : ring_reserve(&l->up, type, size);
@@ -151,7 +150,8 @@ static enum link_put link_put(
 		follow_context(c, p);
 	if (len)
 		memcpy(p + r->trace_len, data, len);
-	c->up_bytes += (uint32_t)(sizeof(*r) + id.service_len + id.user_len + r->trace_len + len);
+	c->up_bytes +=
+		lane_charge(w, sizeof(*r) + id.service_len + id.user_len + r->trace_len + len);
 	if (type == UP_MESSAGE && trace_wants(&id))
 		follow_up(c, r, l->up.pos);
 	ring_commit(&l->up);

@@ -151,7 +151,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t *pending;     /* owned: a message that waits for room in the up ring; NULL: none */
 	uint32_t pending_len;
 	uint32_t unsent_last; /* unsent bytes at the last look at a slow Pong */
-	uint32_t up_bytes;    /* of its records in the up ring, not released */
+	uint32_t up_bytes;    /* of its records in the up ring, not released: lane_charge() */
 	uint32_t route;
 	uint32_t born_s, data_s; /* CLOCK_MONOTONIC: opened; the last message either way */
 	union {
@@ -470,7 +470,10 @@ enum link_broker link_broker(const struct worker *w, unsigned stream);
 /* lane.c */
 void lane_attach(struct worker *w);
 struct lane *lane_of(struct worker *w, unsigned stream);
-uint64_t lane_size(const struct worker *w); /* bytes of its ring */
+uint64_t lane_size(const struct worker *w);  /* bytes of its ring */
+uint64_t lane_share(const struct worker *w); /* what one connection may have of it */
+/* What a record of so many bytes takes of that share. */
+uint32_t lane_charge(const struct worker *w, size_t size);
 /* What the bridge gave back may be written again; its connections have that much of their share. */
 void lane_reclaim(struct worker *w, struct lane *l);
 void lane_reclaim_all(struct worker *w);

@@ -138,6 +138,22 @@ await test('one user whose subject is full does not hold up a worker', async (t)
 	assert.equal(await bus.count('ws.send.chat.*'), 100 + 8 * 50);
 });
 
+await test('tiny messages without end of one client: so many of them are taken at a time, and others are served', async (t) => {
+	const { nats, gw, bus } = await t.pair({ workers: 1 });
+	const flood = await t.client(gw, 'chat/flood'), other = await t.client(gw, 'chat/other');
+	await nats.stop();
+	await until('the broker to be away', async () => (await gw.figures()).broker.state !== 'connected');
+	for (let i = 0; i < 5000; i++) flood.ws.send(String(i));
+	await until('its share to be used up', async () => (await gw.figures()).workers[0].paused > 0);
+	const { messages_in: taken, up_ring_bytes: bytes } = (await gw.figures()).workers[0];
+	assert.ok(taken <= 257, `${taken} were taken`);
+	assert.ok(bytes < 256 * 200, `${bytes} bytes are in the ring`);
+	await other.send('hello');
+	await nats.start();
+	await bus.storedAll(send('chat', 'other'), 1);
+	assert.deepEqual((await bus.storedAll(send('chat', 'flood'), 5000)).map((m) => m.text), [...Array(5000).keys()].map(String));
+}, { ms: 60000 });
+
 await test('a slow link gets all, and the answer to its Close', async (t) => {
 	const { bus, gw } = await t.pair({ workers: 1, pong_timeout: '60s', delivery: { window: '16m' } });
 	const r = await t.raw(gw);
