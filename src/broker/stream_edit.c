@@ -141,9 +141,24 @@ static bool drops_oldest(const json_t *config)
 	       !is_set(config, "discard_new_per_subject");
 }
 
-bool stream_edit_serves(const json_t *config)
+/* Without memory: nothing is said to be missing. */
+static bool covers_all(const json_t *config, const struct settings *s)
 {
-	return is_set(config, "allow_direct") && !is_set(config, "no_ack") &&
+	json_t *ours, *v;
+	bool all = true;
+
+	if (s->nservices == 0)
+		return covers_kind(config, s, "send") && covers_kind(config, s, "recv");
+	ours = stream_edit_subjects(s);
+	for (size_t i = 0; all && (v = json_array_get(ours, i)); i++)
+		all = covers(config, json_string_value(v));
+	json_decref(ours);
+	return all;
+}
+
+bool stream_edit_serves(const json_t *config, const struct settings *s)
+{
+	return covers_all(config, s) && is_set(config, "allow_direct") && !is_set(config, "no_ack") &&
 	       key_is(config, "discard", "new") && !drops_oldest(config) &&
 	       json_is_object(json_object_get(config, "republish"));
 }
@@ -165,8 +180,7 @@ enum stream_result stream_edit_check(
 	if (json_is_object(json_object_get(config, "mirror")))
 		return stream_say(
 			out, STREAM_REFUSED, "stream %s is a mirror: %s", s->stream, mend);
-	if (s->nservices == 0 &&
-		(!covers_kind(config, s, "send") || !covers_kind(config, s, "recv")))
+	if (s->nservices == 0 && !covers_all(config, s))
 		return stream_say(out, STREAM_REFUSED,
 			"stream %s does not have the subjects %s.>: add them to it, or %s",
 			s->stream, s->prefix, mend);

@@ -26,10 +26,10 @@ bool stream_edit_in_memory(const json_t *config);
 /* Republish as we need it? *there: there is one at all. */
 bool stream_edit_republishes(const json_t *config, const struct settings *s, bool *there);
 
-/* Whether one that was changed while it is in use still is read, acknowledged and never drops what
- * was not delivered. Not: one that republishes elsewhere, which is read slowly, but would be
- * refused. */
-bool stream_edit_serves(const json_t *config);
+/* Whether one that was changed while it is in use still has our subjects, is read, acknowledged and
+ * never drops what was not delivered. Not: one that republishes elsewhere, which is read slowly,
+ * but would be refused. */
+bool stream_edit_serves(const json_t *config, const struct settings *s);
 
 /* Whether this stream can be ours; REFUSED says why not. */
 enum stream_result stream_edit_check(

@@ -124,7 +124,7 @@ static bool still_serves(struct broker *b, const json_t *doc)
 {
 	const json_t *config = json_object_get(doc, "config");
 
-	if (!config || stream_edit_serves(config))
+	if (!config || stream_edit_serves(config, &b->settings))
 		return true;
 	log_warn("the stream was changed, and does not serve so: everything is checked anew",
 		kv_str("stream", b->settings.stream));

@@ -382,6 +382,20 @@ await test('two gateways do not hear each other by one of two streams: the figur
 	for (const c of [a, b]) await c.close();
 });
 
+await test('the subjects of one service are taken from a stream that is in use: they are given back, and nothing is lost', async (t) => {
+	const { gw, bus, jsm } = await pair(t);
+	const a = await t.client(gw, 'chat/ann'), b = await t.client(gw, 'ro.oms/ann');
+	const { config } = await jsm.streams.info('ws-chat'), all = await subjects(jsm, 'ws-chat');
+	await jsm.streams.update('ws-chat', { ...config, subjects: ['ws.send.chat.>', 'ws.recv.chat.>'] });
+	await b.send('taken away');
+	await a.send('of another service');
+	await until('its word', () => /the stream was changed, and does not serve so.*stream=ws-chat/.test(gw.log()));
+	await until('all as before', async () => (await subjects(jsm, 'ws-chat')).join() === all.join());
+	for (const [service, text] of [['ro%2Eoms', 'taken away'], ['chat', 'of another service']])
+		assert.deepEqual((await bus.on('ws-chat').storedAll(send(service, 'ann'), 1)).map((m) => m.text), [text]);
+	for (const c of [a, b]) assert.equal(c.closed, null);
+});
+
 await test('subjects that another stream has: refused at start, and it says what to do', async (t) => {
 	const nats = await t.nats();
 	const bus = await nats.connect();

@@ -188,7 +188,9 @@ static void serves(const char *config, bool yes)
 {
 	json_t *doc = parse(config);
 
-	assert_int_equal(stream_edit_serves(doc), yes);
+	if (!json_object_get(doc, "subjects"))
+		assert_int_equal(json_object_set_new(doc, "subjects", json_pack("[s]", "ws.>")), 0);
+	assert_int_equal(stream_edit_serves(doc, &ours), yes);
 	json_decref(doc);
 }
 
@@ -206,6 +208,11 @@ static void changed_in_use(void **state)
 	serves("{'allow_direct':true,'discard':'old','republish':{}}", false);
 	serves("{'allow_direct':true,'discard':'new','republish':{},'no_ack':true}", false);
 	serves("{'discard':'new','republish':{}}", false);
+	serves("{'allow_direct':true,'discard':'new','republish':{},'subjects':['ws.recv.>']}",
+		false);
+	serves("{'allow_direct':true,'discard':'new','republish':{},"
+	       "'subjects':['ws.recv.>','*.send.>']}",
+		true);
 	serves("{'allow_direct':true,'discard':'new'}", false);
 }
 
