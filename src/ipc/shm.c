@@ -12,7 +12,7 @@
 #include <wsgate/clock.h>
 #include <wsgate/shm.h>
 
-#define PAGE 4096u
+#define PAGE 4096u /* of the layout; the kernel's may be larger */
 
 /* See shm_read_streams(): other versions of the program read these. */
 #define STREAM_SIZE 48
@@ -248,6 +248,8 @@ int shm_prepare_slot(int fd, unsigned slot)
 	struct slot_layout l;
 	struct shm_slot *words;
 	uint64_t at;
+	size_t before;
+	char *base;
 	int err;
 
 	if (shm_read_header(fd, &h) < 0)
@@ -263,14 +265,16 @@ int shm_prepare_slot(int fd, unsigned slot)
 		errno = err;
 		return -1;
 	}
-	words = mmap(
-		NULL, page_up(sizeof(*words)), PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
-	if (words == MAP_FAILED)
+	before = at % (uint64_t)sysconf(_SC_PAGESIZE);
+	base = mmap(NULL, before + sizeof(*words), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		(off_t)(at - before));
+	if (base == MAP_FAILED)
 		return -1;
+	words = (struct shm_slot *)(void *)(base + before);
 	for (unsigned i = 0; i < SHM_UP_MAX; i++)
 		ring_init(&words->up[i]);
 	ring_init(&words->down);
-	munmap(words, page_up(sizeof(*words)));
+	munmap(base, before + sizeof(*words));
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,26 @@
 
 static const struct shm_sizes sizes = {4, 100, 2, 0, 65536, 131072};
 static char dir[] = "/tmp/wsgate-shm-XXXXXX", path[64];
+
+static size_t page_size; /* 0: the kernel's own */
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at);
+
+long __wrap_sysconf(int name)
+{
+	return name == _SC_PAGESIZE && page_size ? (long)page_size : __real_sysconf(name);
+}
+
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t at)
+{
+	if (page_size && (size_t)at % page_size) {
+		errno = EINVAL;
+		return MAP_FAILED;
+	}
+	return __real_mmap(addr, len, prot, flags, fd, at);
+}
 
 static int setup(void **state)
 {
@@ -109,6 +130,14 @@ static void test_slots_apart(void **state)
 	assert_memory_equal(shm.header->magic, SHM_MAGIC, 8);
 	shm_unmap(&shm);
 	close(fd);
+}
+
+/* Pages of 64 KiB, as kernels for arm64 have them. */
+static void test_large_pages(void **state)
+{
+	page_size = 65536;
+	test_slots_apart(state);
+	page_size = 0;
 }
 
 /* What is not a segment of this layout is refused, whatever it is. */
@@ -243,6 +272,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slots_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lanes, setup, teardown),

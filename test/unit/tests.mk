@@ -174,7 +174,9 @@ UNIT_TESTS += test_crowd
 test_crowd_SRC = \
 	src/ipc/crowd.c
 
+# Plays a kernel with large pages.
 UNIT_TESTS += test_shm
+$(B)/test/unit/test_shm: LDFLAGS_ALL += -Wl,--wrap=mmap,--wrap=sysconf
 test_shm_SRC = \
 	src/ipc/crowd.c \
 	src/ipc/ring.c \
