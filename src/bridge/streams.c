@@ -289,7 +289,10 @@ void streams_inherit(struct bridge *b, const struct shm_streams *was, bool serve
 					    : b->c->nstreams > 0))
 				continue;
 			stream_stands(s, v->epoch, v->created, v->last_seq);
-			stat_set(s->words->said_ms, v->said_ms);
+			/* Of one that is dead: no connection here lacks what was removed meanwhile.
+			 */
+			stat_set(s->words->said_ms,
+				served || !v->said_ms ? v->said_ms : bridge_clock());
 			stream_was_lost(s, v->lost_ms);
 			if (served)
 				stream_state(s, SHM_BROKER_LOST); /* the grace begins */

@@ -105,6 +105,9 @@ await test('a gateway that is killed holds messages up only until it is missed',
 	assert.equal((await back.next()).text, '1');
 	assert.equal((await quick.next()).text, '1');
 	await bus.empty(ALICE);
+	assert.doesNotMatch(b.log(), /heard nothing of this one/);
+	assert.equal(await figure(b, 'fenced'), 0);
+	assert.equal(back.closed, null);
 });
 
 await test('a gateway that stops in good order is not waited for', async (t) => {
