@@ -405,8 +405,6 @@ static bool link_batch(struct worker *w)
 		if (r == RING_CORRUPT || !down_parse(type, payload, size, &v)) {
 			log_error("down ring is damaged: this worker ends",
 				kv_uint("pos", w->down.pos));
-			if (ring_skip(&w->down)) /* its successor must not die of the same record */
-				ring_release(&w->down, w->down.pos);
 			_exit(1);
 		}
 		if (type == DOWN_MESSAGE) {
@@ -490,6 +488,9 @@ int link_start(struct worker *w)
 	lane_attach(w);
 	ring_attach_reader(&w->down, &w->slot->down, shm_down_data(&w->shm, w->h->slot),
 		w->shm.header->sizes.down_size);
+	/* What lies there is for dead workers, and the last one may have died of it. */
+	w->down.pos = atomic_load_explicit(&w->slot->down.head, memory_order_acquire);
+	ring_release(&w->down, w->down.pos);
 	if (link_alloc(w) < 0) {
 		log_error("no memory for the routes");
 		return -1;

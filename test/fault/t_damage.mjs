@@ -18,6 +18,24 @@ function scribble(gw, text, before, bytes) {
 	return found;
 }
 
+const START = (1n << 32n) - 65536n; // RING_START
+
+// Where each slot has the words of its down ring, head and tail: the last of an array of such pairs.
+function downWords(gw) {
+	const data = fs.readFileSync(`${gw.dir}/run/segment`), found = [];
+	const isWord = (at) => at + 8 <= data.length && data.readBigUInt64LE(at) >= START && data.readBigUInt64LE(at) < START + (1n << 24n);
+	const isPair = (at) => isWord(at) && isWord(at + 64);
+	for (let at = 0, n = 0; at < data.length; at += n ? 128 : 64) {
+		if (isPair(at)) {
+			n++;
+			continue;
+		}
+		if (n > 8) found.push(at - 128);
+		n = 0;
+	}
+	return found;
+}
+
 // A client on each worker; several, as it comes.
 async function spread(t, gw) {
 	const clients = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/u${i}`)));
@@ -92,3 +110,28 @@ await test('down ring: a damaged record ends the worker once, and the message co
 	}
 	assert.equal(gw.log().match(/down ring is damaged/g).length, 1);
 });
+
+for (const [word, at] of [['head', 0], ['tail', 64]]) {
+	await test(`down ring: its ${word} is damaged where a worker has died: its successor serves`, async (t) => {
+		const p = await t.pair({ workers: 2 }), { gw, bus } = p;
+		const all = await spread(t, gw), victim = all[0], title = `worker ${victim.slot}`;
+		await hold(gw.pid(title));
+		const go = await hold(gw.pid('bridge')), words = downWords(gw);
+		assert.equal(words.length, 2);
+		const fd = fs.openSync(`${gw.dir}/run/segment`, 'r+');
+		fs.writeSync(fd, Buffer.alloc(8, 0x40), 0, 8, words[victim.slot] + at);
+		fs.closeSync(fd);
+		await gw.murder(title);
+		go();
+		await until('its clients to come back to it', async () => {
+			const again = await Promise.all(numbers(20).map((i) => t.client(gw, `chat/new${i}`).catch(() => null)));
+			if (again.some((c) => !c)) return false;
+			for (let i = 0; i < again.length; i++) await bus.publish(recv('chat', `new${i}`), 'hello');
+			await until('all served, or cut off', () => again.every((c) => c.closed || c.got.length));
+			const slots = (await gw.sessions()).filter((s) => s.user.startsWith('new')).map((s) => s.worker);
+			again.forEach((c) => c.terminate());
+			return again.every((c) => c.got.length) && slots.includes(victim.slot);
+		});
+		await othersServe(p, all, victim.slot);
+	});
+}
