@@ -153,7 +153,7 @@ static void drain_some(struct worker *w)
 /* even: over all of the time, however few they are; else no slower than STEP_US. */
 static void drain_begin(struct worker *w, uint64_t ms, bool even)
 {
-	uint64_t open = 1;
+	uint64_t open = 1, ahead = STEP_US / 1000;
 
 	w->leaving = false;
 	w->draining = true;
@@ -166,9 +166,10 @@ static void drain_begin(struct worker *w, uint64_t ms, bool even)
 	w->drain_until_ms = w->now_ms + ms;
 	w->drain_told_ms = w->now_ms + ms * PART / 1000;
 	w->drain_even = even;
-	w->drain_next_ms = w->now_ms - STEP_US / 1000;
 	if (even) /* not all workers at the same moments */
-		w->drain_next_ms -= ms * PART / 1000 / (open + 1) * w->h->slot / w->h->nslots;
+		ahead += ms * PART / 1000 / (open + 1) * w->h->slot / w->h->nslots;
+	/* The clock may have begun a moment ago. */
+	w->drain_next_ms = w->now_ms > ahead ? w->now_ms - ahead : 0;
 	if (!ms && w->ends)
 		event_base_loopexit(w->base, NULL);
 	else

@@ -323,6 +323,9 @@ test_accept_SRC = \
 	$(TLS_SRC) \
 	$(WORKER_SRC)
 $(B)/test/unit/test_accept: LDFLAGS_ALL += -Wl,--wrap=conn_send
+UNIT_TESTS += test_drain
+test_drain_SRC = $(test_accept_SRC)
+$(B)/test/unit/test_drain: LDFLAGS_ALL += -Wl,--wrap=worker_clock,--wrap=session_close
 
 # Its random bytes are told apart.
 UNIT_TESTS += test_tickets
