@@ -333,10 +333,17 @@ static char *auth_question(
 	return callout_ask(c->hs, &q);
 }
 
+/* False: no room for it. */
 static bool auth_ask(struct conn *c, const struct handshake_identity *who, const char *question)
 {
 	uint32_t bridge = link_bridge(c->w); /* read behind it this may be one that never had it */
+	int stream = config_stream_of(c->w->c, who->service, who->service_len);
 
+	/* Behind messages that wait for the broker nothing is given back: the beat asks. */
+	if (stream >= 0 && !link_connected(c->w, (unsigned)stream)) {
+		c->asked = 0;
+		return true;
+	}
 	if (link_put_question(c, who->service, who->service_len, question) == LINK_FULL)
 		return false;
 	c->asked = bridge;

@@ -315,6 +315,22 @@ await test('no room to ask: 503', async (t) => {
 	await until('room again', () => t.client(gw, 'chat/alice').then(() => true, () => false));
 });
 
+await test('while the broker is away, who waits fills no ring with questions', async (t) => {
+	const { nats, gw, bus } = await t.pair({ workers: 1, auth: { open: { type: 'none' }, '*': { ...rules, timeout: '30s' } }, handshake_timeout: '40s' });
+	await service(bus, 'wsauth.chat', () => ({ allow: true }));
+	const c = await t.client(gw, 'open/alice'), held = async () => (await gw.figures()).workers[0].up_ring_bytes;
+	await nats.stop();
+	await until('its loss', () => /the broker is away/.test(gw.log()));
+	c.ws.send('kept in front of all questions');
+	await until('it', async () => (await held()) > 0);
+	const raws = await Promise.all(numbers(100).map(() => t.raw(gw)));
+	for (const [i, r] of raws.entries()) r.write(upgrade(`/ws/chat/u${i}`, { 'X-Who': String(i).padEnd(3000, '.') }));
+	await stays('no questions', async () => (await held()) < 3000, 3500);
+	await nats.start();
+	for (const r of raws) assert.ok([101, 502].includes((await r.response()).status)); // 502: the gateway was back before the service
+	await bus.storedAll('ws.send.open.alice', 1);
+});
+
 await test('a stop answers who waits', async (t) => {
 	const { gw, bus } = await t.pair({ drain_timeout: '20s', auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
 	const asked = await service(bus, 'wsauth.chat', () => undefined);
