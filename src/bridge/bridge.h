@@ -235,7 +235,7 @@ struct bridge {
 	bool stopping, more;
 	bool together; /* several end at once: what the last one confirmed is not what all have */
 	bool moving; /* stopping, and the connections live on in a program that replaces this one */
-	bool starved;    /* no memory for a record: read again with the next tick */
+	bool starved;    /* no memory for a record or a window: again with the next tick */
 	bool stale_read; /* all older segments are read: live rings may be */
 	int status;
 	uint64_t now_ms, ready_by_ms; /* 0: it was said */

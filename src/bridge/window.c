@@ -23,8 +23,10 @@ bool window_reserve(struct bconn *c)
 	if (old && old->n < old->cap)
 		return true;
 	w = malloc(sizeof(*w) + cap * sizeof(w->v[0]));
-	if (!w)
+	if (!w) {
+		c->user->s->b->starved = true;
 		return false;
+	}
 	w->first = w->n = 0;
 	w->bytes = old ? old->bytes : 0;
 	w->cap = cap;

@@ -5,11 +5,12 @@ import { test, assert, until, sleep } from '../e2e/lib/scenario.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
 import { BUILD } from '../e2e/lib/gateway.mjs';
 import { Client, numbers } from '../e2e/lib/client.mjs';
+import { PING, PONG, TEXT } from '../e2e/lib/raw.mjs';
 
-async function start(t, workers) {
+async function start(t, workers, more = {}) {
 	const file = path.join(t.dir, 'failing'), nats = await t.nats(), bus = await nats.connect();
 	fs.writeFileSync(file, Buffer.alloc(4096));
-	const gw = await t.gateway(nats, { program: path.join(BUILD, 'test/fault/wsgated'), env: { WSGATE_FAILING: file }, config: { workers } });
+	const gw = await t.gateway(nats, { program: path.join(BUILD, 'test/fault/wsgated'), env: { WSGATE_FAILING: file }, config: { workers, ...more } });
 	gw.restarts = true; // who cannot go on may end and begin anew
 	const fd = fs.openSync(file, 'r+');
 	t.atEnd(() => fs.closeSync(fd));
@@ -102,3 +103,27 @@ for (const [title, permille] of [['worker 0', 30], ['worker 0', 1000], ['bridge'
 		if (title === 'bridge') assert.equal(lives.reduce((n, l) => n + l.cuts, 0), 0, 'the bridge disconnects nobody');
 	}, { ms: 120000 });
 }
+
+// Seconds of a processor that a process has used.
+function used(pid) {
+	const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+	return (Number(stat[11]) + Number(stat[12])) / 100;
+}
+
+await test('no memory for what a connection is given: it waits, and the bridge sleeps meanwhile', async (t) => {
+	const p = await start(t, 1, { delivery: { window_messages: 1 } }), r = await t.raw(p.gw);
+	await r.open('/ws/chat/alice/');
+	for (const text of ['first', 'second']) await p.bus.publish(recv('chat', 'alice'), text);
+	assert.equal((await r.next(TEXT)).data.toString(), 'first');
+	const ping = await r.next(PING), pid = p.gw.pid('bridge');
+	p.fail('bridge', 1000);
+	await r.send(PONG, ping.data);
+	await until('its confirmation', async () => (await p.gw.figures()).total.unconfirmed === 0);
+	const before = used(pid);
+	await sleep(2000);
+	const after = used(pid);
+	p.fail(null, 0);
+	assert.ok(after - before < 0.5, `${after - before} s of 2`);
+	assert.equal((await r.next(TEXT)).data.toString(), 'second');
+	assert.equal(p.gw.pid('bridge'), pid);
+});
