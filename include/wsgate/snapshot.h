@@ -27,6 +27,7 @@ struct snapshot_worker {
 	uint64_t age_s, starts;
 	uint64_t up_bytes, down_bytes; /* that wait in the rings; up: in the fullest one */
 	struct snapshot_traffic n;
+	uint64_t tls, ktls;                /* connections */
 	struct stats_rates rates;          /* of the last second or two */
 	const struct shm_slot *slot_words; /* in the segment */
 	const struct worker_stats *stats;  /* the same */

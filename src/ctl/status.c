@@ -94,10 +94,8 @@ static void print_tls(const struct snapshot *s)
 	uint64_t tls = 0, ktls = 0;
 
 	for (size_t i = 0; i < s->nworkers; i++) {
-		const struct snapshot_worker *w = &s->workers[i];
-
-		tls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->tls);
-		ktls += w->life == SNAPSHOT_ENDED ? 0 : stat_get(w->stats->ktls);
+		tls += s->workers[i].tls;
+		ktls += s->workers[i].ktls;
 	}
 	if (tls)
 		printf("tls      %" PRIu64 " connections, %" PRIu64

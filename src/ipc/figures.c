@@ -137,6 +137,8 @@ static void add_worker(json_t *list, const struct snapshot_worker *w)
 	figures_number(o, "uptime_seconds", w->age_s);
 	figures_number(o, "starts", w->starts);
 	figures_number(o, "connections", w->n.connections);
+	figures_number(o, "tls", w->tls);
+	figures_number(o, "ktls", w->ktls);
 	figures_number(o, "unconfirmed", w->n.unconfirmed);
 	figures_number(o, "behind", w->n.behind);
 	figures_number(o, "up_ring_bytes", w->up_bytes);

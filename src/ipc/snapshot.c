@@ -62,6 +62,8 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 		return; /* what it had open ended with it */
 	out->n.connections = stat_get(w->stats.connections);
 	out->n.unconfirmed = stat_get(w->stats.unconfirmed);
+	out->tls = stat_get(w->stats.tls);
+	out->ktls = stat_get(w->stats.ktls);
 	for (unsigned i = 0; i <= STATS_OTHER; i++)
 		out->n.behind += atomic_load(&w->behind[i]);
 	if (out->life == SNAPSHOT_RUNS)

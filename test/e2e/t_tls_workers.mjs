@@ -285,3 +285,13 @@ await test('a stop: 1001 for all, and what TLS clients sent is stored', async (t
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 	assert.equal(await bus.count('ws.send.>'), 30);
 });
+
+await test('of a gateway that was killed no TLS connection is shown', async (t) => {
+	const { gw, ca } = await tlsPair(t, { config: { workers: 1 } });
+	await Client.connect(gw.wssUrl('chat/alice'), { ca, maxVersion });
+	const shown = async () => [/^tls +1 connections/m.test((await gw.ctl('status')).out), (await gw.figures()).workers[0].tls];
+	assert.deepEqual(await shown(), [true, 1]);
+	await gw.massacre();
+	await until('all to be seen dead', async () => (await gw.figures()).total.connections === 0); // until somebody reaps them
+	assert.deepEqual(await shown(), [false, 0]);
+});
