@@ -79,6 +79,7 @@ static void stream_server(struct bstream *s)
 	uint32_t version = atomic_load(&sb->server_version) | 1;
 
 	atomic_store(&sb->server_version, version);
+	atomic_thread_fence(memory_order_release);
 	memset(sb->server, 0, sizeof(sb->server));
 	broker_server(s->broker, sb->server, sizeof(sb->server));
 	atomic_store(&sb->server_version, version + 1);

@@ -233,6 +233,7 @@ static void take_bridge(struct snapshot *s, uint64_t real_ms)
 	for (int i = 0; i < 10; i++) {
 		version = atomic_load(&b->server_version);
 		memcpy(s->server, b->server, sizeof(s->server));
+		atomic_thread_fence(memory_order_acquire);
 		if (!(version & 1) && version == atomic_load(&b->server_version))
 			break;
 	}
