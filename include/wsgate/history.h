@@ -42,6 +42,7 @@ struct history {
 };
 
 struct history_view {
+	uint64_t number; /* 1: the first of all; read */
 	uint64_t at_ms;
 	HISTORY(HISTORY_VALUE)
 	struct hist_view hists[STATS_HISTS]; /* without sums */

@@ -47,7 +47,9 @@ size_t history_read(const struct history *h, struct history_view *out, size_t ma
 
 	if (written - first > max)
 		first = written - max;
-	for (; first < written; first++)
+	for (; first < written; first++) {
+		out[n].number = first + 1;
 		n += sample_read(&h->v[first % HISTORY_N], &out[n]);
+	}
 	return n;
 }

@@ -135,8 +135,9 @@ static json_t *live_try_out(const struct worker *w)
 	return o;
 }
 
-/* Of the history, what came after since_ms; *last_ms: the latest of it. NULL: no memory. */
-static json_t *live_document(const struct worker *w, uint64_t since_ms, uint64_t *last_ms)
+/* Of the history, what came after sample number since, whatever the clock did meanwhile; *last: the
+ * latest of it. NULL: no memory. */
+static json_t *live_document(const struct worker *w, uint64_t since, uint64_t *last)
 {
 	struct history_view *v = malloc(HISTORY_N * sizeof(*v));
 	const char *why = admin_not_ready(w);
@@ -153,9 +154,9 @@ static json_t *live_document(const struct worker *w, uint64_t since_ms, uint64_t
 	figures_add(o, "not_ready", why ? json_string(why) : json_null());
 	figures_number(o, "max_connections", w->c->max_connections);
 	n = history_read(&s.shm.bridge->history, v, HISTORY_N);
-	while (from < n && v[from].at_ms <= since_ms)
+	while (from < n && v[from].number <= since)
 		from++;
-	*last_ms = n ? v[n - 1].at_ms : 0;
+	*last = n ? v[n - 1].number : 0;
 	figures_add(o, "latency", figures_latency(&s, v, n));
 	figures_add(o, "history", figures_history(v, n, from));
 	figures_add(o, "endings", figures_endings(&s));
@@ -169,9 +170,9 @@ static json_t *live_document(const struct worker *w, uint64_t since_ms, uint64_t
 	return NULL;
 }
 
-static char *live_text(const struct worker *w, uint64_t since_ms, uint64_t *last_ms, size_t *len)
+static char *live_text(const struct worker *w, uint64_t since, uint64_t *last, size_t *len)
 {
-	json_t *o = live_document(w, since_ms, last_ms);
+	json_t *o = live_document(w, since, last);
 	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
 	json_decref(o);
@@ -213,10 +214,10 @@ void live_beat(struct worker *w)
 
 	if (!w->nlive)
 		return;
-	text = live_text(w, w->live_sample_ms, &last, &len);
+	text = live_text(w, w->live_sample, &last, &len);
 	if (!text)
 		return;
-	w->live_sample_ms = last;
+	w->live_sample = last;
 	/* From the end: one that is gone gives its place to the last one. */
 	for (size_t i = w->nlive; i-- > 0;) {
 		struct conn *c = w->live[i];
@@ -250,7 +251,7 @@ static bool live_accept(struct conn *c)
 	w->live[w->nlive++] = c;
 	text = live_text(w, 0, &last, &len);
 	if (w->nlive == 1)
-		w->live_sample_ms = last; /* else it gets some twice, and nobody too few */
+		w->live_sample = last; /* else it gets some twice, and nobody too few */
 	alive = !text || live_send(c, text, len);
 	free(text);
 	return alive;

@@ -268,8 +268,8 @@ struct worker {
 	struct auth *auth;           /* owned */
 	struct conn *live[LIVE_MAX]; /* connections on /live */
 	size_t nlive;
-	uint64_t live_sample_ms; /* the last one that they were sent */
-	int secrets;             /* owned: those of the next PROTO_CONFIG; -1: none */
+	uint64_t live_sample; /* number of the last one that they were sent */
+	int secrets;          /* owned: those of the next PROTO_CONFIG; -1: none */
 	size_t nconns;
 	uint64_t now_ms;   /* monotonic, as of this wakeup */
 	uint8_t *read_buf; /* READ_SIZE, shared by all connections */

@@ -326,6 +326,9 @@ $(B)/test/unit/test_accept: LDFLAGS_ALL += -Wl,--wrap=conn_send
 UNIT_TESTS += test_drain
 test_drain_SRC = $(test_accept_SRC)
 $(B)/test/unit/test_drain: LDFLAGS_ALL += -Wl,--wrap=worker_clock,--wrap=session_close
+UNIT_TESTS += test_live
+test_live_SRC = $(test_accept_SRC)
+$(B)/test/unit/test_live: LDFLAGS_ALL += -Wl,--wrap=session_reply
 
 # Its random bytes are told apart.
 UNIT_TESTS += test_tickets
