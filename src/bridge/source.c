@@ -62,8 +62,11 @@ static void source_check_drained(const struct up_source *src)
 static void source_pause(struct up_source *src)
 {
 	if (!src->broken && !src->first &&
-		src->ring.pos != atomic_load_explicit(&src->ring.words->tail, memory_order_relaxed))
-		ring_release(&src->ring, src->ring.pos); /* a pad at the end */
+		src->ring.pos !=
+			atomic_load_explicit(&src->ring.words->tail, memory_order_relaxed)) {
+		ring_release(&src->ring, src->ring.pos); /* a pad at the end, or questions */
+		slots_released(src);
+	}
 	source_check_drained(src);
 }
 

@@ -314,6 +314,9 @@ test_orphan_SRC = \
 	$(BROKER_SRC) \
 	$(BRIDGE_SRC)
 
+UNIT_TESTS += test_source
+test_source_SRC = $(test_orphan_SRC)
+
 UNIT_TESTS += test_accept
 test_accept_SRC = \
 	src/version.c \
