@@ -402,13 +402,23 @@ void feed_none(struct broker_queue *q)
 	queue_settle(q);
 }
 
+/* A part found no memory, says the next one, or the end: all is read again from there on. */
+static void hole(struct broker_queue *q, uint64_t seq)
+{
+	if (seq > q->high)
+		q->high = seq;
+}
+
 void feed_part(struct broker *b, struct get *g, struct wire_event *e)
 {
 	struct broker_queue *q = g->q;
 	uint64_t from = g->from;
 
 	request_goes_on(b, &g->request);
-	if (!q || e->m.seq < from) {
+	g->holed |= e->last >= from;
+	if (q && g->holed)
+		hole(q, e->m.seq);
+	if (!q || e->m.seq < from || g->holed) {
 		broker_message_unref(&e->m);
 		return;
 	}
@@ -441,11 +451,15 @@ static void feed_batch(struct broker_queue *q, struct get *g, struct wire_event 
 {
 	uint32_t left = e->batched ? e->pending : UINT32_MAX;
 
+	if (e->batched && e->last >= g->from) {
+		g->holed = true;
+		hole(q, e->last);
+	}
 	broker_message_unref(&e->m);
 	widen(q, g);
 	if (g->parts == 0)
 		return; /* one alone may be too large: it is asked for without a limit */
-	if (left == 0 && g->from <= q->head + 1) {
+	if (left == 0 && !g->holed && g->from <= q->head + 1) {
 		if (!q->marching)
 			march_read_up(q);
 		found_none(q, false);

@@ -58,6 +58,7 @@ struct step {
 	uint32_t n;
 	uint32_t batch; /* messages that one get asks for; 0: one, in the way of 2.9 */
 	bool none;      /* behind what was found, in the whole stream */
+	bool holed;     /* a part of its batch did not come */
 	bool cut;       /* it was not read to its end */
 };
 
@@ -374,7 +375,8 @@ bool march_part(struct broker *b, struct request *r, struct wire_event *e)
 	if (s->batch == 0)
 		return false;
 	request_goes_on(b, r);
-	if (e->m.seq < s->from) {
+	s->holed |= e->last >= s->from; /* one before it found no memory: what follows is read again */
+	if (e->m.seq < s->from || s->holed) {
 		broker_message_unref(&e->m);
 		return true;
 	}

@@ -107,6 +107,7 @@ struct get {
 	uint8_t batch;          /* asked for; 0: one, in the way of 2.9 */
 	bool sweep;
 	bool wasted; /* some were not wanted any more */
+	bool holed;  /* a part did not come: those behind it are not for now */
 };
 
 /* Sequences that were given, in order: v[0, doomed) are confirmed and to be removed (SEQ_ALONE:

@@ -158,9 +158,9 @@ static bool covers_all(const json_t *config, const struct settings *s)
 
 bool stream_edit_serves(const json_t *config, const struct settings *s)
 {
-	return covers_all(config, s) && is_set(config, "allow_direct") && !is_set(config, "no_ack") &&
-	       key_is(config, "discard", "new") && !drops_oldest(config) &&
-	       json_is_object(json_object_get(config, "republish"));
+	return covers_all(config, s) && is_set(config, "allow_direct") &&
+	       !is_set(config, "no_ack") && key_is(config, "discard", "new") &&
+	       !drops_oldest(config) && json_is_object(json_object_get(config, "republish"));
 }
 
 enum stream_result stream_edit_check(

@@ -225,8 +225,8 @@ await test('an API below level 1 is asked for one message at a time', async (t) 
 	assert.ok(broker.asked['DIRECT.GET'] >= 50);
 });
 
-await test('batches: some servers are older, some ends are lost, some messages are too large for one', async (t) => {
-	const broker = await Newer.start(t, { olderEvery: 3, lostEvery: 29 });
+await test('batches: some servers are older, some ends and some parts are lost, some messages are too large for one', async (t) => {
+	const broker = await Newer.start(t, { olderEvery: 3, lostEvery: 29, partLostEvery: 31 });
 	const gw = await t.gateway(broker, { config: { workers: 1, delivery: { window_messages: 8, user_buffer: '16k' } } });
 	const publish = await service(t, broker);
 	const text = (i) => (i % 40 === 7 ? `${i} ${'x'.repeat(200000)}` : `${i} ${'y'.repeat(1000)}`), N = 80;
@@ -253,8 +253,8 @@ await test('what a service writes into the header of batches misleads nobody', a
 	}
 }, { ms: 120000 });
 
-await test('many users who return: the stream is read once, in batches', async (t) => {
-	const broker = await Newer.start(t, { olderEvery: 7 });
+await test('many users who return: the stream is read once, in batches, of which parts are lost', async (t) => {
+	const broker = await Newer.start(t, { olderEvery: 7, partLostEvery: 701 });
 	const gw = await t.gateway(broker, { config: { workers: 2 } });
 	const publish = await service(t, broker), users = numbers(200).map((n) => `u${n}`), EACH = 20;
 	await waiting(publish, users, EACH);

@@ -20,11 +20,11 @@ function matches(pattern, subject) {
 export class Newer {
 	// stream: its configuration at the beginning, or null; stampMs: how much older messages are than they say; drops: of that many
 	// removals one is dropped, as when too many requests wait; olderEvery: so many direct gets are answered by a server of an older version;
-	// lostEvery: the end of so many batches is lost; inTheMaking: so many answers are of a stream that somebody else is just making (2.9.10: of the year 1)
-	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0, inTheMaking = 0 } = {}) {
+	// lostEvery: the end of so many batches is lost; partLostEvery: so many messages of batches are; inTheMaking: so many answers are of a stream that somebody else is just making (2.9.10: of the year 1)
+	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0, partLostEvery = 0, inTheMaking = 0 } = {}) {
 		const n = new Newer();
-		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, inTheMaking, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
-		n.batches = { asked: 0, messages: 0, empty: 0, older: 0, lost: 0 };
+		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, partLostEvery, inTheMaking, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		n.batches = { asked: 0, messages: 0, empty: 0, older: 0, lost: 0, parts: 0, partsLost: 0 };
 		n.created = '2026-01-01T00:00:00.123456789Z';
 		n.server = net.createServer((s) => n.accept(s));
 		await new Promise((go) => n.server.listen(0, '127.0.0.1', go));
@@ -217,7 +217,9 @@ export class Newer {
 		for (const m of all.slice(0, q.batch)) {
 			bytes += m.head.length + m.body.length;
 			if (bytes > q.max_bytes) break;
-			one(m, { 'Nats-Num-Pending': all.length - ++sent, 'Nats-Last-Sequence': sent > 1 ? all[sent - 2].seq : 0 });
+			const more = { 'Nats-Num-Pending': all.length - ++sent, 'Nats-Last-Sequence': sent > 1 ? all[sent - 2].seq : 0 };
+			if (++this.batches.parts % this.partLostEvery === 0) this.batches.partsLost++;
+			else one(m, more);
 		}
 		this.batches.messages += sent;
 		if (!sent) this.batches.empty++;
