@@ -375,7 +375,8 @@ bool march_part(struct broker *b, struct request *r, struct wire_event *e)
 	if (s->batch == 0)
 		return false;
 	request_goes_on(b, r);
-	s->holed |= e->last >= s->from; /* one before it found no memory: what follows is read again */
+	s->holed |=
+		e->last >= s->from; /* one before it found no memory: what follows is read again */
 	if (e->m.seq < s->from || s->holed) {
 		broker_message_unref(&e->m);
 		return true;

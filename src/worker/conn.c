@@ -162,6 +162,14 @@ bool conn_starved(struct conn *c, const char *why)
 	return false;
 }
 
+/* What is still to be sent may stand as long as it may at any other time. */
+static uint64_t conn_linger(const struct conn *c)
+{
+	uint64_t ms = c->w->c->pong_timeout;
+
+	return c->state == CONN_LINGER && !c->write_shut && ms > LINGER_MS ? ms : LINGER_MS;
+}
+
 /* Our side is done: the FIN goes out behind the last byte, then the peer has some time to end its
  * side. */
 void conn_shut(struct conn *c, enum conn_state state)
@@ -179,7 +187,7 @@ void conn_shut(struct conn *c, enum conn_state state)
 		c->write_shut = 1;
 	}
 	(void)!sight_read(c, true); /* to see the peer's end */
-	conn_deadline(c, c->w->now_ms + LINGER_MS);
+	conn_deadline(c, c->w->now_ms + conn_linger(c));
 }
 
 void conn_read_off(struct conn *c)
@@ -368,7 +376,7 @@ void conn_stay(struct conn *c)
 	uint64_t now = c->w->now_ms;
 
 	if (c->missed && !place_reopen(c)) {
-		conn_gone(c, "no place to begin anew after a move that failed");
+		conn_starved(c, "no place to begin anew after a move that failed");
 		return;
 	}
 	c->missed = 0;
@@ -426,7 +434,7 @@ void conn_expired(void *arg, struct wheel_node *n)
 		if (conn_progress(c) &&
 			(c->state == CONN_REFUSED ? c->w->now_ms < c->state_ms + LINGER_MAX_MS
 						  : session_may_last(c, c->state_ms)))
-			conn_deadline(c, c->w->now_ms + LINGER_MS);
+			conn_deadline(c, c->w->now_ms + conn_linger(c));
 		else
 			conn_gone(c, "peer did not end");
 		break;

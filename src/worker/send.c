@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -25,13 +26,23 @@ uint32_t conn_unsent(const struct conn *c)
 	return (uint32_t)n + (c->out.len - c->out.off);
 }
 
+uint64_t conn_taken_ms(const struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0) /* it is no TCP socket */
+		return conn_unsent(c) ? c->w->now_ms : 0;
+	return c->w->now_ms - info.tcpi_last_ack_recv;
+}
+
 bool conn_progress(struct conn *c)
 {
 	uint32_t unsent = conn_unsent(c);
-	bool fewer = unsent && unsent < c->unsent_last;
+	bool first = c->unsent_last == UINT32_MAX, fewer = unsent < c->unsent_last;
 
 	c->unsent_last = unsent;
-	return fewer;
+	return fewer && (unsent || !first);
 }
 
 /* What comes behind a Ping that is not answered is no sign that its peer takes nothing. */

@@ -22,6 +22,9 @@ static uint64_t session_store_wait(const struct conn *c)
 	 * before the lease is over (broker/gates.c). */
 	if (ms > STORE_AWAY_MS && link_broker(c->w, c->stream) == LINK_BROKER_AWAY)
 		return STORE_AWAY_MS;
+	/* Neither says how long a broker that is there may take. */
+	if (ms < STORE_AWAY_MS && link_connected(c->w, c->stream))
+		return STORE_AWAY_MS;
 	return ms;
 }
 
@@ -144,7 +147,7 @@ static bool session_part(struct conn *c)
 {
 	bool failed = c->peer_closed; /* nothing readable comes any more */
 
-	if (c->ping_out && !failed && c->ping_mark > place_confirmed(c) &&
+	if (c->ping_out && !failed && c->close_code != WS_CODE_NO_PONG && c->ping_mark > place_confirmed(c) &&
 		c->w->now_ms < c->state_ms + c->w->c->pong_timeout) {
 		conn_deadline(c, c->state_ms + c->w->c->pong_timeout);
 		return true;
@@ -412,27 +415,31 @@ static bool session_look(struct conn *c, bool comes)
 	return true;
 }
 
-/* A slow link is not a dead one: the time begins anew while the unsent bytes become fewer. */
+/*
+ * A slow link is not a dead one: the time begins anew while the unsent bytes become fewer; at the
+ * first look, when the last of them were taken. Its Pong counts also when it comes behind our
+ * Close: who is that slow would be given the same again, and again be too slow.
+ */
 static bool session_pong_late(struct conn *c)
 {
-	uint32_t unsent = conn_unsent(c);
-	uint64_t now = c->w->now_ms;
-	bool unread;
+	uint32_t unsent = conn_unsent(c), before = c->unsent_last;
+	uint64_t since = c->w->now_ms;
+	bool unread, goes_on;
 
 	unread = c->waiting || c->pending || c->frozen || meter_hides_pong(c) ||
 		 session_look(c, c->came || conn_unread(c));
-	if (unsent < c->unsent_last || unread) {
-		bool first_look = c->unsent_last == UINT32_MAX;
-
-		c->unsent_last = unsent;
-		if (!first_look || unsent || unread) {
-			c->ping_ms = now;
-			conn_deadline(c, session_deadline(c));
-			return true;
-		}
+	c->unsent_last = unsent;
+	goes_on = unread || unsent < before;
+	if (!unread && before == UINT32_MAX) {
+		since = conn_taken_ms(c);
+		goes_on = since > c->ping_ms;
+	}
+	if (goes_on) {
+		c->ping_ms = since;
+		conn_deadline(c, session_deadline(c));
+		return true;
 	}
 	stat_add(c->w->slot->stats.pong_timeouts, 1);
-	c->ping_out = 0;
 	return session_close(c, WS_CODE_NO_PONG, "no pong in time");
 }
 

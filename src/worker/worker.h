@@ -380,6 +380,8 @@ void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
 void conn_fed(struct conn *c); /* something was read */
 uint32_t conn_unsent(const struct conn *c);
+/* When the peer acknowledged something last; 0: not known, and there is nothing to. */
+uint64_t conn_taken_ms(const struct conn *c);
 /* Something lies in its socket, and is to be read. */
 bool conn_unread(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */

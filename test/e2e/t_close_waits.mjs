@@ -1,5 +1,6 @@
 // A Close is answered only when all earlier messages of that connection are stored.
 import { test, assert, stays, until } from './lib/scenario.mjs';
+import { slowWay } from './lib/way.mjs';
 import { send } from './lib/nats.mjs';
 import { CLOSE, TEXT, closeFrame, frame } from './lib/raw.mjs';
 
@@ -62,6 +63,17 @@ await test('what finds no room behind our own Close is stored when there is some
 	await r.ended();
 	assert.match((await bus.storedAll(send('chat', 'alice'), 1))[0].text, /^it was on its way/);
 }, { ms: 60000 });
+
+await test('no time for a drain is no hurry for other Closes: while the broker is there they wait for it', async (t) => {
+	const nats = await t.nats(), bus = await nats.connect(), way = await slowWay(t, nats);
+	const gw = await t.gateway(nats, { config: { drain_timeout: '0', broker: { url: `nats://127.0.0.1:${way.port}` } } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	way.delay = 300;
+	await r.write(Buffer.concat([frame(TEXT, 'stored'), closeFrame(1000)]));
+	assert.equal((await r.next(CLOSE)).code, 1000);
+	assert.equal((await bus.storedAll(send('chat', 'alice'), 1))[0].text, 'stored');
+});
 
 await test('no broker in time: the connection ends without a Close', async (t) => {
 	const { nats, gw } = await t.pair({ broker: { grace: '1s' }, drain_timeout: '1s' });

@@ -4,7 +4,7 @@ import { test, assert, until, sleep, stays } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
 import { tlsPair, rawTls } from './lib/pki.mjs';
-import { TEXT, BINARY, CLOSE, PING, PONG, frame } from './lib/raw.mjs';
+import { TEXT, BINARY, CLOSE, PING, PONG, closeFrame, frame } from './lib/raw.mjs';
 
 // One chunk each 200 ms, until it is stopped; afterwards as quick as it can.
 function slowLink(r) {
@@ -58,6 +58,40 @@ await test('a slow link is not a dead one: the time for a Pong begins anew while
 	await r.send(PONG, (await r.next(PING)).data);
 	await bus.empty(recv('chat', 'alice'));
 });
+
+await test('the time for a Pong begins when the last of it was taken, not when it was written', async (t) => {
+	const { bus, gw } = await t.pair({ pong_timeout: '4s', ping_interval: '1s', delivery: { window: '8m' } });
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), Buffer.alloc(900000, 'z'));
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	const written = performance.now();
+	await until('most of the time to be over', () => performance.now() - written > 3000);
+	r.socket.resume();
+	const ping = await r.next(PING);
+	await until('more than all of it', () => performance.now() - written > 5000);
+	assert.equal(r.finished, false);
+	await r.send(PONG, ping.data);
+	while (r.data().length < 8) await r.send(PONG, (await r.next(PING)).data);
+	await r.send(PONG, (await r.next(PING)).data);
+	await bus.empty(recv('chat', 'alice'));
+	assert.equal(r.frames.some((f) => f.opcode === CLOSE), false);
+});
+
+await test('a client that closes, and then takes nothing for a while, gets all that was on its way, and the Close', async (t) => {
+	const { bus, gw } = await t.pair({ delivery: { window: '8m' } });
+	const r = await t.raw(gw);
+	await r.open('/ws/chat/alice/');
+	r.socket.pause();
+	for (let i = 0; i < 8; i++) await bus.publish(recv('chat', 'alice'), Buffer.alloc(900000, 'z'));
+	await until('them to be given', async () => (await gw.figures()).total.messages_out === 8);
+	await r.write(closeFrame(1000));
+	const from = performance.now();
+	await stays('not ended', () => !r.finished && (performance.now() - from < 4800 || gw.ctl('sessions').then(({ out }) => out.trim() !== '')), 5000);
+	r.socket.resume();
+	assert.equal((await r.next(CLOSE)).code, 1000);
+	assert.equal(r.data().length, 8);
+}, { ms: 60000 });
 
 await test('a client that takes nothing at all is closed for its missing Pong', async (t) => {
 	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '1s', delivery: { window: '8m' } });
