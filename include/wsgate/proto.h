@@ -61,7 +61,8 @@ struct proto_header {
 	uint32_t size; /* of the body */
 };
 struct proto_slot {
-	uint32_t slot, reserved;
+	uint32_t slot;
+	uint32_t last; /* of PROTO_WORKER_DOWN: 1: nobody follows it */
 	uint64_t generation;
 };
 struct proto_stale {

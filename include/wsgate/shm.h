@@ -113,8 +113,8 @@ struct shm_bridge {
 #define SHM_RETIRING 2
 struct shm_slot {
 	alignas(64) _Atomic uint64_t
-		generation; /* of the worker that owns the slot now; written by it first of all */
-	_Atomic uint32_t pid;
+		generation;   /* of the worker that owns the slot now; written by it first of all */
+	_Atomic uint32_t pid; /* 0: it has ended well; also the bridge's, when nobody follows */
 	_Atomic uint32_t draining; /* 1; or SHM_RETIRING: its last connections end by themselves */
 	_Atomic uint32_t
 		want_space; /* the worker waits for room in its up ring: ring after a release */

@@ -123,7 +123,7 @@ static void bridge_on_worker_down(void *arg, const void *body, int fd)
 
 	if (fd >= 0)
 		close(fd);
-	slots_worker_down(arg, s->slot, s->generation);
+	slots_worker_down(arg, s->slot, s->generation, s->last);
 }
 
 static const struct chan_handler master_handlers[] = {

@@ -303,7 +303,7 @@ void slots_wakeup(struct bridge *b);
 /* Whether the worker that wrote a route of that generation is. */
 bool slots_dead(const struct slot *s, uint64_t generation);
 void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation);
-void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation);
+void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation, bool last);
 /* All of ours that are in use; list has room for SHM_UP_MAX of each slot. Returns how many. */
 size_t slots_up_sources(struct bridge *b, struct up_source **list);
 /* All that lies in them; nothing while older segments are not read. */

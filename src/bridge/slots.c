@@ -429,7 +429,17 @@ void slots_worker_up(struct bridge *b, unsigned slot, uint64_t generation)
 	slots_wakeup(b);
 }
 
-void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
+/* As if it had ended well. A successor may begin at this moment: it writes its generation before
+ * its pid. */
+static void slot_leave_empty(struct shm_slot *words, uint64_t generation)
+{
+	uint32_t pid = atomic_load(&words->pid);
+
+	if (stat_get(words->generation) <= generation)
+		(void)atomic_compare_exchange_strong(&words->pid, &pid, 0);
+}
+
+void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation, bool last)
 {
 	struct slot *s;
 
@@ -440,6 +450,8 @@ void slots_worker_down(struct bridge *b, unsigned slot, uint64_t generation)
 	slots_end(b, slot, 1, generation);
 	if (generation > stat_get(s->words->buried))
 		stat_set(s->words->buried, generation);
+	if (last)
+		slot_leave_empty(s->words, generation);
 	s->drained_generation[shm_up_ring(generation)] = generation;
 	slots_check_drained(s, shm_up_ring(generation));
 }

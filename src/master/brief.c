@@ -13,6 +13,12 @@ static uint64_t brief_now(const struct child *w)
 	return 2 * w->generation + (w->pid == 0);
 }
 
+/* Its slot is to be empty. */
+static bool brief_last(const struct child *w, uint64_t generation)
+{
+	return generation == w->generation && !w->pid && w->slot >= w->family->active;
+}
+
 void brief_begin(struct family *f)
 {
 	f->nstale = 0;
@@ -33,9 +39,16 @@ void brief_ready(struct family *f)
 		uint64_t g = w->generation > 1 ? w->generation - 1 : 1;
 
 		for (; g <= w->generation; g++)
-			if (2 * g + 1 <= w->told && w->drained[shm_up_ring(g)] < g)
+			if (2 * g + 1 <= w->told &&
+				(w->drained[shm_up_ring(g)] < g || brief_last(w, g)))
 				w->repeat[shm_up_ring(g)] = g;
 	}
+}
+
+void brief_unwanted(struct child *w)
+{
+	if (w->generation && !w->pid && w->told == brief_now(w))
+		w->repeat[shm_up_ring(w->generation)] = w->generation;
 }
 
 void brief_drained(struct family *f, const struct proto_slot *s)
@@ -68,7 +81,8 @@ bool brief_ring_free(const struct child *w)
 static bool brief_send(
 	struct family *f, const struct child *w, enum proto_type type, uint64_t generation)
 {
-	struct proto_slot body = {w->slot, 0, generation};
+	struct proto_slot body = {
+		w->slot, type == PROTO_WORKER_DOWN && brief_last(w, generation), generation};
 
 	/* What is not EAGAIN is the end of the bridge, and its successor will be told. */
 	return chan_send(f->bridge.chan, type, &body, sizeof(body), -1) == 0 || errno != EAGAIN;

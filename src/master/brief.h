@@ -17,6 +17,8 @@
 void brief_begin(struct family *f);
 /* It is ready: it must hear again of dead generations that are not drained. */
 void brief_ready(struct family *f);
+/* Nobody is to follow in its slot: if it is dead already, the bridge must hear that, too. */
+void brief_unwanted(struct child *worker);
 /* The bridge says so. */
 void brief_drained(struct family *f, const struct proto_slot *s);
 /* Whether the ring of the next generation is free. */

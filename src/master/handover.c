@@ -7,6 +7,7 @@
 
 #include <wsgate/log.h>
 
+#include "brief.h"
 #include "family.h"
 
 /* ---- who ---- */
@@ -58,6 +59,8 @@ void handover_resize(struct family *f, unsigned active, uint64_t now)
 		struct child *w = &f->workers[i];
 
 		if (i >= active) {
+			if (w->start_ms)
+				brief_unwanted(w);
 			w->start_ms = 0;
 			w->waits = false;
 			if (w->pid && w->handover.state == HANDOVER_NONE)

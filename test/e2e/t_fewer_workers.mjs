@@ -49,6 +49,22 @@ await test('back and forth in quick succession: the last number counts, and nobo
 	await gw.ready();
 });
 
+await test('one that is dead when its slot is given up is not missed', async (t) => {
+	const { gw } = await t.pair({ workers: 2 });
+	while (!/starts again later child="worker 1" ms=3200/.test(gw.log())) {
+		await until('worker 1', () => gw.pid('worker 1'));
+		await gw.murder('worker 1');
+	}
+	assert.match((await gw.ctl('check')).out, /^processes +FAULT +2 workers, 1 of them not well/m);
+	await resize(gw, 1);
+	await until('one of one', async () => /^processes +good +1 workers, 0 of them not well/m.test((await gw.ctl('check')).out));
+	assert.equal(workers(gw).join(), titles(1).join());
+	assert.equal((gw.log().match(/starts again later/g) ?? []).length, 6);
+	await resize(gw, 2);
+	await settled(gw, 2);
+	await until('two of two', async () => /^processes +good +2 workers, 0 of them not well/m.test((await gw.ctl('check')).out));
+});
+
 await test('listeners come and go while slots are idle', async (t) => {
 	const { gw } = await t.pair({ workers: 3 });
 	await resize(gw, 1);

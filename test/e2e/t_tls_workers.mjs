@@ -121,6 +121,13 @@ await test('a worker that retires is killed: it is not started again; a stop end
 	await gw.murder('worker 2');
 	await until('the end of its connections', () => all.some((c) => c.closed?.code === 1006));
 	await settled(gw, 2);
+	// As well as one that ended by itself.
+	await until('nobody to be missing', async () => !/not running/.test((await gw.ctl('status')).out));
+	assert.match((await gw.ctl('status')).out, /^worker 2 +ended, after start 1$/m);
+	const check = await gw.ctl('check');
+	assert.match(check.out, /^processes +good +2 workers, 0 of them not well; bridge running$/m);
+	assert.equal(check.code, 0, check.out);
+	assert.doesNotMatch((await gw.admin('/metrics')).text, /^wsgate_worker_\w+\{worker="2"/m);
 	gw.signal('SIGTERM');
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 	const codes = (await Promise.all(all.map((c) => c.ended()))).map((e) => e.code);
