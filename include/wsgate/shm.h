@@ -162,6 +162,8 @@ int shm_create(
 /* Allocates the space of one slot and prepares its words; once per slot, before any process maps it
  * for use. 0 or -1 with errno. */
 int shm_prepare_slot(int fd, unsigned slot);
+/* Gives the space of the last prepared slot back, which no process has used. */
+void shm_drop_slot(int fd, unsigned slot);
 /* Maps a segment after checking magic, layout and size. 0, or -1: errno EPROTO for another layout
  * or a file that does not add up. */
 int shm_map(struct shm *shm, int fd, bool writable);

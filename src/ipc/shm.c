@@ -278,6 +278,31 @@ int shm_prepare_slot(int fd, unsigned slot)
 	return 0;
 }
 
+/* Trap: others read in the words whether it is used. Their pages stay: to read a hole takes a page
+ * of a tmpfs, and where none is left that is SIGBUS. */
+void shm_drop_slot(int fd, unsigned slot)
+{
+	const size_t words_size = page_up(sizeof(struct shm_slot));
+	struct shm_header h;
+	struct slot_layout l;
+	void *words;
+	uint64_t at;
+
+	if (shm_read_header(fd, &h) < 0 || slot >= h.sizes.max_workers)
+		return;
+	l = shm_layout(&h.sizes);
+	at = shm_slots_at() + slot * l.size;
+	words = mmap(NULL, words_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
+	if (words == MAP_FAILED)
+		return;
+	memset(words, 0, words_size);
+	munmap(words, words_size);
+	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at + words_size),
+		       (off_t)(l.size - words_size)) < 0 &&
+		errno == EINTR)
+		;
+}
+
 int shm_map(struct shm *shm, int fd, bool writable)
 {
 	struct shm_header h;

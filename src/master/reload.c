@@ -216,7 +216,7 @@ static int reload_write(struct reload *r, const struct config *next, int text[3]
 static int reload_prepare(
 	struct reload *r, struct config *next, int text[3], char *err, size_t errlen)
 {
-	unsigned want, slots = r->listeners->nslots;
+	unsigned want, slots = r->listeners->nslots, had = r->segment->nslots;
 
 	if (reload_merge(next, r->family->config, &r->changed, &r->restart) < 0)
 		return no_memory(err, errlen);
@@ -240,6 +240,7 @@ static int reload_prepare(
 	no_memory(err, errlen);
 	listen_close_but(&r->next, r->listeners);
 fail:
+	segment_shrink(r->segment, had);
 	for (int i = 0; i < 3; i++)
 		if (text[i] >= 0)
 			close(text[i]);

@@ -296,19 +296,30 @@ int segment_publish(struct segment *s)
 	return 0;
 }
 
+void segment_shrink(struct segment *s, unsigned nslots)
+{
+	while (s->nslots > nslots)
+		shm_drop_slot(s->fd, --s->nslots);
+}
+
 int segment_grow(
 	struct segment *s, const struct config *c, unsigned nslots, char *err, size_t errlen)
 {
-	for (; s->nslots < nslots; s->nslots++)
-		if (shm_prepare_slot(s->fd, s->nslots) < 0)
-			return complain(err, errlen,
-				"runtime_dir %s: cannot allocate %llu bytes of shared memory: %s; "
-				"free or add space, or lower max_connections, max_message or "
-				"workers",
-				c->runtime_dir,
-				(unsigned long long)(shm_file_size(&s->sizes) /
-						     s->sizes.max_workers * nslots),
-				strerror(errno));
+	unsigned before = s->nslots;
+
+	for (; s->nslots < nslots; s->nslots++) {
+		if (shm_prepare_slot(s->fd, s->nslots) == 0)
+			continue;
+		complain(err, errlen,
+			"runtime_dir %s: cannot allocate %llu bytes of shared memory: %s; free or "
+			"add space, or lower max_connections, max_message or workers",
+			c->runtime_dir,
+			(unsigned long long)(shm_file_size(&s->sizes) / s->sizes.max_workers *
+					     nslots),
+			strerror(errno));
+		segment_shrink(s, before);
+		return -1;
+	}
 	return 0;
 }
 

@@ -60,9 +60,11 @@ int segment_lock(struct segment *s, const struct config *c, char *err, size_t er
  * line. segment_publish() then lets it be found. */
 int segment_open(struct segment *s, const struct config *c, unsigned nslots, uid_t uid, gid_t gid,
 	char *err, size_t errlen) __attribute__((warn_unused_result));
-/* Prepares more slots. 0; or -1 and one line; those that are prepared stay so. */
+/* Prepares more slots. 0; or -1 and one line, and there are no more than before. */
 int segment_grow(struct segment *s, const struct config *c, unsigned nslots, char *err,
 	size_t errlen) __attribute__((warn_unused_result));
+/* Gives those behind the first nslots back, which nobody has used. */
+void segment_shrink(struct segment *s, unsigned nslots);
 /* Makes the link. 0 or -1 with errno. */
 int segment_publish(struct segment *s) __attribute__((warn_unused_result));
 /* What a master that failed to replace us, and is dead with all its children, left: empty, it is

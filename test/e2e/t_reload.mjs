@@ -274,6 +274,25 @@ await test('more workers', async (t) => {
 	await gw.ready();
 });
 
+await test('more workers that cannot be: no shared memory is kept for them', async (t) => {
+	const { gw } = await t.pair({ workers: 1 });
+	const kilobytes = () => fs.statSync(path.join(gw.config.runtime_dir, 'segment')).blocks / 2;
+	const before = kilobytes(), { listen } = gw.config;
+	gw.config.workers = 4;
+	gw.config.listen = [...listen, `127.0.0.1:${gw.nats.port}`];
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 2);
+	const more = kilobytes() - before;
+	assert.ok(more < 1000, `${more} kB more`);
+	await reload(gw, { listen });
+	await until('four workers', () => gw.children().filter((c) => /worker \d/.test(c.title)).length === 4);
+	assert.ok(kilobytes() > 3 * before);
+	await gw.murder('worker 3'); // and each is as good as any
+	await gw.ready();
+	await until('all well', async () => (await gw.ctl('check')).code === 0);
+	for (const i of numbers(20)) await (await t.client(gw, `chat/u${i}`)).ping();
+});
+
 // Numbers both ways while fn() runs; all must come, in order, and nobody be disconnected.
 async function underLoad(t, gw, bus, users, fn) {
 	const clients = await Promise.all(numbers(users).map((i) => t.client(gw, `chat/u${i}`)));

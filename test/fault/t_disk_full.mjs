@@ -1,4 +1,4 @@
-// The disk of the broker is full: nothing that was acknowledged is lost, and nothing that clients gave.
+// A disk is full. The broker's: nothing that was acknowledged is lost, and nothing that clients gave. The shared memory's: no more workers.
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
@@ -38,3 +38,28 @@ await test("the broker's disk is full, then has room again", async (t) => {
 	const got = await absent.take(acked, 30000);
 	assert.deepEqual([...new Set(got.map((m) => m.text.split(' ')[0]))].slice(0, acked), numbers(acked));
 }, { ms: 120000 });
+
+await test('shared memory for some of the workers that a reload asks for: they are not kept', async (t) => {
+	const nats = await t.nats(), gw = await t.gateway(nats, { config: { workers: 1 }, start: false });
+	const disk = await smallDisk(t, gw.config.runtime_dir, '48m');
+	fs.chmodSync(disk.root, 0o750);
+	gw.opts.via = disk.within;
+	await gw.start();
+	const free = () => {
+		const { bavail, bsize } = fs.statfsSync(disk.root);
+		return bavail * bsize >> 10;
+	};
+	const before = free();
+	gw.config.workers = 4;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await until('its refusal', () => /nothing has changed why=.*cannot allocate/.test(gw.log()));
+	assert.ok(before - free() < 1000, `${before - free()} kB less`);
+	gw.config.workers = 2;
+	gw.writeConfig();
+	gw.signal('SIGHUP');
+	await until('two workers', () => gw.pid('worker 1'));
+	assert.ok(before - free() > 4000);
+	await gw.ready();
+	for (const i of numbers(20)) await (await t.client(gw, `chat/u${i}`)).ping();
+});
