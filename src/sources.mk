@@ -160,6 +160,7 @@ WORKER_SRC = \
 	src/worker/worker.c
 
 MASTER_SRC = \
+	src/master/address.c \
 	src/master/bequest.c \
 	src/master/brief.c \
 	src/master/certs.c \

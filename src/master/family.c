@@ -28,6 +28,7 @@
 #define GRACE_MS 2000     /* beyond the drain time: then SIGKILL */
 #define HURRY_MS 1000
 #define KILLED_MS 5000 /* a process that SIGKILL does not end hangs in the kernel */
+#define REFUSE_MS 1000 /* a worker that does not hang has heard of the stop by then */
 #define RETRY_MS 50
 #define HANG_MIN_MS 3000 /* three beats: below that a child would die of a hiccup */
 
@@ -368,6 +369,7 @@ void family_stop(struct family *f, uint64_t delay_ms, uint64_t drain_ms, bool hu
 	if (hurry)
 		delay_ms = drain_ms = 0;
 	f->drain_end_ms = now + delay_ms + drain_ms;
+	f->refuse_ms = hurry ? 0 : now + delay_ms;
 	for (unsigned i = hurry ? 0 : 1; i <= f->nslots; i++)
 		family_child(f, i)->start_ms = 0;
 	if (f->state == FAMILY_STOPS_BRIDGE) {
@@ -389,6 +391,19 @@ void family_fail(struct family *f, const char *why)
 		log_error("all processes end", kv_str("why", f->why));
 	}
 	family_stop(f, 0, 0, true);
+}
+
+/* Each worker refuses clients at its own listeners. One that is dead does not, nor one that hangs:
+ * those would get all who come. */
+static void family_refuse(struct family *f, uint64_t now)
+{
+	if (!f->refuse_ms || now < f->refuse_ms)
+		return;
+	for (unsigned i = 0; i < f->listeners->nslots && !f->hold_clients; i++)
+		if (f->refuses || (!f->workers[i].pid && f->lent_to[i] < 0))
+			listen_shut(f->listeners, i);
+	f->refuse_ms = f->refuses ? 0 : now + REFUSE_MS;
+	f->refuses = true;
 }
 
 /* Those that this state waits for: killed when the time is over. True: none is left, or nothing
@@ -469,6 +484,7 @@ static void family_arm(struct family *f, uint64_t now)
 		sooner(&at, f->deadline_ms);
 	else
 		sooner(&at, family_tickets_due(f));
+	sooner(&at, f->refuse_ms);
 	/* event_add() takes back what event_active() asked for meanwhile. */
 	if (f->woken)
 		at = now;
@@ -502,6 +518,7 @@ static void family_due(evutil_socket_t fd, short what, void *arg)
 			family_check(f, family_child(f, i), now);
 	family_rotate(f, now);
 	family_start_due(f, now);
+	family_refuse(f, now);
 	family_advance(f, now);
 	handover_look(f, now);
 	f->retry = !family_tell(f);

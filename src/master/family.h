@@ -76,6 +76,9 @@ struct family {
 	int status;           /* exit status of the whole */
 	uint64_t deadline_ms; /* of this state of the stop: SIGKILL */
 	uint64_t drain_end_ms;
+	uint64_t refuse_ms; /* a stop: when clients are refused at listeners without a worker; 0:
+			       not, or not any more */
+	bool refuses;       /* they are: next at all of them */
 	char why[PROTO_TEXT_MAX]; /* status other than 0: one line */
 };
 

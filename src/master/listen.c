@@ -3,27 +3,20 @@
  */
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <wsgate/log.h>
 
+#include "address.h"
 #include "listen.h"
 #include "local.h"
 
 #define LISTEN_BACKLOG 4096
-#define LISTEN_RETRY_MS 100
-
-struct address {
-	struct sockaddr_storage ss;
-	socklen_t len;
-};
 
 /* What goes into the operator's line. */
 struct listen_error {
@@ -72,19 +65,6 @@ static int complain_address(const struct listen_error *e, const char *name, int 
 		listen_remedy(error));
 }
 
-/* "1.2.3.4:80", "[::1]:80" */
-static void listen_name(const struct address *a, char *out, size_t outlen)
-{
-	char host[NI_MAXHOST], port[8];
-
-	if (getnameinfo((const struct sockaddr *)&a->ss, a->len, host, sizeof(host), port,
-		    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		snprintf(out, outlen, "?");
-	else
-		snprintf(
-			out, outlen, a->ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-}
-
 static struct addrinfo *listen_resolve(const struct listen_error *e, const char *text)
 {
 	struct addrinfo hints = {
@@ -114,54 +94,6 @@ static struct addrinfo *listen_resolve(const struct listen_error *e, const char 
 	return NULL;
 }
 
-/* Bound, not yet listening. -1 with errno. */
-static int listen_bind(const struct address *a, bool reuseport)
-{
-	int on = 1, saved;
-	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -1;
-	/* SO_REUSEADDR: what a predecessor left in TIME_WAIT does not count. A listener still does.
-	 */
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-		(!reuseport || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
-		(a->ss.ss_family != AF_INET6 ||
-			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0) &&
-		bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0)
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-/*
- * SO_REUSEPORT sockets of one user do not collide, whosoever they are: a bind without it tells
- * whether the port is taken. The probe stays until ours are bound, and it learns what port 0
- * becomes.
- */
-static int listen_probe(struct address *a, unsigned patience_ms)
-{
-	struct timespec pause = {0, LISTEN_RETRY_MS * 1000000L};
-	unsigned waited = 0;
-	int saved, fd = listen_bind(a, false);
-
-	for (; fd < 0 && errno == EADDRINUSE && waited < patience_ms; waited += LISTEN_RETRY_MS) {
-		nanosleep(&pause, NULL);
-		fd = listen_bind(a, false);
-	}
-	if (fd < 0)
-		return -1;
-	a->len = sizeof(a->ss);
-	if (getsockname(fd, (struct sockaddr *)&a->ss, &a->len) == 0)
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
 static void close_all(int *fds, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -181,29 +113,15 @@ static const struct listen_row *row_named(const struct listen_set *l, const char
 	return NULL;
 }
 
-static bool is_wildcard(const struct sockaddr_storage *ss)
-{
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-	const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-
-	return ss->ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)
-					 : in->sin_addr.s_addr == htonl(INADDR_ANY);
-}
-
-static in_port_t port_of(const struct sockaddr_storage *ss)
-{
-	/* At the same place in both. */
-	return ((const struct sockaddr_in *)ss)->sin_port;
-}
-
 /*
  * All addresses of a port, beside one of them; or the same one, with TLS and without: our own
  * sockets do not collide, but a probe does.
  */
 static bool beside(const struct listen_row *r, const struct address *a)
 {
-	return r->ss.ss_family == a->ss.ss_family && port_of(&r->ss) == port_of(&a->ss) &&
-	       (is_wildcard(&r->ss) || is_wildcard(&a->ss));
+	const struct address b = {r->ss, r->len};
+
+	return address_beside(&b, a);
 }
 
 static bool overlaps(const struct listen_set *now, const struct address *a, const char *name)
@@ -219,7 +137,7 @@ static bool overlaps(const struct listen_set *now, const struct address *a, cons
 static void row_set(struct listen_row *r, const char *text, const struct address *a)
 {
 	snprintf(r->text, sizeof(r->text), "%s", text);
-	listen_name(a, r->name, sizeof(r->name));
+	address_name(a, r->name, sizeof(r->name));
 	r->ss = a->ss;
 	r->len = a->len;
 }
@@ -241,7 +159,7 @@ static int row_bind(struct listen_set *l, unsigned first, const struct listen_er
 	int *fds = l->fds[l->n];
 
 	for (unsigned i = first; i < l->nslots; i++) {
-		fds[i] = listen_bind(&a, true);
+		fds[i] = address_bind(&a, true);
 		if (fds[i] >= 0)
 			continue;
 		complain_address(e, r->name, errno);
@@ -283,7 +201,7 @@ static int row_open(struct listen_set *l, const char *text, struct address *a, u
 	if (l->n >= HERITAGE_LISTEN_MAX)
 		return row_full(e);
 	row_set(r, text, a);
-	probe = listen_probe(a, patience_ms);
+	probe = address_probe(a, patience_ms);
 	if (probe < 0 && errno == EAFNOSUPPORT) {
 		log_warn(
 			"this host has no such kind of address: left out", kv_str("addr", r->name));
@@ -352,7 +270,7 @@ static int listen_text(
 		char name[sizeof(l->rows[0].name)];
 
 		memcpy(&a.ss, ai->ai_addr, ai->ai_addrlen);
-		listen_name(&a, name, sizeof(name));
+		address_name(&a, name, sizeof(name));
 		r = row_twice(l, name, e);
 		if (r)
 			continue;
@@ -403,11 +321,11 @@ static int listen_admin(
 		return complain(
 			e, "%s: clients have the port of %s; give each its own", e->key, r->name);
 	r->id = ++last_id;
-	probe = listen_probe(&a, patience_ms);
+	probe = address_probe(&a, patience_ms);
 	if (probe < 0 && !(errno == EADDRINUSE && old && old->fd >= 0 && beside(&old->row, &a)))
 		return complain_address(e, r->name, errno);
 	row_set(r, text, &a);
-	to->fd = listen_bind(&a, true);
+	to->fd = address_bind(&a, true);
 	if (to->fd < 0 || listen(to->fd, LISTEN_BACKLOG) < 0)
 		result = complain_address(e, r->name, errno);
 	if (probe >= 0)
@@ -557,6 +475,12 @@ void listen_close_but(struct listen_set *l, const struct listen_set *other)
 			admin_close(&l->admins[i]);
 		l->admins[i].fd = -1;
 	}
+}
+
+void listen_shut(const struct listen_set *l, unsigned slot)
+{
+	for (size_t i = 0; i < l->n; i++)
+		(void)shutdown(l->fds[i][slot], SHUT_RD);
 }
 
 void listen_close(struct listen_set *l)

@@ -74,6 +74,9 @@ void listen_inherit(struct listen_row *r);
 /* Closes what l has and other has not; l is empty then. */
 void listen_close_but(struct listen_set *l, const struct listen_set *other);
 void listen_close(struct listen_set *l);
+/* Whoever has them, clients cannot connect to those of that slot any more; who waits in them is
+ * reset. */
+void listen_shut(const struct listen_set *l, unsigned slot);
 /* The same, but another master goes on with them. */
 void listen_leave(struct listen_set *l);
 void listen_say(const struct listen_set *l);

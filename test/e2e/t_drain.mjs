@@ -162,6 +162,46 @@ await test('a bridge that dies while it drains is replaced: what clients send is
 	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
 });
 
+// All connects are refused, though one worker has not shut its listeners.
+const refused = (t, gw) => until('refusals', async () => {
+	for (let i = 0; i < 20; i++) {
+		const e = await t.raw(gw).then((s) => s.destroy(), (x) => x);
+		if (e?.code !== 'ECONNREFUSED') return false;
+	}
+	return true;
+}, 5000);
+
+await test('one worker hangs while the gateway stops: it gets no new clients', async (t) => {
+	const { gw } = await t.pair({ drain_timeout: '20s' });
+	const pid = gw.pid('worker 1');
+	process.kill(pid, 'SIGSTOP');
+	gw.signal('SIGTERM');
+	await refused(t, gw);
+	assert.ok(gw.pid('worker 1'), 'still there');
+	process.kill(pid, 'SIGCONT');
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+});
+
+await test('one worker is dead when the drain begins: until then the other one takes clients, then nobody does', async (t) => {
+	const { gw, bus } = await t.pair({ drain_delay: '3s', drain_timeout: '20s', pong_timeout: '60s' });
+	gw.signal('SIGTERM');
+	await until('its beginning', () => (gw.log().match(/worker \d: not ready any more/g) ?? []).length === 2);
+	await gw.murder('worker 1');
+	let r; // answers no Ping: the drain takes its time
+	await until('a client of worker 0', async () => {
+		r = await t.raw(gw);
+		await r.write(upgrade('/ws/chat/alice/'));
+		return r.response(300).then((a) => a.status === 101, () => r.destroy());
+	});
+	await bus.publish(recv('chat', 'alice'), 'x');
+	await r.next(PING);
+	await until('the drain', () => /worker 0: draining/.test(gw.log()));
+	await refused(t, gw);
+	assert.equal(gw.proc.exit, null);
+	r.destroy();
+	assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+});
+
 await test('then the hard end', async (t) => {
 	const { gw, bus } = await t.pair({ drain_timeout: '1s', pong_timeout: '60s' });
 	const mute = await t.raw(gw), rude = await t.raw(gw);

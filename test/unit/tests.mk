@@ -161,6 +161,7 @@ $(B)/test/unit/test_listen: LDFLAGS_ALL += -Wl,--wrap=socket
 test_listen_SRC = \
 	src/base/devlog.c \
 	src/base/log.c \
+	src/master/address.c \
 	src/master/listen.c \
 	src/master/local.c
 
