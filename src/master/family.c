@@ -343,9 +343,13 @@ void family_dismiss(struct child *c, uint64_t drain_ms, uint64_t now)
 static void family_ask_workers(struct family *f, uint64_t delay_ms, uint64_t drain_ms)
 {
 	for (unsigned i = 0; i < f->nslots; i++) {
-		family_ask_stop(&f->workers[i], drain_ms);
-		f->workers[i].stop_delay_ms = (uint32_t)delay_ms;
-		f->workers[i].restart = f->restart;
+		struct child *w = &f->workers[i];
+
+		family_ask_stop(w, drain_ms);
+		w->stop_delay_ms = (uint32_t)delay_ms;
+		w->restart = f->restart;
+		if (w->chan)
+			w->kill_ms = 0; /* of an earlier dismissal: it has f->deadline_ms now */
 	}
 }
 
