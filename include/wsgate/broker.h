@@ -131,6 +131,11 @@ void broker_moving(struct broker *b);
 void broker_said(struct broker *b, _Atomic uint64_t *said_ms);
 /* A last word to the other gateways, before broker_free(). */
 void broker_farewell(struct broker *b);
+/* Before broker_free(), for several of them: that need not wait for one after the other. */
+void broker_quit(struct broker *b);
+/* Behind that: waits until CLOCK_MONOTONIC says so much. False: it waits for a server still, which
+ * may take its time, and so would broker_free(). */
+bool broker_ended(struct broker *b, uint64_t until_ms);
 /* Stops; up to 200 ms until the server has read what was said. What was under way gets no event any
  * more. */
 void broker_free(struct broker *b);

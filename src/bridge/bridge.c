@@ -11,7 +11,9 @@
 
 #define TICK_MS 200
 #define FIRST_ANSWER_MS 1000
-#define PACE_FROM 8000 /* a second: live copies, removals, and what connections bring about */
+#define PACE_FROM 8000    /* a second: live copies, removals, and what connections bring about */
+#define QUIT_MS 1500      /* for the broker's threads; the master waits two seconds, */
+#define QUIT_HURRY_MS 500 /* or one */
 #define ORPHAN_FLUSH_MS                                                                            \
 	10000 /* without a master: what is in the rings still goes out, for so long */
 
@@ -73,6 +75,7 @@ static void bridge_flush(struct bridge *b, uint64_t ms, bool moving)
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	b->stopping = true;
+	b->hurry = ms == 0;
 	slots_wakeup(b); /* who has ended until now has */
 	told_all(b);
 	b->moving = moving;
@@ -287,6 +290,9 @@ static int bridge_start(struct bridge *b)
 
 static void bridge_free(struct bridge *b)
 {
+	/* Nothing is left to be done; what a thread may still use is not freed. */
+	if (!streams_quit(b, b->hurry ? QUIT_HURRY_MS : QUIT_MS))
+		_exit(b->status);
 	streams_stop(b);
 	dispatch_stop(b); /* first: each connection has its place in a slot */
 	slots_stop(b);

@@ -233,6 +233,7 @@ struct bridge {
 	struct pace pace;
 	size_t max_message;
 	bool stopping, more;
+	bool hurry;    /* stopping, and nobody waits for what is not stored yet */
 	bool together; /* several end at once: what the last one confirmed is not what all have */
 	bool moving; /* stopping, and the connections live on in a program that replaces this one */
 	bool starved;    /* no memory for a record or a window: again with the next tick */
@@ -293,7 +294,10 @@ int streams_reconfigure(struct bridge *b, const struct config *c);
 /* Those that b->c has and the bridge does not yet. */
 void streams_more(struct bridge *b);
 void streams_moving(struct bridge *b);
-void streams_stop(struct bridge *b);
+/* Nothing more is to come from them. False: so long was not enough for one that waits for its
+ * server; streams_stop() would wait for it. */
+bool streams_quit(struct bridge *b, uint64_t ms);
+void streams_stop(struct bridge *b); /* behind that */
 void streams_stats(struct bridge *b);
 
 /* slots.c */

@@ -351,11 +351,24 @@ void streams_moving(struct bridge *b)
 		broker_moving(b->streams[i].broker);
 }
 
-void streams_stop(struct bridge *b)
+bool streams_quit(struct bridge *b, uint64_t ms)
 {
+	bool ended = true;
+	uint64_t until;
+
 	/* First all of them: one whose server does not answer takes its time to stop. */
 	for (unsigned i = 0; i < b->nstreams; i++)
 		broker_farewell(b->streams[i].broker);
+	for (unsigned i = 0; i < b->nstreams; i++)
+		broker_quit(b->streams[i].broker);
+	until = bridge_clock() + ms;
+	for (unsigned i = 0; i < b->nstreams; i++)
+		ended = broker_ended(b->streams[i].broker, until) && ended;
+	return ended;
+}
+
+void streams_stop(struct bridge *b)
+{
 	for (unsigned i = 0; i < b->nstreams; i++) {
 		broker_free(b->streams[i].broker);
 		told_free(&b->streams[i]);

@@ -463,6 +463,17 @@ void broker_farewell(struct broker *b)
 	wire_flush(b->wire);
 }
 
+void broker_quit(struct broker *b)
+{
+	if (b)
+		wire_quit(b->wire);
+}
+
+bool broker_ended(struct broker *b, uint64_t until_ms)
+{
+	return !b || wire_ended(b->wire, until_ms);
+}
+
 void broker_free(struct broker *b)
 {
 	if (!b)

@@ -185,6 +185,10 @@ static void *carrier_main(void *arg)
 		sleep_ms(k, wait);
 	}
 	nats_ReleaseThreadMemory();
+	pthread_mutex_lock(&k->mu);
+	k->ended = true;
+	pthread_cond_broadcast(&k->cond);
+	pthread_mutex_unlock(&k->mu);
 	return NULL;
 }
 
@@ -337,14 +341,35 @@ struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wi
 	return k;
 }
 
-void carrier_stop(struct carrier *k)
+void carrier_quit(struct carrier *k)
 {
+	if (k->quit)
+		return;
 	desk_leave(k);
 	engine_close(k->engine); /* what the thread waits for comes by this one */
 	pthread_mutex_lock(&k->mu);
 	k->quit = true;
 	pthread_cond_broadcast(&k->cond);
 	pthread_mutex_unlock(&k->mu);
+}
+
+bool carrier_ended(struct carrier *k, uint64_t until_ms)
+{
+	const struct timespec until = {
+		(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
+	bool ended;
+
+	pthread_mutex_lock(&k->mu);
+	while (!k->ended && pthread_cond_timedwait(&k->cond, &k->mu, &until) == 0)
+		;
+	ended = k->ended;
+	pthread_mutex_unlock(&k->mu);
+	return ended;
+}
+
+void carrier_stop(struct carrier *k)
+{
+	carrier_quit(k);
 	pthread_join(k->thread, NULL);
 	errand_drop(k->first);
 	if (k->fresh)

@@ -39,6 +39,10 @@ struct carrier;
  * reply subjects; the engine stays the caller's. NULL with errno. */
 struct carrier *carrier_start(const struct config *c, size_t stream, unsigned wire,
 	const char *inbox, struct engine *engine);
+/* Asks the thread to end, and carrier_ended() waits until CLOCK_MONOTONIC says so much: one that
+ * connects cannot be interrupted. */
+void carrier_quit(struct carrier *k);
+bool carrier_ended(struct carrier *k, uint64_t until_ms);
 /* Ends the thread and frees. What was not executed is dropped. */
 void carrier_stop(struct carrier *k);
 /* Takes a list of commands. */

@@ -37,7 +37,7 @@ struct carrier {
 	pthread_cond_t cond;
 	/* Under mu. */
 	struct command *first, *last;
-	bool quit, lost;
+	bool quit, ended, lost;
 	bool given_back; /* the loop does nothing more with this session */
 	bool fresh;      /* next_settings are to be taken */
 	struct settings next_settings;

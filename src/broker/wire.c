@@ -405,7 +405,8 @@ static bool hub_take(struct wire *w)
 static void hub_leave(struct wire *w)
 {
 	pthread_mutex_lock(&hub.mu);
-	hub.wires[w->number] = NULL;
+	if (hub.wires[w->number] == w)
+		hub.wires[w->number] = NULL;
 	pthread_mutex_unlock(&hub.mu);
 }
 
@@ -457,10 +458,21 @@ fail:
 	return NULL;
 }
 
-void wire_stop(struct wire *w)
+void wire_quit(struct wire *w)
 {
 	hub_leave(w);
 	wire_flush(w);
+	carrier_quit(w->carrier);
+}
+
+bool wire_ended(struct wire *w, uint64_t until_ms)
+{
+	return carrier_ended(w->carrier, until_ms);
+}
+
+void wire_stop(struct wire *w)
+{
+	wire_quit(w);
 	carrier_stop(w->carrier);
 	wire_free(w);
 	wire_free_spent();

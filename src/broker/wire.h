@@ -79,6 +79,9 @@ struct event_base;
  * process). */
 struct wire *wire_start(struct event_base *base, struct pace *pace, const struct config *c,
 	size_t stream, void (*fn)(void *arg, struct wire_event *e), void *arg);
+/* No events any more, and the broker thread is asked to end; as with carrier_quit(). */
+void wire_quit(struct wire *w);
+bool wire_ended(struct wire *w, uint64_t until_ms);
 /* Stops at once; joins the broker thread. */
 void wire_stop(struct wire *w);
 

@@ -2,6 +2,7 @@
 import { test, assert, until } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
+import { Proc } from './lib/proc.mjs';
 import { slowWay } from './lib/way.mjs';
 
 await test('broker absent at start: not ready, 503; when it comes, all works', async (t) => {
@@ -86,3 +87,33 @@ await test('a broker without JetStream is named as such', async (t) => {
 	if (!gw.proc.exit) assert.equal(await gw.status('/readyz'), 503);
 	else assert.equal(gw.proc.exit.code, 2);
 });
+
+// The port of a server that is behind a cut: its queue is full, and SYNs are dropped.
+async function cutOff(t) {
+	const script = `
+import socket, sys
+s = socket.socket()
+s.bind(("0.0.0.0", 0))
+s.listen(0)
+c = [socket.socket() for i in range(4)]
+for one in c:
+	one.setblocking(False)
+	one.connect_ex(("127.0.0.1", s.getsockname()[1]))
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()`;
+	const p = new Proc('python3', ['-c', script]);
+	t.atEnd(() => p.kill());
+	return Number(await until('a port', () => p.out.trim()));
+}
+
+for (const [how, signals] of [['TERM', ['SIGTERM']], ['TERM twice', ['SIGTERM', 'SIGTERM']]]) {
+	await test(`broker behind a cut, ${how}: the bridge ends by itself, though its threads wait for a server`, async (t) => {
+		const port = await cutOff(t), nats = await t.nats({ start: false });
+		const streams = Object.fromEntries(numbers(3).map((i) => [`s${i}`, { services: [`s${i}`] }]));
+		const gw = await t.gateway(nats, { config: { workers: 1, broker: { url: [1, 2, 3].map((i) => `nats://127.0.0.${i}:${port}`).join() }, streams }, ready: false });
+		await until('its bridge', () => gw.log().includes('ready pid='));
+		for (const s of signals) gw.signal(s);
+		assert.deepEqual(await gw.exited(), { code: 0, signal: null });
+		assert.doesNotMatch(gw.log(), /killed/);
+	});
+}
