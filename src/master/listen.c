@@ -124,12 +124,19 @@ static bool beside(const struct listen_row *r, const struct address *a)
 	return address_beside(&b, a);
 }
 
+static bool row_overlaps(const struct listen_row *r, const struct address *a, const char *name)
+{
+	return strcmp(r->name, name) == 0 || beside(r, a);
+}
+
 static bool overlaps(const struct listen_set *now, const struct address *a, const char *name)
 {
+	const struct listen_admin *admin = now ? &now->admins[LISTEN_ADMIN] : NULL;
+
 	for (size_t i = 0; now && i < now->n; i++)
-		if (strcmp(now->rows[i].name, name) == 0 || beside(&now->rows[i], a))
+		if (row_overlaps(&now->rows[i], a, name))
 			return true;
-	return false;
+	return admin && admin->fd >= 0 && row_overlaps(&admin->row, a, name);
 }
 
 /* ---- rows ---- */
@@ -322,7 +329,7 @@ static int listen_admin(
 			e, "%s: clients have the port of %s; give each its own", e->key, r->name);
 	r->id = ++last_id;
 	probe = address_probe(&a, patience_ms);
-	if (probe < 0 && !(errno == EADDRINUSE && old && old->fd >= 0 && beside(&old->row, &a)))
+	if (probe < 0 && !(errno == EADDRINUSE && overlaps(e->now, &a, r->name)))
 		return complain_address(e, r->name, errno);
 	row_set(r, text, &a);
 	to->fd = address_bind(&a, true);

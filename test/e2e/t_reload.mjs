@@ -198,6 +198,14 @@ await test('listeners come and go', async (t) => {
 		assert.equal(await gw.status('/readyz'), 200);
 		assert.equal(await fetch(`http://127.0.0.2:${old}/livez`).then(() => true, () => false), host === '0.0.0.0');
 	}
+	// A port of clients becomes the admin listener's, and back; one for the other.
+	const [clients, other] = [gw.port, await freePort()];
+	for (const [port, to, host] of [[other, clients, '127.0.0.1'], [clients, other, '0.0.0.0'], [other, clients, '0.0.0.0'], [clients, other, '127.0.0.1']]) {
+		await reload(gw, { listen: [`${host}:${port}`], admin: { listen: `127.0.0.1:${to}` } });
+		gw.adminPort = to;
+		await until('it there', async () => (await gw.status('/readyz')) === 200);
+		await until('clients there', () => Client.connect(at(port, 'chat/frank')).then((x) => x.close(), () => false));
+	}
 	for (const [c, u] of [[first, 'alice'], [second, 'bob'], [third, 'carol']]) {
 		await bus.publish(recv('chat', u), 'hello');
 		assert.equal((await c.next()).text, 'hello');
