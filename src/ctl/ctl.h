@@ -39,7 +39,8 @@ int check_show(const struct config *c, const char *text, bool json);
 /* where.c: pid of the master that holds the lock of the pidfile; 0: none. */
 pid_t where_master(const struct config *c);
 /* A line on standard error: nothing is at runtime_dir/name, why, and what to do. */
-void where_not_found(const struct config *c, const char *name, const char *why, const char *hint);
+void where_not_found(
+	const struct config *c, const char *name, int error, const char *why, const char *hint);
 
 /* order.c: what the master is asked, through the control socket. */
 int order_reload(const struct config *c);

@@ -72,10 +72,11 @@ static int order_ask(
 
 static int order_failed(const struct config *c)
 {
-	const char *why = errno == EAGAIN ? "no answer in time" : strerror(errno);
+	int error = errno;
+	const char *why = error == EAGAIN ? "no answer in time" : strerror(error);
 
-	where_not_found(c, CONTROL_NAME, why,
-		errno == EACCES || errno == ECONNRESET
+	where_not_found(c, CONTROL_NAME, error, why,
+		error == EACCES || error == ECONNRESET || error == EPIPE
 			? " Root and the service's account may speak to it."
 			: "");
 	return CTL_FAILED;

@@ -14,7 +14,7 @@ int view_open(struct shm *shm, const struct config *c)
 	snprintf(path, sizeof(path), "%s/segment", c->runtime_dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		where_not_found(c, "segment", strerror(errno),
+		where_not_found(c, "segment", errno, strerror(errno),
 			errno == EACCES ? " Root and the service's account may read it." : "");
 		return -1;
 	}

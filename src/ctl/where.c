@@ -54,7 +54,8 @@ static bool where_runs(pid_t master, char *dir, size_t size)
 	return found;
 }
 
-void where_not_found(const struct config *c, const char *name, const char *why, const char *hint)
+void where_not_found(
+	const struct config *c, const char *name, int error, const char *why, const char *hint)
 {
 	char dir[4096], real[PATH_MAX];
 	pid_t master = where_master(c);
@@ -62,6 +63,8 @@ void where_not_found(const struct config *c, const char *name, const char *why, 
 
 	if (known && realpath(c->runtime_dir, real) && strcmp(real, dir) == 0)
 		master = 0; /* there it is, but it does not answer */
+	if (!known && error != ENOENT && error != ECONNREFUSED)
+		master = 0; /* there something is, and whose we may not see */
 	fprintf(stderr, "wsgatectl: %s/%s: %s; ", c->runtime_dir, name, why);
 	if (!master)
 		fprintf(stderr, "is wsgated running, and is runtime_dir the same?%s\n", hint);

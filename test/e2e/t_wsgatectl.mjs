@@ -23,6 +23,23 @@ await test('runtime_dir was changed in the file: it says how to reach the daemon
 	assert.match(gw.log(), /this key needs a restart: the old value stays until then key=runtime_dir/);
 });
 
+await test("a member of the service's group is told who may ask, not to look elsewhere", async (t) => {
+	if (process.getuid() !== 0) return;
+	fs.chmodSync(t.dir, 0o755);
+	const { gw } = await t.pair({ user: 'nobody' }), tool = `${t.dir}/wsgatectl`;
+	fs.copyFileSync(WSGATECTL, tool);
+	const gid = fs.statSync(gw.config.runtime_dir).gid;
+	const ask = (...words) => run('setpriv', ['--reuid', '4321', '--regid', String(gid), '--clear-groups', tool, '-c', gw.file, ...words]);
+	for (const [words, hint] of [[['status'], 'Root and the service\'s account may read it.'], [['reload'], 'Root and the service\'s account may speak to it.']]) {
+		const r = await ask(...words);
+		assert.equal(r.code, 2, r.err);
+		assert.ok(r.err.includes(hint), r.err);
+		assert.doesNotMatch(r.err, /another runtime_dir/);
+	}
+	const r = await ask('-o', `runtime_dir=${gw.config.runtime_dir}-new`, 'status');
+	assert.match(r.err, /with another runtime_dir: until its restart use -o runtime_dir=DIRECTORY, with the old one$/m);
+});
+
 await test('subject prints the two subjects', async (t) => {
 	const nats = await t.nats({ start: false });
 	const gw = await t.gateway(nats, { start: false });
