@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/control.h>
 
 #include "ctl.h"
@@ -276,13 +277,15 @@ int order_drain(const struct config *c, uint16_t seconds, bool wait)
 	struct control_request q = {.command = CONTROL_DRAIN, .code = seconds};
 	struct control_answer a;
 	int r = order_drain_ask(c, &q, &a);
+	uint64_t now;
 
 	if (r != CTL_OK)
 		return r;
+	now = clock_ms(CLOCK_MONOTONIC); /* it may drain since long ago */
 	printf("not ready; connections are closed over %" PRIu64 " s, from %" PRIu64
 	       " s after that on\n",
 		(a.drain.end_ms - a.drain.close_ms) / 1000,
-		(a.drain.close_ms - a.drain.begin_ms) / 1000);
+		a.drain.close_ms > now ? (a.drain.close_ms - now + 999) / 1000 : 0);
 	return fflush(stdout) != 0 ? CTL_FAILED : wait ? order_drain_wait(c) : CTL_OK;
 }
 

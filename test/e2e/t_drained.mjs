@@ -87,6 +87,15 @@ await test('without a time: as fast as a stop; --wait waits, and a second order 
 	await gw.ready();
 });
 
+await test('a second order says when its closes begin: at once, where the delay is over', async (t) => {
+	const { gw } = await t.pair({ drain_delay: '2s', drain_timeout: '30s' });
+	assert.match(await drain(gw), /over 30 s, from 2 s after that on$/m);
+	await drained(gw);
+	assert.match(await drain(gw), /over 30 s, from 0 s after that on$/m);
+	await undrain(gw);
+	await gw.ready();
+});
+
 await test('--wait waits, whatever pidfile the configuration has; the end of the daemon is an end, too', async (t) => {
 	const { gw } = await t.pair({ drain_timeout: '30s' });
 	const waits = (time) => run(WSGATECTL, ['-c', gw.file, '-o', `pidfile=${gw.file}.other`, 'drain', '--time', time, '--wait'], { ms: 40000 });
