@@ -399,14 +399,29 @@ void listen_own(struct listen_set *l)
 	l->admins[LISTEN_LOCAL].linked = l->admins[LISTEN_LOCAL].fd >= 0;
 }
 
-int listen_begin(struct listen_set *l, char *err, size_t errlen)
+/* Whom it belongs to comes with its birth. The old one is in the set that it was shared with. */
+static int local_anew(struct listen_set *l, const struct listen_error *e)
+{
+	struct listen_admin *a = &l->admins[LISTEN_LOCAL];
+	char path[LISTEN_TEXT_MAX];
+
+	if (a->fd < 0)
+		return 0;
+	strcpy(path, a->row.text);
+	local_unlink(path);
+	a->fd = -1;
+	return listen_local(l, path, e);
+}
+
+int listen_begin(struct listen_set *l, bool same_group, char *err, size_t errlen)
 {
 	struct listen_error e = {err, errlen, "listen", false, NULL};
 
 	if (listen_all(l, &e) < 0)
 		return -1;
 	listen_own(l);
-	return 0;
+	e.key = "admin.socket";
+	return same_group ? 0 : local_anew(l, &e);
 }
 
 static int listen_make(struct listen_set *l, const struct listen_set *now, const struct config *c,
@@ -478,9 +493,14 @@ void listen_close_but(struct listen_set *l, const struct listen_set *other)
 				close_all(&l->fds[i][k], 1);
 	l->n = 0;
 	for (int i = 0; i < LISTEN_ADMINS; i++) {
-		if (l->admins[i].fd != other->admins[i].fd)
-			admin_close(&l->admins[i]);
-		l->admins[i].fd = -1;
+		struct listen_admin *a = &l->admins[i];
+		const struct listen_admin *b = &other->admins[i];
+
+		if (b->fd >= 0 && strcmp(a->row.text, b->row.text) == 0)
+			a->linked = false; /* the name is that one's */
+		if (a->fd != b->fd)
+			admin_close(a);
+		a->fd = -1;
 	}
 }
 

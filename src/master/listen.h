@@ -66,8 +66,9 @@ int listen_change(struct listen_set *next, const struct listen_set *now, const s
  * serves, those who would come there might wait in vain. */
 int listen_prepare(struct listen_set *next, const struct listen_set *now, const struct config *c,
 	unsigned nslots, char *err, size_t errlen) __attribute__((warn_unused_result));
-/* All is ours (listen_own()), and clients may come. 0; or -1 and one line. */
-int listen_begin(struct listen_set *l, char *err, size_t errlen)
+/* All is ours (listen_own()), and clients may come. For another group than before the Unix socket
+ * is a new one. 0; or -1 and one line. */
+int listen_begin(struct listen_set *l, bool same_group, char *err, size_t errlen)
 	__attribute__((warn_unused_result));
 /* Takes in what another master opened: a row, whose id becomes one of ours. */
 void listen_inherit(struct listen_row *r);

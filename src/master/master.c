@@ -298,8 +298,8 @@ static int master_serve(void *arg)
 	}
 	if (same)
 		m->inherit.control = -1;
-	/* Whom it belongs to comes with its birth: for another group it is a new one. */
-	if (listen_begin(&m->listeners, err, sizeof(err)) < 0 ||
+	/* Whom they belong to comes with their birth: for another group they are new ones. */
+	if (listen_begin(&m->listeners, same, err, sizeof(err)) < 0 ||
 		(same ? control_adopt(&m->control, control, m->segment.dir)
 		      : control_open(&m->control, m->segment.dir, m->gid, err, sizeof(err))) < 0) {
 		family_fail(f, err);

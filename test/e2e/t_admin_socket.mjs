@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { wsgated } from './lib/gateway.mjs';
-import { titleOf } from './lib/proc.mjs';
+import { run, titleOf } from './lib/proc.mjs';
 
 const ask = (socketPath, page = '/readyz', host = 'whatever.example') => new Promise((done, fail) => {
 	const r = http.get({ socketPath, path: page, headers: { host }, agent: false }, (res) => {
@@ -103,4 +103,23 @@ await test('another program takes it over: nobody is refused meanwhile; one that
 	gw.signal('SIGUSR2');
 	await until('it goes on', () => /the running one goes on/.test(gw.log()));
 	assert.equal(await answers(p), true);
+});
+
+await test("another program with another user: the socket is that one's group's", async (t) => {
+	if (process.getuid() !== 0) return;
+	const p = path.join(t.dir, 'admin.sock'), [before, after] = ['nobody', 'daemon'];
+	const group = async (user) => Number((await run('id', ['-g', user])).out);
+	const { gw } = await t.pair({ user: before, admin: { socket: p } });
+	assert.equal(fs.statSync(p).gid, await group(before));
+	gw.config.user = after;
+	gw.writeConfig();
+	gw.signal('SIGUSR2');
+	await gw.replaced();
+	await gw.ready();
+	await until('the old one gone', () => gw.proc.exit);
+	const st = fs.statSync(p);
+	assert.deepEqual([st.isSocket(), st.mode & 0o777, st.gid], [true, 0o660, await group(after)]);
+	await until('an answer', () => answers(p));
+	gw.signal('SIGTERM');
+	await until('its end', () => !fs.existsSync(p));
 });
