@@ -147,7 +147,8 @@ static bool session_part(struct conn *c)
 {
 	bool failed = c->peer_closed; /* nothing readable comes any more */
 
-	if (c->ping_out && !failed && c->close_code != WS_CODE_NO_PONG && c->ping_mark > place_confirmed(c) &&
+	if (c->ping_out && !failed && c->close_code != WS_CODE_NO_PONG &&
+		c->ping_mark > place_confirmed(c) &&
 		c->w->now_ms < c->state_ms + c->w->c->pong_timeout) {
 		conn_deadline(c, c->state_ms + c->w->c->pong_timeout);
 		return true;
