@@ -305,7 +305,7 @@ const struct option option_table[] = {
 	  .help = "size of the stream; a full one refuses (see wsgate(7) for nats-server before 2.10.5); 0: no limit" },
 	{ .key = "stream.max_messages_per_user", .type = OPTION_NUMBER, .def = "0",
 	  .max = INT64_MAX, .offset = AT(stream.max_messages_per_user),
-	  .help = "messages waiting for one user; more are refused; 0: no limit" },
+	  .help = "messages waiting for one user, or of one user for its service; more are refused; 0: no limit" },
 	{ .key = "stream.duplicate_window", .type = OPTION_TIME, .def = "60s", .min = 100,
 	  .max = 30 * DAY, .offset = AT(stream.duplicate_window),
 	  .help = "time for which the broker knows a message again; at most max_age" },
