@@ -38,6 +38,8 @@ static struct {
 	struct config_service service;
 	struct config_stream stream;
 	char *text;
+	const struct option *secret; /* the last value was of it, and ended in that line */
+	int secret_line;
 } now;
 
 static int fault_line(int line, const char *key, const char *text)
@@ -97,6 +99,12 @@ static void twice(const cfg_t *cfg)
 		fault_line(cfg->line, "tls", "an address has two sections; keep one");
 }
 
+/* What libconfuse names may be the rest of a password that has no quotes. */
+static bool behind_secret(const cfg_t *cfg)
+{
+	return now.secret && cfg->line == now.secret_line;
+}
+
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char unknown[] = "no such option '";
@@ -109,11 +117,14 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	if (cfg->line > now.lines) {
 		fault_line(now.lines, NULL,
 			"the file ends too early; a value, a quote or a brace is missing");
+	} else if (strncmp(text, "found duplicate title", 21) == 0) {
+		twice(cfg);
+	} else if (behind_secret(cfg)) {
+		fault_line(cfg->line, now.secret->key,
+			"something stands behind the value; write the value in quotes");
 	} else if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
 		text[strlen(text) - 1] = '\0';
 		unknown_key(cfg, text + sizeof(unknown) - 1);
-	} else if (strncmp(text, "found duplicate title", 21) == 0) {
-		twice(cfg);
 	} else {
 		snprintf(more, sizeof(more), "%s; wsgate.conf(5) shows how it is written", text);
 		fault_line(cfg->line, NULL, more);
@@ -217,6 +228,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 	const struct option *o;
 	char key[128];
 
+	now.secret = NULL;
 	full_key(cfg, opt->name, key, sizeof(key));
 	for (const struct titled_section *t = titled_sections;
 		t < titled_sections + TITLED_SECTIONS; t++)
@@ -230,6 +242,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
 		return fault_line(cfg->line, key, "write section { key = value }, without |");
 	if (seen_before(cfg, opt, o, &now.l->origins[o - option_table]) < 0)
 		return -1;
+	now.secret = o->secret ? o : NULL;
+	now.secret_line = cfg->line;
 	return store(cfg, opt, now.l->c, o);
 }
 
