@@ -30,9 +30,9 @@ struct up_record {
 	uint32_t len;   /* payload bytes */
 	uint8_t text;   /* 1 text, 0 binary */
 	uint8_t service_len, user_len;
-	uint8_t trace_len; /* 0, or that of a struct trace_context */
-	uint8_t reserved[4];
-	/* then: service, user, trace context, payload */
+	uint8_t trace_len;  /* 0, or that of a struct trace_context */
+	uint32_t waited_us; /* for room in the ring, before the stamp */
+			    /* then: service, user, trace context, payload */
 };
 _Static_assert(sizeof(struct up_record) == 40, "layout");
 

@@ -415,7 +415,7 @@ static bool publish_take(const struct up_next *n)
 	p->src = src;
 	p->end = n->end;
 	p->generation = v->r.generation;
-	p->stamp = v->r.stamp;
+	p->stamp = v->r.stamp - v->r.waited_us * UINT64_C(1000); /* 0 for a flush */
 	p->index = v->r.index;
 	p->type = n->type;
 	p->seen = n->pos < src->retry_below;

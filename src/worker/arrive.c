@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "follow.h"
@@ -168,6 +169,7 @@ static bool conn_fill(struct conn *c, const struct parcel_head *h, const struct 
 		c->pending = copy_of(p->pending, h->pending_len);
 		c->pending_len = (uint32_t)h->pending_len;
 		c->pending_text = h->pending_text != 0;
+		c->flush_stamp = clock_ns(CLOCK_MONOTONIC) - h->pending_us * UINT64_C(1000);
 	}
 	return conn_stash(c, p->stash, h->stash_len) && (!h->pending || c->pending);
 }

@@ -59,6 +59,7 @@ static void parcel_fill(struct conn *c, struct parcel_head *h, struct parcel_par
 	h->pending = c->pending != NULL; /* a message of 0 bytes is one, too */
 	h->pending_len = c->pending ? c->pending_len : 0;
 	h->pending_text = c->pending_text;
+	h->pending_us = c->pending ? link_waited_us(c) : 0;
 	pack_describe(c, h);
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <wsgate/clock.h>
+#include <wsgate/hist.h>
 #include <wsgate/log.h>
 
 #include "follow.h"
@@ -117,6 +118,13 @@ bool link_fits(const struct conn *c, size_t len)
 	       ring_max_record(lane_size(c->w));
 }
 
+uint32_t link_waited_us(const struct conn *c)
+{
+	uint64_t us = hist_elapsed(c->flush_stamp, clock_ns(CLOCK_MONOTONIC));
+
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
 static enum link_put link_put(
 	struct conn *c, uint16_t type, bool text, const uint8_t *data, size_t len)
 {
@@ -136,6 +144,8 @@ static enum link_put link_put(
 	r->stamp = clock_ns(CLOCK_MONOTONIC);
 	if (type == UP_FLUSH)
 		c->flush_stamp = r->stamp;
+	else if (c->pending)
+		r->waited_us = link_waited_us(c);
 	r->index = c->route;
 	r->len = (uint32_t)len;
 	r->text = text;

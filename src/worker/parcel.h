@@ -68,9 +68,9 @@ struct parcel_head {
 	uint64_t stash_len, out_len, pending_len;
 	struct trace_context trace; /* all 0: none */
 	uint8_t unstored;           /* 1: messages of it lie in rings of givers, perhaps */
-	uint16_t seal_len; /* 0: without; then `out` is in records already, but for an answer */
-	uint8_t reserved3[4];
-	uint64_t body_len; /* all of it */
+	uint16_t seal_len;   /* 0: without; then `out` is in records already, but for an answer */
+	uint32_t pending_us; /* it has waited for so long */
+	uint64_t body_len;   /* all of it */
 };
 _Static_assert(sizeof(struct parcel_note) == 16 && sizeof(struct parcel_head) == 256, "layout");
 

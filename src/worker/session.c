@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include <wsgate/clock.h>
 #include <wsgate/log.h>
 
 #include "pack.h"
@@ -299,6 +300,7 @@ static bool session_message(struct conn *c, const struct ws_read *m)
 	memcpy(c->pending, m->data, m->len);
 	c->pending_len = (uint32_t)m->len;
 	c->pending_text = m->opcode == WS_TEXT;
+	c->flush_stamp = clock_ns(CLOCK_MONOTONIC);
 	stat_add(c->w->slot->stats.paused, 1);
 	lane_wait(c);
 	return true;

@@ -139,7 +139,8 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
 	uint64_t ping_ms, heard_ms, state_ms;
 	uint64_t expires_ms;         /* of what proved who it is; 0: never */
-	uint64_t flush_stamp;        /* of the UP_FLUSH or the UP_ASK that is not answered */
+	uint64_t flush_stamp;        /* of the UP_FLUSH or the UP_ASK that is not answered; with
+					`pending`, before a flush: when that was read */
 	char *close_reason;          /* owned; NULL: none */
 	struct proxy_parser *proxy;  /* owned; a PROXY header is to come, or is coming */
 	struct meter *meter;         /* owned; NULL: never limited */
@@ -460,6 +461,7 @@ bool link_all_connected(const struct worker *w);
 /* Can it ever be put? One of before a new program was measured by another limit. */
 bool link_fits(const struct conn *c, size_t len);
 enum link_put { LINK_PUT, LINK_FULL };
+uint32_t link_waited_us(const struct conn *c); /* c->pending, since it was read */
 enum link_put link_put_message(struct conn *c, bool text, const uint8_t *data, size_t len);
 enum link_put link_put_flush(struct conn *c);
 enum link_put link_put_question(

@@ -103,6 +103,28 @@ await test('what waited for a user who was away says nothing of the gateway', as
 	await until('one counted', async () => (await metrics(gw)).wsgate_delivery_latency_seconds_count === 1);
 });
 
+for (const moves of [false, true]) await test(`a message that found no room in the ring waited all that time${moves ? ', another program or not' : ''}`, async (t) => {
+	const { nats, gw, bus } = await t.pair({ workers: 1 });
+	const c = await t.client(gw, 'chat/alice');
+	await nats.pause();
+	try {
+		for (let i = 0; i < 2; i++) await c.send('x'.repeat(900000)); // more than its share
+		await until('it waits', async () => (await metrics(gw)).wsgate_reading_pauses_total > 0);
+		const since = performance.now();
+		await until('it has waited for a second', () => performance.now() > since + 1100);
+		if (moves) {
+			gw.signal('SIGUSR2');
+			await gw.replaced();
+			await until('it is there', async () => (await metrics(gw))['wsgate_connections{worker="0"}'] === 1);
+		}
+	} finally {
+		nats.resume();
+	}
+	await until('both stored', () => bus.count('ws.send.>').then((n) => n === 2));
+	await until('both counted', async () => (await metrics(gw)).wsgate_publish_latency_seconds_count >= 2);
+	assert.equal((await metrics(gw))['wsgate_publish_latency_seconds_bucket{le="1"}'], 0);
+});
+
 await test('no sum goes back: worker and bridge killed, then another program', async (t) => {
 	const rig = await t.pair({ workers: 2 }), { gw } = rig;
 	let clients = await Promise.all(numbers(6).map((i) => t.client(gw, `chat/u${i}`)));

@@ -242,7 +242,7 @@ static void test_records(void **state)
 	struct {
 		struct up_record r;
 		char rest[48];
-	} up = {{1, 9, 7, 2, 3, 1, 1, 4, 0, {0}}, "suserabc"};
+	} up = {{1, 9, 7, 2, 3, 1, 1, 4, 0, 0}, "suserabc"};
 	struct up_view v;
 	struct {
 		struct down_message m;
