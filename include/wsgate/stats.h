@@ -184,7 +184,7 @@ enum stats_unit { STATS_ONE, STATS_BYTES, STATS_MICROSECONDS };
 /* How long things take. X(field, metric, help) */
 #define STATS_WORKER_HISTS(X)                                                                      \
 	X(handshake, "handshake_duration_seconds",                                                 \
-		"From the first byte of a client to its 101 answer")                               \
+		"From the first byte of a client's request to its 101 answer")                     \
 	X(delivery, "delivery_latency_seconds",                                                    \
 		"From the broker's time stamp to the write to a client that was connected then")
 #define STATS_BRIDGE_HISTS(X)                                                                      \

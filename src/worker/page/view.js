@@ -12,7 +12,7 @@ $('curves').append(...curves.map((c) => c.figure));
 
 const number = (label, key, title, text = count) => ({ label, title, text: (r) => text(r[key]), value: (r) => r[key] });
 const LATENCIES = {
-	handshake: ['Handshake', 'first byte to the 101 answer'], delivery: ['Broker to client', 'stored, to written to the socket'],
+	handshake: ['Handshake', 'first byte of the request to the 101 answer'], delivery: ['Broker to client', 'stored, to written to the socket'],
 	confirm: ['Broker to Pong', 'stored, to proof of receipt'], publish: ['Client to broker', 'read whole, to stored'],
 };
 const latency = new Table($('latency'), [
