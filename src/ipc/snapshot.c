@@ -34,6 +34,7 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 {
 	const struct shm_slot *w = shm_slot(&s->shm, slot);
 	struct snapshot_worker *out = &s->workers[s->nworkers++];
+	uint32_t draining;
 
 	memset(out, 0, sizeof(*out));
 	out->slot = slot;
@@ -42,8 +43,9 @@ static void take_worker(struct snapshot *s, unsigned slot, uint64_t real_ms)
 	out->life = life_of(out->pid, stats_sampled_ms(&w->samples), s->at_ms);
 	if (out->life != SNAPSHOT_ENDED && stat_get(w->buried) >= out->starts)
 		out->life = SNAPSHOT_DEAD; /* its pid may be another one's by now */
-	out->retiring = atomic_load(&w->draining) == SHM_RETIRING;
-	out->draining = atomic_load(&w->draining) && !out->retiring;
+	draining = out->life == SNAPSHOT_ENDED ? 0 : atomic_load(&w->draining);
+	out->retiring = draining == SHM_RETIRING;
+	out->draining = draining && !out->retiring;
 	out->age_s = seconds_since(stat_get(w->started_ms), real_ms);
 	out->slot_words = w;
 	out->stats = &w->stats;

@@ -196,6 +196,26 @@ await test('its worker is killed, or stands still; the broker goes: it says so, 
 	assert.deepEqual(js.complaints.filter((c) => !/WebSocket connection to/.test(c)), []);
 }, { ms: 180000 });
 
+await test('a worker that was told to end: its last figures are no fault', async (t) => {
+	const { gw } = await t.pair({ workers: 2, hang_timeout: '120s' });
+	const js = await open(t, gw), pid = gw.pid('worker 1');
+	const said = () => js('document.getElementById("state").innerText');
+	const marks = () => js('[...document.querySelectorAll("#workers tbody tr")].filter((tr) => tr.firstChild.textContent === "1").flatMap((tr) => [...tr.children].map((td) => td.className)).filter((c) => /bad|warn/.test(c))');
+	process.kill(pid, 'SIGSTOP');
+	const since = performance.now();
+	await until('a second without a turn', () => performance.now() > since + 1200);
+	process.kill(pid, 'SIGCONT');
+	await until('that this is said', async () => /worker 1 had no time/i.test(await said()));
+	assert.notDeepEqual(await marks(), []);
+	gw.config.workers = 1;
+	gw.restarts = true;
+	gw.writeConfig();
+	assert.equal((await gw.ctl('reload')).code, 0);
+	await until('that it has ended', async () => (await js.rows('workers')).some((r) => r.Worker === 1 && r.state === 'ended'));
+	await until('that all is well', async () => (await js('document.getElementById("words").textContent')) === 'All is well.', 5000);
+	assert.deepEqual(await marks(), []);
+}, { ms: 120000 });
+
 await test('drained: it says so, as something that was asked for, and that it is taken back', async (t) => {
 	const { gw } = await t.pair({ workers: 1 });
 	const js = await open(t, gw);

@@ -11,7 +11,7 @@ function familyFaults(s, bad, warn) {
 		if (w.state === 'hangs') warn(`worker ${w.worker} hangs`);
 		else if (w.state === 'not running') warn(`worker ${w.worker} is not running`);
 	}
-	for (const [name, p] of [['the bridge', s.bridge.process], ...s.workers.map((w) => [`worker ${w.worker}`, w.process])]) {
+	for (const [name, p] of [['the bridge', s.bridge.process], ...s.workers.filter((w) => w.state !== 'ended').map((w) => [`worker ${w.worker}`, w.process])]) {
 		if (p.lag_us > LONG_LAG_US) warn(`${name} had no time for its clients for ${seconds(p.lag_us / 1e6)}, a moment ago`);
 		if (p.max_files && p.files > p.max_files * NEARLY) warn(`${name} has ${count(p.files)} of ${count(p.max_files)} open files`);
 	}

@@ -23,12 +23,12 @@ const latency = new Table($('latency'), [
 
 const workers = new Table($('workers'), [
 	{ label: 'Worker', text: (r) => String(r.worker), value: (r) => String(r.worker), words: true, hint: (r) => `process ${r.pid}` },
-	{ label: 'state', text: (r) => (r.retiring || r.draining ? `${r.state}, leaving` : r.state), value: (r) => r.state, words: true, mark: (r) => (r.state === 'running' ? '' : 'bad') },
+	{ label: 'state', text: (r) => (r.retiring || r.draining ? `${r.state}, leaving` : r.state), value: (r) => r.state, words: true, mark: (r) => (['running', 'ended'].includes(r.state) ? '' : 'bad') },
 	number('connections', 'connections'), number('to clients', 'messages_out_per_second', 'messages a second', rate), number('sent', 'messages_out', 'messages to clients, in all'),
 	number('from clients', 'messages_in_per_second', 'messages a second', rate), number('received', 'messages_in', 'messages from clients, in all'),
 	number('not confirmed', 'unconfirmed', 'messages sent that no Pong has confirmed yet'),
 	{ ...number('behind', 'behind', 'connections served from the stream'), mark: (r) => (r.behind ? 'warn' : '') },
-	{ label: 'waits', title: 'longest time that an event had to wait, in the last 15 to 30 seconds', text: (r) => seconds(r.process.lag_us / 1e6), value: (r) => r.process.lag_us, mark: (r) => (r.process.lag_us > LAG_US ? 'warn' : '') },
+	{ label: 'waits', title: 'longest time that an event had to wait, in the last 15 to 30 seconds', text: (r) => seconds(r.process.lag_us / 1e6), value: (r) => r.process.lag_us, mark: (r) => (r.state !== 'ended' && r.process.lag_us > LAG_US ? 'warn' : '') },
 	{ label: 'memory', title: 'memory that nobody else has', text: (r) => bytes(r.process.private), value: (r) => r.process.private },
 	{ label: 'files', title: 'open file descriptors', text: (r) => count(r.process.files), value: (r) => r.process.files },
 	{ ...number('up for', 'uptime_seconds', null, age), hint: (r) => `started ${many(r.starts, 'time', 'times')}` },
