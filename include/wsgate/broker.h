@@ -192,9 +192,9 @@ uint64_t broker_queue_begin(struct broker_queue *q, uint64_t confirmed);
  * background, also after a reconnect, when no other gateway needs it. */
 void broker_queue_confirm(struct broker_queue *q, uint64_t seq);
 /* No client can ever get this one: it goes to wsdead.S.U with a header Ws-Reason, then out of the
- * queue. Counted, logged. False: too many are under way; it stays in the stream, where a sweep
- * finds it when the mark has passed it. */
-bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
+ * queue. Counted, logged. Where too many are under way it stays in the stream, where a sweep finds
+ * it when the mark has passed it. */
+void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason);
 /* No more messages. `closed` comes when the removals are done; until then the same user is opened
  * again by broker_queue_reopen. */
 void broker_queue_close(struct broker_queue *q);

@@ -181,8 +181,7 @@ static bool too_large(struct buser *u, struct broker_message *m)
 {
 	if (m->len <= u->s->b->max_message)
 		return false;
-	if (broker_queue_set_aside(u->q, m, "larger than max_message"))
-		stat_add(u->s->b->shm.bridge->stats.aside, 1);
+	broker_queue_set_aside(u->q, m, "larger than max_message");
 	return true;
 }
 

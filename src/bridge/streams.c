@@ -390,6 +390,7 @@ static void stream_stats(struct bstream *s, struct broker_stats *all)
 	stat_add(st->gaps, n.gaps - s->counted.gaps);
 	stat_add(st->rescans, n.rescans - s->counted.rescans);
 	stat_add(st->removals, n.removals - s->counted.removals);
+	stat_add(st->aside, n.set_aside - s->counted.set_aside);
 	stat_add(st->suppressed, n.duplicates_dropped - s->counted.duplicates_dropped);
 	stat_add(st->reconnects, n.reconnects - s->counted.reconnects);
 	stat_add(st->fenced, n.fenced - s->counted.fenced);

@@ -170,14 +170,28 @@ static void asked(struct broker *b, struct aside *a, struct wire_event *e)
 		a->due = b->now_ms + AGAIN_MS;
 }
 
-bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
+static bool under_way(const struct broker_queue *q, uint64_t seq)
+{
+	const struct aside *a;
+
+	if (!q->asides)
+		return false;
+	TAILQ_FOREACH(a, &q->b->asides, link)
+	{
+		if (a->q == q && a->m->seq == seq)
+			return true;
+	}
+	return false;
+}
+
+void broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, const char *reason)
 {
 	struct broker *b = q->b;
 	bool room = b->aside_bytes == 0 || b->aside_bytes + m->len <= BYTES_MAX;
 	struct aside *a;
 
-	if (removal_has_aside(q, m->seq))
-		return true; /* by a connection before this one */
+	if (under_way(q, m->seq) || removal_has_aside(q, m->seq))
+		return; /* by a connection before this one */
 	a = room ? calloc(1, sizeof(*a)) : NULL;
 	removal_take(q, m->seq);
 	if (!a) { /* it stays in the stream; a sweep finds it when the mark has passed it */
@@ -188,7 +202,7 @@ bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 			kv_uint("seq", m->seq), kv_more(queue_who(q)));
 		if (q->unknown < m->seq)
 			q->unknown = m->seq;
-		return false;
+		return;
 	}
 	b->stats.set_aside++;
 	log_some_warnings(5, "a message that no client can get is set aside",
@@ -203,7 +217,6 @@ bool broker_queue_set_aside(struct broker_queue *q, struct broker_message *m, co
 	TAILQ_INSERT_TAIL(&b->asides, a, link);
 	if (b->state == BROKER_LIVE)
 		send(a);
-	return true;
 }
 
 void aside_reply(struct broker *b, struct aside *a, struct wire_event *e)

@@ -1,5 +1,5 @@
 // Exactly max_message goes through both ways, one byte more does not and harms nobody.
-import { test, assert, until } from './lib/scenario.mjs';
+import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, TEXT, frame } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
@@ -67,9 +67,27 @@ await test('set aside again, because one before it is not confirmed: stored once
 		assert.equal((await r.next(TEXT)).data.toString(), 'first');
 		await until('it to be set aside', () => seen.length > i);
 		r.destroy();
+		await until('nothing to be known of it', async () => (await gw.figures()).bridge.users === 0);
 	}
 	await until('all of them to be there', async () => (await streams.info('dead')).state.messages > 0);
 	assert.equal((await streams.info('dead')).state.messages, 1);
+});
+
+await test('set aside once is counted once, however many devices come behind one that confirms nothing', async (t) => {
+	const { bus, gw } = await t.pair({ max_message: MAX, pong_timeout: '60s' });
+	const dead = await bus.listen('wsdead.>'), silent = await t.raw(gw);
+	await silent.open('/ws/chat/alice/');
+	for (const m of ['first', 'b'.repeat(MAX + 1), 'last']) await bus.publish(recv('chat', 'alice'), m);
+	assert.equal((await silent.next(TEXT)).data.toString(), 'first');
+	await until('it to be set aside', () => dead.length === 1);
+	for (const _ of numbers(3)) {
+		const c = await t.client(gw, 'chat/alice');
+		assert.deepEqual((await c.take(2)).map((m) => m.text), ['first', 'last']);
+	}
+	const aside = async () => (await gw.figures()).bridge.aside;
+	await until('it to be counted', async () => (await aside()) > 0);
+	await stays('counted once', async () => (await aside()) === 1, 1500); // figures are made each second
+	assert.equal(dead.length, 1);
 });
 
 await test('set aside is not allowed: it stays in the stream, whatever is confirmed behind it, also with another bridge', async (t) => {

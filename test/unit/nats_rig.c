@@ -161,7 +161,7 @@ static void on_message(void *owner, struct broker_message *m)
 	if (m->seq > q->rig->last)
 		q->rig->last = m->seq;
 	if (q->aside)
-		(void)broker_queue_set_aside(q->q, m, "no client can\r\nget it");
+		broker_queue_set_aside(q->q, m, "no client can\r\nget it");
 	if (q->confirm)
 		broker_queue_confirm(q->q, m->seq);
 	if (q->stop_after && q->n >= q->stop_after)
@@ -202,7 +202,7 @@ static bool on_left(void *owner, struct broker_message *m)
 	struct rig_queue *q = owner;
 
 	if (q->left_aside)
-		(void)broker_queue_set_aside(q->q, m, "no client can get it");
+		broker_queue_set_aside(q->q, m, "no client can get it");
 	return q->left_aside;
 }
 
