@@ -68,7 +68,8 @@ int snapshot_take(struct snapshot *s, const struct shm *shm);
 /* The same without services. */
 int snapshot_take_sums(struct snapshot *s, const struct shm *shm);
 void snapshot_free(struct snapshot *s);
-/* "connected", "connected in part" (not for every stream), "away", "never reached yet" */
+/* "connected", "connected in part" (not for every stream), "away", "never reached yet"; or "not
+ * known: the bridge ...", which does not run. */
 const char *snapshot_broker(const struct snapshot *s);
 /* The same of one stream. */
 const char *snapshot_state(uint32_t state);

@@ -387,6 +387,7 @@ bool hookup_open(struct carrier *k, unsigned *wait)
 
 void hookup_close(struct carrier *k)
 {
+	atomic_store(&k->rtt_us, 0);
 	/* First, so that no subscription has to be taken back one by one. */
 	for (int i = 0; i < NCONN; i++) {
 		if (k->direct)

@@ -45,8 +45,10 @@ static void check_streams(struct check *k, const struct snapshot *s)
 
 	for (size_t i = 0; s->nstreams > 1 && i < s->nstreams; i++) {
 		snprintf(what, sizeof(what), "stream %s", s->streams[i].name);
-		answer(k, what, s->streams[i].state == SHM_BROKER_CONNECTED,
-			snapshot_state(s->streams[i].state));
+		answer(k, what,
+			s->bridge == SNAPSHOT_RUNS && s->streams[i].state == SHM_BROKER_CONNECTED,
+			s->bridge == SNAPSHOT_RUNS ? snapshot_state(s->streams[i].state)
+						   : snapshot_broker(s));
 	}
 }
 

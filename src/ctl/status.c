@@ -31,7 +31,8 @@ static void print_bridge(const struct snapshot *s)
 	char age[FORMAT_AGE_MAX];
 
 	printf("broker   %s", snapshot_broker(s));
-	if (atomic_load(&s->shm.bridge->broker_state) != SHM_BROKER_NEVER)
+	if (s->bridge == SNAPSHOT_RUNS &&
+		atomic_load(&s->shm.bridge->broker_state) != SHM_BROKER_NEVER)
 		printf(" for %s", format_age(age, s->broker_since_s));
 	printf("%s%s, %" PRIu64 " reconnects, round trip %" PRIu64 " us\n",
 		s->server[0] ? ", " : "", s->server, stat_get(b->reconnects), stat_get(b->rtt_us));

@@ -312,8 +312,12 @@ const char *snapshot_drain(const struct snapshot *s, const struct proto_drain *d
 
 const char *snapshot_broker(const struct snapshot *s)
 {
+	static const char *const unknown[] = {NULL, "not known: the bridge hangs",
+		"not known: the bridge is not running", "not known: the bridge has ended"};
 	uint32_t state = atomic_load(&s->shm.bridge->broker_state);
 
+	if (s->bridge != SNAPSHOT_RUNS)
+		return unknown[s->bridge];
 	for (size_t i = 0; state == SHM_BROKER_CONNECTED && i < s->nstreams; i++)
 		if (s->streams[i].state != SHM_BROKER_CONNECTED)
 			return "connected in part";

@@ -123,6 +123,8 @@ await test('bridge and worker stand still: all figures are there at once', async
 		const r = await gw.ctl('check');
 		assert.equal(r.code, 2);
 		assert.match(r.out, /processes +FAULT +2 workers, 1 of them not well; bridge hangs/);
+		assert.match(r.out, /broker +FAULT +not known: the bridge hangs/);
+		assert.match((await gw.ctl('status')).out, /^broker +not known: the bridge hangs, /m);
 	} finally {
 		for (const p of pids) process.kill(p, 'SIGCONT');
 	}
@@ -151,7 +153,9 @@ await test('check: each question has a line, and an object', async (t) => {
 	const [good] = await json(gw, 'check');
 	assert.deepEqual(Object.keys(good), ['configuration', 'wsgated', 'control', 'processes', 'broker']);
 	for (const [k, v] of Object.entries(good)) assert.equal(v.good, true, `${k}: ${v.text}`);
+	await until('a round trip', async () => (await status(gw)).bridge.rtt_us > 0);
 	await nats.stop();
+	await until('none any more', async () => (await status(gw)).bridge.rtt_us === 0);
 	await until('the broker away', async () => (await json(gw, 'check'))[0].broker.good === false);
 	assert.match((await gw.ctl('check')).out, /broker +FAULT +away/);
 });
