@@ -16,20 +16,32 @@ static void reconf_no_listener(struct worker *w, int error)
 	snprintf(w->reconf_fault, sizeof(w->reconf_fault), "a new listener: %s", strerror(error));
 }
 
+/* Its Pong is late by the new time alone: it has that from now on. */
+static void reconf_pong(struct conn *c, const struct config *old)
+{
+	uint64_t now = c->w->now_ms;
+
+	if (c->ping_out && now >= c->ping_ms + c->w->c->pong_timeout &&
+		now < c->ping_ms + old->pong_timeout)
+		c->ping_ms = now;
+}
+
 /*
- * Deadlines were set by the old times. Those that are over by now are spread: a Ping a millisecond,
- * and who is too old or idle now one in ten, because they come back.
+ * Deadlines were set by the old times (old NULL: they are the same). Those that are over by now are
+ * spread: a Ping a millisecond, and who is too old or idle now one in ten, because they come back.
  */
-static void reconf_connections(struct worker *w, bool confirm, bool times)
+static void reconf_connections(struct worker *w, bool confirm, const struct config *old)
 {
 	struct conn *c, *next;
 	uint64_t late = w->now_ms, over = w->now_ms;
 
 	for (c = w->conns; c; c = next) {
 		next = c->next;
-		if (c->state == CONN_OPEN && times) {
-			uint64_t due = session_deadline(c);
+		if (c->state == CONN_OPEN && old) {
+			uint64_t due;
 
+			reconf_pong(c, old);
+			due = session_deadline(c);
 			if (due <= w->now_ms)
 				due = life_due(c) <= w->now_ms ? (over += 10) : ++late;
 			conn_deadline(c, due);
@@ -88,7 +100,7 @@ static void reconf_swap(
 	log_set(c->log.level, c->log.format);
 	w->now_ms = worker_clock();
 	if (confirm || times)
-		reconf_connections(w, confirm, times);
+		reconf_connections(w, confirm, times ? old : NULL);
 	if (rates)
 		reconf_rates(w);
 	if (asks)

@@ -4,7 +4,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
-import { upgrade } from './lib/raw.mjs';
+import { CLOSE, PING, PONG, upgrade } from './lib/raw.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, freePort, run, titleOf } from './lib/proc.mjs';
 import { WSGATED, WSGATECTL, configText } from './lib/gateway.mjs';
@@ -101,6 +101,24 @@ await test('timeouts reach connections that are there', async (t) => {
 	assert.equal(good.closed, null);
 	const late = await t.raw(gw);
 	assert.equal((await late.response()).status, 408);
+});
+
+await test('a shorter pong_timeout: a Pong that is owed has it from the reload on', async (t) => {
+	const { gw, bus } = await t.pair({ ping_interval: '1h', pong_timeout: '1h' });
+	const [owes, mute] = [await t.raw(gw), await t.raw(gw)];
+	await owes.open('/ws/chat/alice/');
+	await mute.open('/ws/chat/bob/');
+	for (const u of ['alice', 'bob']) await bus.publish(recv('chat', u), 'x');
+	const ping = await owes.next(PING);
+	await mute.next(PING);
+	const since = performance.now();
+	await until('longer than what is allowed soon', () => performance.now() > since + 3200);
+	await reload(gw, { pong_timeout: '3s' });
+	await stays('open', () => ![...owes.frames, ...mute.frames].some((f) => f.opcode === CLOSE));
+	await owes.send(PONG, ping.data);
+	await bus.empty(recv('chat', 'alice'));
+	assert.equal((await mute.next(CLOSE)).code, 3008);
+	assert.ok(!owes.frames.some((f) => f.opcode === CLOSE));
 });
 
 await test('max_header and handshake_timeout: a request that has begun keeps those of its connection', async (t) => {
