@@ -15,9 +15,11 @@
 #include "engine.h"
 #include "wire.h"
 
-/* Undelivered live copies: above this, payloads are dropped; above twice this, the events too. */
+/* Live copies that are not worked off: above this, payloads are dropped; above twice this, the
+ * events too. */
 #define LIVE_BUDGET (64u << 20)
 #define EVENTS_AT_ONCE 1024
+#define DISCHARGE_BYTES (1u << 20) /* one lock for so many */
 
 _Static_assert(WIRES_MAX >= CONFIG_STREAMS, "a wire for each stream");
 
@@ -124,6 +126,12 @@ static void wake(const struct wire *w)
 		;
 }
 
+/* A gateway's word costs nothing: it is never dropped. */
+static size_t live_cost(const struct wire_event *e)
+{
+	return e->kind == WIRE_LIVE && !e->word ? e->m.len + BROKER_MESSAGE_COST : 0;
+}
+
 /* Over the budget a live copy loses its payload: a gap, which is read again. Returns what is to be
  * freed. */
 static natsMsg *charge(struct wire *w, struct wire_event *e)
@@ -136,8 +144,16 @@ static natsMsg *charge(struct wire *w, struct wire_event *e)
 		e->m.data = NULL;
 		e->m.len = 0;
 	}
-	w->live_bytes += e->m.len + BROKER_MESSAGE_COST;
+	w->live_bytes += live_cost(e);
 	return drop;
+}
+
+/* They are worked off. */
+static void discharge(struct wire *w, size_t bytes)
+{
+	pthread_mutex_lock(&hub.mu);
+	w->live_bytes -= bytes;
+	pthread_mutex_unlock(&hub.mu);
 }
 
 void wire_post(struct wire_event *e)
@@ -174,7 +190,6 @@ static void take_events(struct wire *w)
 	w->batch = w->first;
 	w->first = NULL;
 	w->end = &w->first;
-	w->live_bytes = 0;
 	overflow = w->overflow ? wire_event_new(w->number, WIRE_OVERFLOW, NULL) : NULL;
 	if (overflow) { /* no memory: the flag stays */
 		w->overflow = false;
@@ -228,6 +243,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	struct wire *w = arg;
 	struct wire_event *e;
 	uint32_t live = 0;
+	size_t done = 0;
 	uint64_t count;
 
 	(void)what;
@@ -240,8 +256,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		e = w->batch;
 		w->batch = e->next;
 		live += e->kind == WIRE_LIVE;
+		done += live_cost(e);
 		on_one(w, e);
+		if (done >= DISCHARGE_BYTES) {
+			discharge(w, done);
+			done = 0;
+		}
 	}
+	discharge(w, done);
 	pace_count(w->pace, live);
 	wire_flush(w);
 	if (w->batch)
