@@ -369,6 +369,12 @@ static bool auth_is_text(const struct handshake_identity *who)
 	       utf8_valid((const uint8_t *)who->user, who->user_len);
 }
 
+/* A new answer may say that it goes on. */
+static bool auth_holds(const struct callout_said *s)
+{
+	return !s->allow || !s->expires_s || s->expires_s * 1000 > clock_ms(CLOCK_REALTIME);
+}
+
 static bool auth_callout(
 	struct conn *c, const struct config_auth *rule, struct handshake_identity *who)
 {
@@ -389,7 +395,7 @@ static bool auth_callout(
 	if (!question)
 		return upgrade_unavailable(c, "out of memory", auth_who(who));
 	known = callout_cache_find(w->auth->cache, question, w->now_ms);
-	if (known) {
+	if (known && auth_holds(known)) {
 		free(question);
 		return auth_said(c, who, known);
 	}

@@ -159,6 +159,19 @@ await test('remembered as long as the answer says, for the same request alone', 
 	assert.equal(asked.at(-1).user, 'alice');
 });
 
+await test('remembered no longer than it holds: what has expired is asked about again', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 1, auth: { '*': rules } });
+	const expires = [2, 60].map((s) => Math.floor(Date.now() / 1000) + s);
+	const asked = await service(bus, 'wsauth.chat', () => ({ allow: true, cache: 60, expires: expires[asked.length - 1] }));
+	const c = await t.client(gw, 'chat/alice');
+	assert.equal((await c.ended()).code, 3000);
+	await until('the time, by every clock', () => Date.now() > expires[0] * 1000);
+	await (await t.client(gw, 'chat/alice')).ping();
+	assert.equal(asked.length, 2);
+	await t.client(gw, 'chat/alice');
+	assert.equal(asked.length, 2);
+});
+
 await test('what expires ends with 3000', async (t) => {
 	const { gw, bus } = await t.pair({ auth: { '*': rules } });
 	await service(bus, 'wsauth.chat', () => ({ allow: true, expires: Math.floor(Date.now() / 1000) + 2 }));
