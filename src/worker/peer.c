@@ -25,12 +25,17 @@ static bool peer_lives(const struct shm_slot *s)
 	return stat_get(s->buried) < stat_get(s->generation) && stat_get(s->pid) != 0;
 }
 
+/* Those who take new connections: one that retires may live for days. */
 static uint64_t peer_workers(const struct worker *w)
 {
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i); i++)
-		n += peer_lives(shm_slot(&w->shm, i));
+	for (unsigned i = 0; i < w->shm.header->sizes.max_workers && shm_slot_used(&w->shm, i);
+		i++) {
+		const struct shm_slot *s = shm_slot(&w->shm, i);
+
+		n += peer_lives(s) && atomic_load(&s->draining) != SHM_RETIRING;
+	}
 	return n ? n : 1;
 }
 

@@ -6,6 +6,7 @@ import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { tlsPair as pair, rawTls } from './lib/pki.mjs';
+import { upgrade } from './lib/raw.mjs';
 import { visitors } from './lib/visitors.mjs';
 
 // Whatever this kernel can: k_ktls.mjs has the other ones.
@@ -54,6 +55,17 @@ await test('four to one: no connection ends, with TLS or without; a worker ends 
 		assert.equal(c.closed, null);
 		await c.close();
 	}
+});
+
+await test('a worker that retires takes no share of the handshakes there may be', async (t) => {
+	const { gw, ca } = await tlsPair(t, { config: { workers: 2, limits: { handshakes_per_second: 0 } } });
+	await Promise.all(numbers(40).map((i) => Client.connect(gw.wssUrl(`chat/u${i}`), { ca, maxVersion })));
+	gw.config.limits.handshakes_per_second = 20;
+	await resize(gw, 1);
+	await until('one that retires', async () => (await retiring(gw)) === 1);
+	const raws = await Promise.all(numbers(18).map(() => t.raw(gw)));
+	raws.forEach((r, i) => r.write(upgrade(`/ws/chat/more${i}`)));
+	for (const r of raws) assert.equal((await r.response()).status, 101);
 });
 
 await test('a drain while a worker retires: who stays with it is closed, too; taken back before, it retires on', async (t) => {
