@@ -263,9 +263,9 @@ bool conn_resume(struct conn *c)
 	return true;
 }
 
-void conn_fed(struct conn *c)
+static void conn_fed(struct conn *c)
 {
-	if (!c->fed)
+	if (c->state == CONN_REQUEST && !c->begun_us)
 		c->begun_us = clock_us(CLOCK_MONOTONIC);
 	c->fed = 1;
 }

@@ -178,7 +178,7 @@ void peer_readable(struct conn *c)
 		return;
 	}
 	state = proxy_feed(c->proxy, buf, (size_t)n, &used);
-	conn_fed(c);
+	c->fed = 1;
 	if (state == PROXY_FAILED || recv(c->fd, buf, used, MSG_DONTWAIT) != (ssize_t)used) {
 		stat_add(c->w->slot->stats.proxy_errors, 1);
 		log_some_warnings(1, "no valid PROXY header from a proxy: the connection is closed",

@@ -313,7 +313,7 @@ void tls_failed(struct conn *c)
 	if (past || messages > MESSAGES_MAX)
 		why = tls_why;
 	if (c->state != CONN_REQUEST || past ||
-		(c->fed &&
+		(c->begun_us &&
 			!c->seal_wanted)) { /* after a fault OpenSSL calls any state a handshake */
 		log_some_infos(20, "client fault", kv_str("reason", why ? why : "TLS"),
 			kv_more(conn_who(c)));

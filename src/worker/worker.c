@@ -394,7 +394,7 @@ static void worker_drop_idle(struct worker *w)
 
 	for (c = w->conns; c; c = next) {
 		next = c->next;
-		if (c->state == CONN_REQUEST && !c->fed && w->now_ms >= c->state_ms + 1000)
+		if (c->state == CONN_REQUEST && !c->begun_us && w->now_ms >= c->state_ms + 1000)
 			conn_free(c);
 	}
 }

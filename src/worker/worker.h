@@ -133,7 +133,8 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 	uint64_t id;         /* of the connection, wherever it moves */
 	uint64_t generation; /* of the route */
 	union {
-		uint64_t begun_us;  /* before it is open: when its first byte came; 0: not here */
+		uint64_t begun_us;  /* before it is open: when the first byte of its request
+				       came; 0: not here */
 		uint64_t ping_mark; /* what the Pong under way will confirm */
 	};
 	uint8_t ping_id[8]; /* random: a Pong that was not asked for confirms nothing */
@@ -175,7 +176,7 @@ struct conn { /* owned by the worker's list; made and freed in conn.c */
 				   way round */
 		write_waits : 1, read_more : 1; /* TLS has more, of which no event tells */
 	uint8_t pack_bits : 3, coming : 4; /* with a window for what we send of 8 + so many bits */
-	bool fed : 1,                      /* something was read */
+	bool fed : 1,                      /* something was read, a PROXY header perhaps */
 		frozen : 1,                /* not read: it is to move */
 		came_back : 1,             /* it was offered, and nobody took it */
 		stays : 1,                 /* twice: it cannot */
@@ -379,7 +380,6 @@ bool conn_starved(struct conn *c, const char *why); /* false; it is not the clie
 void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
-void conn_fed(struct conn *c); /* something was read */
 uint32_t conn_unsent(const struct conn *c);
 /* When the peer acknowledged something last; 0: not known, and there is nothing to. */
 uint64_t conn_taken_ms(const struct conn *c);

@@ -167,6 +167,33 @@ await test('one too many of an address behind a proxy, with TLS: the end, and no
 	assert.equal((await shake('192.0.2.2')).how, 'open');
 });
 
+// It has been read: another one of that address is one too many.
+async function announced(t, gw, addr) {
+	const r = await from(t, gw);
+	await r.write(v1(addr));
+	await until('its header to be read', async () => {
+		const other = await from(t, gw);
+		await other.write(v1(addr) + upgrade(P('other')));
+		return (await other.response()).status === 429;
+	});
+	return r;
+}
+
+await test('a PROXY header is no request: nobody waits for what is behind it, and its time begins there', async (t) => {
+	const { gw } = await t.pair({ ...listed({ protocol: 'v1v2' }), workers: 1, limits: { connections_per_address: 1 }, handshake_timeout: '120s', drain_timeout: '120s' });
+	const late = await announced(t, gw, '192.0.2.1'), since = performance.now();
+	await until('a second without a request', () => performance.now() > since + 1100);
+	await late.write(upgrade(P('late')));
+	assert.equal((await late.response()).status, 101);
+	const sum = Number(/^wsgate_handshake_duration_seconds_sum (.*)$/m.exec((await gw.admin('/metrics')).text)[1]);
+	assert.ok(sum > 0 && sum < 1, String(sum));
+	const idle = await announced(t, gw, '192.0.2.2');
+	late.destroy();
+	gw.signal('SIGTERM');
+	assert.equal((await gw.exited()).code, 0);
+	assert.equal(idle.buf.length, 0);
+});
+
 await test('a reload lists a proxy, and counts what it says', async (t) => {
 	const { gw } = await t.pair({ limits: { connections_per_address: 2 } });
 	gw.config.proxy = { networks: ['127.0.0.1'], forwarded: 'x-forwarded-for' };
