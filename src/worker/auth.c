@@ -542,6 +542,6 @@ void auth_give_up(struct worker *w)
 		struct conn *c = w->asking_first;
 
 		auth_forget(c);
-		(void)!upgrade_unavailable(c, "this gateway is stopping", NULL);
+		(void)!upgrade_drained(c, NULL);
 	}
 }

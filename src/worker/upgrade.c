@@ -157,11 +157,14 @@ static void upgrade_protocol(struct conn *c, const struct handshake_identity *wh
 	handshake_choose(c->hs, chosen ? chosen : "");
 }
 
-static bool upgrade_drained(struct conn *c, const struct log_field *named)
+bool upgrade_drained(struct conn *c, const struct log_field *named)
 {
+	const struct worker *w = c->w;
+
 	return upgrade_unavailable(c,
-		c->w->ends ? "this gateway is stopping"
-			   : "this gateway is drained: it takes no connections for now",
+		w->ends       ? "this gateway is stopping"
+		: w->draining ? "this gateway is drained: it takes no connections for now"
+			      : "this gateway is being replaced",
 		named);
 }
 

@@ -403,6 +403,8 @@ bool upgrade_timeout(struct conn *c);
 bool upgrade_refuse(struct conn *c, const struct http_answer *a, unsigned retry_after,
 	const struct log_field *more);
 bool upgrade_unavailable(struct conn *c, const char *text, const struct log_field *more);
+/* The gateway takes nobody (any more), or another program is about to. */
+bool upgrade_drained(struct conn *c, const struct log_field *named);
 /* Who the request says it is, as far as it does. */
 struct http_answer upgrade_named(const struct conn *c, struct handshake_identity *who);
 /* Nobody can come to that service now, and so he was told. *alive: c is not gone. */

@@ -274,6 +274,7 @@ await test('questions that wait while the worker or the program is replaced', as
 	gw.signal('SIGUSR2');
 	for (const r of await Promise.all(late)) {
 		assert.equal(r.status, 503); // at once: nobody would answer
+		assert.equal(r.body, 'this gateway is being replaced\n');
 		assert.ok(r.headers['retry-after'] > 0);
 	}
 	await gw.replaced();
@@ -344,14 +345,19 @@ await test('while the broker is away, who waits fills no ring with questions', a
 	await bus.storedAll('ws.send.open.alice', 1);
 });
 
-await test('a stop answers who waits', async (t) => {
+await test('a drain, or a stop, answers who waits, and says which', async (t) => {
 	const { gw, bus } = await t.pair({ drain_timeout: '20s', auth: { '*': { ...rules, timeout: '20s' } }, handshake_timeout: '30s' });
 	const asked = await service(bus, 'wsauth.chat', () => undefined);
-	const waiting = Client.refused(gw.wsUrl('chat/alice'));
+	const drained = Client.refused(gw.wsUrl('chat/alice'));
 	await until('a question', () => asked.length === 1);
+	assert.equal((await gw.ctl('drain', '--time', '1')).code, 0);
+	assert.deepEqual([(await drained).status, (await drained).body], [503, 'this gateway is drained: it takes no connections for now\n']);
+	assert.equal((await gw.ctl('undrain')).code, 0);
+	const waiting = Client.refused(gw.wsUrl('chat/alice'));
+	await until('another question', () => asked.length === 2);
 	const before = Date.now();
 	gw.signal('SIGTERM');
-	assert.equal((await waiting).status, 503);
+	assert.deepEqual([(await waiting).status, (await waiting).body], [503, 'this gateway is stopping\n']);
 	assert.equal((await gw.exited()).code, 0);
 	assert.ok(Date.now() - before < 10000);
 });
