@@ -242,14 +242,25 @@ int shm_read_streams(int fd, struct shm_streams *out)
 	return 0;
 }
 
+/* The kernel's pages may be larger than ours: what is to be unmapped begins at *base. NULL: errno.
+ */
+static struct shm_slot *map_words(int fd, uint64_t at, void **base, size_t *size)
+{
+	size_t before = at % (uint64_t)sysconf(_SC_PAGESIZE);
+
+	*size = before + sizeof(struct shm_slot);
+	*base = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(at - before));
+	return *base == MAP_FAILED ? NULL : (struct shm_slot *)(void *)((char *)*base + before);
+}
+
 int shm_prepare_slot(int fd, unsigned slot)
 {
 	struct shm_header h;
 	struct slot_layout l;
 	struct shm_slot *words;
 	uint64_t at;
-	size_t before;
-	char *base;
+	size_t size;
+	void *base;
 	int err;
 
 	if (shm_read_header(fd, &h) < 0)
@@ -265,16 +276,13 @@ int shm_prepare_slot(int fd, unsigned slot)
 		errno = err;
 		return -1;
 	}
-	before = at % (uint64_t)sysconf(_SC_PAGESIZE);
-	base = mmap(NULL, before + sizeof(*words), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		(off_t)(at - before));
-	if (base == MAP_FAILED)
+	words = map_words(fd, at, &base, &size);
+	if (!words)
 		return -1;
-	words = (struct shm_slot *)(void *)(base + before);
 	for (unsigned i = 0; i < SHM_UP_MAX; i++)
 		ring_init(&words->up[i]);
 	ring_init(&words->down);
-	munmap(base, before + sizeof(*words));
+	munmap(base, size);
 	return 0;
 }
 
@@ -282,23 +290,25 @@ int shm_prepare_slot(int fd, unsigned slot)
  * of a tmpfs, and where none is left that is SIGBUS. */
 void shm_drop_slot(int fd, unsigned slot)
 {
-	const size_t words_size = page_up(sizeof(struct shm_slot));
 	struct shm_header h;
 	struct slot_layout l;
-	void *words;
-	uint64_t at;
+	struct shm_slot *words;
+	uint64_t at, from;
+	size_t size;
+	void *base;
 
 	if (shm_read_header(fd, &h) < 0 || slot >= h.sizes.max_workers)
 		return;
 	l = shm_layout(&h.sizes);
 	at = shm_slots_at() + slot * l.size;
-	words = mmap(NULL, words_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)at);
-	if (words == MAP_FAILED)
+	words = map_words(fd, at, &base, &size);
+	if (!words)
 		return;
-	memset(words, 0, words_size);
-	munmap(words, words_size);
-	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at + words_size),
-		       (off_t)(l.size - words_size)) < 0 &&
+	memset(words, 0, sizeof(*words));
+	munmap(base, size);
+	from = at + page_up(sizeof(*words)); /* of a page in part the kernel leaves the page */
+	while (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+		       (off_t)(at + l.size - from)) < 0 &&
 		errno == EINTR)
 		;
 }
