@@ -266,6 +266,23 @@ static void reload_say_listeners(
 	}
 }
 
+/* What the shared memory was made for is not changed by a reload. */
+static void reload_say_sizes(const struct reload *r, const struct config *next)
+{
+	const struct shm_sizes *s = &r->segment->sizes;
+	uint64_t reach = (uint64_t)r->active * s->routes;
+
+	if (reach < next->max_connections)
+		log_warn("so few workers cannot have max_connections until a restart or a new "
+			 "program",
+			kv_uint("max_connections", next->max_connections),
+			kv_uint("reachable", reach), kv_uint("workers", r->active));
+	if (s->lanes < SHM_LANES_MAX && config_streams(next) > s->lanes)
+		log_warn("a new stream shares its way to the broker with another one until a "
+			 "restart or a new program: when that one is away, its clients wait, too",
+			kv_uint("streams", config_streams(next)), kv_uint("ways", s->lanes));
+}
+
 /* From here on nothing fails. */
 static void reload_commit(struct reload *r, struct config *next, const int text[3])
 {
@@ -273,6 +290,7 @@ static void reload_commit(struct reload *r, struct config *next, const int text[
 
 	reload_apply_log(r, next, f->config);
 	reload_say(next, f->config);
+	reload_say_sizes(r, next);
 	config_warn_open(next);
 	r->retired = *r->listeners;
 	*r->listeners = r->next;

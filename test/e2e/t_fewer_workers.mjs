@@ -49,6 +49,14 @@ await test('back and forth in quick succession: the last number counts, and nobo
 	await gw.ready();
 });
 
+await test('fewer than have room for max_connections: the reload says so', async (t) => {
+	const { gw } = await t.pair({ workers: 4, max_connections: 4000 });
+	await resize(gw, 3);
+	assert.doesNotMatch(gw.log(), /so few workers/); // 1,506 places each
+	await resize(gw, 2);
+	assert.match(gw.log(), /so few workers cannot have max_connections until a restart or a new program max_connections=4000 reachable=3012 workers=2/);
+});
+
 await test('one that is dead when its slot is given up is not missed', async (t) => {
 	const { gw } = await t.pair({ workers: 2 });
 	while (!/starts again later child="worker 1" ms=3200/.test(gw.log())) {

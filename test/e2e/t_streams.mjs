@@ -222,6 +222,7 @@ await test('a reload takes more services and streams, and lets none go', async (
 		return gw.ctl('reload');
 	};
 	assert.match((await reload({ 'ws-chat': { services: ['chat', 'ro.oms', 'news'], max_age: '2h' }, 'ws-shop': two['ws-shop'], 'ws-more': { services: ['more'] } })).out, /1 keys changed, 0 need a restart/);
+	assert.match(gw.log(), /a new stream shares its way to the broker with another one until a restart.*streams=3 ways=2/);
 	await both(gw, 3);
 	for (const service of ['news', 'more']) {
 		const c = await t.client(gw, `${service}/ann`);
