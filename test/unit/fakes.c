@@ -71,10 +71,12 @@ int fakes_setup(void **state)
 {
 	struct config_source start;
 	char err[1024], number[16];
+	const char *tmp = getenv("TMPDIR");
 	unsigned port = free_port();
 
 	(void)state;
-	strcpy(fakes_dir, "/tmp/wsgate-fakes-XXXXXX");
+	assert_true(snprintf(fakes_dir, sizeof(fakes_dir), "%s/wsgate-fakes-XXXXXX",
+			    tmp ? tmp : "/tmp") < (int)sizeof(fakes_dir));
 	assert_non_null(mkdtemp(fakes_dir));
 	set_places(port);
 	snprintf(number, sizeof(number), "%u", port);

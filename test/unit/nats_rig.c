@@ -30,7 +30,7 @@
 _Atomic int rig_deaf;
 _Atomic int rig_hold_up;
 static struct wire_event *_Atomic held_up;
-static char log_path[64];
+static char log_path[96];
 static struct rig *present;
 
 void __real_wire_post(struct wire_event *e);
@@ -257,13 +257,15 @@ static void say_where(int status, void *arg)
 struct rig *rig_new(const char *extra)
 {
 	struct rig *r = calloc(1, sizeof(*r));
+	const char *tmp = getenv("TMPDIR");
 	static bool once;
 
 	assert_non_null(r);
 	if (!once)
 		assert_int_equal(on_exit(say_where, NULL), 0);
 	once = true;
-	strcpy(r->server.dir, "/tmp/wsgate-broker-XXXXXX");
+	assert_true(snprintf(r->server.dir, sizeof(r->server.dir), "%s/wsgate-broker-XXXXXX",
+			    tmp ? tmp : "/tmp") < (int)sizeof(r->server.dir));
 	assert_non_null(mkdtemp(r->server.dir));
 	snprintf(log_path, sizeof(log_path), "%s/broker.log", r->server.dir);
 	assert_int_equal(log_open(log_path, LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT), 0);

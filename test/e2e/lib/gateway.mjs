@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import assert from 'node:assert/strict';
-import { Proc, SLOW, childrenOf, freePort, run, titleOf, until, within } from './proc.mjs';
+import { Proc, SLOW, atExit, childrenOf, endGroup, freePort, run, titleOf, until, within } from './proc.mjs';
 
 export const BUILD = process.env.WSGATE_BUILD ?? path.resolve(new URL(".", import.meta.url).pathname, '../../../build');
 export const WSGATED = path.join(BUILD, 'wsgated');
@@ -52,6 +52,7 @@ export class Gateway {
 		this.proc = null;
 		this.heir = null; // pid of the master that replaced the one that we started
 		this.restarts = false; // the test kills processes itself
+		this.forget = atExit(() => this.endAll());
 	}
 
 	async prepare() {
@@ -93,6 +94,7 @@ export class Gateway {
 		const limit = this.opts.nofile ? ['prlimit', `--nofile=${this.opts.nofile}`] : [];
 		const [cmd, ...args] = [...limit, ...(this.opts.via ?? []), ...(this.opts.under ?? []), this.opts.program ?? WSGATED, '-f', '-c', this.file, ...(this.opts.args ?? [])];
 		this.proc = new Proc(cmd, args, { logfile: this.logfile, env: this.opts.env });
+		this.forget ??= atExit(() => this.endAll());
 		if (ready) await this.ready();
 		// A worker is ready before all are, and only then the pid is there.
 		if (ready && this.config.pidfile) await until('the pidfile', () => this.proc.exit || (fs.existsSync(this.config.pidfile) && fs.readFileSync(this.config.pidfile, 'utf8')));
@@ -205,15 +207,17 @@ export class Gateway {
 	}
 
 	// Programs that replace another one lead a group of their own.
-	async kill() {
+	endAll() {
 		const masters = [this.proc?.pid, this.heir].filter(Boolean);
 		const now = fs.existsSync(this.pidfile ?? '') ? this.pidInFile() : 0;
 		if (titleOf(now) === 'wsgated: master') masters.push(now);
-		for (const pid of masters.flatMap((m) => [...childrenOf(m).map((c) => c.pid), m])) {
-			try {
-				process.kill(-pid, 'SIGKILL');
-			} catch { /* no leader, or gone */ }
-		}
+		for (const pid of masters.flatMap((m) => [...childrenOf(m).map((c) => c.pid), m])) endGroup(pid);
+	}
+
+	async kill() {
+		this.endAll();
+		this.forget?.();
+		this.forget = null;
 		await this.proc?.kill();
 	}
 

@@ -1,4 +1,4 @@
-// Processes, ports and waiting. What is started here is ended here, by its process group.
+// Processes, ports and waiting. What is started here is ended here, by its process group; what leads a group of its own, by who knows of it.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -6,11 +6,20 @@ import net from 'node:net';
 // Sanitized programs are slower.
 export const SLOW = Number(process.env.WSGATE_SLOW ?? 0) || (/build-/.test(process.env.WSGATE_BUILD ?? '') ? 4 : 1);
 
-const groups = new Set();
-process.on('exit', () => groups.forEach(endGroup));
+const groups = new Set(), lastly = new Set();
+process.on('exit', () => {
+	lastly.forEach((fn) => fn());
+	groups.forEach(endGroup);
+});
 for (const s of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(s, () => process.exit(1));
 
-function endGroup(pid) {
+// fn is called when this process ends, unless what is returned has been called before.
+export function atExit(fn) {
+	lastly.add(fn);
+	return () => lastly.delete(fn);
+}
+
+export function endGroup(pid) {
 	try {
 		process.kill(-pid, 'SIGKILL');
 	} catch { /* gone */ }
