@@ -73,7 +73,12 @@ await test('user and password, from a file', async (t) => {
 	const gw = await gateway(t, nats, { url: nats.url, user: 'gate', password_file: keep(t, 'pw', `${SECRET}\n`) });
 	await serves(t, gw);
 	await hidden(gw, SECRET);
-	if (process.getuid() !== 0) return;
+});
+
+await test('user and password, from a file: no worker ever has them in its memory', async (t) => {
+	if (process.getuid() !== 0) t.skip('not root');
+	const nats = await t.nats({ conf: `authorization { user: "gate", password: "${SECRET}" }` });
+	const gw = await gateway(t, nats, { url: nats.url, user: 'gate', password_file: keep(t, 'pw', `${SECRET}\n`) });
 	const workers = () => gw.children().filter((c) => c.title.includes('worker'));
 	assert.ok(remembers(gw.pid('bridge'), SECRET));
 	for (const c of workers()) assert.equal(remembers(c.pid, SECRET), null, c.title);

@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test, assert, stays, until } from './lib/scenario.mjs';
 import { BUILD, configText } from './lib/gateway.mjs';
-import { childrenOf, run, titleOf } from './lib/proc.mjs';
+import { atExit, childrenOf, run, titleOf } from './lib/proc.mjs';
 
 const TREE = path.resolve(new URL('.', import.meta.url).pathname, '../..');
 const root = process.getuid() === 0;
@@ -19,7 +19,8 @@ class Service {
 		this.conf = path.join(this.etc, 'wsgate/wsgate.conf');
 		this.script = path.join(this.etc, 'init.d/wsgated');
 		this.pidfile = path.join(gw.dir, 'pids/wsgated.pid');
-		t.atEnd(() => this.kill());
+		const forget = atExit(() => this.kill());
+		t.atEnd(() => (this.kill(), forget()));
 	}
 
 	async make(target) {
@@ -353,4 +354,6 @@ if (root) {
 		fs.appendFileSync(path.join(s.etc, 'default/wsgated'), 'DAEMON=/usr/sbin/wsgatde\n');
 		for (const a of ['start', 'stop', 'restart']) assert.match((await s.init(a, 5)).err, /wsgatde/);
 	});
+} else {
+	await test('what each action does', (t) => t.skip('not root'));
 }
