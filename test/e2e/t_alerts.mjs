@@ -23,7 +23,7 @@ await test('rules: promtool finds them good, and each comes when it should', asy
 
 await test('every figure that rules and dashboard name is there', async (t) => {
 	const { gw } = await tlsPair(t, { config: { workers: 1 } }); // and a section from its certificate on
-	const c = await t.client(gw, 'chat/alice'); // a service has figures from its first client on
+	await t.client(gw, 'chat/alice'); // a service has figures from its first client on
 	const text = (await gw.admin('/metrics')).text;
 	const board = JSON.parse(fs.readFileSync(BOARD, 'utf8'));
 	const panels = board.panels.filter((p) => p.type !== 'row');
@@ -33,5 +33,4 @@ await test('every figure that rules and dashboard name is there', async (t) => {
 	for (const n of names(`${exprs}\n${rules}`)) assert.match(text, new RegExp(`^${n}[ {]`, 'm'), n);
 	// Their labels, too.
 	for (const l of ['worker', 'process', 'service', 'status', 'code', 'by']) assert.match(text, new RegExp(`\\b${l}="`));
-	void c;
 });

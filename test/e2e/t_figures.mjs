@@ -62,7 +62,7 @@ await test('totals, workers, services and sessions agree with what was sent', as
 });
 
 await test('counters never go back: worker and bridge killed, then fewer workers', async (t) => {
-	const rig = await t.pair({ workers: 2 }), { gw, bus } = rig;
+	const rig = await t.pair({ workers: 2 }), { gw } = rig;
 	const clients = await until('some on the worker that stays', async () => {
 		const some = await Promise.all(numbers(6).map((i) => t.client(gw, `chat/u${i}`)));
 		if ((await json(gw, 'sessions')).some((x) => x.worker === 0)) return some;
@@ -88,7 +88,6 @@ await test('counters never go back: worker and bridge killed, then fewer workers
 	assert.equal(list.length, left);
 	for (const x of list) assert.deepEqual([x.worker, x.messages_in, x.messages_out], [0, 4, 4]);
 	assert.match((await gw.ctl('status')).out, /^worker 1 +ended/m);
-	void bus;
 });
 
 await test('one that is behind, unconfirmed and not reading', async (t) => {
@@ -131,7 +130,7 @@ await test('bridge and worker stand still: all figures are there at once', async
 });
 
 await test('top: samples into a pipe; a name cannot write to the terminal', async (t) => {
-	const rig = await t.pair({ workers: 2 }), { gw, bus } = rig;
+	const { gw } = await t.pair({ workers: 2 });
 	const c = await t.client(gw, 'ch%1B%5B2Jat/alice');
 	const sends = setInterval(() => c.send('hello').catch(() => {}), 2);
 	const r = await gw.ctl('top', '-n', '2', '-d', '0.3');
@@ -145,7 +144,6 @@ await test('top: samples into a pipe; a name cannot write to the terminal', asyn
 	assert.equal(samples.length, 3);
 	assert.ok(samples[2].services[0].messages_in > samples[0].services[0].messages_in);
 	for (const bad of [['top', '-d', 'x'], ['top', '-n', '0'], ['top', 'what'], ['status', 'x'], ['check', 'y'], ['sessions', 'a', 'b', 'c']]) assert.equal((await gw.ctl(...bad)).code, 1, bad.join(' '));
-	void bus;
 });
 
 await test('check: each question has a line, and an object', async (t) => {

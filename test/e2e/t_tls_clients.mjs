@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
-import { recv, send } from './lib/nats.mjs';
+import { recv } from './lib/nats.mjs';
 import { Client } from './lib/client.mjs';
 import { Pki, tlsPair, rawTls } from './lib/pki.mjs';
 import { upgrade } from './lib/raw.mjs';
@@ -83,7 +83,6 @@ await test('paths and cookies: the certificate goes before all', async (t) => {
 	await bus.publish(recv('chat', 'alice'), 'to alice');
 	assert.equal((await c.next()).text, 'to alice');
 	await bus.empty('ws.recv.>');
-	void send;
 });
 
 await test('a service with rules of its own judges who has a certificate, however he names it', async (t) => {
