@@ -4,6 +4,7 @@ import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
 import { configText, wsgated } from './lib/gateway.mjs';
 import { titleOf } from './lib/proc.mjs';
+import { CLOSE, PING } from './lib/raw.mjs';
 
 await test('process titles, pidfile, one worker for each that was asked for', async (t) => {
 	const { gw } = await t.pair({ workers: 3 });
@@ -61,12 +62,19 @@ await test('signals that were blocked by who started it: it heeds them, and repl
 });
 
 await test('QUIT stops at once', async (t) => {
-	const { gw } = await t.pair({ drain_timeout: '60s' });
-	const c = await t.client(gw, 'chat/alice');
+	const { gw, bus } = await t.pair({ drain_timeout: '60s', pong_timeout: '60s' });
+	const r = await t.raw(gw); // answers neither Ping nor Close: a drain would wait for it
+	await r.open('/ws/chat/alice/');
+	await bus.publish('ws.recv.chat.alice', 'x');
+	await r.next(PING);
+	const pids = [gw.proc.pid, ...gw.children().map((c) => c.pid)];
+	assert.equal(pids.length, 4);
 	gw.signal('SIGQUIT');
-	await gw.exited(5000);
-	await c.ended();
-	assert.deepEqual(gw.children(), []);
+	assert.deepEqual(await gw.exited(5000), { code: 0, signal: null });
+	await r.ended();
+	assert.ok(!r.frames.some((f) => f.opcode === CLOSE), 'nobody is told');
+	await until('the end of them all', () => pids.every((pid) => !/^wsgated/.test(titleOf(pid))), 5000);
+	assert.equal(fs.existsSync(gw.pidfile), false);
 });
 
 await test('the children end when the master is killed', async (t) => {
