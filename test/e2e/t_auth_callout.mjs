@@ -6,7 +6,7 @@ import { recv } from './lib/nats.mjs';
 
 const rules = { type: 'callout', headers: ['Authorization', 'X-Who'], timeout: '2s' };
 
-// answer(question, subject) -> an object, a text, or undefined for silence. Returns what was asked.
+// answer(question, subject) -> an object, a text, bytes, or undefined for silence. Returns what was asked.
 function service(bus, subject, answer) {
 	const asked = [];
 	bus.nc.subscribe(subject, {
@@ -14,7 +14,7 @@ function service(bus, subject, answer) {
 			const q = JSON.parse(Buffer.from(m.data).toString());
 			asked.push(q);
 			const a = answer(q, m.subject);
-			if (a !== undefined) m.respond(Buffer.from(typeof a === 'string' ? a : JSON.stringify(a)));
+			if (a !== undefined) m.respond(Buffer.from(typeof a === 'string' || Buffer.isBuffer(a) ? a : JSON.stringify(a)));
 		},
 	});
 	return bus.nc.flush().then(() => asked);
@@ -130,12 +130,18 @@ await test('refused, with a status and a reason', async (t) => {
 
 await test('late 504, rubbish 502, nobody 502', async (t) => {
 	const { gw, bus } = await t.pair({ auth: { slow: { ...rules, timeout: '500ms' }, '*': { ...rules, timeout: '8s' } } });
-	await refused(gw, 'chat/alice', 502);
+	assert.match((await refused(gw, 'chat/alice', 502)).body, /^no service says/);
 	const rubbish = ['', 'hello', '[]', '{}', '{"allow":1}', '{"allow":true,"user":""}', '{"allow":true,"user":7}', '{"allow":false,"status":200}',
-		'{"allow":true,"expires":"soon"}', '{"allow":true,"allow":false}', `{"allow":true,"x":"${'x'.repeat(5000)}"}`, '\xff\xfe'];
+		'{"allow":true,"expires":"soon"}', '{"allow":true,"allow":false}', `{"allow":true,"x":"${'x'.repeat(5000)}"}`,
+		Buffer.from([0xff, 0xfe]), Buffer.from('{"allow":true,"user":"alice","x":"\xff\xfe"}', 'latin1')];
 	let n = 0;
-	await service(bus, 'wsauth.chat', () => rubbish[n++]);
-	for (let i = 0; i < rubbish.length; i++) await refused(gw, 'chat/alice', 502);
+	const asked = await service(bus, 'wsauth.chat', () => rubbish[n++]);
+	for (const [i, answer] of rubbish.entries()) {
+		assert.match((await refused(gw, 'chat/alice', 502)).body, /answers nonsense/, String(answer).slice(0, 60));
+		assert.equal(asked.length, i + 1);
+	}
+	assert.match(gw.log(), /a callout has no good answer why="no service says who may come in"/);
+	assert.match(gw.log(), /a callout has no good answer why="the service that knows who may come in answers nonsense"/);
 	await service(bus, 'wsauth.slow', () => undefined);
 	await refused(gw, 'slow/alice', 504);
 	await stays('the gateway', () => gw.proc.exit === null, 300);
