@@ -4,6 +4,7 @@ import { test, assert, until, stays } from './lib/scenario.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client } from './lib/client.mjs';
 import { run } from './lib/proc.mjs';
+import { spoil, stateOf } from './lib/streams.mjs';
 import { WSGATED } from './lib/gateway.mjs';
 
 const two = { 'ws-chat': { services: ['chat', 'ro.oms'], max_age: '1h' }, 'ws-shop': { services: ['shop'], max_messages_per_user: 5 } };
@@ -16,27 +17,7 @@ async function pair(t, config = {}) {
 }
 
 const both = (gw, n = 2) => until('all streams', async () => (await gw.figures()).streams.filter((s) => s.state === 'connected').length === n, 30000);
-const stateOf = async (gw, name) => (await gw.figures()).streams.find((s) => s.stream === name);
 const subjects = async (jsm, name) => (await jsm.streams.info(name)).config.subjects.sort();
-
-// The stream serves something else, so that it is away for the gateway.
-async function spoil(gw, jsm, name) {
-	await jsm.streams.delete(name);
-	// The gateway may be quicker, and make its own again.
-	await until('a stream for something else', async () => {
-		await jsm.streams.add({ name, subjects: [`other.${name}.>`] }).catch(() => {});
-		const now = (await jsm.streams.info(name).catch(() => null))?.config.subjects[0];
-		if (now === `other.${name}.>`) return true;
-		await jsm.streams.delete(name).catch(() => {});
-		return false;
-	});
-	await until('the gateway to know', async () => (await stateOf(gw, name)).state === 'away', 40000);
-	return async (seen = true) => {
-		// The gateway makes its own. Trap: nats-server 2.9 breaks one that is made while another of its name is made or deleted.
-		await jsm.streams.delete(name);
-		if (seen) await both(gw);
-	};
-}
 
 await test('each service has its messages in its own stream, both ways', async (t) => {
 	const { gw, bus, chat, shop, jsm } = await pair(t);
