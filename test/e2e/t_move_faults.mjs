@@ -173,7 +173,7 @@ await test('a handshake that moves and cannot be finished in time: 503, and no 1
 });
 
 await test('closed by the operator while it waits to move: its Pong still counts', async (t) => {
-	const { gw, nats, bus } = await pair(t, { workers: 2, pong_timeout: '60s', handshake_timeout: '60s' });
+	const { gw, nats, bus } = await pair(t, { workers: 2, pong_timeout: '60s', handshake_timeout: '60s', log: { level: 'trace' } });
 	// These keep the hand-over waiting.
 	for (const r of await Promise.all(numbers(8).map(() => t.raw(gw)))) await r.write('GET /ws/chat');
 	const raws = await Promise.all(numbers(8).map(async (i) => {
@@ -184,10 +184,9 @@ await test('closed by the operator while it waits to move: its Pong still counts
 	}));
 	await nats.pause();
 	await Promise.all(raws.map(({ r }) => r.send(TEXT, 'not stored yet')));
-	await stays('a while', () => true, 200);
+	await until('all taken', async () => (await gw.figures()).total.messages_in === 8);
 	await fewer(gw, 1);
-	await said(gw, /worker 1: accepts no more/);
-	await stays('a while', () => true, 200);
+	await said(gw, /worker 1: received .*type=HEIR/); // it gives, and waits with those
 	for (const i of raws.keys()) assert.equal((await gw.ctl('close', 'chat', `u${i}`)).code, 0);
 	await Promise.all(raws.map(({ r, ping }) => r.send(PONG, ping.data)));
 	nats.resume();
@@ -206,9 +205,10 @@ await test('closed by the client a moment before the program is replaced: answer
 	const c = await t.client(gw, 'chat/alice');
 	await nats.pause();
 	await c.send('last words');
+	const ring = async () => (await gw.figures()).workers[0].up_ring_bytes;
+	const message = await until('the message', ring);
 	const end = c.close();
-	await until('both frames', () => c.ws.bufferedAmount === 0);
-	await stays('a while', () => true, 200);
+	await until('the question whether it is stored', async () => (await ring()) > message);
 	gw.signal('SIGUSR2');
 	await said(gw, /bridge: received .*type=STOP/);
 	nats.resume();
@@ -269,17 +269,16 @@ await test('a replacement fails while the broker is away: what went to the faile
 });
 
 await test('closed by the operator while it moves to a worker that dies: closed all the same', async (t) => {
-	const { gw } = await pair(t, { workers: 2 });
+	const { gw } = await pair(t, { workers: 2, log: { level: 'trace' } });
 	const all = await users(t, gw, 24);
 	const pid = gw.pid('worker 0');
 	process.kill(pid, 'SIGSTOP');
 	gw.config.workers = 1;
 	gw.writeConfig();
 	gw.signal('SIGHUP');
-	await said(gw, /worker 1: accepts no more/);
-	await stays('a while', () => true, 200); // all are offered
+	await said(gw, /worker 1: received .*type=HEIR/); // all are offered
 	for (const i of all.keys()) assert.equal((await gw.ctl('close', 'chat', `u${i}`)).code, 0);
-	await stays('a while', () => true, 200);
+	await until('worker 1 to know', async () => (await gw.figures()).workers[1].down_ring_bytes === 0);
 	process.kill(pid, 'SIGKILL');
 	const codes = (await Promise.all(all.map((c) => c.ended()))).map((e) => e.code);
 	assert.deepEqual([...new Set(codes)].sort(), [1006, 4002]);
