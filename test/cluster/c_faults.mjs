@@ -4,7 +4,7 @@ import { test, assert, until, sleep } from '../e2e/lib/scenario.mjs';
 import { judge } from '../fault/judge.mjs';
 import { now } from '../fault/judge/records.mjs';
 import { inOwnNetwork } from '../fault/lib/room.mjs';
-import { Site } from './site.mjs';
+import { Site, onlyItsOwn } from './site.mjs';
 
 inOwnNetwork();
 
@@ -91,5 +91,6 @@ async function all(site, records) {
 await test('a cluster under faults: nothing is lost, order is kept', async (t) => {
 	const site = new Site(t);
 	await site.build();
-	await judge(t, { site, script: (records) => all(site, records), seed: 1, users: 90, rate: 150, life: 6000, config: {} });
+	const { verdict } = await judge(t, { site, script: (records) => all(site, records), seed: 1, users: 90, rate: 150, life: 6000, config: {} });
+	onlyItsOwn(verdict, 90);
 }, { ms: 900000 });

@@ -3,7 +3,7 @@ import { test, assert, sleep, until } from '../e2e/lib/scenario.mjs';
 import { judge, services } from '../fault/judge.mjs';
 import { now } from '../fault/judge/records.mjs';
 import { inOwnNetwork } from '../fault/lib/room.mjs';
-import { Site } from './site.mjs';
+import { Site, onlyItsOwn } from './site.mjs';
 
 inOwnNetwork();
 
@@ -51,5 +51,6 @@ await test('three streams with a leader each: one dies, then a gateway: nothing 
 		k.until = now();
 		await flows(records);
 	};
-	await judge(t, { site, streams: 3, script, seed: 2, users: 90, rate: 150, life: 6000, config: {} });
+	const { verdict } = await judge(t, { site, streams: 3, script, seed: 2, users: 90, rate: 150, life: 6000, config: {} });
+	onlyItsOwn(verdict, 90);
 }, { ms: 300000 });

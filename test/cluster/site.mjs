@@ -2,6 +2,7 @@
 // HAProxy before them. Clients, services and the judge are where this process is, on a machine of its own.
 import fs from 'node:fs';
 import path from 'node:path';
+import assert from 'node:assert/strict';
 import { Gateway } from '../e2e/lib/gateway.mjs';
 import { Bus } from '../e2e/lib/nats.mjs';
 import { Proc, run, sleep, until } from '../e2e/lib/proc.mjs';
@@ -92,6 +93,12 @@ class FarGateway extends Gateway {
 		const r = await fetch(`http://${this.machine.addr}:8001${page}`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(3000) });
 		return { status: r.status, text: await r.text(), headers: r.headers };
 	}
+}
+
+// One of the three was killed, once: some of all connections ended, and most of them did not, wherever they were.
+export function onlyItsOwn({ ends }, users) {
+	const n = ends.get('a gateway was killed') ?? 0;
+	assert.ok(n > 0 && n < users / 2, `${n} connections ended`);
 }
 
 export class Site {

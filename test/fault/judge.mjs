@@ -87,6 +87,13 @@ async function settle(t, gates, root, records, all, service, clients) {
 	}, patience).catch((e) => records.blame(`${e.message}: ${info?.num_pending} pending, ${info?.num_ack_pending} unacknowledged`));
 }
 
+// In ms; the same for all. 30s: what wsgated has without it.
+function graceOf(gates) {
+	const all = new Set(gates.map((g) => g.config.broker.grace ?? '30s'));
+	const [, n, unit] = /^(\d+)(ms|s)$/.exec([...all].join());
+	return Number(n) * (unit === 's' ? 1000 : 1);
+}
+
 // options.site: brokers and gateways that are there, behind a load balancer; options.script: faults in an order of its own.
 export async function judge(t, options) {
 	const o = { ...DEFAULTS, ...options };
@@ -125,7 +132,7 @@ export async function judge(t, options) {
 	}
 	quiet();
 	await sleep(0);
-	const v = verdict(records);
+	const v = verdict(records, { grace: graceOf(gates) });
 	for (const line of [`seed ${o.seed}, ${((now() - from) / 1000).toFixed(0)} s, ${o.users} users`, ...figures(records, faults, v)]) console.log(line);
 	if (records.wrong.length) {
 		for (const f of records.faults.slice(-400)) if (o.history) console.log(`  ${(f.at / 1000).toFixed(3)} ${f.kind} ${f.target ?? ''} ${f.until ? `until ${(f.until / 1000).toFixed(3)}` : ''}`);
