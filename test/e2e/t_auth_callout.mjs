@@ -1,5 +1,6 @@
 // A service says who may come in: allowed, refused, late, silent, nonsense, remembered, and while processes die.
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { upgrade } from './lib/raw.mjs';
 import { recv } from './lib/nats.mjs';
@@ -323,7 +324,7 @@ await test('no room to ask: 503', async (t) => {
 	const { gw, bus } = await t.pair({ workers: 1, max_message: '16k', auth: { open: { type: 'none' }, '*': { ...rules, timeout: '300ms' } } });
 	await service(bus, 'wsauth.chat', () => ({ allow: true }));
 	const clients = await Promise.all(Array.from({ length: 12 }, (_, i) => t.client(gw, `open/u${i}`)));
-	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	const go = await hold(gw.pid('bridge'));
 	let r;
 	await until('a ring that is full', async () => {
 		for (const c of clients) for (let i = 0; i < 500; i++) c.ws.send('x'.repeat(150));
@@ -331,7 +332,7 @@ await test('no room to ask: 503', async (t) => {
 		return r.status === 503;
 	});
 	assert.ok(r.headers['retry-after'] > 0);
-	process.kill(gw.pid('bridge'), 'SIGCONT');
+	go();
 	await until('room again', () => t.client(gw, 'chat/alice').then(() => true, () => false));
 });
 

@@ -3,6 +3,7 @@ import crypto from 'node:crypto';
 import zlib from 'node:zlib';
 import http from 'node:http';
 import { test, assert, until } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { Chrome } from './lib/chrome.mjs';
 import { PyClient } from './lib/pyclient.mjs';
 import { freePort } from './lib/proc.mjs';
@@ -283,11 +284,11 @@ await test('a client that resets its connection while much is being written to i
 	const pid = gw.pid('worker 0'), live = async () => (await gw.figures()).bridge.live;
 	for (let round = 0; round < 10; round++) {
 		const c = await t.client(gw, 'chat/alice', { perMessageDeflate: true }), before = await live();
-		process.kill(pid, 'SIGSTOP');
+		const go = await hold(pid);
 		await bus.publishAll(MANY, () => [recv('chat', 'alice'), crypto.randomBytes(150000).toString('base64')]);
 		await until('the worker to have them before it', async () => (await live()) === before + MANY);
 		c.ws._socket.resetAndDestroy();
-		process.kill(pid, 'SIGCONT');
+		go();
 		const d = await t.client(gw, 'chat/alice', { perMessageDeflate: true });
 		await d.take(MANY);
 		await bus.empty(recv('chat', 'alice'));

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, stays, SLOW } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { CLOSE, PING } from './lib/raw.mjs';
@@ -213,19 +214,19 @@ await test('its answer comes when each worker refuses, and names one that does n
 		a.done = gw.ctl(what).then((r) => { a.over = true; return r; });
 		return a;
 	};
-	process.kill(stopped, 'SIGSTOP');
+	let go = await hold(stopped);
 	try {
 		const first = answer('drain');
 		await until('the other worker', () => refuses() === 1);
 		await stays('without an answer', () => !first.over, 500);
-		process.kill(stopped, 'SIGCONT');
+		go();
 		assert.deepEqual([(await first.done).code, (await first.done).err, refuses()], [0, '', 2]);
-		process.kill(stopped, 'SIGSTOP');
+		go = await hold(stopped);
 		const second = await answer('undrain').done;
 		assert.deepEqual([second.code, second.err],
 			[0, 'wsgatectl: no answer yet: worker 1; what does not read hears of it when it does\n']);
 	} finally {
-		process.kill(stopped, 'SIGCONT');
+		go();
 	}
 	await until('both', () => gw.log().match(/worker \d: takes connections again/g)?.length === 2);
 	await gw.ready();

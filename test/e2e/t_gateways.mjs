@@ -1,5 +1,6 @@
 // A user on several gateways at once: they tell each other, and nobody loses what another one has confirmed.
 import { test, assert, until, sleep, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv } from './lib/nats.mjs';
 import { slowWay } from './lib/way.mjs';
 import { numbers } from './lib/client.mjs';
@@ -55,14 +56,14 @@ await test('a gateway without a bridge for longer than its lease: its connection
 	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '2s' } });
 	const cut = await t.client(a, 'chat/alice'), other = await t.client(b, 'chat/alice');
 	await until('it to know the other one', async () => (await figure(a, 'gateways')) === 1);
-	process.kill(a.proc.pid, 'SIGSTOP');
+	const go = await hold(a.proc.pid);
 	process.kill(a.pid('bridge'), 'SIGKILL');
 	a.restarts = true;
 	await until('it to be taken for gone', () => /not heard any more/.test(b.log()));
 	await bus.publish(ALICE, 'hello');
 	assert.equal((await other.next()).text, 'hello');
 	await bus.empty(ALICE); // and nobody has it for the other one
-	process.kill(a.proc.pid, 'SIGCONT');
+	go();
 	assert.equal((await cut.ended()).code, 1012);
 	assert.deepEqual(cut.texts(), []);
 	assert.match(a.log(), /heard nothing of this one for longer than its lease/);
@@ -123,9 +124,11 @@ await test('a gateway that stops in good order is not waited for', async (t) => 
 	assert.equal(await figure(a, 'gateways_lost'), 0);
 });
 
-function everybody(gate, sig) {
-	const pids = [gate.master, ...gate.children().map((c) => c.pid)];
-	for (const pid of sig === 'SIGSTOP' ? pids : pids.reverse()) process.kill(pid, sig);
+// All of its processes stand still; returns what makes them go on.
+async function holdAll(gate) {
+	const going = [];
+	for (const pid of [gate.master, ...gate.children().map((c) => c.pid)]) going.unshift(await hold(pid));
+	return () => going.forEach((go) => go());
 }
 
 // Two that know each other; the second one's way to the broker is such a way.
@@ -312,11 +315,11 @@ await test('cut off for a moment: nothing is removed, nobody notices', async (t)
 	await bus.publishAll(10, (i) => [ALICE, String(i)]);
 	await Promise.all([here.take(10), there.take(10)]);
 	await bus.empty(ALICE);
-	everybody(b, 'SIGSTOP');
+	const go = await holdAll(b);
 	await bus.publishAll(10, (i) => [ALICE, String(10 + i)]);
 	await here.take(10);
 	await stays('stored', async () => (await bus.stored(ALICE)).length === 10, 2000);
-	everybody(b, 'SIGCONT');
+	go();
 	assert.deepEqual((await there.take(10)).map((m) => m.text), numbers(10, 10));
 	await bus.empty(ALICE);
 	assert.equal(there.got.length, 20);
@@ -325,11 +328,11 @@ await test('cut off for a moment: nothing is removed, nobody notices', async (t)
 await test('cut off for too long: what was kept goes, and who may lack some is told to come back', async (t) => {
 	const { bus, gates: [a, b] } = await several(t, 2, { broker: { grace: '1s' } });
 	const here = await t.client(a, 'chat/alice'), there = await t.client(b, 'chat/alice');
-	everybody(b, 'SIGSTOP');
+	const go = await holdAll(b);
 	await bus.publishAll(10, (i) => [ALICE, String(i)]);
 	await here.take(10);
 	await bus.empty(ALICE);
-	everybody(b, 'SIGCONT');
+	go();
 	const end = await there.ended();
 	assert.ok(there.got.length === 10 || [1006, 1012].includes(end.code), `${end.code} ${end.reason}, ${there.got.length}`);
 	await until('it to learn that', () => /took this one for gone/.test(b.log()));

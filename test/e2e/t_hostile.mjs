@@ -1,5 +1,6 @@
 // Clients and moments that once went wrong: hangs, loops, order, "all was well" when it was not.
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { TEXT, CLOSE, PING, PONG, frame, closeFrame } from './lib/raw.mjs';
 
@@ -52,10 +53,10 @@ await test('refused, and the Close is read before the notice of it: not 1000', a
 	const pid = gw.pid('worker 0');
 	await r.send(TEXT, 'lost');
 	await until('the first try', () => gw.log().includes("a client's message waits for the broker"));
-	process.kill(pid, 'SIGSTOP');
+	const go = await hold(pid);
 	await until('the refusal', () => gw.log().includes("a client's message was refused"));
 	await r.write(closeFrame(1000));
-	process.kill(pid, 'SIGCONT');
+	go();
 	assert.equal((await r.next(CLOSE)).code, 1013);
 });
 
@@ -179,12 +180,12 @@ await test('what the clients of a dead worker had confirmed is removed', async (
 	}
 	await Promise.all(rs.map((_, i) => bus.publish(recv('chat', `u${i}`), 'hello')));
 	await until('all have it', () => rs.every((r) => r.frames.some((f) => f.opcode === PING)));
-	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	const go = await hold(gw.pid('bridge'));
 	for (const r of rs) r.send(PONG, r.frames.find((f) => f.opcode === PING).data);
 	const confirmed = async () => (await gw.sessions()).filter((s) => s.messages_out > s.unconfirmed).length;
 	await until('all Pongs', async () => (await confirmed()) === N);
 	await gw.murder('worker 0');
-	process.kill(gw.pid('bridge'), 'SIGCONT');
+	go();
 	await bus.empty('ws.recv.>');
 });
 

@@ -1,5 +1,6 @@
 // HTTP before the upgrade: every refusal has its status, its headers and a body that says why.
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { ACCEPT, KEY, TEXT, frame, request, upgrade } from './lib/raw.mjs';
 import { Client, numbers } from './lib/client.mjs';
 
@@ -136,10 +137,10 @@ await test('503 and Retry-After when full, and room again afterwards', async (t)
 await test('full is full, also for those who come at once', async (t) => {
 	const { gw } = await t.pair({ workers: 1, max_workers: 1, max_connections: 10 });
 	const all = await Promise.all(numbers(100).map(() => t.raw(gw)));
-	process.kill(gw.pid('bridge'), 'SIGSTOP'); // all wait for its answer together
+	const go = await hold(gw.pid('bridge')); // all wait for its answer together
 	await Promise.all(all.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
 	await stays('waiting', () => all.every((r) => r.buf.length === 0), 300);
-	process.kill(gw.pid('bridge'), 'SIGCONT');
+	go();
 	const got = await Promise.all(all.map((r) => r.response()));
 	assert.deepEqual([101, 503].map((s) => got.filter((a) => a.status === s).length), [10, 90]);
 	assert.ok(got.every((a) => a.status === 101 || a.headers['retry-after']));

@@ -3,9 +3,10 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { test, assert, stays, until } from './lib/scenario.mjs';
+import { test, assert, until, within } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { BUILD, configText } from './lib/gateway.mjs';
-import { atExit, childrenOf, run, titleOf } from './lib/proc.mjs';
+import { Proc, atExit, childrenOf, run, titleOf } from './lib/proc.mjs';
 
 const TREE = path.resolve(new URL('.', import.meta.url).pathname, '../..');
 const root = process.getuid() === 0;
@@ -241,15 +242,16 @@ if (root) {
 		await s.init('start', 0);
 		await s.ready();
 		const pid = s.pid(), worker = childrenOf(pid).find((c) => /worker/.test(c.title)).pid;
-		process.kill(worker, 'SIGSTOP'); // a reload is under way for as long as it does not answer
+		const go = await hold(worker); // a reload is under way for as long as it does not answer
 		t.atEnd(() => titleOf(worker) && process.kill(worker, 'SIGCONT'));
 		await s.init('reload', 0);
-		const done = s.init('upgrade', 0);
-		done.catch(() => {}); // it is awaited below
+		const upgrade = new Proc(s.script, ['upgrade']);
+		t.atEnd(() => upgrade.kill());
 		await until('that it waits', () => /will be replaced when that is over/.test(fs.readFileSync(`${s.gw.dir}.log`, 'utf8')));
-		await stays('no replacement', () => s.pid() === pid, 4500);
-		process.kill(worker, 'SIGCONT');
-		assert.match((await done).out, /not begun yet; the log says what it waits for/);
+		await until('that it says so', () => /not begun yet; the log says what it waits for/.test(upgrade.out));
+		assert.deepEqual([s.pid(), upgrade.exit], [pid, null]);
+		go();
+		assert.equal((await within('the upgrade', upgrade.ended, 30000)).code, 0, upgrade.out + upgrade.err);
 		assert.notEqual(s.pid(), pid);
 		await s.ready();
 		await s.init('stop', 0);

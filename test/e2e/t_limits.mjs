@@ -1,5 +1,6 @@
 // Limits per address, per user and per connection: over all workers, applied by reload, given back by whoever dies.
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { TEXT, CLOSE, frame, request, upgrade } from './lib/raw.mjs';
@@ -118,10 +119,10 @@ await test('one connection more of a user: rejected with 429', async (t) => {
 await test('one who got no answer in time does not count, however long he stays', async (t) => {
 	const { gw } = await t.pair({ workers: 1, handshake_timeout: '1s', limits: { connections_per_user: 1 } });
 	const r = await t.raw(gw);
-	process.kill(gw.pid('bridge'), 'SIGSTOP');
+	const go = await hold(gw.pid('bridge'));
 	await r.write(upgrade('/ws/chat/alice/'));
 	assert.equal((await r.response()).status, 503);
-	process.kill(gw.pid('bridge'), 'SIGCONT');
+	go();
 	const going = setInterval(() => r.write('x'), 200); // else it ends soon
 	t.atEnd(() => clearInterval(going));
 	await (await Client.connect(gw.wsUrl('chat/alice'))).close();

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, within, SLOW } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv } from './lib/nats.mjs';
 import { upgrade, request } from './lib/raw.mjs';
 import { Proc, ownMounts, titleOf } from './lib/proc.mjs';
@@ -238,10 +239,10 @@ await test('syslog: priorities, and a daemon that stands still, dies and comes b
 		if (/^handshake refused/.test(m[4])) assert.equal(m[1] & 7, 6);
 		if (/^connection /.test(m[4])) assert.equal(m[1] & 7, 7);
 	}
-	daemon.signal('SIGSTOP');
+	const go = await hold(daemon.pid);
 	await knock(300); // each some debug lines: a queue of the kernel holds a few hundred at most
 	await c.ping();
-	daemon.signal('SIGCONT');
+	go();
 	await until('what was lost', async () => (await knock(1), /<28>.*: log lines lost lines=\d+/.test(heard)));
 	await daemon.kill();
 	await knock(20);

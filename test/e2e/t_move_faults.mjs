@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, stays, within } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, TEXT, frame } from './lib/raw.mjs';
 import { numbers } from './lib/client.mjs';
@@ -28,18 +29,18 @@ const workers = (pid) => childrenOf(pid).filter((c) => /worker \d/.test(c.title)
 // (foreign) they must have answered before, and the bridge waits until they stand.
 async function midway(gw, names, fn, foreign = false) {
 	const pids = names.map((n) => gw.pid(n)), bridge = gw.pid('bridge');
-	const stand = () => pids.forEach((pid) => process.kill(pid, 'SIGSTOP'));
-	if (foreign) process.kill(bridge, 'SIGSTOP');
-	else stand();
+	const stand = () => Promise.all(pids.map(hold));
+	const bridgeGoes = foreign && await hold(bridge);
+	let going = foreign ? [] : await stand();
 	gw.signal('SIGUSR2');
 	if (foreign) {
 		for (const n of names) await said(gw, new RegExp(`${n}: accepts no more`));
-		stand();
-		process.kill(bridge, 'SIGCONT');
+		going = await stand();
+		bridgeGoes();
 	}
 	await said(gw, /connections go to the new program/);
 	await fn(Number(/.*ready to take over pid=(\d+)/s.exec(gw.log())[1]));
-	for (const pid of pids) process.kill(pid, 'SIGCONT');
+	for (const go of going) go();
 }
 
 async function fewer(gw, n) {
@@ -83,7 +84,7 @@ await test('fewer workers: one that is killed before it has taken anything', asy
 	const { gw } = await pair(t, { workers: 3 });
 	await users(t, gw, 30);
 	const pid = gw.pid('worker 0');
-	process.kill(pid, 'SIGSTOP');
+	await hold(pid);
 	gw.config.workers = 2;
 	gw.writeConfig();
 	gw.signal('SIGHUP');
@@ -236,10 +237,10 @@ await test('a program of another layout, and a worker that hangs: refused; then 
 	const { gw, bus } = await pair(t, { workers: 2 });
 	const all = await users(t, gw, 20), hangs = gw.pid('worker 0');
 	gw.install(OTHER_LAYOUT);
-	process.kill(hangs, 'SIGSTOP');
+	const go = await hold(hangs);
 	gw.signal('SIGUSR2');
 	await said(gw, /the running one goes on why="a worker does not answer"/);
-	process.kill(hangs, 'SIGCONT');
+	go();
 	await said(gw, /all serve as before/);
 	await allServed(bus, all);
 	gw.signal('SIGUSR2');
@@ -272,7 +273,7 @@ await test('closed by the operator while it moves to a worker that dies: closed 
 	const { gw } = await pair(t, { workers: 2, log: { level: 'trace' } });
 	const all = await users(t, gw, 24);
 	const pid = gw.pid('worker 0');
-	process.kill(pid, 'SIGSTOP');
+	await hold(pid);
 	gw.config.workers = 1;
 	gw.writeConfig();
 	gw.signal('SIGHUP');

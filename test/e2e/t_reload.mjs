@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { CLOSE, PING, PONG, upgrade } from './lib/raw.mjs';
 import { Client, numbers } from './lib/client.mjs';
@@ -392,9 +393,9 @@ await test('stream limits are brought to the stream, without a pause', async (t)
 
 await test('status answers also while the master stands still', async (t) => {
 	const { gw } = await t.pair();
-	process.kill(gw.proc.pid, 'SIGSTOP');
+	const go = await hold(gw.proc.pid);
 	const r = await gw.ctl('status');
-	process.kill(gw.proc.pid, 'SIGCONT');
+	go();
 	assert.equal(r.code, 0, r.err);
 	assert.match(r.out, /^reload .*unknown/m);
 	assert.match(r.out, /^broker .*connected/m);
@@ -414,11 +415,11 @@ await test('signals in a burst: the last file wins', async (t) => {
 
 await test('a process that stands still is named; when it goes on, it has all', async (t) => {
 	const { gw } = await t.pair({ workers: 1, hang_timeout: 0 });
-	process.kill(gw.pid('worker 0'), 'SIGSTOP');
+	const go = await hold(gw.pid('worker 0'));
 	gw.config.origin = { allow: [] };
 	gw.writeConfig();
 	const r = await gw.ctl('reload');
-	process.kill(gw.pid('worker 0'), 'SIGCONT');
+	go();
 	assert.equal(r.code, 2);
 	assert.match(r.err, /worker 0 did not answer in time/);
 	assert.match(gw.log(), /a process did not answer for the new configuration in time child="worker 0"/);

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { test, assert, until, stays } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { recv, send } from './lib/nats.mjs';
 import { Client, numbers } from './lib/client.mjs';
 import { Proc, childrenOf, freePort, titleOf } from './lib/proc.mjs';
@@ -205,11 +206,11 @@ function installWaiting(gw) {
 async function midway(gw, fn) {
 	const pid = gw.pid('worker 0');
 	gw.restarts = true;
-	process.kill(pid, 'SIGSTOP');
+	const go = await hold(pid);
 	gw.signal('SIGUSR2');
 	await said(gw, /connections go to the new program/);
 	await fn(Number(/ready to take over pid=(\d+)/.exec(gw.log())[1]));
-	process.kill(pid, 'SIGCONT');
+	go();
 }
 
 async function serves(t, gw, bus) {

@@ -1,6 +1,7 @@
 // SIGUSR2 with connections in the middle of everything.
 import path from 'node:path';
 import { test, assert, until } from './lib/scenario.mjs';
+import { hold } from './lib/hold.mjs';
 import { OTHER_LAYOUT, WSGATED } from './lib/gateway.mjs';
 import { numbers } from './lib/client.mjs';
 import { handedOver, inTheMiddle, traffic } from './lib/moving.mjs';
@@ -51,13 +52,12 @@ await test('another layout, and workers that read late: what they find then is s
 	const { gw, bus } = rig;
 	const users = numbers(40);
 	const all = await Promise.all(users.map((i) => t.client(gw, `chat/u${i}`)));
-	const workers = [gw.pid('worker 0'), gw.pid('worker 1')];
-	for (const pid of workers) process.kill(pid, 'SIGSTOP');
+	const workers = await Promise.all([gw.pid('worker 0'), gw.pid('worker 1')].map(hold));
 	for (const c of all) c.send('late').catch(() => {});
 	gw.install(OTHER_LAYOUT);
 	gw.signal('SIGUSR2');
 	await until('the new program', () => /the new program is ready to take over/.test(gw.log()));
-	for (const pid of workers) process.kill(pid, 'SIGCONT');
+	for (const go of workers) go();
 	await gw.replaced();
 	for (const [i, c] of all.entries()) {
 		assert.equal(c.closed, null);

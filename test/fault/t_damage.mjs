@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
-import { hold } from './lib/hold.mjs';
+import { hold } from '../e2e/lib/hold.mjs';
 
 // Overwrites `bytes` in the segment, `before` bytes in front of the text.
 function scribble(gw, text, before, bytes) {

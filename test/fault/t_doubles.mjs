@@ -3,7 +3,7 @@ import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
 import { titleOf } from '../e2e/lib/proc.mjs';
-import { hold } from './lib/hold.mjs';
+import { hold } from '../e2e/lib/hold.mjs';
 
 const users = numbers(30).map((i) => `u${i}`);
 

@@ -5,7 +5,7 @@ import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
 import { SLOW, titleOf } from '../e2e/lib/proc.mjs';
-import { hold } from './lib/hold.mjs';
+import { hold } from '../e2e/lib/hold.mjs';
 
 const lives = (pid) => titleOf(pid).startsWith('wsgated');
 const refused = (port) => new Promise((done) => {

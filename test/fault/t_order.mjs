@@ -2,7 +2,7 @@
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
-import { hold } from './lib/hold.mjs';
+import { hold } from '../e2e/lib/hold.mjs';
 
 const WORKERS = 3;
 

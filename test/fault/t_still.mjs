@@ -4,7 +4,7 @@ import { test, assert, sleep, until } from '../e2e/lib/scenario.mjs';
 import { recv } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
 import { Raw, upgrade } from '../e2e/lib/raw.mjs';
-import { hold } from './lib/hold.mjs';
+import { hold } from '../e2e/lib/hold.mjs';
 
 const MANY = 400; // more than a worker looks at in one turn
 

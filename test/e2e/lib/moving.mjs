@@ -1,5 +1,6 @@
 // Connections in the middle of something, to be moved to another worker: what each must find there.
 import { assert, stays, until } from './scenario.mjs';
+import { hold } from './hold.mjs';
 import { recv, send } from './nats.mjs';
 import { PING, PONG, TEXT, BINARY, frame, upgrade } from './raw.mjs';
 
@@ -158,16 +159,16 @@ export const handedOver = (gw, n) => until('its word of each', () => {
 // Handshakes that move, and cannot be finished in time: 503, and no 101 before it. Of two workers, with a handshake_timeout of 5 s.
 export async function notInTime(gw, raws) {
 	const bridge = gw.pid('bridge');
-	process.kill(bridge, 'SIGSTOP');
+	await hold(bridge);
 	await Promise.all(raws.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
 	await stays('no answer', () => raws.every((r) => !r.buf.length), 300);
 	const pid = gw.pid('worker 0');
-	process.kill(pid, 'SIGSTOP');
+	const go = await hold(pid);
 	gw.signal('SIGUSR2');
 	await until('worker 1 gives', () => /worker 1: accepts no more/.test(gw.log()));
 	process.kill(bridge, 'SIGKILL');
 	const first = await Promise.any(raws.map((r) => r.response()));
 	assert.equal(first.status, 503);
-	process.kill(pid, 'SIGCONT');
+	go();
 	await gw.replaced();
 }

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import net from 'node:net';
 import { connect, headers, AckPolicy, RetentionPolicy } from 'nats';
+import { hold } from './hold.mjs';
 import { Proc, freePort, sleep, until } from './proc.mjs';
 
 export const STREAM = 'websockets';
@@ -59,18 +60,8 @@ export class Nats {
 		});
 	}
 
-	// Stands still: a signal alone is only a wish, each thread has to follow it.
 	async pause() {
-		this.proc.signal('SIGSTOP');
-		const tasks = `/proc/${this.proc.pid}/task`;
-		await until('nats-server to stand still', () => fs.readdirSync(tasks).every((id) => {
-			try {
-				const stat = fs.readFileSync(`${tasks}/${id}/stat`, 'utf8');
-				return stat[stat.lastIndexOf(')') + 2] === 'T';
-			} catch {
-				return true; // a thread that has ended meanwhile
-			}
-		}));
+		await hold(this.proc.pid);
 	}
 
 	resume() {

@@ -1,6 +1,6 @@
 // A process that stands still: a signal alone is only a wish, each thread has to follow it.
 import fs from 'node:fs';
-import { until } from '../../e2e/lib/proc.mjs';
+import { until } from './proc.mjs';
 
 export const stateOf = (pid, task = pid) => {
 	try {
