@@ -205,8 +205,6 @@ void broker_queue_reopen(struct broker_queue *q, uint64_t head);
 void broker_publish(struct broker *b, struct broker_publish *p);
 /* More was published than the broker's connection takes: who tries again waits. */
 bool broker_is_full(const struct broker *b);
-/* Gives up waiting: no event will come for it. (It may be stored all the same.) */
-void broker_publish_forget(struct broker *b, struct broker_publish *p);
 
 /*
  * Asks whoever answers for a service (raw) whether a client may come in. text lives as long as the

@@ -128,18 +128,6 @@ void broker_publish(struct broker *b, struct broker_publish *bp)
 		finish(b, p, BROKER_AGAIN);
 }
 
-void broker_publish_forget(struct broker *b, struct broker_publish *bp)
-{
-	struct pub *p = bp->impl;
-
-	if (!p)
-		return;
-	request_end(b, &p->request);
-	TAILQ_REMOVE(p->over ? &b->published : &b->publishing, p, link);
-	bp->impl = NULL;
-	free(p);
-}
-
 #define AGAIN_MS 5000
 #define AGAIN_MAX_SHIFT 2
 
