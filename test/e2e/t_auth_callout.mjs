@@ -327,7 +327,7 @@ await test('no room to ask: 503', async (t) => {
 	const go = await hold(gw.pid('bridge'));
 	let r;
 	await until('a ring that is full', async () => {
-		for (const c of clients) for (let i = 0; i < 10; i++) c.ws.send('x'.repeat(12000));
+		for (const [k, c] of clients.entries()) for (let i = 0; i < 100; i++) c.ws.send('x'.repeat(k % 2 ? 12000 : 150));
 		r = await Client.refused(gw.wsUrl('chat/alice'));
 		return r.status === 503;
 	});
