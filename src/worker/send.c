@@ -26,14 +26,17 @@ uint32_t conn_unsent(const struct conn *c)
 	return (uint32_t)n + (c->out.len - c->out.off);
 }
 
-uint64_t conn_taken_ms(const struct conn *c)
+/* Whatever it sends acknowledges, too: of who has sent something nobody knows. */
+uint64_t conn_taken_ms(const struct conn *c, uint64_t since_ms)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
+	uint64_t now = c->w->now_ms;
 
-	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0) /* it is no TCP socket */
-		return conn_unsent(c) ? c->w->now_ms : 0;
-	return c->w->now_ms - info.tcpi_last_ack_recv;
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+		now - info.tcpi_last_data_recv > since_ms)
+		return conn_unsent(c) ? now : 0;
+	return now - info.tcpi_last_ack_recv;
 }
 
 bool conn_progress(struct conn *c)

@@ -434,7 +434,7 @@ static bool session_pong_late(struct conn *c)
 	c->unsent_last = unsent;
 	goes_on = unread || unsent < before;
 	if (!unread && before == UINT32_MAX) {
-		since = conn_taken_ms(c);
+		since = conn_taken_ms(c, c->ping_ms);
 		goes_on = since > c->ping_ms;
 	}
 	if (goes_on) {

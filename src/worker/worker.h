@@ -381,8 +381,9 @@ void conn_leave(struct conn *c);
 void conn_moved(struct conn *c);
 void conn_stay(struct conn *c);
 uint32_t conn_unsent(const struct conn *c);
-/* When the peer acknowledged something last; 0: not known, and there is nothing to. */
-uint64_t conn_taken_ms(const struct conn *c);
+/* When the peer acknowledged something last, of what it was sent since then. Where nobody knows:
+ * now, or 0 when nothing is left to be. */
+uint64_t conn_taken_ms(const struct conn *c, uint64_t since_ms);
 /* Something lies in its socket, and is to be read. */
 bool conn_unread(const struct conn *c);
 /* Fewer unsent bytes than at the last look: a slow link is not a dead one. */
@@ -476,10 +477,9 @@ enum link_broker link_broker(const struct worker *w, unsigned stream);
 /* lane.c */
 void lane_attach(struct worker *w);
 struct lane *lane_of(struct worker *w, unsigned stream);
-uint64_t lane_size(const struct worker *w);  /* bytes of its ring */
-uint64_t lane_share(const struct worker *w); /* what one connection may have of it */
-/* What a record of so many bytes takes of that share. */
-uint32_t lane_charge(const struct worker *w, size_t size);
+uint64_t lane_size(const struct worker *w);                /* bytes of its ring */
+uint64_t lane_share(const struct worker *w);               /* what one connection may have of it */
+uint32_t lane_charge(const struct worker *w, size_t size); /* what a record takes of that */
 /* What the bridge gave back may be written again; its connections have that much of their share. */
 void lane_reclaim(struct worker *w, struct lane *l);
 void lane_reclaim_all(struct worker *w);
