@@ -91,7 +91,7 @@ static void one_is_far(void **state)
 {
 	const uint64_t far = LAST - 1;
 	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
+	struct rig_queue *q, *ann;
 	uint32_t before;
 
 	(void)state;
@@ -101,7 +101,8 @@ static void one_is_far(void **state)
 	q = rig_open(r, "bob", 0, 0);
 	before = q->q->job.due - (uint32_t)r->broker->now_ms;
 	assert_int_equal(q->q->job.state, JOB_HELD);
-	q = rig_open(r, "ann", 0, 0);
+	rig_close(q);
+	ann = rig_open(r, "ann", 0, 0);
 	hear_until(r, ears.hellos >= 1);
 	rig_quiet(r, 200);
 	word(r, "hello", LAST, 0); /* somebody comes there, who then hears of us: no answer */
@@ -113,6 +114,8 @@ static void one_is_far(void **state)
 	q = rig_open(r, "cid", 0, 0);
 	assert_int_equal(q->q->job.state, JOB_HELD);
 	assert_in_range(q->q->job.due - (uint32_t)r->broker->now_ms, before + 1, 500);
+	rig_close(q);
+	rig_close(ann);
 	rig_without_ears(r);
 }
 
