@@ -49,6 +49,20 @@ await test('one that it makes has nothing that such a server does not know', asy
 	await until('all removed', () => broker.stored.size === 0);
 });
 
+// "yes" or "no": whether it takes messages for clients, or may.
+const CONSUMERS = [['yes', { filter_subject: 'ws.recv.chat.ann' }], ['yes', { filter_subject: 'ws.recv.*.ann' }], ['yes', { filter_subject: 'ws.*.chat.ann' }],
+	['yes', { filter_subject: 'ws.>' }], ['yes', {}], ['yes', { filter_subject: '' }], ['no', { filter_subject: 'ws.send.chat.ann' }], ['no', { filter_subject: 'ws.send.>' }],
+	['no', { filter_subject: 'ws.received.>' }], ['yes', { filter_subjects: ['ws.send.>', 'ws.recv.chat.*'] }], ['yes', { filter_subjects: ['ws.recv.chat.bob', 'ws.send.chat.bob'] }],
+	['yes', { filter_subjects: ['ws.send.chat.eve', 'ws.*.chat.eve'] }], ['no', { filter_subjects: ['ws.send.chat.ann', 'ws.send.*.bob', 'ws.send.shop.>'] }]];
+
+await test('consumers of somebody else on messages for clients are reported at the start, whatever form their filter has', async (t) => {
+	const broker = await Newer.start(t, { stream: structuredClone(OF_THREE) });
+	broker.consumers = CONSUMERS.map(([takes, config], i) => ({ stream_name: 'websockets', name: `${takes}-${i}`, config: { durable_name: `${takes}-${i}`, ack_policy: 'explicit', ...config } }));
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const said = gw.log().split('\n').filter((l) => l.includes(' warn bridge: a consumer of somebody else takes messages for clients away'));
+	assert.deepEqual(said.map((l) => /consumer=(\S+)/.exec(l)[1]), broker.consumers.map((c) => c.name).filter((n) => n.startsWith('yes')));
+});
+
 await test('a stream that somebody else is just making is waited for', async (t) => {
 	const broker = await Newer.start(t, { inTheMaking: 1 });
 	const gw = await t.gateway(broker, { config: { workers: 1 } });
@@ -160,6 +174,29 @@ await test('a server stays, but its stream does not answer: another one of broke
 	await until('the other one', () => other.clients.size > 0 && [...other.stored.values()].some((m) => m.subject === 'ws.send.chat.alice'), 40000);
 	assert.equal(c.closed, null);
 }, { ms: 60000 });
+
+await test('a first publish that the broker calls a duplicate is an error in the log; one that is repeated is none', async (t) => {
+	const broker = await Newer.start(t);
+	const gw = await t.gateway(broker, { config: { workers: 1 } });
+	const c = await t.client(gw, 'chat/alice');
+	const said = () => gw.log().split('\n').filter((l) => l.includes('the broker calls a first publish a duplicate'));
+	const up = () => [...broker.stored.values()].filter((m) => m.subject === 'ws.send.chat.alice').map((m) => m.body.toString());
+	broker.lostAcks = 1;
+	await c.send('repeated');
+	await until('the second answer', async () => (await gw.figures()).bridge.duplicates === 1, 30000);
+	assert.deepEqual([said(), up(), broker.lostAcks], [[], ['repeated'], 0]);
+	broker.duplicate = true;
+	await c.send('mistaken for another');
+	await until('the error', () => said().length > 0);
+	broker.duplicate = false;
+	await c.send('new');
+	await until('the next one', () => up().length > 1);
+	assert.deepEqual(up(), ['repeated', 'new']);
+	assert.equal(said().length, 1);
+	assert.match(said()[0], / error .* msg_id=\S+.* user=alice/);
+	assert.equal((await gw.figures()).bridge.duplicates, 2);
+	assert.equal(c.closed, null);
+}, { ms: 80000 });
 
 // The slow round takes a minute for so many.
 async function crowd(t, broker, config) {

@@ -21,9 +21,10 @@ export class Newer {
 	// stream: its configuration at the beginning, or null; stampMs: how much older messages are than they say; drops: of that many
 	// removals one is dropped, as when too many requests wait; olderEvery: so many direct gets are answered by a server of an older version;
 	// lostEvery: the end of so many batches is lost; partLostEvery: so many messages of batches are; inTheMaking: so many answers are of a stream that somebody else is just making (2.9.10: of the year 1)
+	// Later: .consumers: what others have made; .duplicate: all that has an id is called a duplicate, and not stored; .lostAcks: so many answers to such a publish are lost
 	static async start(t, { version = '2.11.4', level = 1, stream = null, stampMs = 0, drops = 0, olderEvery = 0, lostEvery = 0, partLostEvery = 0, inTheMaking = 0 } = {}) {
 		const n = new Newer();
-		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, partLostEvery, inTheMaking, clients: new Set(), stored: new Map(), seq: 0, asked: {}, updates: [], refused: [] });
+		Object.assign(n, { version, level, config: stream, stampMs, drops, olderEvery, lostEvery, partLostEvery, inTheMaking, clients: new Set(), stored: new Map(), ids: new Map(), consumers: [], duplicate: false, lostAcks: 0, seq: 0, asked: {}, updates: [], refused: [] });
 		n.batches = { asked: 0, messages: 0, empty: 0, older: 0, lost: 0, parts: 0, partsLost: 0 };
 		n.created = '2026-01-01T00:00:00.123456789Z';
 		n.server = net.createServer((s) => n.accept(s));
@@ -114,10 +115,14 @@ export class Newer {
 	}
 
 	store(subject, reply, head, body) {
+		const id = /^Nats-Msg-Id: *(\S+)/mi.exec(head.toString())?.[1];
+		if (id && (this.duplicate || this.ids.has(id))) return this.json(reply, 'pub_ack', { stream: this.config.name, seq: this.ids.get(id) ?? this.seq, duplicate: true });
 		const last = [...this.stored.values()].filter((m) => m.subject === subject).at(-1)?.seq ?? 0;
 		const m = { seq: ++this.seq, subject, head, body, stamp: new Date(Date.now() - this.stampMs).toISOString() };
 		this.stored.set(m.seq, m);
-		if (reply) this.json(reply, 'pub_ack', { stream: this.config.name, seq: m.seq });
+		if (id) this.ids.set(id, m.seq);
+		if (id && this.lostAcks > 0) this.lostAcks--;
+		else if (reply) this.json(reply, 'pub_ack', { stream: this.config.name, seq: m.seq });
 		const { republish } = this.config;
 		if (!republish || this.noCopies || !matches(republish.src, subject)) return;
 		const dest = republish.dest.replace('>', subject.slice(republish.src.length - 1));
@@ -182,7 +187,7 @@ export class Newer {
 		if (!this.config) return this.json(reply, 'stream_info_response', { error: { code: 404, err_code: 10059, description: 'stream not found' } });
 		if (verb === 'STREAM.INFO') return this.json(reply, 'stream_info_response', this.info());
 		if (verb === 'STREAM.UPDATE') return this.configure('stream_update_response', reply, body);
-		if (verb === 'CONSUMER.LIST') return this.json(reply, 'consumer_list_response', { total: 0, offset: 0, limit: 256, consumers: [] });
+		if (verb === 'CONSUMER.LIST') return this.json(reply, 'consumer_list_response', { total: this.consumers.length, offset: 0, limit: 256, consumers: this.consumers });
 		if (verb === 'DIRECT.GET') return this.get(reply, JSON.parse(body));
 		if (verb === 'STREAM.MSG.GET') return this.leaderGet(reply, JSON.parse(body));
 		if (verb === 'STREAM.MSG.DELETE') return this.remove(reply, JSON.parse(body));
