@@ -91,3 +91,27 @@ await test('one that reads nothing and one that reads a byte a second cost a win
 	const back = await t.client(gw, 'chat/slow');
 	assert.deepEqual((await back.take(N / 2, 60000)).map((m) => m.text.split(' ')[0]), numbers(N).filter((i) => i % 2 === 0));
 }, { ms: 120000 });
+
+await test('many that read nothing share one budget: the bridge keeps no more than that, and all come to theirs', async (t) => {
+	const TOTAL = 128 << 10, USERS = 20, N = 60, pad = 'z'.repeat(4000);
+	const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '120s', delivery: { window: '16k', user_buffer: '128k', total_buffer: '128k' } });
+	const deaf = await Promise.all(numbers(USERS).map((i) => t.client(gw, `chat/deaf${i}`))), quick = await t.client(gw, 'chat/quick');
+	for (const c of deaf) c.ws.pause();
+	const seen = [];
+	const look = async () => seen.push((await gw.figures()).bridge.buffered_bytes);
+	for (let i = 0; i < N; i++) {
+		await Promise.all([...deaf.keys()].map((k) => bus.publish(recv('chat', `deaf${k}`), `${i} ${pad}`)));
+		await bus.publish(recv('chat', 'quick'), String(i));
+		assert.equal((await quick.next()).text, String(i));
+		await look();
+	}
+	await until('a figure of the end', async () => (await gw.figures()).bridge.users === USERS + 1 && (await look()));
+	console.log(`at most ${Math.max(...seen) >> 10} kB buffered of ${USERS * N * pad.length >> 10}`);
+	assert.ok(Math.max(...seen) <= TOTAL + 2 * pad.length, `${Math.max(...seen)} bytes buffered`);
+	assert.ok(Math.max(...seen) > TOTAL / 2, 'the budget was not needed');
+	for (const c of deaf) c.ws.resume();
+	for (const c of deaf) assert.deepEqual((await c.take(N, 60000)).map((m) => m.text.split(' ')[0]), numbers(N));
+	await bus.empty('ws.recv.>', 60000);
+	assert.ok(deaf.every((c) => !c.closed && c.got.length === N));
+	await until('nothing buffered', async () => (await gw.figures()).bridge.buffered_bytes === 0);
+}, { ms: 180000 });
