@@ -4,6 +4,8 @@ import path from 'node:path';
 import { test, assert, until } from '../e2e/lib/scenario.mjs';
 import { recv, send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
+import { WSGATED } from '../e2e/lib/gateway.mjs';
+import { run } from '../e2e/lib/proc.mjs';
 import { smallDisk } from './lib/room.mjs';
 
 await test("the broker's disk is full, then has room again", async (t) => {
@@ -63,3 +65,22 @@ await test('shared memory for some of the workers that a reload asks for: they a
 	await gw.ready();
 	for (const i of numbers(20)) await (await t.client(gw, `chat/u${i}`)).ping();
 });
+
+// The file itself, and what each worker has in it.
+for (const size of ['8k', '4m']) {
+	await test(`no room for the shared memory on a disk of ${size}: the start ends with 2 and a line; with room it goes well`, async (t) => {
+		const nats = await t.nats(), gw = await t.gateway(nats, { config: { workers: 2 }, start: false });
+		const disk = await smallDisk(t, gw.config.runtime_dir, size), [cmd, ...within] = disk.within;
+		fs.chmodSync(disk.root, 0o750);
+		const r = await run(cmd, [...within, WSGATED, '-f', '-c', gw.file]);
+		assert.deepEqual([r.code, r.signal], [2, null], r.err);
+		const said = r.err.trim().split('\n').filter((l) => !/^\S+ (warn|info|debug) /.test(l));
+		assert.equal(said.length, 1, r.err);
+		assert.match(said[0], /runtime_dir .*: cannot (make|allocate) .*shared.memory.*: No space left on device; /);
+		assert.deepEqual(fs.readdirSync(disk.root).filter((f) => f.includes('segment')), []);
+		assert.equal((await run(cmd, [...within, 'mount', '-o', 'remount,size=64m', gw.config.runtime_dir])).code, 0);
+		gw.opts.via = disk.within;
+		await gw.start();
+		await (await t.client(gw, 'chat/alice')).ping();
+	});
+}

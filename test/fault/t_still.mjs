@@ -1,9 +1,9 @@
 // A worker that stood still, or was kept from the processor, for longer than its clients may take: what they answered in
-// time lies in their sockets, and counts.
-import { test, assert, sleep, until } from '../e2e/lib/scenario.mjs';
-import { recv } from '../e2e/lib/nats.mjs';
+// time lies in their sockets, and counts; who called lies in its queue, and is served.
+import { test, assert, sleep, stays, until } from '../e2e/lib/scenario.mjs';
+import { recv, send } from '../e2e/lib/nats.mjs';
 import { numbers } from '../e2e/lib/client.mjs';
-import { Raw, upgrade } from '../e2e/lib/raw.mjs';
+import { Raw, TEXT, upgrade } from '../e2e/lib/raw.mjs';
 import { hold } from '../e2e/lib/hold.mjs';
 
 const MANY = 400; // more than a worker looks at in one turn
@@ -46,4 +46,24 @@ await test('who answers no Ping is given up all the same, though he goes on send
 	const more = setInterval(() => c.open && c.ws.send('y'), 5);
 	assert.equal((await c.ended()).code, 3008);
 	clearInterval(more);
+});
+
+await test('who called a worker that stood still, and was killed then, is served by its successor', async (t) => {
+	const { gw, bus } = await t.pair({ workers: 2 }), N = 30;
+	const pid = gw.pid('worker 0');
+	await hold(pid);
+	const callers = await Promise.all(numbers(N).map(() => t.raw(gw)));
+	await Promise.all(callers.map((r, i) => r.write(upgrade(`/ws/chat/u${i}/`))));
+	// Those of the other one are answered; the rest is in the kernel's queue.
+	const waiting = () => callers.filter((r) => !r.buf.length);
+	await until('the other worker', async () => (await gw.sessions()).length === N - waiting().length && waiting().length < N);
+	const left = waiting();
+	assert.ok(left.length > 0 && left.every((r) => !r.finished), 'nobody came to the worker that stands still');
+	await stays('unanswered', () => left.every((r) => !r.buf.length && !r.finished), 300);
+	gw.restarts = true;
+	process.kill(pid, 'SIGKILL');
+	for (const r of callers) assert.equal((await r.response()).status, 101);
+	assert.ok(gw.pid('worker 0') !== pid);
+	await Promise.all(callers.map((r, i) => r.send(TEXT, `from ${i}`)));
+	for (const i of numbers(N)) assert.equal((await bus.storedAll(send('chat', `u${i}`), 1))[0].text, `from ${i}`);
 });
