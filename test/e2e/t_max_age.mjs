@@ -1,5 +1,5 @@
 // stream.max_age ends a message's life: what was not received until then is gone, and the rest comes, in order, to everybody.
-import { test, assert, stays, until } from './lib/scenario.mjs';
+import { SLOW, test, assert, stays, until } from './lib/scenario.mjs';
 import { recv } from './lib/nats.mjs';
 import { numbers } from './lib/client.mjs';
 import { Newer } from './lib/newer.mjs';
@@ -34,7 +34,7 @@ const texts = (c) => c.got.map((m) => m.text);
 
 for (const kill of [false, true]) {
 	await test(`a hole in a backlog, behind what was given, and before one who comes later${kill ? '; the bridge is killed in it' : ''}`, async (t) => {
-		const { gw, bus } = await t.pair({ workers: 1, delivery: { window_messages: 4, user_buffer: '1k' }, stream: { max_age: '3s', duplicate_window: '1s' } });
+		const { gw, bus } = await t.pair({ workers: 1, pong_timeout: '60s', delivery: { window_messages: 4, user_buffer: '1k' }, stream: { max_age: `${3 * SLOW}s`, duplicate_window: '1s' } });
 		const jsm = await bus.jsm(), N = 40;
 		const publish = (users, from, n) => bus.publishAll(n * users.length, (i) => [recv('chat', users[i % users.length]), String(from + Math.floor(i / users.length))]);
 		const c = await deaf(t, gw, 'chat/given'), m = await deaf(t, gw, 'chat/marked'), idle = await deaf(t, gw, 'chat/idle');
@@ -75,7 +75,7 @@ for (const kill of [false, true]) {
 // What 2.11 can: a message has a life of its own.
 await test('holes in the middle of a backlog and at its end', async (t) => {
 	const broker = await Newer.start(t), N = 30;
-	const gw = await t.gateway(broker, { config: { workers: 1, delivery: { window_messages: 4, user_buffer: '1k' } } });
+	const gw = await t.gateway(broker, { config: { workers: 1, pong_timeout: '60s', delivery: { window_messages: 4, user_buffer: '1k' } } });
 	const c = await deaf(t, gw, 'chat/alice');
 	for (const i of numbers(N)) broker.store(recv('chat', 'alice'), '', Buffer.alloc(0), Buffer.from(i));
 	await c.take(4);
