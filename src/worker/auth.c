@@ -492,7 +492,6 @@ void auth_answered(struct worker *w, const struct down_view *v)
 		return;
 	}
 	auth_forget(c);
-	conn_deadline(c, w->now_ms + w->c->handshake_timeout); /* for the route */
 	(void)!auth_read(c, &who, rule, v);
 }
 

@@ -222,6 +222,8 @@ bool upgrade_route(
 	upgrade_protocol(c, who);
 	follow_begin(c);
 	conn_set_state(c, CONN_OPENING);
+	/* The client is through in time, if not by much; what is missing now is ours. */
+	conn_deadline(c, w->now_ms + w->c->handshake_timeout);
 	return true;
 }
 
