@@ -339,18 +339,10 @@ static void begin_behind(struct broker_queue *q, uint64_t created, uint64_t mark
 	feed_look(q);
 }
 
-/* Others have not answered yet; or a predecessor of this process knew some, who were not asked. */
-static bool others_are_silent(const struct broker_queue *q)
-{
-	const struct gates *g = &q->b->gates;
-
-	return q->on_unclear ? gates_others(q->b) : g->beat == 0 && atomic_load(g->said) > 0;
-}
-
 /* While there is no session nobody can be told of it, and may remove what is above. */
 uint64_t holders_begin(struct broker_queue *q)
 {
-	uint64_t upto = others_are_silent(q) ? q->confirmed : least(q);
+	uint64_t upto = least(q);
 
 	if (upto < q->confirmed)
 		upto = q->confirmed;

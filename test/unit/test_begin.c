@@ -69,23 +69,6 @@ static void begins_behind_the_least_of_all(void **state)
 	rig_without_ears(r);
 }
 
-/* Nobody has answered this process yet, and the mark is a predecessor's: others may be behind it.
- */
-static void further_one_before_the_answers(void **state)
-{
-	struct rig *r = rig_with_ears(NULL);
-	struct rig_queue *q;
-
-	(void)state;
-	beat(r, LAST, 1, 0, 0);
-	hear_until(r, ears.heard == 1);
-	q = rig_open(r, "ann", 10, 10);
-	assert_int_equal(broker_queue_begin(q->q, 10), 0);
-	rig_close(q);
-	echo_all(r, LAST, 2);
-	rig_without_ears(r);
-}
-
 /* Of several others one answers late: from then on a new user's first read waits for such ones. */
 static void one_is_far(void **state)
 {
@@ -124,7 +107,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(moved_here, rig_teardown),
 		cmocka_unit_test_teardown(begins_behind_the_least_of_all, rig_teardown),
-		cmocka_unit_test_teardown(further_one_before_the_answers, rig_teardown),
 		cmocka_unit_test_teardown(one_is_far, rig_teardown),
 	};
 
