@@ -179,7 +179,7 @@ for (const what of ['worker', 'bridge and worker', 'master', 'whole family']) {
 		} else if (what === 'master') {
 			const orphans = gw.children().map((c) => c.pid);
 			process.kill(gw.proc.pid, 'SIGKILL');
-			await until('the end of the others', () => !orphans.some((pid) => /^wsgated/.test(titleOf(pid))));
+			await until('the end of all', () => gw.proc.exit && !orphans.some((pid) => /^wsgated/.test(titleOf(pid))));
 			await gw.start();
 		} else {
 			const pids = gw.children().filter((c) => (what === 'worker' ? /worker/ : /worker|bridge/).test(c.title)).map((c) => c.pid);

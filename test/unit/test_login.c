@@ -1,12 +1,16 @@
 /*
  * Logins with a NKey whose signatures begin with a zero: nats.c takes them for empty.
  */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "nats_rig.h"
 
@@ -31,10 +35,32 @@ natsStatus __wrap_nats_Sign(const char *seed, const char *in, unsigned char **ou
 	return s;
 }
 
+/* Until it takes connections: who comes before that logs that there is none. */
+static void server_await(const struct rig_server *s)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port)};
+	const struct timespec between = {0, 10000000};
+	uint64_t until = rig_now() + 20000;
+	bool there = false;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	while (!there && rig_now() < until) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		assert_true(fd >= 0);
+		there = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+		close(fd);
+		if (!there)
+			nanosleep(&between, NULL);
+	}
+	assert_true(there);
+}
+
 static struct rig *nkey_rig(void)
 {
 	struct rig *r = rig_new(NOBODY_ELSE);
 
+	server_await(&r->server);
 	r->config.broker.nkey = strdup(SEED);
 	assert_non_null(r->config.broker.nkey);
 	signatures = 0;
