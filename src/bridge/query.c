@@ -9,8 +9,8 @@
 
 #include "bridge.h"
 
-#define QUERIES_MAX 4096 /* under way, of all workers, */
 #define LATE_MS 200
+#define QUERIES_MAX 4096  /* under way, of all workers, */
 #define QUERIES_EACH 1024 /* and of one service: one that does not answer is not to stop others */
 
 struct query {

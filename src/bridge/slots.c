@@ -209,8 +209,8 @@ static void slot_serve_blocked(struct slot *s)
 
 /* ---- up: changes and records of a worker ---- */
 
-/* The worker writes it first of all. */
-/* Of the worker that is at work on it now: routes of other generations are a dead one's. */
+/* Of the worker that is at work on it now, which writes it first of all: routes of other
+ * generations are a dead one's. */
 static uint64_t slots_generation(const struct slot *s)
 {
 	return atomic_load_explicit(&s->words->generation, memory_order_acquire);

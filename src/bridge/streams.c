@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <wsgate/clock.h>
 #include <wsgate/log.h>

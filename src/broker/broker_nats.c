@@ -87,7 +87,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	set_timer(b, false);
-	while ((r = request_due(b, false))) {
+	while ((r = request_due(b))) {
 		kind = (enum request_kind)r->kind;
 		if (kind == REQUEST_PUBLISH && npublish_again(b, (struct pub *)(void *)r))
 			continue;
@@ -126,7 +126,7 @@ static void session_over(struct broker *b)
 	if (b->state == BROKER_DOWN)
 		return;
 	b->state = BROKER_DOWN;
-	while ((r = request_take_due(b, true, &kind)))
+	while ((r = request_take(b, &kind)))
 		answer(b, r, kind, NULL);
 	queue_session_lost(b);
 	b->ev->lost(b->arg);
@@ -376,7 +376,7 @@ static void broker_destroy(struct broker *b)
 		event_free(b->deferred);
 	aside_drop_all(b);
 	queue_free_all(b);
-	for (struct request *r; (r = request_take_due(b, true, &kind));)
+	for (struct request *r; (r = request_take(b, &kind));)
 		if (kind == REQUEST_GET || kind == REQUEST_DELETE || kind == REQUEST_ASK)
 			free(r);
 	march_free(b);

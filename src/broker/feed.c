@@ -402,8 +402,8 @@ void feed_none(struct broker_queue *q)
 	queue_settle(q);
 }
 
-/* A part found no memory, says the next one, or the end: all is read again from there on. */
-static void hole(struct broker_queue *q, uint64_t seq)
+/* There is one, which is still to be read. */
+static void raise_high(struct broker_queue *q, uint64_t seq)
 {
 	if (seq > q->high)
 		q->high = seq;
@@ -415,9 +415,10 @@ void feed_part(struct broker *b, struct get *g, struct wire_event *e)
 	uint64_t from = g->from;
 
 	request_goes_on(b, &g->request);
+	/* One found no memory, says the part behind it: all is read again from there on. */
 	g->holed |= e->last >= from;
 	if (q && g->holed)
-		hole(q, e->m.seq);
+		raise_high(q, e->m.seq);
 	if (!q || e->m.seq < from || g->holed) {
 		broker_message_unref(&e->m);
 		return;
@@ -430,8 +431,7 @@ void feed_part(struct broker *b, struct get *g, struct wire_event *e)
 	}
 	/* Not wanted, or closed and opened again from an earlier mark: it is read once more. */
 	g->wasted = true;
-	if (e->m.seq > q->high)
-		q->high = e->m.seq;
+	raise_high(q, e->m.seq);
 	broker_message_unref(&e->m);
 }
 
@@ -453,7 +453,7 @@ static void feed_batch(struct broker_queue *q, struct get *g, struct wire_event 
 
 	if (e->batched && e->last >= g->from) {
 		g->holed = true;
-		hole(q, e->last);
+		raise_high(q, e->last);
 	}
 	broker_message_unref(&e->m);
 	widen(q, g);

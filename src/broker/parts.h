@@ -58,13 +58,13 @@ uint64_t request_start_for(
 uint64_t request_token(const struct request *r);
 void request_end(struct broker *b, struct request *r);
 struct request *request_find(struct broker *b, uint64_t token);
-/* The oldest whose time is over, or (all) any one; taken out. NULL: none. */
-struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind);
+/* Any one, taken out. NULL: none. */
+struct request *request_take(struct broker *b, enum request_kind *kind);
 /* A part of its answer came, and more is to come: it waits anew. */
 void request_goes_on(struct broker *b, struct request *r);
 void request_wait(struct broker *b, struct request *r, uint64_t ms);
-/* One that is due, or any; it goes on until request_end(). */
-struct request *request_due(struct broker *b, bool all);
+/* The oldest of a kind whose time is over; it goes on until request_end(). NULL: none. */
+struct request *request_due(struct broker *b);
 
 /* ---- feed.c: reading ---- */
 

@@ -129,20 +129,25 @@ struct request *request_find(struct broker *b, uint64_t token)
 	return b->requests.slots[slot].r;
 }
 
-struct request *request_due(struct broker *b, bool all)
+static struct request *first(struct broker *b, uint64_t due)
 {
 	for (int k = REQUEST_NONE + 1; k < REQUEST_KINDS; k++) {
 		struct request *r = TAILQ_FIRST(&b->requests.waiting[k]);
 
-		if (r && (all || r->due <= b->now_ms))
+		if (r && r->due <= due)
 			return r;
 	}
 	return NULL;
 }
 
-struct request *request_take_due(struct broker *b, bool all, enum request_kind *kind)
+struct request *request_due(struct broker *b)
 {
-	struct request *r = request_due(b, all);
+	return first(b, b->now_ms);
+}
+
+struct request *request_take(struct broker *b, enum request_kind *kind)
+{
+	struct request *r = first(b, UINT64_MAX);
 
 	if (r) {
 		*kind = (enum request_kind)r->kind;
