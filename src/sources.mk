@@ -76,6 +76,7 @@ BROKER_SRC = \
 	src/broker/hookup.c \
 	src/broker/job.c \
 	src/broker/login.c \
+	src/broker/look.c \
 	src/broker/nkey.c \
 	src/broker/march.c \
 	src/broker/npublish.c \

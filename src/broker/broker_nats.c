@@ -68,6 +68,9 @@ static void answer(
 	case REQUEST_MARCH:
 		march_reply(b, r, e);
 		return;
+	case REQUEST_LOOK:
+		look_reply(b, e);
+		return;
 	case REQUEST_NONE:
 	case REQUEST_KINDS:
 		break;
@@ -140,6 +143,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
+	b->stored = e->up.stored;
 	if (b->highest > e->up.last_seq)
 		b->highest = e->up.last_seq;
 	b->batches = e->up.batches;
@@ -158,7 +162,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 		return;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	b->state = BROKER_LIVE;
-	b->removal_pause = b->march_pause = 0;
+	b->removal_pause = b->march_pause = b->look.pause = 0;
 	if (!marks_valid)
 		aside_drop_all(b);
 	watch_begin(b);
@@ -281,6 +285,7 @@ static void nobody_answers(struct broker *b, enum wire_replies replies)
 		/* Or a service wrote that into a message: then only that one is meant. */
 		b->apart = b->now_ms + APART_MS;
 		fail_all(b, REQUEST_MARCH);
+		fail_all(b, REQUEST_LOOK);
 		fail_all(b, REQUEST_GET);
 		break;
 	case WIRE_PUBLISHES:
@@ -380,6 +385,7 @@ static void broker_destroy(struct broker *b)
 		if (kind == REQUEST_GET || kind == REQUEST_DELETE || kind == REQUEST_ASK)
 			free(r);
 	march_free(b);
+	look_forget(b);
 	npublish_free_all(b);
 	request_free(&b->requests);
 	gates_free(b);

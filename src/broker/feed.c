@@ -38,6 +38,7 @@ void feed_init(struct broker *b)
 {
 	for (int i = 0; i < JOB_LISTS; i++)
 		TAILQ_INIT(&b->jobs[i]);
+	table_init(&b->look.known);
 }
 
 /* ---- the hoard ---- */
@@ -192,7 +193,7 @@ void feed_kick(struct broker_queue *q)
 	if (b->state != BROKER_LIVE || q->job.state >= JOB_SOON || !next_get(q, &from, &sweep) ||
 		(q->marching && !sweep))
 		return;
-	if (q->job.state == JOB_IDLE || (urgent && q->job.state == JOB_READY))
+	if (q->job.state == JOB_IDLE || (urgent && q->job.state != JOB_URGENT))
 		job_move(b, &q->job, urgent ? JOB_URGENT : JOB_READY);
 	feed_pump(b);
 }
@@ -204,7 +205,7 @@ void feed_look(struct broker_queue *q)
 	q->b->stats.rescans++;
 	q->check = true;
 	/* What those say may be older than this. */
-	q->again = q->job.state == JOB_FLYING || q->marching;
+	q->again = q->job.state == JOB_FLYING || q->job.state == JOB_LOOKED || q->marching;
 	feed_kick(q);
 }
 
@@ -253,6 +254,17 @@ static void format_body(
 	memcpy(to, "\"}", 3);
 }
 
+static void asks(struct broker_queue *q, uint64_t from, bool sweep)
+{
+	if (sweep && !q->sweeping && from == 1)
+		q->unsaid = false;
+	if (!q->marching)
+		q->again = false;
+	if (sweep)
+		q->sweeping = true;
+	q->fresh = false;
+}
+
 static bool start_get(struct broker *b, struct job *j)
 {
 	struct broker_queue *q = job_queue(j);
@@ -282,20 +294,30 @@ static bool start_get(struct broker *b, struct job *j)
 	g->sweep = sweep;
 	if (b->batches && !r && !sweep)
 		g->batch = (uint8_t)(BATCH_MAX >> q->narrow);
-	if (sweep && !q->sweeping && from == 1)
-		q->unsaid = false;
-	if (!r && !q->marching)
-		q->again = false;
-	if (sweep)
-		q->sweeping = true;
-	q->fresh = false;
 	if (r)
 		r->get = g;
+	else
+		asks(q, from, sweep);
 	job_move(b, j, JOB_FLYING);
 	b->flying++;
 	b->stats.gets++;
 	format_body(q, from, g->batch, body);
 	(void)wire_get(b->wire, token, broker_apart(b), body); /* not sent: it times out */
+	return true;
+}
+
+/* Nobody knows whether there is anything: it is looked for together with others'. */
+static bool start_look(struct broker *b, struct job *j)
+{
+	struct broker_queue *q = job_queue(j);
+	uint64_t from;
+	bool sweep;
+
+	if (j->reread || q->high > q->head || q->deep || q->marching || !look_pays(b) ||
+		look_knows(b, q->name) || !next_get(q, &from, &sweep))
+		return false;
+	asks(q, from, sweep);
+	look_join(q);
 	return true;
 }
 
@@ -321,7 +343,7 @@ void feed_pump(struct broker *b)
 	if (room < IN_FLIGHT_MIN)
 		room = IN_FLIGHT_MIN;
 	while (b->state == BROKER_LIVE && !b->gathering && b->flying < room && (j = next_job(b)))
-		if (!start_get(b, j))
+		if (!start_look(b, j) && !start_get(b, j))
 			return;
 }
 
@@ -391,6 +413,17 @@ bool feed_found(struct broker_queue *q, struct wire_event *e)
 	}
 	found(q, e, false);
 	return wants;
+}
+
+void feed_looked(struct broker_queue *q, bool none)
+{
+	job_move(q->b, &q->job, JOB_IDLE);
+	if (none) {
+		march_read_up(q);
+		found_none(q, q->sweeping);
+	}
+	feed_kick(q);
+	queue_settle(q);
 }
 
 void feed_none(struct broker_queue *q)
@@ -542,6 +575,7 @@ void feed_tick(struct broker *b)
 		while ((j = TAILQ_FIRST(&b->jobs[s])) && is_due(b, j->due))
 			job_move(b, j, JOB_URGENT);
 	}
+	look_tick(b);
 	feed_pump(b);
 	if (!TAILQ_EMPTY(&b->jobs[JOB_SOON]) || !TAILQ_EMPTY(&b->jobs[JOB_HELD]))
 		broker_hurry(b);

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <wsgate/broker.h>
 #include <wsgate/log.h>
+#include <wsgate/table.h>
 #include "settings.h"
 #include "wire.h"
 
@@ -27,6 +28,7 @@ enum request_kind {
 	REQUEST_PROBE,
 	REQUEST_HEARD,
 	REQUEST_MARCH,
+	REQUEST_LOOK,
 	REQUEST_KINDS
 };
 
@@ -72,6 +74,8 @@ enum job_state {
 	JOB_IDLE,
 	JOB_URGENT,
 	JOB_READY,
+	JOB_WAITING, /* for a look, */
+	JOB_LOOKED,  /* and for its answer */
 	JOB_SOON,
 	JOB_HELD,
 	JOB_LATER,
@@ -273,6 +277,20 @@ struct gates {
 	struct holders_list shared;
 };
 
+/* See look.c. */
+struct look {
+	struct request request;
+	struct table known; /* owned; by name */
+	uint64_t at;        /* all that is stored up to here is known, */
+	uint64_t from;      /* and was when it was asked */
+	uint64_t asked_ms;
+	uint64_t pause;         /* until */
+	uint32_t steps;         /* messages found, since it last came to the end */
+	uint32_t joined;        /* who wait for the next one, about */
+	uint32_t asked, spared; /* gets, since it was last looked whether it pays */
+	bool answering;
+};
+
 struct event;
 struct broker {
 	struct event_base *base;
@@ -292,6 +310,7 @@ struct broker {
 	bool clustered;   /* its server, so that requests may overtake each other */
 	uint32_t term;    /* another one after each election of a leader */
 	uint64_t apart;   /* until then each get is to be told what became of it */
+	uint64_t stored;  /* messages in the stream, when it was last looked; UINT64_MAX: unknown */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -305,6 +324,7 @@ struct broker {
 	uint32_t flying, turn;
 	size_t get_bytes;   /* of a recent large answer */
 	size_t hoard_bytes; /* all queues */
+	struct look look;
 	/* march.c */
 	struct march *march;  /* owned; NULL: none */
 	uint32_t deep;        /* queues with a backlog */
@@ -393,6 +413,20 @@ bool feed_reading(const struct broker_queue *q);
  * that there is no more. */
 bool feed_found(struct broker_queue *q, struct wire_event *e);
 void feed_none(struct broker_queue *q);
+
+/* A look for many is over; none: there is nothing of this one's. */
+void feed_looked(struct broker_queue *q, bool none);
+
+/* ---- look.c: one get for many ---- */
+/* Whether those who come now are to be looked for together. */
+bool look_pays(const struct broker *b);
+/* It has something, or had it a moment ago: it reads for itself. */
+bool look_knows(const struct broker *b, const char *name);
+void look_join(struct broker_queue *q);
+void look_tick(struct broker *b);
+void look_reply(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
+/* What is known may not be right any more. */
+void look_forget(struct broker *b);
 
 /* ---- march.c ---- */
 struct march;

@@ -411,6 +411,7 @@ void queue_resume_all(struct broker *b, bool marks_valid)
 void queue_session_lost(struct broker *b)
 {
 	recheck_none(b);
+	look_forget(b);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		struct broker_queue *q = b->slots[i].q;
 
@@ -432,6 +433,7 @@ void queue_new_leader(struct broker *b)
 
 void queue_rescan_all(struct broker *b)
 {
+	look_forget(b);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		struct broker_queue *q = b->slots[i].q;
 

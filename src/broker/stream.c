@@ -299,6 +299,7 @@ static enum stream_result check_made(
 			"refusing new ones: set it to 0, or use a later nats-server");
 	out->created = stream_time(json_string_value(created));
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
+	out->stored = (uint64_t)json_integer_value(json_object_get(state, "messages"));
 	out->level = api_level(config);
 	out->replicated = stream_replicated(config);
 	/* A server that is alone names itself there, and no cluster. */

@@ -19,6 +19,7 @@ enum stream_result {
 struct stream_state {
 	uint64_t created; /* ns since 1970 */
 	uint64_t last;    /* sequence */
+	uint64_t stored;  /* messages */
 	bool replicated;  /* so that others than its leader answer direct gets */
 	bool clustered;   /* a request may come to its server through another one */
 	uint64_t level;   /* of the server's JetStream API (ADR-44): 0 before 2.11, which has 1 */

@@ -229,7 +229,7 @@ test_will_SRC = \
 
 # They start nats-servers of their own.
 RIG_TESTS = test_begin test_broker test_broker_stream test_engine test_forged test_gates test_login \
-	test_march test_recheck test_removal test_successor
+	test_look test_march test_recheck test_removal test_successor
 UNIT_TESTS += $(RIG_TESTS)
 $(RIG_TESTS:%=$(B)/test/unit/%): LDFLAGS_ALL += -Wl,--wrap=wire_post
 NATS_RIG_SRC = \
@@ -245,6 +245,7 @@ test_gates_SRC = \
 	$(NATS_RIG_SRC)
 test_begin_SRC = $(test_gates_SRC)
 test_successor_SRC = $(test_gates_SRC)
+test_look_SRC = $(NATS_RIG_SRC)
 test_march_SRC = $(NATS_RIG_SRC)
 test_recheck_SRC = $(NATS_RIG_SRC)
 $(B)/test/unit/test_removal: LDFLAGS_ALL += -Wl,--wrap=wire_delete
