@@ -143,7 +143,7 @@ static void session_begins(struct broker *b, const struct wire_event *e)
 	b->state = BROKER_CHECKED;
 	b->max_payload = e->up.max_payload;
 	b->created = e->up.created;
-	b->stored = e->up.stored;
+	look_begin(b, e->up.subjects);
 	if (b->highest > e->up.last_seq)
 		b->highest = e->up.last_seq;
 	b->batches = e->up.batches;
@@ -162,7 +162,7 @@ void broker_resume(struct broker *b, bool marks_valid)
 		return;
 	b->now_ms = clock_ms(CLOCK_MONOTONIC);
 	b->state = BROKER_LIVE;
-	b->removal_pause = b->march_pause = b->look.pause = 0;
+	b->removal_pause = b->march_pause = 0;
 	if (!marks_valid)
 		aside_drop_all(b);
 	watch_begin(b);
@@ -284,9 +284,9 @@ static void nobody_answers(struct broker *b, enum wire_replies replies)
 	case WIRE_GETS:
 		/* Or a service wrote that into a message: then only that one is meant. */
 		b->apart = b->now_ms + APART_MS;
-		fail_all(b, REQUEST_MARCH);
+		fail_all(b, REQUEST_GET); /* the others' ends make new ones */
 		fail_all(b, REQUEST_LOOK);
-		fail_all(b, REQUEST_GET);
+		fail_all(b, REQUEST_MARCH);
 		break;
 	case WIRE_PUBLISHES:
 		fail_all(b, REQUEST_PUBLISH);

@@ -530,6 +530,8 @@ static void feed_answer(struct broker_queue *q, struct get *g, struct wire_event
 			march_consider(q, from, 1);
 	} else if (e->status == 404) {
 		broker_message_unref(&e->m);
+		if (q->run == 0)
+			look_missed(b);
 		if (!q->marching)
 			march_read_up(q);
 		found_none(q, sweep);

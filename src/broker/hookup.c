@@ -276,7 +276,7 @@ static bool post_up(struct carrier *k, const struct stream_state *st)
 	}
 	e->up.created = st->created;
 	e->up.last_seq = st->last;
-	e->up.stored = st->stored;
+	e->up.subjects = st->subjects;
 	e->up.max_payload = max > 0 ? (size_t)max : 0;
 	e->up.era = k->era;
 	e->up.direct = k->direct;

@@ -281,14 +281,17 @@ struct gates {
 struct look {
 	struct request request;
 	struct table known; /* owned; by name */
-	uint64_t at;        /* all that is stored up to here is known, */
-	uint64_t from;      /* and was when it was asked */
-	uint64_t asked_ms;
-	uint64_t pause;         /* until */
-	uint32_t steps;         /* messages found, since it last came to the end */
-	uint32_t joined;        /* who wait for the next one, about */
-	uint32_t asked, spared; /* gets, since it was last looked whether it pays */
-	bool answering;
+	uint64_t at;        /* all that is stored up to here is known */
+	uint64_t asked_ms, listed_ms;
+	uint64_t pause;  /* until */
+	int64_t credit;  /* gets */
+	uint32_t steps;  /* messages found, since it last came to the end */
+	uint32_t joined; /* who wait for the next one, about */
+	bool listed;     /* `known` and `at` are good */
+	bool listing;    /* the request is for the list */
+	bool stale;      /* forgotten since it was asked */
+	bool far;        /* the last get took long */
+	bool answering, alone;
 };
 
 struct event;
@@ -303,14 +306,14 @@ struct broker {
 	enum broker_state state;
 	bool ever, timer_fast;
 	uint64_t now_ms;
-	uint64_t highest; /* sequence that was given */
-	uint64_t created; /* of the stream, in this session */
-	bool batches;     /* a direct get may ask for many messages */
-	bool replicated;  /* the stream */
-	bool clustered;   /* its server, so that requests may overtake each other */
-	uint32_t term;    /* another one after each election of a leader */
-	uint64_t apart;   /* until then each get is to be told what became of it */
-	uint64_t stored;  /* messages in the stream, when it was last looked; UINT64_MAX: unknown */
+	uint64_t highest;  /* sequence that was given */
+	uint64_t created;  /* of the stream, in this session */
+	bool batches;      /* a direct get may ask for many messages */
+	bool replicated;   /* the stream */
+	bool clustered;    /* its server, so that requests may overtake each other */
+	uint32_t term;     /* another one after each election of a leader */
+	uint64_t apart;    /* until then each get is to be told what became of it */
+	uint64_t subjects; /* in the stream, when it was last looked */
 	size_t max_payload;
 	struct requests requests;
 	/* queue.c */
@@ -425,6 +428,10 @@ bool look_knows(const struct broker *b, const char *name);
 void look_join(struct broker_queue *q);
 void look_tick(struct broker *b);
 void look_reply(struct broker *b, struct wire_event *e); /* takes e; NULL: no answer */
+/* One alone found nothing. */
+void look_missed(struct broker *b);
+/* A session, with so many subjects in the stream. */
+void look_begin(struct broker *b, uint64_t subjects);
 /* What is known may not be right any more. */
 void look_forget(struct broker *b);
 

@@ -433,7 +433,7 @@ void queue_new_leader(struct broker *b)
 
 void queue_rescan_all(struct broker *b)
 {
-	look_forget(b);
+	look_begin(b, b->subjects);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		struct broker_queue *q = b->slots[i].q;
 

@@ -17,7 +17,7 @@ static const uint32_t timeout_ms[REQUEST_KINDS] = {
 	[REQUEST_PROBE] = 2000,
 	[REQUEST_HEARD] = 1000,
 	[REQUEST_MARCH] = 3000,
-	[REQUEST_LOOK] = 3000,
+	[REQUEST_LOOK] = 1000,
 };
 
 void request_init(struct requests *rs)

@@ -274,6 +274,16 @@ bool stream_replicated(const json_t *config)
 	return json_integer_value(json_object_get(config, "num_replicas")) > 1;
 }
 
+/* A field that is 0 is left out. */
+uint64_t stream_subjects(const json_t *state)
+{
+	const json_t *n = json_object_get(state, "num_subjects");
+
+	if (json_is_integer(n))
+		return (uint64_t)json_integer_value(n);
+	return json_integer_value(json_object_get(state, "messages")) == 0 ? 0 : UINT64_MAX;
+}
+
 /* A server that does not know a field answers without it: what it really does is what it says. */
 static enum stream_result check_made(
 	const struct answer *a, const struct settings *s, struct stream_state *out)
@@ -299,7 +309,7 @@ static enum stream_result check_made(
 			"refusing new ones: set it to 0, or use a later nats-server");
 	out->created = stream_time(json_string_value(created));
 	out->last = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
-	out->stored = (uint64_t)json_integer_value(json_object_get(state, "messages"));
+	out->subjects = stream_subjects(state);
 	out->level = api_level(config);
 	out->replicated = stream_replicated(config);
 	/* A server that is alone names itself there, and no cluster. */

@@ -19,10 +19,10 @@ enum stream_result {
 struct stream_state {
 	uint64_t created; /* ns since 1970 */
 	uint64_t last;    /* sequence */
-	uint64_t stored;  /* messages */
-	bool replicated;  /* so that others than its leader answer direct gets */
-	bool clustered;   /* a request may come to its server through another one */
-	uint64_t level;   /* of the server's JetStream API (ADR-44): 0 before 2.11, which has 1 */
+	uint64_t subjects;
+	bool replicated; /* so that others than its leader answer direct gets */
+	bool clustered;  /* a request may come to its server through another one */
+	uint64_t level;  /* of the server's JetStream API (ADR-44): 0 before 2.11, which has 1 */
 	char text[640];
 };
 
@@ -32,6 +32,9 @@ enum stream_result stream_check(
 /* A stream's time of creation as the server writes it, in ns since 1970; 0: not that (or NULL), or
  * the year 1, which it writes of one that somebody else is just making (2.9.10, tried). Pure. */
 uint64_t stream_time(const char *text);
+/* Of a stream's state: how many subjects have messages. UINT64_MAX: the server does not say. Pure.
+ */
+uint64_t stream_subjects(const json_t *state);
 /* Whether that configuration of a stream, as the server tells it, has replicas. Pure. */
 bool stream_replicated(const json_t *config);
 /* Warns of consumers that take messages away from the clients. */

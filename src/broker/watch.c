@@ -174,7 +174,7 @@ static void look(struct broker *b, const json_t *doc)
 	int64_t msgs = json_integer_value(json_object_get(state, "messages")),
 		max_msgs = json_integer_value(json_object_get(config, "max_msgs"));
 
-	b->stored = (uint64_t)msgs;
+	b->subjects = stream_subjects(state);
 	if (!fuller_than(bytes, max_bytes) && !fuller_than(msgs, max_msgs))
 		return;
 	log_warn("the stream is filling up: when it is full, messages are refused",

@@ -47,7 +47,7 @@ struct wire_event {
 		};
 		struct {
 			uint64_t created, last_seq;
-			uint64_t stored; /* messages in the stream */
+			uint64_t subjects; /* in the stream */
 			size_t max_payload;
 			uint32_t era; /* of the settings that it was made with */
 			bool direct;  /* the loop's own thread calls nats.c */

@@ -172,7 +172,7 @@ await test('through TLS, where each message is a record: a client whose own are 
 });
 
 await test('unfinished messages hide no missing Pong and no idleness', async (t) => {
-	const { bus, gw } = await t.pair({ pong_timeout: '1s', ping_interval: '30s', limits: { idle_timeout: '3s' } });
+	const { bus, gw } = await t.pair({ pong_timeout: '400ms', ping_interval: '30s', limits: { idle_timeout: '4s' } });
 	const piece = frame(BINARY, 'piece', { fin: false }), long = frame(BINARY, Buffer.alloc(20000, 'l'));
 	const chats = [await t.raw(gw), await t.raw(gw)];
 	for (const [i, r] of chats.entries()) {

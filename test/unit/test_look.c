@@ -115,60 +115,140 @@ static void some_waits(void **state)
 	rig_free(r);
 }
 
-/* The first ones do not wait until all that lies there is known; for later ones it is. */
-static void more_lies_there(void **state)
+static bool rests(const struct rig *r)
 {
-	enum { LATER = 150 };
+	return r->broker->look.request.kind == REQUEST_NONE;
+}
+
+/* Each reads what is his; nobody looks together with others, for he has something. */
+static void each_has_one(void **state)
+{
+	struct rig *r = rig_up(NULL);
+
+	(void)state;
+	for (int u = 0; u < USERS; u++)
+		rig_send(r, rig_user(u), "0", NULL);
+	open_all(r, 0, USERS);
+	rig_until(r, seen(0, USERS));
+	for (int u = 0; u < USERS; u++)
+		rig_check(queues[u], 0, 1);
+	assert_in_range(gets(r), 2 * USERS, 3 * USERS + 40);
+	close_all(0, USERS);
+	rig_free(r);
+}
+
+/* A long list costs the server something: so many have to come first who have nothing. */
+static void many_are_away(void **state)
+{
+	enum { AWAY = 2000 };
+	struct rig *r = rig_up(NULL);
+
+	(void)state;
+	fill(r, AWAY);
+	rig_send(r, "u290", "0", NULL);
+	watch_now(r->broker);
+	rig_until(r, r->broker->subjects == AWAY + 1);
+	open_all(r, 0, 150);
+	assert_int_equal(r->broker->flying, 150);
+	rig_until(r, seen(0, 150));
+	open_all(r, 150, USERS);
+	assert_in_range(r->broker->flying, 8, 16);
+	rig_until(r, seen(150, USERS) && rests(r));
+	assert_true(r->broker->look.listed);
+	assert_int_equal(table_count(&r->broker->look.known), AWAY + 1);
+	rig_check(queues[290], 0, 1);
+	close_all(0, USERS);
+	rig_free(r);
+}
+
+/* Behind the list: some are found one by one, then there is a new list. */
+static void more_comes(void **state)
+{
 	struct rig *r = rig_up(NULL);
 	uint64_t before;
 
 	(void)state;
-	fill(r, 40);
-	rig_send(r, "u100", "0", NULL);
-	rig_send(r, "u200", "0", NULL);
-	open_all(r, 0, LATER);
-	rig_until(r, seen(0, LATER) && r->broker->look.request.kind == REQUEST_NONE);
-	rig_check(queues[100], 0, 1);
-	assert_in_range(gets(r), LATER, LATER + 80);
+	fill(r, 2);
+	open_all(r, 0, 100);
+	rig_until(r, seen_again(0, 100) && rests(r));
+	rig_send(r, "u150", "0", NULL);
 	before = gets(r);
-	open_all(r, LATER, USERS);
-	rig_until(r, seen(LATER, USERS));
-	rig_check(queues[200], 0, 1);
-	assert_in_range(gets(r) - before, 1, 60);
+	open_all(r, 100, 200);
+	rig_until(r, seen(100, 200) && rests(r));
+	rig_check(queues[150], 0, 1);
+	assert_in_range(gets(r) - before, 2, 40);
+	assert_int_equal(r->broker->look.at, 3);
+	fill(r, 60);
+	rig_send(r, "u250", "0", NULL);
+	before = gets(r);
+	open_all(r, 200, USERS);
+	rig_until(r, seen(200, USERS) && rests(r));
+	rig_check(queues[250], 0, 1);
+	assert_in_range(gets(r) - before, 2, 40);
+	assert_int_equal(r->broker->look.at, 3 + 61);
 	close_all(0, USERS);
 	rig_free(r);
 }
 
-/* It does not pay: each for himself, for a while. */
-static void too_much_lies_there(void **state)
+/* Large ones are dear, even a few: then each reads for himself, for a while. */
+static void large_ones_come(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	char *text = malloc(900001);
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, 'x', 900000);
+	text[900000] = '\0';
+	open_all(r, 0, 100);
+	rig_until(r, seen(0, 100) && rests(r));
+	rig_send(r, "absent", text, NULL);
+	rig_send(r, "u250", text, NULL);
+	open_all(r, 100, USERS);
+	rig_until(r, r->broker->look.pause > 0 && seen(100, USERS));
+	assert_int_equal(queues[250]->n, 1);
+	assert_int_equal(queues[250]->len[0], 900000);
+	free(text);
+	close_all(0, USERS);
+	rig_free(r);
+}
+
+/* A list is good for some seconds. */
+static void the_list_is_old(void **state)
 {
 	struct rig *r = rig_up(NULL);
 
 	(void)state;
-	fill(r, 600);
-	rig_send(r, "u100", "0", NULL);
-	open_all(r, 0, USERS);
-	rig_until(r, r->broker->look.pause > 0);
-	rig_until(r, seen(0, USERS));
+	fill(r, 2);
+	open_all(r, 0, 20);
+	rig_until(r, seen(0, 20) && rests(r));
+	assert_int_equal(table_count(&r->broker->look.known), 2);
+	rig_purge(r);
+	r->broker->look.listed_ms -= 6000;
+	open_all(r, 20, USERS);
+	rig_until(r, seen(20, USERS) && rests(r));
+	assert_true(r->broker->look.listed);
 	assert_int_equal(table_count(&r->broker->look.known), 0);
-	rig_check(queues[100], 0, 1);
+	r->broker->look.listed_ms -= 6000;
+	rig_until(r, !r->broker->look.listed); /* nobody comes: it is forgotten all the same */
 	close_all(0, USERS);
 	rig_free(r);
 }
 
-/* A look would make the server go past all of it. */
-static void the_stream_is_full(void **state)
+/* Nobody would read so long a list. */
+static void too_many_are_away(void **state)
 {
 	struct rig *r = rig_up(NULL);
 
 	(void)state;
-	rig_send_many(r, "absent", 0, 4100);
-	watch_now(r->broker);
-	rig_until(r, r->broker->stored == 4100);
+	rig_until(
+		r, r->broker->watch.asked_ms > 0 && r->broker->watch.request.kind == REQUEST_NONE);
+	r->broker->subjects = 40000;
+	r->broker->look.credit = 10000;
 	open_all(r, 0, USERS);
 	rig_until(r, seen(0, USERS));
 	assert_in_range(gets(r), USERS, USERS + 10);
-	assert_int_equal(r->broker->look.asked, 0);
+	assert_false(r->broker->look.listed);
 	close_all(0, USERS);
 	rig_free(r);
 }
@@ -267,14 +347,16 @@ static void meanwhile(void **state)
 	rig_free(r);
 }
 
-/* With a new leader nothing is known, and what is answered then is no answer. */
+/* What is known is forgotten while the answer to what follows it is under way. */
 static void forgotten_meanwhile(void **state)
 {
 	struct rig *r = rig_up(NULL);
 
 	(void)state;
+	open_all(r, 0, 100);
+	rig_until(r, seen(0, 100) && rests(r));
 	rig_send(r, "u250", "0", NULL);
-	open_all(r, 0, USERS);
+	open_all(r, 100, USERS);
 	rig_until(r, r->broker->look.at == 1);
 	assert_true(look_knows(r->broker, "svc.u250"));
 	assert_int_equal(queues[250]->q->job.state, JOB_LOOKED);
@@ -286,23 +368,47 @@ static void forgotten_meanwhile(void **state)
 	rig_free(r);
 }
 
-/* The server took long: how full is the stream by now? */
+/* A get takes long: what it goes past may have become much, so the next look begins with a list.
+ * Nobody who comes meanwhile waits for it. */
 static void slow(void **state)
+{
+	struct rig *r = rig_up(NULL);
+	uint64_t listed;
+
+	(void)state;
+	open_all(r, 0, 100);
+	rig_until(r, seen_again(0, 100) && rests(r));
+	listed = r->broker->look.listed_ms;
+	kill(r->server.pid, SIGSTOP);
+	open_all(r, 100, 200);
+	rig_until(r, !rests(r));
+	assert_false(r->broker->look.listing);
+	rig_quiet(r, 400);
+	open_all(r, 200, 210);
+	assert_int_equal(queues[209]->q->job.state, JOB_FLYING);
+	kill(r->server.pid, SIGCONT);
+	rig_until(r, seen(100, 210));
+	open_all(r, 210, USERS);
+	rig_until(r, seen(210, USERS));
+	assert_true(r->broker->look.listed_ms > listed);
+	close_all(0, USERS);
+	rig_free(r);
+}
+
+/* Too few for a look beside many gets: they do not wait until those have come back. */
+static void few_beside_many(void **state)
 {
 	struct rig *r = rig_up(NULL);
 
 	(void)state;
 	kill(r->server.pid, SIGSTOP);
-	open_all(r, 0, 100);
-	rig_until(r, r->broker->look.request.kind != REQUEST_NONE);
-	rig_quiet(r, 400);
+	open_all(r, 0, 10);
+	assert_int_equal(queues[9]->q->job.state, JOB_WAITING);
+	rig_until(r, queues[9]->q->job.state == JOB_FLYING);
+	assert_int_equal(r->broker->flying, 10);
 	kill(r->server.pid, SIGCONT);
-	rig_until(r, r->broker->stored == UINT64_MAX);
-	rig_send(r, "absent", "0", NULL);
-	watch_now(r->broker);
-	rig_until(r, r->broker->stored == 1);
-	rig_until(r, seen(0, 100));
-	close_all(0, 100);
+	rig_until(r, seen(0, 10));
+	close_all(0, 10);
 	rig_free(r);
 }
 
@@ -320,7 +426,7 @@ static void asked_again(void **state)
 	assert_int_equal(queues[COME - 1]->q->job.state, JOB_LOOKED);
 	feed_look(queues[250]->q);
 	rig_until(r, is_seen(queues[250]->q));
-	assert_int_equal(gets(r), before + 1);
+	assert_true(gets(r) > before);
 	close_all(0, COME);
 	rig_free(r);
 }
@@ -333,9 +439,11 @@ static void new_leader(void **state)
 	fill(r, 2);
 	open_all(r, 0, 100);
 	rig_until(r, seen(0, 100));
-	assert_int_equal(r->broker->look.at, 2);
+	assert_true(r->broker->look.listed);
+	r->broker->look.pause = UINT64_MAX; /* the one before did not answer any more, say */
 	broker_new_leader(r->broker);
-	assert_int_equal(r->broker->look.at, 0);
+	assert_false(r->broker->look.listed);
+	assert_int_equal(r->broker->look.pause, 0);
 	assert_int_equal(table_count(&r->broker->look.known), 0);
 	rig_until(r, seen(0, 100));
 	close_all(0, 100);
@@ -350,9 +458,9 @@ static void session_is_lost(void **state)
 	(void)state;
 	fill(r, 2);
 	open_all(r, 0, 100);
-	rig_until(r, seen(0, 100) && r->broker->look.request.kind == REQUEST_NONE);
+	rig_until(r, seen(0, 100) && rests(r));
 	for (int again = 0; again < 2; again++) {
-		assert_int_equal(r->broker->look.at, 2);
+		assert_true(r->broker->look.listed);
 		if (again) {
 			rig_send(r, "u250", "0", NULL);
 			kill(r->server.pid, SIGSTOP);
@@ -363,7 +471,7 @@ static void session_is_lost(void **state)
 		rig_server_kill(&r->server, SIGKILL);
 		rig_until(r, r->losts == again + 1);
 		assert_int_equal(table_count(&r->broker->look.known), 0);
-		assert_int_equal(r->broker->look.at, 0);
+		assert_false(r->broker->look.listed);
 		rig_server_start(&r->server);
 		rig_until(r, r->connects == again + 2 && seen(0, again ? USERS : 100));
 	}
@@ -377,14 +485,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(nothing_waits, rig_teardown),
 		cmocka_unit_test_teardown(some_waits, rig_teardown),
-		cmocka_unit_test_teardown(more_lies_there, rig_teardown),
-		cmocka_unit_test_teardown(too_much_lies_there, rig_teardown),
-		cmocka_unit_test_teardown(the_stream_is_full, rig_teardown),
+		cmocka_unit_test_teardown(each_has_one, rig_teardown),
+		cmocka_unit_test_teardown(many_are_away, rig_teardown),
+		cmocka_unit_test_teardown(more_comes, rig_teardown),
+		cmocka_unit_test_teardown(large_ones_come, rig_teardown),
+		cmocka_unit_test_teardown(the_list_is_old, rig_teardown),
+		cmocka_unit_test_teardown(too_many_are_away, rig_teardown),
 		cmocka_unit_test_teardown(while_they_come, rig_teardown),
 		cmocka_unit_test_teardown(what_was_confirmed, rig_teardown),
 		cmocka_unit_test_teardown(meanwhile, rig_teardown),
 		cmocka_unit_test_teardown(forgotten_meanwhile, rig_teardown),
 		cmocka_unit_test_teardown(slow, rig_teardown),
+		cmocka_unit_test_teardown(few_beside_many, rig_teardown),
 		cmocka_unit_test_teardown(asked_again, rig_teardown),
 		cmocka_unit_test_teardown(new_leader, rig_teardown),
 		cmocka_unit_test_teardown(session_is_lost, rig_teardown),
