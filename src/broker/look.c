@@ -29,15 +29,11 @@
 #define CREDIT_MAX 512     /* when it has proved good */
 #define BESIDE 8           /* gets under way: who comes beside so many does not look alone */
 #define CROWD 4
-#define GATHERED                                                                                   \
-	256          /* so many wait for no more, others some milliseconds: each wakes everybody   \
-		      */
+#define GATHERED 256 /* so many wait for no more, others some milliseconds: each wakes all */
 #define STEPS 8      /* messages found in a row: a new list is cheaper */
 #define LIST_MS 5000 /* so old it grows at most */
 #define PAUSE_MS 30000
-#define SLOW_MS                                                                                    \
-	250 /* there is much in the stream, which the server goes past; or nobody answers          \
-	     */
+#define SLOW_MS 250 /* the server goes past much, or does not answer */
 #define SILENT_MS 1000
 
 static bool forget_one(void *value, void *arg)
@@ -237,10 +233,9 @@ static bool crowd_waits(const struct broker *b)
 	const struct job *j;
 	int n = 0;
 
-	TAILQ_FOREACH(j, &b->jobs[JOB_WAITING], link)
-	if (++n == CROWD)
-		return true;
-	return false;
+	for (j = TAILQ_FIRST(&b->jobs[JOB_WAITING]); j && n < CROWD; j = TAILQ_NEXT(j, link))
+		n++;
+	return n == CROWD;
 }
 
 void look_tick(struct broker *b)
