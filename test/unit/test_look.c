@@ -78,9 +78,9 @@ static void nothing_waits(void **state)
 	(void)state;
 	open_all(r, 0, USERS);
 	rig_until(r, seen(0, USERS));
-	assert_in_range(gets(r), 1, USERS / 10);
+	assert_in_range(gets(r), 1, USERS / 3);
 	rig_until(r, seen_again(0, USERS));
-	assert_in_range(gets(r), 1, USERS / 5);
+	assert_in_range(gets(r), 1, USERS / 3);
 	for (int u = 0; u < USERS; u += 50) {
 		rig_send(r, rig_user(u), "0", NULL);
 		rig_until(r, queues[u]->n == 1);
@@ -106,7 +106,7 @@ static void some_waits(void **state)
 	for (int u = 0; u < USERS; u++)
 		if (u != 5 && u != 150 && u != 299)
 			assert_int_equal(queues[u]->n, 0);
-	assert_in_range(gets(r), 1, USERS / 5);
+	assert_in_range(gets(r), 1, USERS / 3);
 	broker_queue_confirm(queues[5]->q, queues[5]->seq[2]);
 	broker_queue_confirm(queues[150]->q, queues[150]->seq[0]);
 	broker_queue_confirm(queues[299]->q, queues[299]->seq[0]);
@@ -132,7 +132,7 @@ static void each_has_one(void **state)
 	rig_until(r, seen(0, USERS));
 	for (int u = 0; u < USERS; u++)
 		rig_check(queues[u], 0, 1);
-	assert_in_range(gets(r), 2 * USERS, 3 * USERS + 40);
+	assert_in_range(gets(r), 2 * USERS, 3 * USERS + 100);
 	close_all(0, USERS);
 	rig_free(r);
 }
@@ -176,7 +176,7 @@ static void more_comes(void **state)
 	open_all(r, 100, 200);
 	rig_until(r, seen(100, 200) && rests(r));
 	rig_check(queues[150], 0, 1);
-	assert_in_range(gets(r) - before, 2, 40);
+	assert_in_range(gets(r) - before, 2, 80);
 	assert_int_equal(r->broker->look.at, 3);
 	fill(r, 60);
 	rig_send(r, "u250", "0", NULL);
@@ -184,7 +184,7 @@ static void more_comes(void **state)
 	open_all(r, 200, USERS);
 	rig_until(r, seen(200, USERS) && rests(r));
 	rig_check(queues[250], 0, 1);
-	assert_in_range(gets(r) - before, 2, 40);
+	assert_in_range(gets(r) - before, 2, 60);
 	assert_int_equal(r->broker->look.at, 3 + 61);
 	close_all(0, USERS);
 	rig_free(r);
@@ -246,8 +246,9 @@ static void too_many_are_away(void **state)
 	r->broker->subjects = 40000;
 	r->broker->look.credit = 10000;
 	open_all(r, 0, USERS);
+	assert_int_equal(r->broker->flying, 256); /* so many at most, each for himself */
 	rig_until(r, seen(0, USERS));
-	assert_in_range(gets(r), USERS, USERS + 10);
+	assert_true(gets(r) >= USERS);
 	assert_false(r->broker->look.listed);
 	close_all(0, USERS);
 	rig_free(r);
@@ -311,7 +312,7 @@ static void what_was_confirmed(void **state)
 		rig_until(r, !queues[u]->q->sweep);
 		assert_int_equal(queues[u]->n, 0);
 	}
-	assert_in_range(gets(r), 1, USERS / 5);
+	assert_in_range(gets(r), 1, USERS / 3);
 	close_all(0, USERS);
 	rig_free(r);
 }
