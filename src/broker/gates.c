@@ -451,15 +451,13 @@ void gates_begin(struct broker *b)
 
 static void probe(struct broker *b)
 {
-	char subject[300];
 	uint64_t token;
 
 	if (b->gates.living == 0 || b->gates.probe.kind != REQUEST_NONE)
 		return;
 	token = request_start(b, &b->gates.probe, REQUEST_PROBE);
-	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
 	if (token != 0)
-		(void)wire_request(b->wire, token, subject, "");
+		watch_info(b, token, NULL);
 }
 
 void gates_probed(struct broker *b, struct wire_event *e)

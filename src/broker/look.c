@@ -161,15 +161,11 @@ static void give_up(struct broker *b)
 
 static void send_list(struct broker *b, uint64_t token)
 {
-	char subject[300], body[SUBJECT_PREFIX_MAX + 40];
-
 	look_forget(b);
 	b->look.listed_ms = b->now_ms;
 	b->look.steps = 0;
 	earn(b, -list_cost(b));
-	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
-	snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.recv.>\"}", b->settings.prefix);
-	(void)wire_request(b->wire, token, subject, body); /* not sent: it times out */
+	watch_info(b, token, "recv");
 }
 
 static void send_get(struct broker *b, uint64_t token)
@@ -286,11 +282,10 @@ static bool read_list(struct broker *b, const struct wire_event *e)
 	json_t *doc = broker_doc(e), *state = json_object_get(doc, "state"),
 	       *last = json_object_get(state, "last_seq"), *total = json_object_get(doc, "total"),
 	       *subjects = json_object_get(state, "subjects"), *n;
-	const char *subject, *leader = json_string_value(
-				     json_object_get(json_object_get(doc, "cluster"), "leader"));
+	const char *subject;
 	size_t skip = strlen(b->settings.prefix) + sizeof(".recv.") - 1;
 	/* One that knows no leader answers, too (nats-server's source), and may lack some. */
-	bool good = json_is_integer(last) && (!b->replicated || (leader && leader[0])) &&
+	bool good = json_is_integer(last) && (!b->replicated || stream_leader(doc)) &&
 		    (size_t)json_integer_value(total) <= json_object_size(subjects);
 
 	json_object_foreach(subjects, subject, n)

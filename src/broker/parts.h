@@ -575,6 +575,9 @@ void ask_denied(struct broker *b, const struct denied *d);
 /* A session begins. */
 void watch_begin(struct broker *b);
 void watch_tick(struct broker *b);
+/* Asks what the stream is like; names: also for its subjects, "send" or "recv", that have messages.
+ */
+void watch_info(struct broker *b, uint64_t token, const char *names);
 /* A reply that is the stream's own, or may be: does it live? */
 void watch_heard(struct broker *b, const struct wire_event *e);
 /* Is it still the same stream? */

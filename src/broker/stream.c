@@ -274,6 +274,14 @@ bool stream_replicated(const json_t *config)
 	return json_integer_value(json_object_get(config, "num_replicas")) > 1;
 }
 
+const char *stream_leader(const json_t *doc)
+{
+	const char *name =
+		json_string_value(json_object_get(json_object_get(doc, "cluster"), "leader"));
+
+	return name && name[0] ? name : NULL;
+}
+
 /* A field that is 0 is left out. */
 uint64_t stream_subjects(const json_t *state)
 {

@@ -35,6 +35,8 @@ uint64_t stream_time(const char *text);
 /* Of a stream's state: how many subjects have messages. UINT64_MAX: the server does not say. Pure.
  */
 uint64_t stream_subjects(const json_t *state);
+/* Of what the server tells of a stream: its leader's name. NULL: none. Pure. */
+const char *stream_leader(const json_t *doc);
 /* Whether that configuration of a stream, as the server tells it, has replicas. Pure. */
 bool stream_replicated(const json_t *config);
 /* Warns of consumers that take messages away from the clients. */

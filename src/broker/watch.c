@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "parts.h"
+#include "stream.h"
 #include "stream_edit.h"
 
 #define ERR_STREAM_NOT_FOUND 10059 /* err_code of the JetStream API */
@@ -21,21 +22,27 @@
 #define GIVE_UP_MS 10000 /* an election takes five seconds */
 #define READ_EVERY_MS 30000
 
+void watch_info(struct broker *b, uint64_t token, const char *names)
+{
+	char subject[300], body[SUBJECT_PREFIX_MAX + 40] = "";
+
+	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
+	if (names)
+		snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.%s.>\"}",
+			b->settings.prefix, names);
+	(void)wire_request(b->wire, token, subject, body); /* not sent: it times out */
+}
+
 static void ask(struct broker *b, bool names)
 {
-	char subject[300], body[64] = "";
 	uint64_t token = request_start(b, &b->watch.request, REQUEST_INFO);
 
 	if (token == 0)
 		return;
-	snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", b->settings.stream);
-	if (names)
-		snprintf(body, sizeof(body), "{\"subjects_filter\":\"%s.send.>\"}",
-			b->settings.prefix);
 	b->watch.names = names;
 	b->watch.asked_ms = b->now_ms;
 	b->watch.highest = b->highest;
-	(void)wire_request(b->wire, token, subject, body);
+	watch_info(b, token, names ? "send" : NULL);
 }
 
 void watch_begin(struct broker *b)
@@ -238,11 +245,10 @@ static void unanswered(struct broker *b)
 static void answered(struct broker *b, const json_t *doc)
 {
 	struct watch *w = &b->watch;
-	const char *leader =
-		json_string_value(json_object_get(json_object_get(doc, "cluster"), "leader"));
+	const char *leader = stream_leader(doc);
 
 	w->bad = 0;
-	if (leader && leader[0]) {
+	if (leader) {
 		if (w->leader[0] && strncmp(leader, w->leader, sizeof(w->leader) - 1) != 0) {
 			w->missed = false;
 			broker_new_leader(b);
